@@ -1,0 +1,213 @@
+"""What can be configured, once: model files, node parameters and command options share this.
+
+Every field carries its description and its range, so that ``--help``, ``ros2 param describe``
+and the documentation say the same. A model file (``models/*.yaml``) is a `ModelConfig`; the
+defaults of `ModelConfig` are the ``hog`` model, which needs no weights.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from seqnet_ros.errors import ModelError
+
+
+class Settings(BaseModel):
+    """Base of all settings: unknown names are refused, values are checked when assigned."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class ImageConfig(Settings):
+    """How an image is brought to the size and range the descriptor expects."""
+
+    height: int = Field(256, ge=8, le=4096, description='Height after resizing, pixels.')
+    width: int = Field(256, ge=8, le=4096, description='Width after resizing, pixels.')
+    mean: tuple[float, float, float] = Field(
+        (0.485, 0.456, 0.406), description='Channel means (RGB, range 0 to 1) of a network.')
+    std: tuple[float, float, float] = Field(
+        (0.229, 0.224, 0.225), description='Channel deviations (RGB, range 0 to 1).')
+
+
+class HogConfig(Settings):
+    """OpenCV's histogram of oriented gradients over a fixed grid."""
+
+    kind: Literal['hog'] = 'hog'
+    cell: int = Field(32, ge=4, le=256, description='Cell edge, pixels.')
+    block: int = Field(64, ge=4, le=512, description='Block edge, pixels (block stride = cell).')
+    bins: int = Field(9, ge=2, le=36, description='Orientation bins.')
+
+
+class PatchNormConfig(Settings):
+    """SeqSLAM's patch-normalised thumbnails (Milford and Wyeth, ICRA 2012)."""
+
+    kind: Literal['patchnorm'] = 'patchnorm'
+    patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
+
+
+class GemConfig(Settings):
+    """Generalised mean over the map, optionally a linear layer (CosPlace)."""
+
+    kind: Literal['gem'] = 'gem'
+    p: float = Field(3.0, gt=0, le=100, description='Exponent before any weights are loaded.')
+    fc_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the linear layer; none without it.')
+
+
+class CellsConfig(Settings):
+    """Every cell of the map L2-normalised over channels, then flattened."""
+
+    kind: Literal['cells'] = 'cells'
+
+
+class NetVladConfig(Settings):
+    """NetVLAD (Arandjelovic et al., CVPR 2016), optionally with a whitening projection."""
+
+    kind: Literal['netvlad'] = 'netvlad'
+    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
+    bias: bool = Field(False, description='Soft assignment with a bias (the vladv2 form).')
+    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    wpca_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the whitening; none without it.')
+
+
+class NetworkConfig(Settings):
+    """A torchvision trunk followed by a pooling."""
+
+    kind: Literal['network'] = 'network'
+    backbone: Literal[
+        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
+    layer: int | None = Field(
+        None, ge=1, le=64,
+        description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
+                    '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
+    pooling: Annotated[GemConfig | CellsConfig | NetVladConfig,
+                       Field(discriminator='kind')] = GemConfig()
+
+
+class WeightsConfig(Settings):
+    """Where trained weights come from."""
+
+    path: str | None = Field(
+        None, description='Local file (safetensors or torch); relative to the model file.')
+    url: str | None = Field(None, description='Download address, used where `path` is not set.')
+    sha256: str | None = Field(
+        None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
+    layout: Literal['seqnet_ros', 'torchvision', 'cosplace', 'jist', 'netvlad', 'patch_netvlad'] \
+        = Field('seqnet_ros', description='Naming of the tensors in the file.')
+    random: bool = Field(
+        False, description='Allow random weights when neither path nor url is given.')
+
+    @model_validator(mode='after')
+    def _download_needs_hash(self) -> 'WeightsConfig':
+        if self.url and not self.sha256:
+            raise ValueError('a weights url needs its sha256')
+        return self
+
+
+class SequenceConfig(Settings):
+    """How successive frames become one sequence descriptor."""
+
+    length: int = Field(5, ge=1, le=1000, description='Frames per sequence.')
+    aggregator: Literal['smooth', 'delta', 'seqgem', 'seqnet', 'concat', 'mean', 'max'] = Field(
+        'smooth', description='How frame descriptors become a sequence descriptor.')
+    kernel: int = Field(3, ge=1, le=100, description='Temporal kernel width w of SeqNet.')
+    p: float = Field(3.0, gt=0, le=100, description='SeqGeM exponent before weights are loaded.')
+    out_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of SeqNet; none keeps the input size.')
+    weights: WeightsConfig = WeightsConfig()
+
+
+class KeyframeConfig(Settings):
+    """Which images enter the sequence buffer and the map."""
+
+    every: str = Field(
+        'auto', pattern=r'^(auto|\d+(\.\d+)?(m|s)|\d+)$',
+        description="Spacing of keyframes: '1.5m' travelled, '0.5s', or '3' for every third "
+                    "image; 'auto' takes the map's (1m where poses are known, else every image).")
+    min_change: float = Field(
+        0.25, ge=0, le=10,
+        description='Without poses, an image counts as standing still when its descriptor moved '
+                    "less than this share of the map's usual step between keyframes; 0 is off.")
+    max_gap_s: float = Field(
+        5.0, gt=0, le=86400, description='A longer pause between images clears the sequence, s.')
+    max_gap_m: float = Field(
+        20.0, gt=0, le=1e6,
+        description='A larger jump of the pose between images clears the sequence, m.')
+
+
+class MatchingConfig(Settings):
+    """Coarse retrieval and sequence matching."""
+
+    top_k: int = Field(20, ge=1, le=10000, description='Places kept by the coarse search.')
+    min_speed: float = Field(
+        0.8, gt=0, le=10, description='Slowest query speed searched, relative to the map drive.')
+    max_speed: float = Field(1.25, gt=0, le=10, description='Fastest query speed searched.')
+    speed_steps: int = Field(5, ge=1, le=101, description='Number of speeds searched.')
+    reverse: bool = Field(False, description='Also match drives in the opposite direction.')
+    merge_frames: int = Field(
+        3, ge=0, le=10000,
+        description='Candidates at most this many map frames apart are one place.')
+    candidates: int = Field(5, ge=1, le=1000, description='Distinct places reported.')
+
+    @model_validator(mode='after')
+    def _speeds_ordered(self) -> 'MatchingConfig':
+        if self.min_speed > self.max_speed:
+            raise ValueError(
+                f'min_speed {self.min_speed} is above max_speed {self.max_speed}')
+        return self
+
+
+class AcceptanceConfig(Settings):
+    """When the best candidate is believed."""
+
+    false_positive_rate: float = Field(
+        0.01, gt=0, le=1,
+        description='Accepted share of sequences from places that are not in the map.')
+    min_margin: float = Field(
+        0.02, ge=0, le=1,
+        description='Relative gap to the best candidate at a distinct place; less is ambiguous.')
+    agreement: int = Field(
+        2, ge=1, le=100, description='Successive sequences that must point at one moving place.')
+    agreement_frames: int = Field(
+        5, ge=0, le=10000,
+        description='How many map frames successive best places may lie off the expected move.')
+
+
+class ModelConfig(Settings):
+    """A model: everything that decides what a descriptor means and how matches are made."""
+
+    name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
+    description: str = ''
+    image: ImageConfig = ImageConfig()
+    frame: Annotated[HogConfig | PatchNormConfig | NetworkConfig,
+                     Field(discriminator='kind')] = HogConfig()
+    weights: WeightsConfig = WeightsConfig()
+    centring: bool = Field(
+        True, description="Subtract each traverse's mean descriptor before normalising.")
+    sequence: SequenceConfig = SequenceConfig()
+    keyframes: KeyframeConfig = KeyframeConfig()
+    matching: MatchingConfig = MatchingConfig()
+    acceptance: AcceptanceConfig = AcceptanceConfig()
+
+
+def parse_model_config(values: dict[str, Any], origin: str) -> ModelConfig:
+    """Check the content of a model file.
+
+    Raises:
+        ModelError: a field is unknown, missing or out of range; the message names it.
+    """
+    try:
+        return ModelConfig.model_validate(values)
+    except ValidationError as error:
+        raise ModelError(f'{origin}: {describe_validation_error(error)}') from error
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Return a pydantic error as one sentence."""
+    parts = []
+    for item in error.errors():
+        where = '.'.join(str(part) for part in item['loc']) or 'value'
+        found = '' if isinstance(item.get('input'), dict) else f' (found {item.get("input")!r})'
+        parts.append(f'{where}: {item["msg"]}{found}')
+    return '; '.join(parts)

@@ -1,0 +1,74 @@
+"""What one query sequence led to: candidates, best first, and whether the best is believed."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+
+class Reason(IntEnum):
+    """Why a result was accepted or not; the numbers are those of ``msg/PlaceMatch``."""
+
+    ACCEPTED = 0
+    BUFFER_FILLING = 1
+    STATIONARY = 2
+    TOO_FAR = 3
+    AMBIGUOUS = 4
+    INCONSISTENT = 5
+    GEOMETRY = 6
+    NO_CANDIDATES = 7
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One distinct place of the map.
+
+    Attributes:
+        place_id: frame number in the map of the place where the *newest* query frame is.
+        stamp_ns: when the map saw it.
+        pose: ``[x, y, z, qx, qy, qz, qw]`` in the map frame, metres.
+        descriptor_distance: L2 distance of the sequence descriptors (coarse stage).
+        sequence_distance: mean L2 distance of frame descriptors along the best diagonal.
+        score: 0 to 1, the estimated probability that a sequence from elsewhere would not
+            match this well.
+    """
+
+    place_id: int
+    stamp_ns: int
+    pose: np.ndarray
+    descriptor_distance: float
+    sequence_distance: float
+    score: float
+
+
+@dataclass(frozen=True)
+class MatchResult:
+    """The outcome of one image.
+
+    Attributes:
+        query: number of the image pushed since the start, from 0.
+        stamp_ns: stamp of the newest image of the sequence.
+        sequence_start_ns: stamp of the oldest image of the sequence.
+        candidates: distinct places, best first; empty while the buffer fills.
+        reason: why it was accepted or not.
+        describe_seconds: time spent on the frame descriptor.
+        match_seconds: time spent on the sequence descriptor, search and decision.
+    """
+
+    query: int
+    stamp_ns: int
+    sequence_start_ns: int
+    candidates: tuple[Candidate, ...]
+    reason: Reason
+    describe_seconds: float = 0.0
+    match_seconds: float = 0.0
+
+    @property
+    def accepted(self) -> bool:
+        """True when the best candidate is believed."""
+        return self.reason is Reason.ACCEPTED
+
+    @property
+    def best(self) -> Candidate | None:
+        """The best candidate, also when it was rejected."""
+        return self.candidates[0] if self.candidates else None
