@@ -1,0 +1,1 @@
+"""Recordings and poses: read from files and bags, written to bags."""

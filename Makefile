@@ -1,0 +1,40 @@
+# Everything runs in .venv and build/, which `make setup` makes; see tools/workspace.py.
+
+PYTHON ?= python3
+# One worker per core; PYTEST_WORKERS=0 runs the tests in one process.
+PYTEST_WORKERS ?= 2
+
+# Traffic of the demo, the tests and the benchmarks stays on this machine and in its own domain.
+in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
+	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) &&
+
+.PHONY: help setup demo test lint bench clean
+
+help:
+	@echo 'make setup  make .venv and the colcon workspace (the other targets do it as needed)'
+	@echo 'make demo   make a map of a rendered town and find the camera in it'
+	@echo 'make test   run the tests'
+	@echo 'make lint   run ruff, mypy and import-linter'
+	@echo 'make bench  run the benchmarks'
+	@echo 'make clean  remove everything that make made'
+
+setup:
+	@$(PYTHON) tools/workspace.py
+
+demo: setup
+	@$(in_workspace) seqnet_ros demo
+
+test: setup
+	@$(in_workspace) python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile
+
+lint: setup
+	@$(in_workspace) python -m ruff check .
+	@$(in_workspace) python -m mypy
+	@$(in_workspace) lint-imports
+
+bench: setup
+	@$(in_workspace) python -m benchmarks
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

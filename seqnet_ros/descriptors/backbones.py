@@ -1,0 +1,61 @@
+"""Convolutional trunks of torchvision, cut and numbered as CosPlace numbers them.
+
+A trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool, layer1..layer4;
+VGG-16 and MobileNetV2 keep the numbering of their ``features``. Checkpoints of CosPlace, JIST and
+NetVLAD use these indices. Nothing here downloads weights.
+"""
+
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.vgg import cfgs as vgg_configurations
+from torchvision.models.vgg import make_layers
+
+from seqnet_ros.config import ImageConfig, NetworkConfig
+from seqnet_ros.errors import ModelError
+
+_RESNET_STEM = 4
+_RESNET_STAGES = 4
+# CosPlace and NetVLAD drop the last ReLU and max-pool of VGG-16.
+_VGG16_MODULES = 29
+
+
+def build_trunk(config: NetworkConfig) -> nn.Sequential:
+    """Build a trunk with random weights, on torch's current default device.
+
+    Raises:
+        ModelError: ``config.layer`` is beyond the network.
+    """
+    if config.backbone.startswith('resnet'):
+        stages = _stage_count(config, _RESNET_STAGES)
+        network = torchvision.models.get_model(config.backbone, weights=None)
+        return nn.Sequential(*list(network.children())[:_RESNET_STEM + stages])
+    if config.backbone == 'vgg16':
+        count = _stage_count(config, _VGG16_MODULES)
+        # Not `vgg16()`: its unused classifier has 120 million weights to initialise.
+        return make_layers(vgg_configurations['D'])[:count]
+    features = torchvision.models.mobilenet_v2(weights=None).features
+    return features[:_stage_count(config, len(features))]
+
+
+def map_shape(config: NetworkConfig, image: ImageConfig) -> tuple[int, int, int]:
+    """Return channels, height and width of the trunk's map, without computing anything.
+
+    Raises:
+        ModelError: the layer is beyond the network, or the image too small for it.
+    """
+    with torch.device('meta'), torch.inference_mode():
+        trunk = build_trunk(config).eval()
+        try:
+            channels, height, width = trunk(torch.empty(1, 3, image.height, image.width)).shape[1:]
+        except RuntimeError as error:
+            raise ModelError(
+                f'image {image.width}x{image.height} is too small for {config.backbone}'
+            ) from error
+    return channels, height, width
+
+
+def _stage_count(config: NetworkConfig, most: int) -> int:
+    if config.layer is not None and config.layer > most:
+        raise ModelError(f'{config.backbone} has layers 1 to {most}, found layer {config.layer}')
+    return config.layer or most

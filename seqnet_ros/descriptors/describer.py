@@ -1,0 +1,200 @@
+"""From images to frame descriptors: the one interface, and the network behind it."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqnet_ros.config import (
+    GemConfig,
+    HogConfig,
+    ImageConfig,
+    ModelConfig,
+    NetworkConfig,
+    PatchNormConfig,
+)
+from seqnet_ros.descriptors.device import Device
+from seqnet_ros.descriptors.handcrafted import (
+    HogDescriber,
+    PatchNormDescriber,
+    hog_dim,
+    patchnorm_dim,
+)
+from seqnet_ros.descriptors.inputs import check_images, resize_antialiased
+from seqnet_ros.descriptors.network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.weights import (
+    ModelTensors,
+    digest_tensors,
+    find_weights,
+    load_strictly,
+    read_tensors,
+    translate,
+    without_stages_beyond,
+)
+from seqnet_ros.errors import ModelError
+
+_CPU_BATCH = 8
+_CUDA_BATCH = 32
+_RANDOM_SEED = 0
+
+
+class FrameDescriber(Protocol):
+    """Turns images into vectors.
+
+    Attributes:
+        name: what describes, for people.
+        dim: length D of a vector.
+        weights_digest: hash of the weight tensors; empty where there are none.
+        sequence_tensors: tensors of the weights file that belong to the sequence aggregator.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+
+    @property
+    def weights_digest(self) -> str: ...  # noqa: D102
+
+    @property
+    def sequence_tensors(self) -> Mapping[str, Tensor]: ...  # noqa: D102
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
+
+        Returns:
+            float32 ``[N, dim]``, rows of unit length.
+
+        Raises:
+            InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
+        """
+        ...
+
+
+class NetworkDescriber:
+    """Describes images with a `FrameNetwork`, in batches.
+
+    Args:
+        network: the network with its weights, on the CPU.
+        image: size and normalisation of its input.
+        device: where to run it.
+        name: what describes, for people.
+        sequence_tensors: tensors that came with the weights for the sequence aggregator.
+    """
+
+    def __init__(self, network: FrameNetwork, image: ImageConfig, device: Device, name: str,
+                 sequence_tensors: Mapping[str, Tensor]) -> None:
+        self.name = name
+        self.dim = network.dim
+        self.weights_digest = digest_tensors(network.state_dict())
+        self.sequence_tensors = sequence_tensors
+        self._image = image
+        self._device = device.device
+        self._dtype = torch.float16 if device.half else torch.float32
+        self._batch = _CUDA_BATCH if device.device.type == 'cuda' else _CPU_BATCH
+        self._mean = torch.tensor(image.mean, device=self._device).view(1, 3, 1, 1)
+        self._std = torch.tensor(image.std, device=self._device).view(1, 3, 1, 1)
+        self._network = network.eval().requires_grad_(False).to(self._device)
+        self._network.to(memory_format=torch.channels_last)
+        self._network.backbone.to(self._dtype)
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
+
+        Returns:
+            float32 ``[N, dim]``, rows of unit length.
+
+        Raises:
+            InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
+        """
+        check_images(images)
+        vectors = [self._describe_batch(images[start:start + self._batch])
+                   for start in range(0, len(images), self._batch)]
+        return np.concatenate(vectors)
+
+    @torch.inference_mode()
+    def _describe_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return self._network(self._prepare(images).to(self._dtype)).cpu().numpy()
+
+    def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Return normalised float32 ``[N, 3, height, width]``, channels last in memory.
+
+        The order of operations is that of torchvision, so that results agree to the last bit.
+        """
+        size = self._image.height, self._image.width
+        pixels = torch.from_numpy(np.stack([resize_antialiased(i, *size) for i in images]))
+        batch = pixels.to(self._device).permute(0, 3, 1, 2).float()
+        return batch.div_(255).sub_(self._mean).div_(self._std)
+
+
+def build_describer(config: ModelConfig, device: Device,
+                    base_dir: Path | None = None) -> FrameDescriber:
+    """Build what a model file asks for, with its weights.
+
+    Args:
+        config: the model.
+        device: where networks run; HOG and patch normalisation always run on the CPU.
+        base_dir: directory of the model file, where relative weight paths start.
+
+    Raises:
+        ModelError: the weights are missing or do not fit, or the settings contradict each other.
+    """
+    frame = config.frame
+    if isinstance(frame, HogConfig):
+        return HogDescriber(config.image, frame)
+    if isinstance(frame, PatchNormConfig):
+        return PatchNormDescriber(config.image, frame)
+    path = find_weights(config.weights, base_dir)
+    name = f'{frame.backbone}-{frame.pooling.kind}'
+    if path is None:
+        return NetworkDescriber(_random_network(config, frame), config.image, device, name, {})
+    network, sequence = _trained_network(config, frame, path)
+    return NetworkDescriber(network, config.image, device, name, sequence)
+
+
+def frame_dim(config: ModelConfig) -> int:
+    """Return the length of a model's frame descriptors, without its weights.
+
+    Raises:
+        ModelError: the settings contradict each other.
+    """
+    frame = config.frame
+    if isinstance(frame, HogConfig):
+        return hog_dim(config.image, frame)
+    if isinstance(frame, PatchNormConfig):
+        return patchnorm_dim(config.image, frame)
+    return network_dim(frame, config.image)
+
+
+def _trained_network(config: ModelConfig, frame: NetworkConfig,
+                     path: Path) -> tuple[FrameNetwork, Mapping[str, Tensor]]:
+    with torch.device('meta'):
+        network = FrameNetwork(frame, config.image)
+    found = translate(read_tensors(path), config.weights.layout)
+    if config.weights.layout == 'torchvision':
+        found = _with_untrained_pooling(found, frame, len(network.backbone))
+    load_strictly(network, found.frame, str(path))
+    return network, found.sequence
+
+
+def _with_untrained_pooling(found: ModelTensors, frame: NetworkConfig, depth: int) -> ModelTensors:
+    """Complete a classifier's tensors by the one thing that needs no training: GeM's exponent."""
+    tensors = without_stages_beyond(found.frame, depth)
+    if isinstance(frame.pooling, GemConfig):
+        tensors['aggregation.1.p'] = torch.full((1,), frame.pooling.p)
+    return ModelTensors(tensors, found.sequence)
+
+
+def _random_network(config: ModelConfig, frame: NetworkConfig) -> FrameNetwork:
+    if not config.weights.random:
+        raise ModelError(
+            f'model {config.name} needs weights: set weights.path, or weights.url and '
+            'weights.sha256')
+    with torch.random.fork_rng(devices=[]):
+        # The same "model" every time: a map made with it must open again.
+        torch.manual_seed(_RANDOM_SEED)
+        return FrameNetwork(frame, config.image)

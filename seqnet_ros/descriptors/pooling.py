@@ -1,0 +1,104 @@
+"""From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM, cells, NetVLAD, whitening."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from seqnet_ros.config import CellsConfig, GemConfig, NetVladConfig, NetworkConfig
+
+
+class L2Norm(nn.Module):
+    """Scale to unit length over dimension 1 (the channels of a map, the entries of a vector)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``x`` with dimension 1 of unit length; zeros stay zeros."""
+        return functional.normalize(x, dim=1)
+
+
+class GeM(nn.Module):
+    """Generalised mean over the map (Radenovic et al., TPAMI 2019), exponent learnable.
+
+    Args:
+        p: exponent before any weights are loaded; 1 is the mean, large p nears the maximum.
+        eps: floor of the activations: the power is only defined for positive values.
+    """
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.p = nn.Parameter(torch.full((1,), p))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to ``[N, C, 1, 1]``."""
+        powered = x.clamp(min=self.eps).pow(self.p)
+        return powered.mean(dim=(2, 3), keepdim=True).pow(1.0 / self.p)
+
+
+class Cells(nn.Module):
+    """Every cell of the map as it is, each of unit length: keeps the layout of the image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Flatten ``[N, C, H, W]`` to ``[N, H * W * C]``, one cell after the other."""
+        cells = functional.normalize(x, dim=1).permute(0, 2, 3, 1)
+        return functional.normalize(cells.flatten(1), dim=1)
+
+
+class NetVLAD(nn.Module):
+    """Soft-assigned residuals to cluster centres (Arandjelovic et al., CVPR 2016).
+
+    Args:
+        clusters: number K of cluster centres.
+        channels: number C of channels of the map.
+        bias: whether the soft assignment has a bias (the ``vladv2`` form).
+        normalise_input: whether local features are brought to unit length first.
+    """
+
+    def __init__(self, clusters: int, channels: int, bias: bool = False,
+                 normalise_input: bool = True) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, clusters, kernel_size=1, bias=bias)
+        self.centroids = nn.Parameter(torch.rand(clusters, channels))
+        self.normalise_input = normalise_input
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to unit vectors ``[N, K * C]``."""
+        if self.normalise_input:
+            x = functional.normalize(x, dim=1)
+        assignment = self.conv(x).flatten(2).softmax(dim=1)
+        # sum_i a_ki (x_i - c_k), expanded so that the [N, K, C, H * W] residuals never exist.
+        weighted = assignment @ x.flatten(2).transpose(1, 2)
+        residuals = weighted - assignment.sum(dim=2, keepdim=True) * self.centroids
+        vlad = functional.normalize(residuals, dim=2)
+        return functional.normalize(vlad.flatten(1), dim=1)
+
+
+def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    """Build the pooling for maps of ``shape`` (channels, height, width).
+
+    The positions in the returned Sequential are CosPlace's: exponent at 1, linear layer at 3.
+
+    Returns:
+        The pooling, whose output rows have unit length, and their length D.
+    """
+    channels, height, width = shape
+    pooling = config.pooling
+    if isinstance(pooling, CellsConfig):
+        return nn.Sequential(Cells()), channels * height * width
+    if isinstance(pooling, NetVladConfig):
+        return _build_netvlad(pooling, channels)
+    return _build_gem(pooling, channels)
+
+
+def _build_gem(config: GemConfig, channels: int) -> tuple[nn.Sequential, int]:
+    stages = [L2Norm(), GeM(config.p), nn.Flatten()]
+    if config.fc_dim is not None:
+        stages.append(nn.Linear(channels, config.fc_dim))
+    return nn.Sequential(*stages, L2Norm()), config.fc_dim or channels
+
+
+def _build_netvlad(config: NetVladConfig, channels: int) -> tuple[nn.Sequential, int]:
+    netvlad = NetVLAD(config.clusters, channels, config.bias, config.normalise_input)
+    dim = config.clusters * channels
+    if config.wpca_dim is None:
+        return nn.Sequential(netvlad), dim
+    return nn.Sequential(netvlad, nn.Linear(dim, config.wpca_dim), L2Norm()), config.wpca_dim

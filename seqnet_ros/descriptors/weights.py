@@ -1,0 +1,284 @@
+"""Reads trained weights safely and fits them to a `FrameNetwork`.
+
+Files are safetensors, or torch files read without running any code in them. Each layout is the
+naming of the tensors in the files of one project; reading translates it to `FrameNetwork`'s.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from seqnet_ros.config import WeightsConfig
+from seqnet_ros.descriptors.download import download, file_sha256
+from seqnet_ros.errors import ModelError
+
+Tensors = dict[str, Tensor]
+
+_NESTED_IN = ('state_dict', 'model_state_dict')
+_MOST_NAMED = 3
+_JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
+_TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
+
+
+class ModelTensors(NamedTuple):
+    """The tensors of a file, under the names of this package.
+
+    Attributes:
+        frame: for `FrameNetwork`.
+        sequence: for the sequence aggregator (``seq_gem.p`` of JIST), under the file's names.
+    """
+
+    frame: Tensors
+    sequence: Tensors
+
+
+def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
+    """Return the local file of the weights, downloaded if need be; None where none is named.
+
+    Args:
+        config: where the weights come from.
+        base_dir: directory a relative path starts from; the current one where None.
+
+    Raises:
+        ModelError: the file is missing, cannot be downloaded, or has another hash.
+    """
+    if config.path is None:
+        return download(config.url, config.sha256) if config.url and config.sha256 else None
+    path = local_path(config.path, base_dir)
+    if not path.is_file():
+        raise ModelError(f'no weights at {path}: put the file there or name another one')
+    if config.sha256 and (found := file_sha256(path)) != config.sha256:
+        raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
+    return path
+
+
+def local_path(path: str, base_dir: Path | None) -> Path:
+    """Return where ``weights.path`` points; ``~`` is the home directory."""
+    return (base_dir or Path()) / Path(path).expanduser()
+
+
+def read_tensors(path: Path) -> Tensors:
+    """Read the tensors of a safetensors or torch file, on the CPU, without running code in it.
+
+    Training checkpoints are unwrapped, the ``module.`` of data-parallel training is dropped, and
+    floating-point tensors are widened to float32.
+
+    Raises:
+        ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
+    """
+    content = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    for key in _NESTED_IN:
+        if isinstance(content.get(key), Mapping):
+            content = content[key]
+            break
+    tensors = {name.removeprefix('module.'): _widened(value)
+               for name, value in content.items()
+               if isinstance(name, str) and isinstance(value, Tensor)}
+    if not tensors:
+        raise ModelError(f'weights {path} hold no named tensors')
+    return tensors
+
+
+def translate(tensors: Tensors, layout: str) -> ModelTensors:
+    """Bring the names of a project's file to those of `FrameNetwork`.
+
+    Names without a counterpart stay as they are, for `load_strictly` to report.
+    """
+    rename, is_sequence = _LAYOUTS[layout]
+    frame, sequence = {}, {}
+    for name, tensor in tensors.items():
+        if is_sequence(name):
+            sequence[name] = tensor
+        elif (new_name := rename(name)) is not None:
+            frame[new_name] = tensor
+    whitening = frame.get('aggregation.1.weight')
+    if whitening is not None and whitening.ndim == 4:
+        frame['aggregation.1.weight'] = whitening.flatten(1)
+    return ModelTensors(frame, sequence)
+
+
+def without_stages_beyond(tensors: Tensors, depth: int) -> Tensors:
+    """Fit the tensors of a whole trunk to one that is cut to its first ``depth`` modules."""
+    return {name: tensor for name, tensor in tensors.items() if not _beyond(name, depth)}
+
+
+def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
+    """Put ``tensors`` into ``network``, every one of them and nothing else.
+
+    ``network`` may be on the meta device: it takes the tensors over as they are.
+
+    Raises:
+        ModelError: a tensor is missing, unexpected, of another shape or not finite; the message
+            names the first three.
+    """
+    expected = network.state_dict()
+    # Old and converted files lack the batch counters of batch norm, which nothing reads.
+    counters = {name: torch.zeros((), dtype=torch.int64)
+                for name in expected if name.endswith('.num_batches_tracked')}
+    tensors = {**counters, **tensors}
+    faults = _misfits(expected, tensors)
+    if faults:
+        more = f' and {len(faults) - _MOST_NAMED} more' if len(faults) > _MOST_NAMED else ''
+        raise ModelError(
+            f'weights {origin} do not fit the network: '
+            f'{"; ".join(faults[:_MOST_NAMED])}{more}')
+    network.load_state_dict(tensors, assign=True)
+
+
+def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
+    """Return a sha256 over names, types, shapes and values, whatever file they came in.
+
+    Batch counters are left out: they do not change what a network computes.
+    """
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        if name.endswith('.num_batches_tracked'):
+            continue
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f'{name} {array.dtype.str} {list(array.shape)}\n'.encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Tell by the content, as users rename files: a length, then a JSON object."""
+    try:
+        with path.open('rb') as file:
+            return file.read(9)[8:] == b'{'
+    except OSError as error:
+        raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f'weights {path} are not a whole safetensors file: {error}') from error
+
+
+def _read_torch(path: Path) -> Mapping[str, Any]:
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        raise ModelError(
+            f'weights {path} are not a torch file of plain tensors and numbers '
+            f'({_first_line(error)}); a file that needs unsafe loading is refused') from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
+    if not isinstance(content, Mapping):
+        raise ModelError(
+            f'weights {path} hold a {type(content).__name__}, expected named tensors')
+    return content
+
+
+def _number_rebuilder(module: str) -> Callable[..., Any]:
+    """Return NumPy's function that rebuilds a number, as if it lay in ``module``.
+
+    NumPy 2 moved it, and a file names the place where it lay when the file was written.
+    """
+    reduced: Any = np.float64(0).__reduce__()
+    rebuild = reduced[0]
+
+    def scalar(*arguments: Any) -> Any:
+        return rebuild(*arguments)
+
+    scalar.__module__, scalar.__qualname__ = module, 'scalar'
+    return scalar
+
+
+# Training checkpoints keep their recalls as NumPy numbers, which are inert: allowing them for the
+# whole process, once, is safe, and safe from other threads.
+torch.serialization.add_safe_globals([
+    _number_rebuilder('numpy.core.multiarray'), _number_rebuilder('numpy._core.multiarray'),
+    np.dtype, *(type(np.dtype(kind)) for kind in 'efdilq?')])
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip('. ')
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() else tensor
+
+
+def _beyond(name: str, depth: int) -> bool:
+    match = re.match(r'backbone\.(\d+)\.', name)
+    return match is not None and int(match[1]) >= depth
+
+
+def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """Return one phrase for every tensor of ``found`` that is not as expected."""
+    missing = [f'{name} {_shape(tensor)} is missing'
+               for name, tensor in expected.items() if name not in found]
+    misshapen = [f'{name} is {_shape(found[name])}, expected {_shape(tensor)}'
+                 for name, tensor in expected.items()
+                 if name in found and found[name].shape != tensor.shape]
+    broken = [f'{name} holds values that are not finite'
+              for name, tensor in found.items() if not torch.isfinite(tensor).all()]
+    unexpected = [f'{name} {_shape(tensor)} is not expected'
+                  for name, tensor in found.items() if name not in expected]
+    return missing + misshapen + broken + unexpected
+
+
+def _shape(tensor: Tensor) -> str:
+    return str(list(tensor.shape))
+
+
+def _same_name(name: str) -> str:
+    return name
+
+
+def _from_torchvision(name: str) -> str | None:
+    if _TORCHVISION_IGNORED.match(name):
+        return None
+    resnet = {'conv1.': 'backbone.0.', 'bn1.': 'backbone.1.', 'layer1.': 'backbone.4.',
+              'layer2.': 'backbone.5.', 'layer3.': 'backbone.6.', 'layer4.': 'backbone.7.'}
+    return _with_prefix(name, {**resnet, 'features.': 'backbone.'})
+
+
+def _from_jist(name: str) -> str:
+    return name.removeprefix('model.')
+
+
+def _from_netvlad(name: str) -> str:
+    return _with_prefix(name, {'encoder.': 'backbone.', 'pool.': 'aggregation.0.',
+                               'WPCA.0.': 'aggregation.1.'})
+
+
+def _with_prefix(name: str, prefixes: Mapping[str, str]) -> str:
+    for old, new in prefixes.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
+def _never(name: str) -> bool:
+    return False
+
+
+def _in_jist_sequence(name: str) -> bool:
+    return name in _JIST_SEQUENCE
+
+
+def _in_own_sequence(name: str) -> bool:
+    return name.startswith('sequence.')
+
+
+_LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], bool]]] = {
+    'seqnet_ros': (_same_name, _in_own_sequence),
+    'torchvision': (_from_torchvision, _never),
+    'cosplace': (_same_name, _never),
+    'jist': (_from_jist, _in_jist_sequence),
+    'netvlad': (_from_netvlad, _never),
+    'patch_netvlad': (_from_netvlad, _never),
+}

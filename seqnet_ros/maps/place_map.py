@@ -1,0 +1,98 @@
+"""The map of places: one row for every keyframe of the mapping drive."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from pydantic import Field
+
+from seqnet_ros.config import ModelConfig, Settings
+from seqnet_ros.errors import MapError
+from seqnet_ros.maps.index import CoarseIndex
+
+FORMAT_VERSION = 1
+
+
+class Calibration(Settings):
+    """How well sequences match places they do not show, measured within the map."""
+
+    sequence_length: int = Field(ge=1, description='Length of the sequences measured.')
+    distances: tuple[float, ...] = Field(
+        description='Sequence distance of the best wrong place, one for each sequence measured.')
+    margins: tuple[float, ...] = Field(
+        description='Its relative gap to the next distinct wrong place.')
+
+
+class MapManifest(Settings):
+    """What a map says of itself (``manifest.json``)."""
+
+    format_version: int = FORMAT_VERSION
+    map_id: str = Field(description='Hash over the content: equal maps have equal ids.')
+    model: ModelConfig = Field(description='The model the map was made with, in full.')
+    fingerprint: str = Field(description='Hash over what decides the meaning of a descriptor.')
+    places: int = Field(ge=1, description='Number of places.')
+    dim: int = Field(ge=1, description='Length of a frame descriptor.')
+    sequence_dim: int = Field(ge=1, description='Length of a sequence descriptor.')
+    sequence_length: int = Field(ge=1, description='Frames per sequence descriptor.')
+    spacing: str = Field(description='Spacing of the keyframes that made the places.')
+    usual_change: float = Field(
+        ge=0, description='Median L2 distance between descriptors of successive places.')
+    route_length_m: float = Field(ge=0, description='Distance travelled along the places, m.')
+    source: str = Field(description='Name of the recording.')
+    pose_origin: str = Field(description='Where the poses come from.')
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class PlaceMap:
+    """A map in memory, or memory-mapped from disk and read-only.
+
+    Attributes:
+        manifest: what the map says of itself.
+        frames: float32 ``[N, D]``, frame descriptors, centred and L2-normalised.
+        sequences: float32 ``[N, D']``, descriptors of the trailing windows.
+        mean: float32 ``[D]``, mean descriptor of the drive; zeros without centring.
+        stamps_ns: int64 ``[N]``.
+        poses: float64 ``[N, 7]``, metres, map frame.
+        segment_starts: int64 ``[N]``, first place of the unbroken stretch each place is on.
+        index: coarse index over ``sequences``.
+    """
+
+    manifest: MapManifest
+    frames: np.ndarray
+    sequences: np.ndarray
+    mean: np.ndarray
+    stamps_ns: np.ndarray
+    poses: np.ndarray
+    segment_starts: np.ndarray
+    index: CoarseIndex
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return self.manifest.places
+
+    def segment_ends(self) -> np.ndarray:
+        """Return int64 ``[N]``: one past the last place of each place's unbroken stretch."""
+        boundaries = np.append(np.flatnonzero(np.diff(self.segment_starts)) + 1, len(self))
+        return boundaries[np.searchsorted(boundaries, np.arange(len(self)), side='right')]
+
+
+def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
+    """Check that the arrays of a map are those its manifest speaks of.
+
+    Raises:
+        MapError: an array has another shape or type; the message names both.
+    """
+    count, dim = manifest.places, manifest.dim
+    expected: dict[str, tuple[tuple[int, ...], str]] = {
+        'frames': ((count, dim), 'float32'),
+        'sequences': ((count, manifest.sequence_dim), 'float32'),
+        'mean': ((dim,), 'float32'),
+        'stamps_ns': ((count,), 'int64'),
+        'poses': ((count, 7), 'float64'),
+        'segment_starts': ((count,), 'int64'),
+    }
+    for name, (shape, dtype) in expected.items():
+        array = arrays[name]
+        if array.shape != shape or array.dtype != dtype:
+            raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
+                           f'expected {dtype} {list(shape)}')

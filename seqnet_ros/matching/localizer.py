@@ -1,0 +1,173 @@
+"""The one engine: images in, places out. Live node, replay and evaluation all call it."""
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.errors import MapModelMismatchError
+from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.acceptance import Acceptance
+from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.result import Candidate, MatchResult, Reason
+from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
+from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.poses import check_pose
+from seqnet_ros.sequences.centring import RunningMean, centre
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+
+_logger = logging.getLogger(__name__)
+
+
+class Localizer:
+    """Finds the place of a robot in a map, one image at a time. Not thread-safe.
+
+    Args:
+        model: the model the map was made with.
+        place_map: where to look.
+        settings: sequence length, keyframes, matching and acceptance to use in place of those of
+            the model's file; a `ModelConfig` whose other fields are not looked at.
+
+    Raises:
+        MapModelMismatchError: the map was made with another model.
+    """
+
+    def __init__(self, model: PlaceModel, place_map: PlaceMap,
+                 settings: ModelConfig | None = None) -> None:
+        self.model = model
+        self._settings = settings or model.config
+        self._pushed = 0
+        self.use_map(place_map)
+
+    def use_map(self, place_map: PlaceMap) -> None:
+        """Look in another map from now on; the sequence starts anew.
+
+        Raises:
+            MapModelMismatchError: the map was made with another model.
+        """
+        manifest = place_map.manifest
+        if manifest.fingerprint != self.model.fingerprint:
+            raise MapModelMismatchError(
+                f'the map was made with model {manifest.model.name!r} '
+                f'({manifest.fingerprint[:8]}), but the model in use is '
+                f'{self.model.config.name!r} ({self.model.fingerprint[:8]})')
+        settings = self._settings
+        self.map = with_sequence_length(place_map, self.model, settings.sequence.length)
+        if self.map.manifest.calibration is None:
+            self.map = calibrate(self.model, self.map, settings.matching)
+        assert self.map.manifest.calibration is not None
+        self._search = HierarchicalSearch(self.model, self.map, settings.matching)
+        self._acceptance = Acceptance(settings.acceptance, self.map.manifest.calibration)
+        self._mean = RunningMean(self.map.mean) if settings.centring else None
+        self._gate = KeyframeGate(settings.keyframes, self._spacing(),
+                                  self.map.manifest.usual_change)
+        self._buffer: deque[tuple[int, np.ndarray]] = deque(maxlen=settings.sequence.length)
+        self._keyframes = 0
+
+    def _spacing(self) -> Spacing:
+        every = self._settings.keyframes.every
+        return Spacing.parse(self.map.manifest.spacing if every == 'auto' else every)
+
+    @property
+    def sequence_length(self) -> int:
+        """Frames per sequence."""
+        return self._settings.sequence.length
+
+    @property
+    def buffer_fill(self) -> int:
+        """Frames in the sequence buffer, 0 to `sequence_length`."""
+        return len(self._buffer)
+
+    @property
+    def threshold(self) -> float:
+        """Largest sequence distance that is accepted."""
+        return self._acceptance.threshold
+
+    def reset(self) -> None:
+        """Clear the sequence, as after a break; the map and the mean descriptor stay."""
+        self._gate.forget()
+        self._clear_sequence()
+
+    def _clear_sequence(self) -> None:
+        self._buffer.clear()
+        self._acceptance.forget()
+        self._keyframes = 0
+
+    def push(self, image: np.ndarray, stamp_ns: int,
+             pose: np.ndarray | None = None) -> MatchResult | None:
+        """Take in one image.
+
+        Args:
+            image: RGB uint8 ``[H, W, 3]``.
+            stamp_ns: acquisition time.
+            pose: odometry pose ``[7]``, metres; only distances between such poses are used.
+
+        Returns:
+            The outcome, or None for an image between keyframes.
+
+        Raises:
+            InputError: the image or the pose cannot be used; the sequence is unharmed.
+        """
+        return self.push_lazily(lambda: image, stamp_ns, pose)
+
+    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+                    pose: np.ndarray | None = None) -> MatchResult | None:
+        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        pose = None if pose is None else check_pose(pose)
+        query = self._pushed
+        self._pushed += 1
+        broken = self._gate.interrupted(stamp_ns, pose)
+        if broken is not None:
+            _logger.info('sequence cleared: %s', broken)
+            self._clear_sequence()
+        verdict = self._gate.before_describing(stamp_ns, pose)
+        if verdict is Verdict.BETWEEN:
+            return None
+        if verdict is Verdict.STATIONARY:
+            return self._without_match(query, stamp_ns, Reason.STATIONARY, 0.0)
+        image = read()
+        started = time.perf_counter()
+        descriptor = self.model.describer.describe([image])[0]
+        describe_seconds = time.perf_counter() - started
+        if verdict is None:
+            verdict = self._gate.by_descriptor(descriptor)
+            if verdict is Verdict.BETWEEN:
+                return None
+            if verdict is Verdict.STATIONARY:
+                return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
+        self._gate.admit(stamp_ns, pose, descriptor)
+        return self._match(query, stamp_ns, descriptor, describe_seconds)
+
+    def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray,
+               describe_seconds: float) -> MatchResult:
+        started = time.perf_counter()
+        self._buffer.append((stamp_ns, descriptor))
+        self._keyframes += 1
+        if self._mean is not None:
+            self._mean.add(descriptor)
+        if len(self._buffer) < self.sequence_length:
+            return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
+        mean = None if self._mean is None else self._mean.value
+        window = centre(np.stack([frame for _, frame in self._buffer]), mean)
+        ranking = self._search.search(window)
+        reason = self._acceptance.judge(ranking, self._keyframes)
+        return MatchResult(
+            query, stamp_ns, self._buffer[0][0], self._candidates(ranking), reason,
+            describe_seconds, time.perf_counter() - started)
+
+    def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
+        return tuple(
+            Candidate(int(place), int(self.map.stamps_ns[place]), self.map.poses[place].copy(),
+                      float(coarse), float(fine), self._acceptance.score(float(fine)))
+            for place, coarse, fine in zip(
+                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
+                strict=True))
+
+    def _without_match(self, query: int, stamp_ns: int, reason: Reason,
+                       describe_seconds: float) -> MatchResult:
+        oldest = self._buffer[0][0] if self._buffer else stamp_ns
+        return MatchResult(query, stamp_ns, oldest, (), reason, describe_seconds)

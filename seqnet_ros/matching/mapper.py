@@ -1,0 +1,113 @@
+"""Mapping: the counterpart of the localizer, images in, a calibrated map out."""
+
+import logging
+from collections.abc import Callable
+
+import numpy as np
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.errors import InputError
+from seqnet_ros.maps.builder import build_map
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.poses import check_pose, make_pose
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+
+_logger = logging.getLogger(__name__)
+_DEFAULT_METRES = '1m'
+_DEFAULT_IMAGES = '1'
+FRAME_NUMBERS = 'frame number = metres'
+
+
+class Mapper:
+    """Collects the keyframes of a drive and makes a map of them. Not thread-safe.
+
+    With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
+    else every image. Images without any pose are put one metre apart on a line.
+    """
+
+    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None) -> None:
+        """Map with a model, and settings that replace those of the model's file."""
+        self.model = model
+        self._settings = settings or model.config
+        self._gate: KeyframeGate | None = None
+        self._spacing: Spacing | None = None
+        self._descriptors: list[np.ndarray] = []
+        self._stamps: list[int] = []
+        self._poses: list[np.ndarray] = []
+        self._segment_starts: list[int] = []
+        self._posed = False
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        return len(self._stamps)
+
+    def push(self, image: np.ndarray, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
+        """Take in one RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
+
+        Args:
+            image: the image.
+            stamp_ns: acquisition time.
+            pose: pose ``[7]`` in the map frame, metres.
+
+        Raises:
+            InputError: the image or pose cannot be used, or only some images have a pose; what
+                was collected so far is unharmed.
+        """
+        return self.push_lazily(lambda: image, stamp_ns, pose)
+
+    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+                    pose: np.ndarray | None = None) -> bool:
+        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        pose = None if pose is None else check_pose(pose)
+        if self._gate is None:
+            self._start(pose is not None)
+        assert self._gate is not None
+        if self._posed and pose is None:
+            raise InputError('an image has no pose although earlier ones had, expected a pose '
+                             'for every image or for none')
+        broken = self._gate.interrupted(stamp_ns, pose)
+        if broken is not None and self._stamps:
+            _logger.info('a new stretch of the map begins: %s', broken)
+        verdict = self._gate.before_describing(stamp_ns, pose)
+        if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
+            return False
+        descriptor = self.model.describer.describe([read()])[0]
+        self._gate.admit(stamp_ns, pose, descriptor)
+        self._add(descriptor, stamp_ns, pose, new_segment=broken is not None)
+        return True
+
+    def _start(self, posed: bool) -> None:
+        every = self._settings.keyframes.every
+        if every == 'auto':
+            every = _DEFAULT_METRES if posed else _DEFAULT_IMAGES
+        self._spacing = Spacing.parse(every)
+        if self._spacing.unit == 'm' and not posed:
+            raise InputError(f'a spacing of {every} needs poses, but the first image has none: '
+                             "give poses, or a spacing in seconds ('0.5s') or images ('1')")
+        self._posed = posed
+        self._gate = KeyframeGate(self._settings.keyframes, self._spacing)
+
+    def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None,
+             new_segment: bool) -> None:
+        number = len(self._stamps)
+        start = number if new_segment or not number else self._segment_starts[-1]
+        self._descriptors.append(descriptor)
+        self._stamps.append(stamp_ns)
+        self._poses.append(make_pose(float(number), 0.0) if pose is None else pose)
+        self._segment_starts.append(start)
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected; more images may follow and a later map.
+
+        Raises:
+            InputError: no image became a place.
+        """
+        if not self._stamps:
+            raise InputError('no image became a place, expected at least one image')
+        place_map = build_map(
+            self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
+            self._segment_starts, str(self._spacing), source,
+            pose_origin if self._posed else FRAME_NUMBERS)
+        return calibrate(self.model, place_map, self._settings.matching)

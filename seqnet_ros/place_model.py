@@ -1,0 +1,249 @@
+"""Models: where their files lie, what they say, and what tells one from another."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from torch import nn
+
+from seqnet_ros.config import ModelConfig, NetworkConfig, WeightsConfig, parse_model_config
+from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
+from seqnet_ros.descriptors.device import Device, select_device
+from seqnet_ros.descriptors.download import cached_path
+from seqnet_ros.descriptors.weights import (
+    digest_tensors,
+    find_weights,
+    load_strictly,
+    local_path,
+    read_tensors,
+    translate,
+)
+from seqnet_ros.errors import ModelError
+from seqnet_ros.sequences.aggregators import build_aggregator
+
+_SUFFIXES = ('.yaml', '.yml')
+_SOURCE_MODELS = Path(__file__).parents[1] / 'models'
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be named.
+
+    Attributes:
+        name: what to call it.
+        path: its file.
+        description: one or two sentences, for people.
+        dim: length of a frame descriptor.
+        weights_available: whether it can be loaded without a download or another file.
+    """
+
+    name: str
+    path: Path
+    description: str
+    dim: int
+    weights_available: bool
+
+
+@dataclass(frozen=True)
+class PlaceModel:
+    """A model ready to run.
+
+    Attributes:
+        config: what its file says; weight paths are absolute.
+        describer: images to frame descriptors ``[N, D]``.
+        aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
+        fingerprint: equal exactly where descriptors may be compared.
+        device: where networks run.
+    """
+
+    config: ModelConfig
+    describer: FrameDescriber
+    aggregator: nn.Module
+    fingerprint: str
+    device: Device
+
+
+def load_model(name_or_path: str | Path, device: str = 'auto',
+               weights: Path | None = None) -> PlaceModel:
+    """Load a model by name or file, with its weights.
+
+    Args:
+        name_or_path: name of a shipped model, or path of a YAML file.
+        device: 'auto', 'cuda' or 'cpu'.
+        weights: local weights to use in place of those the file names.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded; the message says why.
+    """
+    config, base_dir = load_model_config(name_or_path, weights)
+    return build_model(config, device, base_dir)
+
+
+def build_model(config: ModelConfig, device: str = 'auto', base_dir: Path | None = None,
+                weights: Path | None = None) -> PlaceModel:
+    """Load the model that a configuration describes, as found in a model file or in a map.
+
+    Raises:
+        ModelError: its weights are missing or do not fit.
+    """
+    if weights is not None:
+        config = _with_weights(config, weights)
+    chosen = select_device(device)
+    describer = build_describer(config, chosen, base_dir)
+    aggregator = build_aggregator(config.sequence, describer.dim)
+    digest = describer.weights_digest
+    if aggregator.state_dict():
+        _load_aggregator(aggregator, config, describer, base_dir)
+        digest += digest_tensors(aggregator.state_dict())
+    return PlaceModel(_with_absolute_paths(config, base_dir), describer, aggregator,
+                      config_fingerprint(config, digest), chosen)
+
+
+def find_model_file(name_or_path: str | Path) -> Path | None:
+    """Return the file of a model given by name or by path; None where there is none."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix in _SUFFIXES:
+        return path if path.is_file() else None
+    return _named_model_files().get(str(name_or_path))
+
+
+def list_models() -> list[ModelInfo]:
+    """Return the models that can be named, by name.
+
+    Raises:
+        ModelError: one of their files is not a model.
+    """
+    return [_model_info(path) for _, path in sorted(_named_model_files().items())]
+
+
+def load_model_config(name_or_path: str | Path,
+                      weights: Path | None = None) -> tuple[ModelConfig, Path]:
+    """Read a model file.
+
+    Args:
+        name_or_path: name of a shipped model, or path of a YAML file.
+        weights: local weights to use in place of those the file names, in the same layout.
+
+    Returns:
+        The model and the directory its relative paths start from.
+
+    Raises:
+        ModelError: there is no such model, its file is not a valid one, or it takes no weights.
+    """
+    path = find_model_file(name_or_path)
+    if path is None:
+        names = ', '.join(sorted(_named_model_files())) or 'none'
+        raise ModelError(
+            f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
+    config = _read_model_file(path)
+    if weights is not None:
+        config = _with_weights(config, weights)
+    return config, path.parent
+
+
+def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
+    """Return a sha256 that is equal exactly where descriptors may be compared.
+
+    Sequence length, keyframes and matching are left out: they may change between mapping and
+    localising.
+
+    Args:
+        config: the model.
+        weights_digest: hash over the weight tensors, not their file.
+    """
+    meaning = config.model_dump(mode='json', include={
+        'image': True, 'frame': True, 'centring': True,
+        'sequence': {'aggregator', 'kernel', 'p', 'out_dim'}})
+    meaning['weights_digest'] = weights_digest
+    canonical = json.dumps(meaning, sort_keys=True, separators=(',', ':'))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _named_model_files() -> dict[str, Path]:
+    """Return name -> file; of two models with one name the first on the search path counts."""
+    found: dict[str, Path] = {}
+    for directory in _model_directories():
+        for path in sorted(directory.glob('*.yaml')):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _model_directories() -> Iterator[Path]:
+    # In an installed tree the neighbour `models` is somebody else's, if there is one at all.
+    if (_SOURCE_MODELS / 'hog.yaml').is_file():
+        yield _SOURCE_MODELS
+    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
+    for prefix in filter(None, prefixes):
+        yield Path(prefix) / 'share' / 'seqnet_ros' / 'models'
+
+
+def _model_info(path: Path) -> ModelInfo:
+    config = _read_model_file(path)
+    return ModelInfo(
+        name=path.stem, path=path, description=config.description, dim=frame_dim(config),
+        weights_available=_weights_available(config, path.parent))
+
+
+def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
+    weights = config.weights
+    if not isinstance(config.frame, NetworkConfig):
+        return True
+    if weights.path is not None:
+        return local_path(weights.path, base_dir).is_file()
+    if weights.url and weights.sha256:
+        return cached_path(weights.url, weights.sha256).is_file()
+    return weights.random
+
+
+def _read_model_file(path: Path) -> ModelConfig:
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ModelError(f'{path}, line {line}: {error.problem or error.context}') from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelError(f'{path} cannot be read as YAML: {error}') from error
+    if not isinstance(values, dict):
+        raise ModelError(f'{path} holds a {type(values).__name__}, expected the fields of a model')
+    return parse_model_config({'name': path.stem, **values}, str(path))
+
+
+def _load_aggregator(aggregator: nn.Module, config: ModelConfig, describer: FrameDescriber,
+                     base_dir: Path | None) -> None:
+    """Fill a learned aggregator from the frame weights' file or from one of its own."""
+    weights = config.sequence.weights
+    path = find_weights(weights, base_dir)
+    if path is not None:
+        load_strictly(aggregator, translate(read_tensors(path), weights.layout).sequence, str(path))
+    elif describer.sequence_tensors:
+        load_strictly(aggregator, describer.sequence_tensors, describer.name)
+    elif config.sequence.aggregator == 'seqnet' and not weights.random:
+        raise ModelError(f'model {config.name} needs sequence.weights for SeqNet')
+
+
+def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
+    """Make weight paths independent of the model file, so that a map can name its model."""
+    def absolute(weights: WeightsConfig) -> WeightsConfig:
+        if weights.path is None:
+            return weights
+        return weights.model_copy(
+            update={'path': str(local_path(weights.path, base_dir).absolute())})
+
+    sequence = config.sequence.model_copy(
+        update={'weights': absolute(config.sequence.weights)})
+    return config.model_copy(
+        update={'weights': absolute(config.weights), 'sequence': sequence})
+
+
+def _with_weights(config: ModelConfig, weights: Path) -> ModelConfig:
+    if not isinstance(config.frame, NetworkConfig):
+        raise ModelError(f'model {config.name} takes no weights, found {weights}')
+    replaced = WeightsConfig(
+        path=str(weights.expanduser().absolute()), layout=config.weights.layout)
+    return config.model_copy(update={'weights': replaced})

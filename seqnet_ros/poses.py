@@ -1,0 +1,226 @@
+"""Poses ``[x, y, z, qx, qy, qz, qw]`` and how they change over time.
+
+Metres, unit quaternions with the scalar last, ROS axes (REP-103: x forward, y left, z up).
+Arrays are float64: a UTM northing needs more digits than float32 has.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros.errors import InputError
+
+MIN_QUATERNION_NORM = 1e-6
+MIN_HEADING_STEP_M = 1.0
+
+_WGS84_SEMI_MAJOR_M = 6378137.0
+_WGS84_FLATTENING = 1 / 298.257223563
+_WGS84_ECCENTRICITY_2 = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
+
+
+def make_pose(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
+    """Return the pose ``[7]`` of a robot standing level at a position, yaw in radians."""
+    return np.concatenate([[x, y, z], yaw_to_quaternion(yaw)])
+
+
+def check_pose(values: Any, what: str = 'pose') -> np.ndarray:
+    """Return a pose as float64 ``[7]`` with a unit quaternion.
+
+    Args:
+        values: seven numbers.
+        what: what to call the pose in an error.
+
+    Raises:
+        InputError: there are not seven numbers, one is not finite, or the quaternion is zero.
+    """
+    pose = np.array(values, dtype=np.float64)
+    if pose.shape != (7,):
+        raise InputError(f'{what} has shape {list(pose.shape)}, expected x, y, z, qx, qy, qz, qw')
+    if not np.isfinite(pose).all():
+        raise InputError(f'{what} is {_show(pose)}, expected finite numbers')
+    norm = float(np.linalg.norm(pose[3:]))
+    if norm < MIN_QUATERNION_NORM:
+        raise InputError(f'{what} is {_show(pose)}, expected a quaternion other than zero')
+    pose[3:] /= norm
+    return pose
+
+
+def _show(pose: np.ndarray) -> str:
+    return '[' + ', '.join(f'{value:g}' for value in pose) + ']'
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the straight distance between two poses, metres."""
+    return float(np.linalg.norm(a[:3] - b[:3]))
+
+
+def travelled_distance(poses: np.ndarray) -> float:
+    """Return the length of the path through the poses ``[N, 7]``, metres."""
+    return float(np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1).sum())
+
+
+def yaw_to_quaternion(yaw: float) -> np.ndarray:
+    """Return the quaternion ``[qx, qy, qz, qw]`` of a turn about z, radians."""
+    return np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])
+
+
+def yaw_of(pose: np.ndarray) -> float:
+    """Return a pose's rotation about z, radians in (-pi, pi]."""
+    qx, qy, qz, qw = pose[3:]
+    return float(np.arctan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz)))
+
+
+def angle_between(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the angle of the rotation from one pose to another, radians in [0, pi]."""
+    # The half angle's sine and cosine: exact for small angles, where arccos(dot) is not.
+    same, opposite = np.linalg.norm(a[3:] + b[3:]), np.linalg.norm(a[3:] - b[3:])
+    return float(4 * np.arctan2(min(same, opposite), max(same, opposite)))
+
+
+def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarray:
+    """Return the pose between two poses ``[7]``: linear in position, slerp in rotation.
+
+    The slerp is Shoemake's (Animating rotation with quaternion curves, SIGGRAPH 1985).
+    """
+    start, end = a[3:], b[3:]
+    cosine = float(start @ end)
+    if cosine < 0:
+        end, cosine = -end, -cosine
+    angle = np.arccos(min(cosine, 1.0))
+    if angle < 1e-6:
+        rotation = start + fraction * (end - start)
+    else:
+        rotation = np.sin((1 - fraction) * angle) * start + np.sin(fraction * angle) * end
+    return np.concatenate(
+        [a[:3] + fraction * (b[:3] - a[:3]), rotation / np.linalg.norm(rotation)])
+
+
+@dataclass(frozen=True)
+class GeoPoint:
+    """A point on or above the WGS-84 ellipsoid: degrees north and east, metres up."""
+
+    latitude: float
+    longitude: float
+    altitude: float = 0.0
+
+    def __str__(self) -> str:
+        """Return the point for people."""
+        return f'{self.latitude:.6f}, {self.longitude:.6f}'
+
+
+@dataclass(frozen=True, eq=False)
+class Trajectory:
+    """Where something was over time.
+
+    Attributes:
+        stamps_ns: int64 ``[N]``, ascending.
+        poses: float64 ``[N, 7]``.
+        origin: where the poses come from, for people.
+        datum: the point of the earth at x = y = z = 0 where the poses come from satellite
+            positions, else None.
+    """
+
+    stamps_ns: np.ndarray
+    poses: np.ndarray
+    origin: str
+    datum: GeoPoint | None = None
+
+    def at(self, stamp_ns: int, max_gap_s: float = 2.0) -> np.ndarray | None:
+        """Return the interpolated pose ``[7]`` at a time.
+
+        Returns:
+            None outside the trajectory, and inside a gap of more than ``max_gap_s`` between two
+            of its poses.
+        """
+        right = int(np.searchsorted(self.stamps_ns, stamp_ns))
+        if right < len(self.stamps_ns) and self.stamps_ns[right] == stamp_ns:
+            return self.poses[right].copy()
+        if right in (0, len(self.stamps_ns)):
+            return None
+        before, after = int(self.stamps_ns[right - 1]), int(self.stamps_ns[right])
+        if after - before > max_gap_s * 1e9:
+            return None
+        fraction = (stamp_ns - before) / (after - before)
+        return interpolate_pose(self.poses[right - 1], self.poses[right], fraction)
+
+
+def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
+                    datum: GeoPoint | None = None) -> Trajectory:
+    """Return a trajectory of stamps ``[N]`` and checked poses ``[N, 7]``, sorted by stamp.
+
+    Raises:
+        InputError: there are no poses, or not one stamp per pose.
+    """
+    stamps = np.asarray(stamps_ns, dtype=np.int64)
+    stacked = np.asarray(poses, dtype=np.float64).reshape(-1, 7)
+    if not len(stacked) or len(stamps) != len(stacked):
+        raise InputError(
+            f'{origin}: found {len(stamps)} stamps and {len(stacked)} poses, expected one stamp '
+            'for each of at least one pose')
+    order = np.argsort(stamps, kind='stable')
+    return Trajectory(stamps[order], stacked[order], origin, datum)
+
+
+def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
+                    datum: GeoPoint) -> np.ndarray:
+    """Convert WGS-84 positions to metres east, north and up of a datum.
+
+    The exact conversion by way of earth-centred coordinates (Hofmann-Wellenhof et al., GNSS,
+    2008, sections 8.2.1 and 8.2.2), not a small-angle approximation.
+
+    Args:
+        latitude: degrees ``[N]``.
+        longitude: degrees ``[N]``.
+        altitude: metres above the ellipsoid ``[N]``.
+        datum: where the plane touches the earth.
+
+    Returns:
+        float64 ``[N, 3]``.
+    """
+    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
+    offset = _earth_centred(latitude, longitude, altitude) - centre
+    sin_lat, cos_lat = _sin_cos(datum.latitude)
+    sin_lon, cos_lon = _sin_cos(datum.longitude)
+    east = [-sin_lon, cos_lon, 0.0]
+    north = [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat]
+    up = [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]
+    return offset @ np.array([east, north, up]).T
+
+
+def _earth_centred(latitude: Any, longitude: Any, altitude: Any) -> np.ndarray:
+    sin_lat, cos_lat = _sin_cos(latitude)
+    sin_lon, cos_lon = _sin_cos(longitude)
+    radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sin_lat**2)
+    return np.stack([
+        (radius + altitude) * cos_lat * cos_lon,
+        (radius + altitude) * cos_lat * sin_lon,
+        (radius * (1 - _WGS84_ECCENTRICITY_2) + altitude) * sin_lat], axis=-1)
+
+
+def _sin_cos(degrees: Any) -> tuple[Any, Any]:
+    radians = np.deg2rad(degrees)
+    return np.sin(radians), np.cos(radians)
+
+
+def poses_from_positions(positions: np.ndarray) -> np.ndarray:
+    """Give positions ``[N, 3]`` a heading: the direction of the last metre of motion.
+
+    Before the first metre the first heading holds, so a standing start looks the way it leaves;
+    noise of a standing receiver turns nothing.
+
+    Returns:
+        float64 ``[N, 7]``; yaw is 0 where nothing ever moves a metre.
+    """
+    yaws = np.full(len(positions), np.nan)
+    anchor = 0
+    for i in range(1, len(positions)):
+        east, north = positions[i, :2] - positions[anchor, :2]
+        yaws[i] = yaws[i - 1]
+        if np.hypot(east, north) >= MIN_HEADING_STEP_M:
+            yaws[i] = np.arctan2(north, east)
+            anchor = i
+    known = yaws[np.isfinite(yaws)]
+    yaws[np.isnan(yaws)] = known[0] if known.size else 0.0
+    rotations = np.stack([yaw_to_quaternion(yaw) for yaw in yaws])
+    return np.concatenate([positions, rotations], axis=1)

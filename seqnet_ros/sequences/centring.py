@@ -1,0 +1,38 @@
+"""Centring: what all images of a drive have in common says nothing about the place.
+
+Subtracting each traverse's own mean descriptor before the L2 normalisation removes light,
+season and camera. A map knows its whole traverse; a robot knows only its past.
+"""
+
+import numpy as np
+
+
+def normalise_rows(rows: np.ndarray) -> np.ndarray:
+    """Return the rows L2-normalised, float32; zero rows stay zero."""
+    rows = np.asarray(rows, dtype=np.float32)
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return rows / np.maximum(norms, np.float32(1e-12))
+
+
+def centre(frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
+    """Return ``frames - mean``, L2-normalised (``[..., D]``); only normalised without a mean."""
+    return normalise_rows(frames if mean is None else frames - mean)
+
+
+class RunningMean:
+    """Mean descriptor of the frames seen so far, starting from a prior (the map's mean)."""
+
+    def __init__(self, prior: np.ndarray, prior_frames: float = 20.0) -> None:
+        """Start from ``prior`` ``[D]``, which weighs as much as ``prior_frames`` frames."""
+        self._sum = prior.astype(np.float64) * prior_frames
+        self._count = prior_frames
+
+    def add(self, frame: np.ndarray) -> None:
+        """Take in one frame descriptor ``[D]``."""
+        self._sum += frame
+        self._count += 1
+
+    @property
+    def value(self) -> np.ndarray:
+        """The mean, float32 ``[D]``."""
+        return (self._sum / self._count).astype(np.float32)

@@ -1,0 +1,98 @@
+"""What all tests share: an isolated ROS domain, bounded threads, and the data beside the checkout.
+
+Everything set in the environment here is set before torch, rclpy or a message is imported.
+"""
+
+import os
+import socket
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / 'shared'
+
+
+def _claim_ros_domain() -> tuple[int, socket.socket]:
+    """Return a ROS domain that no other test process of this machine uses, and what holds it.
+
+    The domain is held by a bound port: it is free again when the process ends, however it ends.
+    """
+    # Domains above 101 would collide with the system's ephemeral ports.
+    for offset in range(100):
+        domain = 1 + (os.getpid() + offset) % 100
+        holder = socket.socket()
+        try:
+            holder.bind(('127.0.0.1', 27400 + domain))
+        except OSError:
+            holder.close()
+            continue
+        return domain, holder
+    raise RuntimeError('all 100 ROS domains for tests are in use on this machine')
+
+
+_domain, _domain_holder = _claim_ros_domain()
+os.environ['ROS_DOMAIN_ID'] = str(_domain)
+os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+if os.environ.get('ROS_DISTRO') == 'humble':  # which does not know the discovery range yet
+    os.environ['ROS_LOCALHOST_ONLY'] = '1'
+# A wrong type in a message field is then a Python error instead of the end of the process.
+os.environ['ROS_PYTHON_CHECK_FIELDS'] = '1'
+os.environ['MPLBACKEND'] = 'Agg'
+if 'PYTEST_XDIST_WORKER' in os.environ:
+    os.environ['OMP_NUM_THREADS'] = '1'
+
+
+def pytest_configure() -> None:
+    """Make property tests repeatable and independent of the machine's speed."""
+    if find_spec('hypothesis'):
+        import hypothesis
+
+        hypothesis.settings.register_profile(
+            'repeatable', derandomize=True, deadline=None, database=None)
+        hypothesis.settings.load_profile('repeatable')
+
+
+def _missing_for_ros() -> str | None:
+    """Return what a test with ROS lacks here; None when it can run."""
+    if find_spec('rclpy') is None:
+        return 'rclpy is not installed'
+    if find_spec('seqnet_ros.msg') is None:
+        return 'the messages of seqnet_ros are not built or not on PYTHONPATH'
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `requires_ros` where ROS or the messages are absent."""
+    missing = _missing_for_ros()
+    if missing is None:
+        return
+    for item in items:
+        if item.get_closest_marker('requires_ros'):
+            item.add_marker(pytest.mark.skip(reason=f'{missing}; see `make setup`'))
+
+
+def _shared(name: str) -> Path:
+    path = SHARED / name
+    if not path.is_dir():
+        pytest.skip(f'{path} is absent')
+    return path
+
+
+@pytest.fixture(scope='session')
+def shared_data() -> Path:
+    """Directory of the real image sequences and structs."""
+    return _shared('data')
+
+
+@pytest.fixture(scope='session')
+def shared_golden() -> Path:
+    """Directory of reference inputs and outputs of the original projects."""
+    return _shared('golden')
+
+
+@pytest.fixture(scope='session')
+def shared_weights() -> Path:
+    """Directory of trained weights."""
+    return _shared('weights')
