@@ -168,10 +168,20 @@ class AcceptanceConfig(Settings):
         0.02, ge=0, le=1,
         description='Relative gap to the best candidate at a distinct place; less is ambiguous.')
     agreement: int = Field(
-        2, ge=1, le=100, description='Successive sequences that must point at one moving place.')
+        7, ge=1, le=1000,
+        description='How many of the last `agreement_window` sequences, the newest among them, '
+                    'must point at one moving place; 1 is off.')
+    agreement_window: int = Field(10, ge=1, le=1000, description='Sequences looked back on.')
     agreement_frames: int = Field(
-        5, ge=0, le=10000,
-        description='How many map frames successive best places may lie off the expected move.')
+        1, ge=0, le=10000,
+        description='How many map frames their best places may lie off the common move.')
+
+    @model_validator(mode='after')
+    def _agreement_possible(self) -> 'AcceptanceConfig':
+        if self.agreement > self.agreement_window:
+            raise ValueError(f'agreement {self.agreement} is above agreement_window '
+                             f'{self.agreement_window}')
+        return self
 
 
 class ModelConfig(Settings):

@@ -106,9 +106,8 @@ class TestEnvironmentFile:
 
     @staticmethod
     def shell(script: str) -> str:
-        environment = {'PATH': '/usr/bin:/bin', 'HOME': os.environ.get('HOME', '/')}
-        environment |= {name: value for name, value in os.environ.items()
-                        if name in ('ROS_DISTRO', 'ROS_VERSION', 'ROS_PYTHON_VERSION')}
+        # A ROS installation has to be sourced first; wheels need nothing from the environment.
+        environment = dict(os.environ) if 'ROS_DISTRO' in os.environ else {'PATH': '/usr/bin:/bin'}
         done = subprocess.run(['/bin/sh', '-euc', script], cwd='/', env=environment,
                               capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr

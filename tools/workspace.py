@@ -155,11 +155,12 @@ def create_venv() -> None:
 
 def venv_works() -> bool:
     """True when .venv runs, has pip, and sees the system's packages exactly when it should."""
-    if not VENV_PYTHON.exists():
+    config = VENV / 'pyvenv.cfg'
+    if not (VENV_PYTHON.exists() and config.is_file()):
         return False
     probe = subprocess.run([VENV_PYTHON, '-m', 'pip', '--version'], capture_output=True)
-    config = (VENV / 'pyvenv.cfg').read_text()
-    sees_system = re.search(r'include-system-site-packages\s*=\s*true', config) is not None
+    sees_system = re.search(
+        r'include-system-site-packages\s*=\s*true', config.read_text()) is not None
     return probe.returncode == 0 and sees_system == uses_ros_installation()
 
 
@@ -280,7 +281,7 @@ def prepare_workspace(environment_stamp: str) -> None:
     WORKSPACE_STAMP.unlink(missing_ok=True)
     check_disk_space(WORKSPACE_GB)
     started = time.monotonic()
-    say('Building the messages and the ROS package with colcon in build/ws (about a minute).')
+    say('Building the messages and the ROS package with colcon in build/ws (up to a minute).')
     colcon_build()
     WORKSPACE_STAMP.write_text(json.dumps(stamp))
     say(f'The workspace is ready ({time.monotonic() - started:.0f} s); '
@@ -352,7 +353,8 @@ def search_paths(with_workspace: bool) -> list[tuple[str, Path]]:
         pairs += [('AMENT_PREFIX_PATH', prefix), ('CMAKE_PREFIX_PATH', prefix),
                   ('LD_LIBRARY_PATH', prefix / 'lib')]
         pairs += [('PYTHONPATH', path)
-                  for path in sorted(prefix.glob('l*/python*/*-packages'))]
+                  for folder in ('lib', 'local/lib')  # Debian's Python uses the latter
+                  for path in sorted(prefix.glob(f'{folder}/python*/*-packages'))]
         # In front of the installed package, so that the sources are what runs.
         pairs.append(('PYTHONPATH', ROOT))
     return pairs

@@ -1,5 +1,6 @@
 """Is the best candidate believed? Threshold, margin and agreement over successive queries."""
 
+from collections import deque
 from statistics import NormalDist
 
 import numpy as np
@@ -8,6 +9,7 @@ from seqnet_ros.config import AcceptanceConfig
 from seqnet_ros.maps.place_map import Calibration
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.matching.retrieval import Ranking
+from seqnet_ros.matching.speed import SpeedEstimate
 
 _LOOSEST_QUANTILE = 0.25
 _FEWEST_SAMPLES = 10
@@ -42,12 +44,18 @@ class Acceptance:
             share = float(np.mean(np.array(calibration.margins) >= config.min_margin))
         quantile = min(config.false_positive_rate / max(share, 1e-9), _LOOSEST_QUANTILE)
         self.threshold = self._wrong.inv_cdf(quantile)
+        self._speed = SpeedEstimate()
         self.forget()
 
     def forget(self) -> None:
         """Start anew after a break in the sequence."""
-        self._streak = 0
-        self._previous: tuple[int, int] | None = None
+        self._recent: deque[tuple[int, int]] = deque(maxlen=self._config.agreement_window)
+        self._speed.forget()
+
+    @property
+    def expected_speed(self) -> float:
+        """Map frames per query keyframe, known from the matches so far."""
+        return self._speed.value
 
     def score(self, sequence_distance: float) -> float:
         """Return the share of wrong best matches that lie farther than this."""
@@ -61,22 +69,22 @@ class Acceptance:
             keyframe: number of the newest keyframe since the last break.
         """
         if len(ranking.places) == 0:
-            self._streak = 0
             return Reason.NO_CANDIDATES
         place = int(ranking.places[0])
-        self._streak = self._streak + 1 if self._continues(place, keyframe) else 1
-        self._previous = (keyframe, place)
+        self._recent.append((keyframe, place))
         if ranking.sequence_distances[0] > self.threshold:
             return Reason.TOO_FAR
         if relative_margin(ranking) < self._config.min_margin:
             return Reason.AMBIGUOUS
-        if self._streak < self._config.agreement:
+        self._speed.add(keyframe, place)
+        if self._agreeing() < self._config.agreement:
             return Reason.INCONSISTENT
         return Reason.ACCEPTED
 
-    def _continues(self, place: int, keyframe: int) -> bool:
-        if self._previous is None:
-            return False
-        moved = abs(place - self._previous[1])
-        expected = keyframe - self._previous[0]
-        return abs(moved - expected) <= self._config.agreement_frames
+    def _agreeing(self) -> int:
+        """Return how many of the last best places lie on one line with the newest."""
+        keyframes, places = np.array(self._recent, dtype=np.float64).T
+        ages, moves = keyframes - keyframes[-1], places - places[-1]
+        speed = self.expected_speed
+        off = np.minimum(np.abs(moves - speed * ages), np.abs(moves + speed * ages))
+        return int((off <= self._config.agreement_frames).sum())

@@ -153,7 +153,7 @@ class Localizer:
             return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
         mean = None if self._mean is None else self._mean.value
         window = centre(np.stack([frame for _, frame in self._buffer]), mean)
-        ranking = self._search.search(window)
+        ranking = self._search.search(window, self._acceptance.expected_speed)
         reason = self._acceptance.judge(ranking, self._keyframes)
         return MatchResult(
             query, stamp_ns, self._buffer[0][0], self._candidates(ranking), reason,

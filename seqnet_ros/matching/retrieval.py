@@ -40,18 +40,19 @@ class HierarchicalSearch:
         self._matcher = SequenceMatcher(
             place_map.frames, place_map.segment_starts, self._ends, searched_speeds(config))
 
-    def search(self, window: np.ndarray,
+    def search(self, window: np.ndarray, expected_speed: float = 1.0,
                excluded: tuple[int, int] | None = None) -> Ranking:
         """Rank the distinct places for a window.
 
         Args:
             window: float32 ``[L, D]``, centred and L2-normalised, oldest first; L is that of the
                 map.
+            expected_speed: query speed relative to the map, known from earlier matches.
             excluded: half-open range of places that may not be answered.
         """
-        rankings = [self._one_direction(window, False, excluded)]
+        rankings = [self._one_direction(window, False, expected_speed, excluded)]
         if self._config.reverse:
-            rankings.append(self._one_direction(window, True, excluded))
+            rankings.append(self._one_direction(window, True, expected_speed, excluded))
         columns = [np.concatenate(column) for column in zip(*rankings, strict=True)]
         costs = columns.pop()
         order = np.argsort(costs, kind='stable')
@@ -60,7 +61,8 @@ class HierarchicalSearch:
         return Ranking(*(column[chosen] for column in columns))
 
     def _one_direction(
-        self, window: np.ndarray, reverse: bool, excluded: tuple[int, int] | None,
+        self, window: np.ndarray, reverse: bool, expected_speed: float,
+        excluded: tuple[int, int] | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         wanted = self._config.top_k
         spare = 0 if excluded is None else excluded[1] - excluded[0]
@@ -72,7 +74,7 @@ class HierarchicalSearch:
         if reverse:
             # A map window ends where the robot was first when it drives the other way.
             places = np.maximum(places - len(window) + 1, self._map.segment_starts[places])
-        found = self._matcher.match(window, places, reverse)
+        found = self._matcher.match(window, places, reverse, expected_speed)
         speeds = -found.speeds if reverse else found.speeds
         return places, distances, found.distances, speeds, found.costs
 

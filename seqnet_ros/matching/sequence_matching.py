@@ -58,16 +58,18 @@ class SequenceMatcher:
         self._starts = segment_starts
         self._ends = segment_ends
         self._speeds = speeds
-        unlikely = np.log(speeds) ** 2
-        self._prior = SPEED_COST * unlikely / max(unlikely.max(), 1e-9)
+        self._log_speeds = np.log(speeds)
+        self._prior = SPEED_COST / max(float((self._log_speeds ** 2).max()), 1e-9)
 
-    def match(self, window: np.ndarray, places: np.ndarray, reverse: bool = False) -> Diagonals:
+    def match(self, window: np.ndarray, places: np.ndarray, reverse: bool = False,
+              expected_speed: float = 1.0) -> Diagonals:
         """Compare a window with places.
 
         Args:
             window: float32 ``[L, D]``, L2-normalised, oldest first.
             places: int ``[K]``, where the newest frame of the window may be.
             reverse: the query drives against the direction of the map.
+            expected_speed: ratio of speeds that costs nothing.
         """
         length = len(window)
         age = np.arange(length - 1, -1, -1)
@@ -80,7 +82,8 @@ class SequenceMatcher:
         cosines = np.asarray(self._frames[needed]) @ window.T
         frame_distances = np.sqrt(np.maximum(2 - 2 * cosines, 0))
         lines = frame_distances[position.reshape(rows.shape), np.arange(length)].mean(axis=2)
-        costs = lines + (self._prior * frame_distances.std()).astype(np.float32)
+        prior = self._prior * (self._log_speeds - np.log(expected_speed)) ** 2
+        costs = lines + (prior * frame_distances.std()).astype(np.float32)
         best = costs.argmin(axis=1)
         row = np.arange(len(places))
         return Diagonals(lines[row, best], costs[row, best], self._speeds[best])
