@@ -21,9 +21,10 @@ from seqnet_ros.config import (
 from seqnet_ros.descriptors.describer import build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.handcrafted import HogDescriber, PatchNormDescriber
-from seqnet_ros.descriptors.inputs import normalise_rows, resize_antialiased
+from seqnet_ros.descriptors.inputs import resize_antialiased
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.place_model import load_model_config
+from seqnet_ros.vectors import normalise_rows
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 GOLDEN = SHARED / 'golden' / 'jist' / 'network'

@@ -35,10 +35,3 @@ def resize_antialiased(image: np.ndarray, height: int, width: int) -> np.ndarray
         return image
     resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
     return np.asarray(resized)
-
-
-def normalise_rows(vectors: np.ndarray) -> np.ndarray:
-    """Return float32 ``[N, D]`` with rows of unit length; rows of zeros stay zeros."""
-    vectors = np.asarray(vectors, dtype=np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.maximum(lengths, np.float32(1e-12))

@@ -6,12 +6,7 @@ season and camera. A map knows its whole traverse; a robot knows only its past.
 
 import numpy as np
 
-
-def normalise_rows(rows: np.ndarray) -> np.ndarray:
-    """Return the rows L2-normalised, float32; zero rows stay zero."""
-    rows = np.asarray(rows, dtype=np.float32)
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(norms, np.float32(1e-12))
+from seqnet_ros.vectors import normalise_rows
 
 
 def centre(frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
