@@ -64,9 +64,10 @@ class Mapper:
         if self._gate is None:
             self._start(pose is not None)
         assert self._gate is not None
-        if self._posed and pose is None:
-            raise InputError('an image has no pose although earlier ones had, expected a pose '
-                             'for every image or for none')
+        if (pose is not None) != self._posed:
+            found, before = ('a', 'none') if pose is not None else ('no', 'one')
+            raise InputError(f'an image has {found} pose although the first had {before}, '
+                             'expected a pose for every image or for none')
         broken = self._gate.interrupted(stamp_ns, pose)
         if broken is not None and self._stamps:
             _logger.info('a new stretch of the map begins: %s', broken)
