@@ -183,9 +183,11 @@ def install_dependencies() -> None:
 
 def declared_requirements(extras: set[str]) -> list[str]:
     """Return the requirements of the installed package: its own and those of `extras`."""
+    # The workspace built earlier may be on PYTHONPATH and holds a package of the same name,
+    # which knows nothing of requirements.
     lines = venv_output(
         'import importlib.metadata, json;'
-        'print(json.dumps(importlib.metadata.requires("seqnet_ros")))')
+        'print(json.dumps(importlib.metadata.requires("seqnet_ros")))', '-I')
     requirements = []
     for line in json.loads(lines):
         requirement, _, marker = line.partition(';')
@@ -420,9 +422,10 @@ def run(command: list[str], failure: str) -> None:
         raise SetupError(failure)
 
 
-def venv_output(code: str) -> str:
+def venv_output(code: str, *flags: str) -> str:
     """Return what `code` prints when run with the Python of .venv."""
-    done = subprocess.run([VENV_PYTHON, '-c', code], cwd=VENV, capture_output=True, text=True)
+    done = subprocess.run(
+        [VENV_PYTHON, *flags, '-c', code], cwd=VENV, capture_output=True, text=True)
     if done.returncode != 0:
         raise SetupError(
             'the Python packages in .venv do not work '
