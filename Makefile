@@ -15,14 +15,14 @@ help:
 	@echo 'make demo   make a map of a rendered town and find the camera in it'
 	@echo 'make test   run the tests'
 	@echo 'make lint   run ruff, mypy and import-linter'
-	@echo 'make bench  run the benchmarks'
+	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make clean  remove everything that make made'
 
 setup:
 	@$(PYTHON) tools/workspace.py
 
 demo: setup
-	@$(in_workspace) seqnet_ros demo
+	@$(in_workspace) python -m demo
 
 test: setup
 	@$(in_workspace) python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile
@@ -33,7 +33,7 @@ lint: setup
 	@$(in_workspace) lint-imports
 
 bench: setup
-	@$(in_workspace) python -m benchmarks
+	@$(in_workspace) python -m benchmarks $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -60,6 +60,12 @@ def travelled_distance(poses: np.ndarray) -> float:
     return float(np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1).sum())
 
 
+def median_step(positions: np.ndarray) -> float:
+    """Return the median distance between successive positions ``[N, 3]``, metres; 0 for one."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    return float(np.median(steps)) if len(steps) else 0.0
+
+
 def yaw_to_quaternion(yaw: float) -> np.ndarray:
     """Return the quaternion ``[qx, qy, qz, qw]`` of a turn about z, radians."""
     return np.array([0.0, 0.0, np.sin(yaw / 2), np.cos(yaw / 2)])

@@ -1,0 +1,1 @@
+"""The command ``seqnet_ros``: maps, offline localizing, descriptors and bags."""

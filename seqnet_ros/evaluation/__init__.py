@@ -1,0 +1,1 @@
+"""How good results are, given the truth."""

@@ -1,22 +1,28 @@
 """Coarse search over the sequence descriptors of a map, with faiss.
 
-Small maps are searched exactly, on the (memory-mapped) descriptors themselves. Above
-`EXACT_LIMIT` places a graph index (HNSW; Malkov and Yashunin, TPAMI 2020) is built once, when
-the map is saved; the limit comes from `benchmarks/`, see docs/performance.md.
+Small maps are searched exactly, on the (memory-mapped) descriptors themselves. Larger ones get a
+graph (HNSW; Malkov and Yashunin, TPAMI 2020), built once, when the map is made. The graph refers
+to the descriptors of the map and holds no copy of them. What was measured to choose the limit and
+the parameters is in docs/performance.md.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
 import faiss
 import numpy as np
 
-from seqnet_ros.errors import MapCorruptError
+from seqnet_ros.errors import MapCorruptError, MapError
 
-EXACT_LIMIT = 20_000
-_NEIGHBOURS = 32
-_BUILD_BEAM = 80
-_SEARCH_BEAM = 128
+EXACT_BYTES = 64 << 20
+"""Sequence descriptors up to this size are all compared: one core reads them in about 2 ms."""
+
+_NEIGHBOURS = 24
+_BUILD_BEAM = 48
+_SEARCH_BEAM = 384
+_BUILD_BLOCK = 65536
 
 
 class CoarseIndex(Protocol):
@@ -29,6 +35,23 @@ class CoarseIndex(Protocol):
             query: float32 ``[D']``.
             k: number of places wanted.
         """
+        ...
+
+
+@contextlib.contextmanager
+def one_faiss_thread() -> Iterator[None]:
+    """Run faiss on the calling thread alone.
+
+    One core reads as fast as the memory delivers, and a second one that another program keeps
+    busy is waited for: 40 ms in place of 1.2 ms. Graphs are only built the same twice by one
+    thread.
+    """
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        faiss.omp_set_num_threads(before)
 
 
 class ExactIndex:
@@ -41,55 +64,81 @@ class ExactIndex:
     def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the L2 distances and places, nearest first."""
         k = min(k, len(self._sequences))
-        squared, places = faiss.knn(query[None], self._sequences, k)
+        with one_faiss_thread():
+            squared, places = faiss.knn(query[None], self._sequences, k)
         return np.sqrt(np.maximum(squared[0], 0)), places[0]
 
 
 class HnswIndex:
     """Walks a navigable graph of places."""
 
-    def __init__(self, index: faiss.Index) -> None:
-        """Wrap a faiss index with an HNSW graph."""
-        self._index = index
-        self._index.hnsw.efSearch = _SEARCH_BEAM
+    def __init__(self, graph: faiss.IndexHNSW, sequences: np.ndarray) -> None:
+        """Join a graph with the float32 ``[N, D']`` descriptors of its places, not copied."""
+        self._graph = graph
+        self._graph.hnsw.efSearch = _SEARCH_BEAM
+        # faiss holds bare pointers: what they point at lives as long as this object.
+        self._sequences = sequences
+        self._storage = _flat_view(sequences)
+        self._graph.storage = self._storage
+        self._graph.own_fields = False
 
     @classmethod
     def build(cls, sequences: np.ndarray) -> 'HnswIndex':
-        """Build the graph over float32 ``[N, D']``, on all cores."""
-        index = faiss.IndexHNSWFlat(sequences.shape[1], _NEIGHBOURS)
-        index.hnsw.efConstruction = _BUILD_BEAM
-        block = 65536
-        for start in range(0, len(sequences), block):
-            index.add(np.ascontiguousarray(sequences[start: start + block]))
-        return cls(index)
+        """Build the graph over float32 ``[N, D']``, the same one every time."""
+        graph = faiss.IndexHNSWFlat(sequences.shape[1], _NEIGHBOURS)
+        graph.hnsw.efConstruction = _BUILD_BEAM
+        with one_faiss_thread():
+            for start in range(0, len(sequences), _BUILD_BLOCK):
+                graph.add(np.ascontiguousarray(sequences[start: start + _BUILD_BLOCK]))
+        copy = graph.storage
+        # The graph lets go of its copy for a view; the copy is freed here.
+        copy.thisown = True  # type: ignore[attr-defined]
+        return cls(graph, sequences)
 
     @classmethod
-    def open(cls, path: Path, places: int, dim: int) -> 'HnswIndex':
-        """Open a saved index.
+    def open(cls, path: Path, sequences: np.ndarray) -> 'HnswIndex':
+        """Open the saved graph of these descriptors.
 
         Raises:
-            MapCorruptError: the file is not an index, or one of another size.
+            MapCorruptError: the file is not a graph, or one of another size.
         """
+        places, dim = sequences.shape
         try:
-            index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC | faiss.IO_FLAG_READ_ONLY)
+            graph = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_STORAGE)
         except RuntimeError as error:
             raise MapCorruptError(f'{path} is not a readable index') from error
-        if index.ntotal != places or index.d != dim:
-            raise MapCorruptError(f'{path} indexes {index.ntotal} places of {index.d} values, '
+        if not isinstance(graph, faiss.IndexHNSWFlat):
+            raise MapCorruptError(f'{path} is a {type(graph).__name__}, expected an IndexHNSWFlat')
+        if graph.ntotal != places or graph.d != dim:
+            raise MapCorruptError(f'{path} indexes {graph.ntotal} places of {graph.d} values, '
                                   f'expected {places} of {dim}')
-        return cls(index)
+        return cls(graph, sequences)
 
     def save(self, path: Path) -> None:
-        """Write the index to a file."""
-        faiss.write_index(self._index, str(path))
+        """Write the graph to a file."""
+        faiss.write_index(  # type: ignore[call-overload]
+            self._graph, str(path), faiss.IO_FLAG_SKIP_STORAGE)
 
     def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the L2 distances and places, nearest first."""
-        squared, places = self._index.search(query[None], min(k, self._index.ntotal))
+        with one_faiss_thread():
+            squared, places = self._graph.search(query[None], min(k, self._graph.ntotal))
         found = places[0] >= 0
         return np.sqrt(np.maximum(squared[0][found], 0)), places[0][found]
 
 
 def build_index(sequences: np.ndarray) -> CoarseIndex:
-    """Return the index that suits the number of places."""
-    return ExactIndex(sequences) if len(sequences) <= EXACT_LIMIT else HnswIndex.build(sequences)
+    """Return the index that suits the size of the descriptors."""
+    return ExactIndex(sequences) if sequences.nbytes <= EXACT_BYTES else HnswIndex.build(sequences)
+
+
+def _flat_view(sequences: np.ndarray) -> faiss.IndexFlatL2:
+    """Return a flat index that reads its vectors from ``sequences``."""
+    if not hasattr(faiss, 'MaybeOwnedVectorUInt8'):
+        raise MapError(f'maps of this size need faiss 1.11 or newer, found {faiss.__version__}')
+    flat = faiss.IndexFlatL2(sequences.shape[1])
+    content = np.ndarray(sequences.nbytes, np.uint8, sequences)
+    flat.codes = faiss.MaybeOwnedVectorUInt8.create_view(  # type: ignore[attr-defined]
+        faiss.swig_ptr(content), content.size, flat.codes.owner)
+    flat.ntotal = len(sequences)
+    return flat

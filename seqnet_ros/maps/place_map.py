@@ -1,11 +1,11 @@
 """The map of places: one row for every keyframe of the mapping drive."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from pydantic import Field
 
-from seqnet_ros.config import ModelConfig, Settings
+from seqnet_ros.config import MatchingConfig, ModelConfig, Settings
 from seqnet_ros.errors import MapError
 from seqnet_ros.maps.index import CoarseIndex
 
@@ -13,11 +13,17 @@ FORMAT_VERSION = 1
 
 
 class Calibration(Settings):
-    """How well sequences match places they do not show, measured within the map."""
+    """How well sequences match places they do not show, measured within the map.
+
+    The four lists are as long as there were sequences; runs of successive places show whether
+    wrong matches agree with one another.
+    """
 
     sequence_length: int = Field(ge=1, description='Length of the sequences measured.')
-    distances: tuple[float, ...] = Field(
-        description='Sequence distance of the best wrong place, one for each sequence measured.')
+    matching: MatchingConfig = Field(description='Settings of the search.')
+    queries: tuple[int, ...] = Field(description='Places the sequences end at.')
+    places: tuple[int, ...] = Field(description='Best wrong place of each.')
+    distances: tuple[float, ...] = Field(description='Its sequence distance.')
     margins: tuple[float, ...] = Field(
         description='Its relative gap to the next distinct wrong place.')
 
@@ -69,6 +75,11 @@ class PlaceMap:
     def __len__(self) -> int:
         """Return the number of places."""
         return self.manifest.places
+
+    def with_calibration(self, calibration: Calibration) -> 'PlaceMap':
+        """Return the map with another calibration."""
+        manifest = self.manifest.model_copy(update={'calibration': calibration})
+        return replace(self, manifest=manifest)
 
     def segment_ends(self) -> np.ndarray:
         """Return int64 ``[N]``: one past the last place of each place's unbroken stretch."""

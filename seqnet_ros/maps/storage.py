@@ -5,11 +5,14 @@ reader sees the old map or the new one, never half of either.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,45 +41,65 @@ def save_map(place_map: PlaceMap, path: Path) -> None:
     """Write a map, replacing the one that may lie there.
 
     Raises:
-        MapWriteError: the disk is full or not writable, or something that is not a map lies at
-            the path; whatever was there is untouched.
+        MapWriteError: the disk is full or not writable, another process is saving a map there, or
+            something that is not a map lies at the path; whatever was there is untouched.
     """
     path = Path(path)
     if path.exists() and not (path / MANIFEST).is_file():
         raise MapWriteError(f'{path} exists and is not a map: nothing was written')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_unfinished(path)
-        staging = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', suffix='.part', dir=path.parent))
     except OSError as error:
-        raise MapWriteError(f'{path} cannot be written: {error.strerror}') from error
+        raise MapWriteError(f'{path.parent} cannot be written: {error.strerror}') from error
     try:
-        _write_files(place_map, staging)
-        staging.chmod(0o755)
-        _replace(staging, path)
+        if _sweep_unfinished(path):
+            raise MapWriteError(f'{path} is being saved by another process: nothing was written')
+        with _staging(path) as staging:
+            _write_files(place_map, staging)
+            staging.chmod(0o755)
+            _replace(staging, path)
     except (OSError, RuntimeError) as error:
         what = getattr(error, 'strerror', None) or error
         raise MapWriteError(f'{path} was not saved: {what}') from error
+
+
+@contextlib.contextmanager
+def _staging(path: Path) -> Iterator[Path]:
+    """Make a locked directory beside the target; it is gone afterwards, renamed or removed."""
+    staging = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', suffix='.part', dir=path.parent))
+    lock = os.open(staging, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield staging
     finally:
+        os.close(lock)
         shutil.rmtree(staging, ignore_errors=True)
 
 
 def _write_files(place_map: PlaceMap, directory: Path) -> None:
     for name in ARRAYS:
-        with (directory / f'{name}.npy').open('wb') as file:
-            np.save(file, getattr(place_map, name), allow_pickle=False)
-            _sync(file.fileno(), file)
+        _write_array(directory / f'{name}.npy', getattr(place_map, name))
     if isinstance(place_map.index, HnswIndex):
         place_map.index.save(directory / INDEX)
+        _sync(directory / INDEX)
     files = {entry.name: {'bytes': entry.stat().st_size, 'sha256': _sha256(entry)}
              for entry in sorted(directory.iterdir())}
     document = {'manifest': place_map.manifest.model_dump(mode='json'), 'files': files}
     document['sha256'] = _document_digest(document)
-    with (directory / MANIFEST).open('w', encoding='utf-8') as file:
-        json.dump(document, file, indent=1, sort_keys=True)
-        file.write('\n')
-        _sync(file.fileno(), file)
-    _sync_directory(directory)
+    text = json.dumps(document, indent=1, sort_keys=True) + '\n'
+    (directory / MANIFEST).write_text(text, encoding='utf-8')
+    _sync(directory / MANIFEST)
+    _sync(directory)
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    """Write what ``np.save`` writes; that one can miss an error in the last block it flushes."""
+    array = np.ascontiguousarray(array)
+    with path.open('wb') as file:
+        np.lib.format.write_array_header_1_0(
+            file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(memoryview(array).cast('B'))
+    _sync(path)
 
 
 def _replace(staging: Path, path: Path) -> None:
@@ -84,26 +107,46 @@ def _replace(staging: Path, path: Path) -> None:
     old = None
     if path.exists():
         old = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', suffix='.old', dir=path.parent))
-        os.rename(path, old / 'map')
+        path.rename(old / 'map')
     try:
-        os.rename(staging, path)
+        staging.rename(path)
     except OSError:
         if old is not None:
-            os.rename(old / 'map', path)
+            (old / 'map').rename(path)
         raise
-    _sync_directory(path.parent)
+    _sync(path.parent)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _sweep_unfinished(path: Path) -> None:
-    """Bring back a map that a killed save had moved aside, and remove what it left."""
-    for old in path.parent.glob(f'.{path.name}.*.old'):
+def _sweep_unfinished(path: Path) -> bool:
+    """Clear up after saves that were killed; return whether one is still going on.
+
+    A map that such a save had moved aside comes back.
+    """
+    for part in _leftovers(path, 'part'):
+        try:
+            lock = os.open(part, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(part, ignore_errors=True)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+    for old in _leftovers(path, 'old'):
         if not path.exists() and (old / 'map' / MANIFEST).is_file():
-            os.rename(old / 'map', path)
+            (old / 'map').rename(path)
         shutil.rmtree(old, ignore_errors=True)
-    for part in path.parent.glob(f'.{path.name}.*.part'):
-        shutil.rmtree(part, ignore_errors=True)
+    return False
+
+
+def _leftovers(path: Path, suffix: str) -> list[Path]:
+    """Return the temporary directories of this very map, not of one with a longer name."""
+    name = re.compile(rf'\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.{suffix}')
+    return [entry for entry in path.parent.iterdir() if name.fullmatch(entry.name)]
 
 
 def open_map(path: Path, model: PlaceModel | None = None, verify: bool | None = None) -> PlaceMap:
@@ -140,7 +183,7 @@ def open_map(path: Path, model: PlaceModel | None = None, verify: bool | None = 
         raise MapCorruptError(f'{path}: {error}') from error
     index: CoarseIndex = ExactIndex(arrays['sequences'])
     if INDEX in files:
-        index = HnswIndex.open(path / INDEX, manifest.places, manifest.sequence_dim)
+        index = HnswIndex.open(path / INDEX, arrays['sequences'])
     return PlaceMap(manifest, index=index, **arrays)
 
 
@@ -227,9 +270,12 @@ def _open_array(path: Path) -> np.ndarray:
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    try:
+        with path.open('rb') as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise MapCorruptError(f'{path} cannot be read: {error.strerror}') from error
     return digest.hexdigest()
 
 
@@ -238,12 +284,7 @@ def _document_digest(document: dict) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _sync(descriptor: int, file: object) -> None:
-    file.flush()  # type: ignore[attr-defined]
-    os.fsync(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
+def _sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

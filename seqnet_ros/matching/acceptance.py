@@ -10,6 +10,7 @@ from seqnet_ros.maps.place_map import Calibration
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.matching.retrieval import Ranking
 from seqnet_ros.matching.speed import SpeedEstimate
+from seqnet_ros.poses import median_step
 
 _LOOSEST_QUANTILE = 0.25
 _FEWEST_SAMPLES = 10
@@ -29,27 +30,49 @@ def relative_margin(ranking: Ranking) -> float:
 class Acceptance:
     """Judges rankings one after the other; its memory is what the last ones said.
 
-    The best sequence distance at a wrong place is taken as normally distributed. The margin test
-    alone rejects most wrong matches, so the threshold is set where both tests together let
-    through the requested share.
+    The best sequence distance at a wrong place is taken as normally distributed. Margin and
+    agreement alone reject most wrong matches, so the threshold is set where all three tests
+    together let through the requested share.
     """
 
-    def __init__(self, config: AcceptanceConfig, calibration: Calibration) -> None:
-        """Use the threshold that follows from a map's calibration."""
+    def __init__(self, config: AcceptanceConfig, calibration: Calibration,
+                 positions: np.ndarray) -> None:
+        """Use the threshold that follows from the calibration of a map.
+
+        Args:
+            config: what is asked for.
+            calibration: what wrong matches look like on the map.
+            positions: float64 ``[N, 3]``, where the places of the map are, metres.
+        """
         self._config = config
+        self._positions = positions
+        self._tolerance_m = config.agreement_frames * median_step(positions)
+        self._speed = SpeedEstimate()
+        self._recent: deque[tuple[int, int]] = deque(maxlen=config.agreement_window)
         self._wrong, share = _WITHOUT_EVIDENCE, 1.0
         if len(calibration.distances) >= _FEWEST_SAMPLES:
             self._wrong = NormalDist(float(np.mean(calibration.distances)),
                                      max(float(np.std(calibration.distances)), 1e-3))
-            share = float(np.mean(np.array(calibration.margins) >= config.min_margin))
-        quantile = min(config.false_positive_rate / max(share, 1e-9), _LOOSEST_QUANTILE)
+            share = self._share_let_through(calibration)
+        quantile = min(config.false_positive_rate / share, _LOOSEST_QUANTILE)
         self.threshold = self._wrong.inv_cdf(quantile)
-        self._speed = SpeedEstimate()
         self.forget()
+
+    def _share_let_through(self, calibration: Calibration) -> float:
+        """Return the share of wrong matches that pass margin and agreement."""
+        passed, previous = 0, None
+        for query, place, margin in zip(calibration.queries, calibration.places,
+                                        calibration.margins, strict=True):
+            if previous is None or query != previous + 1:
+                self.forget()
+            self._recent.append((query, place))
+            passed += margin >= self._config.min_margin and self._agrees()
+            previous = query
+        return (passed + 1) / (len(calibration.queries) + 1)
 
     def forget(self) -> None:
         """Start anew after a break in the sequence."""
-        self._recent: deque[tuple[int, int]] = deque(maxlen=self._config.agreement_window)
+        self._recent.clear()
         self._speed.forget()
 
     @property
@@ -77,14 +100,19 @@ class Acceptance:
         if relative_margin(ranking) < self._config.min_margin:
             return Reason.AMBIGUOUS
         self._speed.add(keyframe, place)
-        if self._agreeing() < self._config.agreement:
-            return Reason.INCONSISTENT
-        return Reason.ACCEPTED
+        return Reason.ACCEPTED if self._agrees() else Reason.INCONSISTENT
 
-    def _agreeing(self) -> int:
-        """Return how many of the last best places lie on one line with the newest."""
-        keyframes, places = np.array(self._recent, dtype=np.float64).T
-        ages, moves = keyframes - keyframes[-1], places - places[-1]
-        speed = self.expected_speed
-        off = np.minimum(np.abs(moves - speed * ages), np.abs(moves + speed * ages))
-        return int((off <= self._config.agreement_frames).sum())
+    def _agrees(self) -> bool:
+        """Return whether enough of the last best places lie on one line with the newest."""
+        keyframes, places = np.array(self._recent).T
+        ages = keyframes[-1] - keyframes
+        return any(self._count_on_line(places, direction * self.expected_speed * ages)
+                   >= self._config.agreement for direction in (1, -1))
+
+    def _count_on_line(self, places: np.ndarray, moved: np.ndarray) -> int:
+        expected = places[-1] - moved
+        near = np.abs(places - expected) <= self._config.agreement_frames
+        # On a street driven twice the best place may be on either pass.
+        nearest = np.clip(np.rint(expected), 0, len(self._positions) - 1).astype(int)
+        gaps = np.linalg.norm(self._positions[places] - self._positions[nearest], axis=1)
+        return int((near | (gaps <= self._tolerance_m)).sum())

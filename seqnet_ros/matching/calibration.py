@@ -4,8 +4,6 @@ Windows of the map itself are searched in the rest of the map. Whatever is found
 another place, is wrong; how near such matches come is what a correct match has to beat.
 """
 
-import dataclasses
-
 import numpy as np
 
 from seqnet_ros.config import MatchingConfig
@@ -15,35 +13,46 @@ from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.sequences.windows import trailing_windows
 
-_SAMPLES = 300
+_RUNS = 10
+_RUN_LENGTH = 40
 _SAME_PLACE_M = 20.0
+_SAME_PLACE_OF_ROUTE = 0.1
 
 
-def calibrate(model: PlaceModel, place_map: PlaceMap, matching: MatchingConfig) -> PlaceMap:
-    """Return the map with its calibration for its own sequence length."""
+def calibrate(
+        model: PlaceModel, place_map: PlaceMap, matching: MatchingConfig) -> Calibration:
+    """Search sequences of a map, of its own length, in the rest of it."""
     length = place_map.manifest.sequence_length
     windows = trailing_windows(place_map.segment_starts, length)
     search = HierarchicalSearch(model, place_map, matching)
     reach = 2 * length + matching.merge_frames
-    distances, margins = [], []
-    count = min(_SAMPLES, len(place_map))
-    for place in np.linspace(0, len(place_map) - 1, count).astype(int):
-        found = search.search(np.asarray(place_map.frames[windows[place]]),
-                              excluded=(int(place) - reach, int(place) + reach + 1))
-        wrong = _elsewhere(found, place_map, place)
+    samples: list[tuple[int, int, float, float]] = []
+    for query in _sampled_places(len(place_map)):
+        found = search.search(np.asarray(place_map.frames[windows[query]]),
+                              excluded=(query - reach, query + reach + 1))
+        wrong = _elsewhere(found, place_map, query)
         if len(wrong.places):
-            distances.append(round(float(wrong.sequence_distances[0]), 6))
-            margins.append(round(min(relative_margin(wrong), 1.0), 6))
-    calibration = Calibration(
-        sequence_length=length, distances=tuple(distances), margins=tuple(margins))
-    manifest = place_map.manifest.model_copy(update={'calibration': calibration})
-    return dataclasses.replace(place_map, manifest=manifest)
+            samples.append((query, int(wrong.places[0]),
+                            round(float(wrong.sequence_distances[0]), 6),
+                            round(min(relative_margin(wrong), 1.0), 6)))
+    queries, places, distances, margins = zip(*samples, strict=True) if samples else ((),) * 4
+    return Calibration(sequence_length=length, matching=matching, queries=queries,
+                       places=places, distances=distances, margins=margins)
 
 
-def _elsewhere(ranking: Ranking, place_map: PlaceMap, place: int) -> Ranking:
+def _sampled_places(count: int) -> list[int]:
+    """Return all places of a small map, else runs of successive ones spread over it."""
+    if count <= _RUNS * _RUN_LENGTH:
+        return list(range(count))
+    starts = np.linspace(0, count - _RUN_LENGTH, _RUNS).astype(int)
+    return [int(start) + step for start in starts for step in range(_RUN_LENGTH)]
+
+
+def _elsewhere(ranking: Ranking, place_map: PlaceMap, query: int) -> Ranking:
     """Leave out places the drive came past again: finding those is not wrong."""
+    same_place = min(_SAME_PLACE_M, _SAME_PLACE_OF_ROUTE * place_map.manifest.route_length_m)
     apart = np.linalg.norm(
-        place_map.poses[ranking.places, :3] - place_map.poses[place, :3], axis=1)
-    far = apart > _SAME_PLACE_M
+        place_map.poses[ranking.places, :3] - place_map.poses[query, :3], axis=1)
+    far = apart > same_place
     return Ranking(ranking.places[far], ranking.descriptor_distances[far],
                    ranking.sequence_distances[far], ranking.speeds[far])

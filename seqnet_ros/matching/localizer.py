@@ -57,12 +57,13 @@ class Localizer:
                 f'{self.model.config.name!r} ({self.model.fingerprint[:8]})')
         settings = self._settings
         self.map = with_sequence_length(place_map, self.model, settings.sequence.length)
-        if self.map.manifest.calibration is None:
-            self.map = calibrate(self.model, self.map, settings.matching)
-        assert self.map.manifest.calibration is not None
+        calibration = self.map.manifest.calibration
+        if calibration is None or calibration.matching != settings.matching:
+            calibration = calibrate(self.model, self.map, settings.matching)
         self._search = HierarchicalSearch(self.model, self.map, settings.matching)
-        self._acceptance = Acceptance(settings.acceptance, self.map.manifest.calibration)
-        self._mean = RunningMean(self.map.mean) if settings.centring else None
+        self._acceptance = Acceptance(
+            settings.acceptance, calibration, self.map.poses[:, :3])
+        self._mean = RunningMean(self.map.mean) if self.model.config.centring else None
         self._gate = KeyframeGate(settings.keyframes, self._spacing(),
                                   self.map.manifest.usual_change)
         self._buffer: deque[tuple[int, np.ndarray]] = deque(maxlen=settings.sequence.length)
@@ -165,7 +166,7 @@ class Localizer:
                       float(coarse), float(fine), self._acceptance.score(float(fine)))
             for place, coarse, fine in zip(
                 ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
-                strict=True))
+                strict=True))[:self._settings.matching.candidates]
 
     def _without_match(self, query: int, stamp_ns: int, reason: Reason,
                        describe_seconds: float) -> MatchResult:

@@ -38,6 +38,7 @@ class Mapper:
         self._poses: list[np.ndarray] = []
         self._segment_starts: list[int] = []
         self._posed = False
+        self._broken = False
 
     def __len__(self) -> int:
         """Return the number of places so far."""
@@ -70,13 +71,16 @@ class Mapper:
                              'expected a pose for every image or for none')
         broken = self._gate.interrupted(stamp_ns, pose)
         if broken is not None and self._stamps:
+            self._broken = True
             _logger.info('a new stretch of the map begins: %s', broken)
         verdict = self._gate.before_describing(stamp_ns, pose)
         if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
             return False
         descriptor = self.model.describer.describe([read()])[0]
+        if verdict is None and self._gate.by_descriptor(descriptor) is not Verdict.KEYFRAME:
+            return False
         self._gate.admit(stamp_ns, pose, descriptor)
-        self._add(descriptor, stamp_ns, pose, new_segment=broken is not None)
+        self._add(descriptor, stamp_ns, pose)
         return True
 
     def _start(self, posed: bool) -> None:
@@ -90,10 +94,10 @@ class Mapper:
         self._posed = posed
         self._gate = KeyframeGate(self._settings.keyframes, self._spacing)
 
-    def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None,
-             new_segment: bool) -> None:
+    def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None) -> None:
         number = len(self._stamps)
-        start = number if new_segment or not number else self._segment_starts[-1]
+        start = number if self._broken or not number else self._segment_starts[-1]
+        self._broken = False
         self._descriptors.append(descriptor)
         self._stamps.append(stamp_ns)
         self._poses.append(make_pose(float(number), 0.0) if pose is None else pose)
@@ -111,4 +115,5 @@ class Mapper:
             self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS)
-        return calibrate(self.model, place_map, self._settings.matching)
+        return place_map.with_calibration(
+            calibrate(self.model, place_map, self._settings.matching))

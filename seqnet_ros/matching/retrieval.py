@@ -9,6 +9,7 @@ from seqnet_ros.config import MatchingConfig
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.poses import median_step
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class HierarchicalSearch:
         self._model = model
         self._map = place_map
         self._config = config
-        self._ends = place_map.segment_ends()
+        self._merge_m = config.merge_frames * median_step(place_map.poses[:, :3])
         self._matcher = SequenceMatcher(
-            place_map.frames, place_map.segment_starts, self._ends, searched_speeds(config))
+            place_map.frames, place_map.segment_starts, place_map.segment_ends(),
+            searched_speeds(config))
 
     def search(self, window: np.ndarray, expected_speed: float = 1.0,
                excluded: tuple[int, int] | None = None) -> Ranking:
@@ -48,7 +50,8 @@ class HierarchicalSearch:
             window: float32 ``[L, D]``, centred and L2-normalised, oldest first; L is that of the
                 map.
             expected_speed: query speed relative to the map, known from earlier matches.
-            excluded: half-open range of places that may not be answered.
+            excluded: half-open range of places that may not be answered; it is left out before
+                the best are taken.
         """
         rankings = [self._one_direction(window, False, expected_speed, excluded)]
         if self._config.reverse:
@@ -56,8 +59,7 @@ class HierarchicalSearch:
         columns = [np.concatenate(column) for column in zip(*rankings, strict=True)]
         costs = columns.pop()
         order = np.argsort(costs, kind='stable')
-        distinct = self._distinct(columns[0][order])
-        chosen = order[distinct]
+        chosen = order[self._distinct(columns[0][order])]
         return Ranking(*(column[chosen] for column in columns))
 
     def _one_direction(
@@ -65,15 +67,15 @@ class HierarchicalSearch:
         excluded: tuple[int, int] | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         wanted = self._config.top_k
-        spare = 0 if excluded is None else excluded[1] - excluded[0]
+        spare = 0 if excluded is None else excluded[1] - excluded[0] + len(window)
         query = self._sequence_descriptor(window[::-1] if reverse else window)
         distances, places = self._map.index.search(query, wanted + spare)
-        if excluded is not None:
-            allowed = (places < excluded[0]) | (places >= excluded[1])
-            distances, places = distances[allowed][:wanted], places[allowed][:wanted]
         if reverse:
             # A map window ends where the robot was first when it drives the other way.
             places = np.maximum(places - len(window) + 1, self._map.segment_starts[places])
+        if excluded is not None:
+            allowed = (places < excluded[0]) | (places >= excluded[1])
+            distances, places = distances[allowed][:wanted], places[allowed][:wanted]
         found = self._matcher.match(window, places, reverse, expected_speed)
         speeds = -found.speeds if reverse else found.speeds
         return places, distances, found.distances, speeds, found.costs
@@ -84,11 +86,18 @@ class HierarchicalSearch:
             return self._model.aggregator(frames)[0].numpy()
 
     def _distinct(self, places: np.ndarray) -> list[int]:
-        """Return the positions that stay when near places are merged into the better one."""
+        """Return the positions that stay when near places are merged into the better one.
+
+        Near in the order of the map or in space: a street driven twice is one place.
+        """
+        positions = self._map.poses[places, :3]
         kept: list[int] = []
-        for position, place in enumerate(places):
-            if all(abs(place - places[other]) > self._config.merge_frames for other in kept):
-                kept.append(position)
-                if len(kept) == self._config.candidates:
+        for row, place in enumerate(places):
+            gaps = np.linalg.norm(positions[kept] - positions[row], axis=1)
+            steps = np.abs(places[kept] - place)
+            if not np.any((gaps <= self._merge_m) | (steps <= self._config.merge_frames)):
+                kept.append(row)
+                # The margin test needs a second place, however few are reported.
+                if len(kept) == max(self._config.candidates, 2):
                     break
         return kept

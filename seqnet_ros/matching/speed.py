@@ -6,7 +6,9 @@ import numpy as np
 
 _MEMORY = 60
 _NEEDED_SPAN = 30
+_NEEDED_PAIRS = 10
 _DEAD_BAND = 0.1
+_SLOWEST, _FASTEST = 0.5, 2.0
 
 
 class SpeedEstimate:
@@ -32,11 +34,13 @@ class SpeedEstimate:
     @property
     def value(self) -> float:
         """The ratio, 1 until it is known; the sign of the direction is dropped."""
-        if not self._track or self._track[-1][0] - self._track[0][0] < _NEEDED_SPAN:
+        half = len(self._track) // 2
+        if half < _NEEDED_PAIRS or self._track[-1][0] - self._track[0][0] < _NEEDED_SPAN:
             return 1.0
         keyframes, places = np.array(self._track, dtype=np.float64).T
-        half = len(keyframes) // 2
         # Theil's estimator with pairs half the track apart: outliers do not move the median.
         steps = keyframes[half:2 * half] - keyframes[:half]
         slope = abs(float(np.median((places[half:2 * half] - places[:half]) / steps)))
-        return 1.0 if abs(np.log(max(slope, 0.1))) < _DEAD_BAND else max(slope, 0.1)
+        # Places that stand still or leap are wrong matches, not a way of driving.
+        believable = _SLOWEST <= slope <= _FASTEST and abs(np.log(slope)) >= _DEAD_BAND
+        return slope if believable else 1.0

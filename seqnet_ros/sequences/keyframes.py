@@ -1,6 +1,7 @@
 """Which images count: a robot's sequence is spaced by travel, not by camera callbacks."""
 
 import re
+from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,6 +12,8 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.poses import distance
 
 NANOSECONDS = 1_000_000_000
+_STILL_M, _STILL_S = 0.05, 1.0
+_LEARNED_FROM = 50
 
 
 @dataclass(frozen=True)
@@ -63,21 +66,31 @@ class KeyframeGate:
             config: gaps and the smallest change.
             spacing: distance between keyframes.
             usual_change: median L2 distance between descriptors of successive map keyframes;
-                None switches every test on descriptors off.
+                None learns it from the keyframes so far.
         """
         self._config = config
         self._spacing = spacing
-        self._usual_change = usual_change
+        self._given_change = usual_change
+        self._changes: deque[float] = deque(maxlen=_LEARNED_FROM)
         self.forget()
 
     def forget(self) -> None:
         """Start anew, as with the first image."""
         self._last_stamp: int | None = None
         self._last_pose: np.ndarray | None = None
+        self._moved_stamp: int | None = None
+        self._moved_pose: np.ndarray | None = None
         self._key_stamp: int | None = None
         self._key_pose: np.ndarray | None = None
         self._key_descriptor: np.ndarray | None = None
         self._since_key = 0
+        self._overshoot = 0.0
+
+    @property
+    def _usual_change(self) -> float:
+        if self._given_change is not None:
+            return self._given_change
+        return float(np.median(self._changes)) if self._changes else 0.0
 
     def interrupted(self, stamp_ns: int, pose: np.ndarray | None) -> str | None:
         """Note the arrival of an image; return why the sequence breaks here, or None."""
@@ -85,8 +98,17 @@ class KeyframeGate:
         if reason is not None:
             self.forget()
         self._last_stamp = stamp_ns
-        self._last_pose = pose if pose is not None else self._last_pose
+        self._last_pose = pose
+        if pose is None or self._moved_pose is None or (
+                distance(pose, self._moved_pose) > _STILL_M):
+            self._moved_stamp, self._moved_pose = stamp_ns, pose
         return reason
+
+    def _standing(self, stamp_ns: int) -> bool:
+        """Return whether poses say that the robot has not moved for a while."""
+        if self._moved_pose is None or self._moved_stamp is None:
+            return False
+        return stamp_ns - self._moved_stamp > _STILL_S * NANOSECONDS
 
     def _interruption(self, stamp_ns: int, pose: np.ndarray | None) -> str | None:
         if self._last_stamp is None:
@@ -106,34 +128,49 @@ class KeyframeGate:
         """Judge by stamp and pose; None means that the descriptor has to decide."""
         self._since_key += 1
         if self._key_stamp is None:
-            return None if self._usual_change is not None else Verdict.KEYFRAME
-        if self._spacing.unit == 'm' and pose is not None and self._key_pose is not None:
-            moved = distance(pose, self._key_pose)
-            if moved >= self._spacing.value:
-                return Verdict.KEYFRAME
-            waited = (stamp_ns - self._key_stamp) / NANOSECONDS
-            standing = waited > 1.0 and moved < 0.1 * self._spacing.value
-            return Verdict.STATIONARY if standing else Verdict.BETWEEN
-        if self._spacing.unit == 's':
-            if stamp_ns - self._key_stamp < self._spacing.value * NANOSECONDS:
-                return Verdict.BETWEEN
-        elif self._spacing.unit == '' and self._since_key < self._spacing.value:
+            return Verdict.KEYFRAME
+        if self._standing(stamp_ns):
+            return Verdict.STATIONARY
+        if not self._due(stamp_ns, pose):
             return Verdict.BETWEEN
-        return None
+        return None if pose is None or self._key_pose is None else Verdict.KEYFRAME
+
+    def _due(self, stamp_ns: int, pose: np.ndarray | None) -> bool:
+        if self._spacing.unit == '':
+            return self._since_key >= self._spacing.value
+        travelled = self._travelled(stamp_ns, pose)
+        return travelled is None or travelled >= self._spacing.value - self._overshoot
+
+    def _travelled(self, stamp_ns: int, pose: np.ndarray | None) -> float | None:
+        """Return how far the last keyframe is, in the unit of the spacing; None if unknown."""
+        assert self._key_stamp is not None
+        if self._spacing.unit == 's':
+            return (stamp_ns - self._key_stamp) / NANOSECONDS
+        if pose is None or self._key_pose is None:
+            return None
+        return distance(pose, self._key_pose)
 
     def by_descriptor(self, descriptor: np.ndarray) -> Verdict:
         """Judge by the L2-normalised frame descriptor ``[D]``, where stamp and pose did not."""
-        if self._key_descriptor is None or not self._usual_change:
+        if self._key_descriptor is None:
             return Verdict.KEYFRAME
-        change = float(np.linalg.norm(descriptor - self._key_descriptor)) / self._usual_change
-        if change < self._config.min_change:
+        change = float(np.linalg.norm(descriptor - self._key_descriptor))
+        smallest = self._config.min_change * self._usual_change
+        if self._config.min_change and change <= smallest:
             return Verdict.STATIONARY
-        if self._spacing.unit == 'm' and change < 1.0:
+        if self._spacing.unit == 'm' and change < self._usual_change:
             return Verdict.BETWEEN
         return Verdict.KEYFRAME
 
     def admit(self, stamp_ns: int, pose: np.ndarray | None, descriptor: np.ndarray) -> None:
         """Make this image the keyframe that the next ones are compared with."""
+        if self._key_stamp is not None and self._key_descriptor is not None:
+            self._changes.append(float(np.linalg.norm(descriptor - self._key_descriptor)))
+            travelled = self._travelled(stamp_ns, pose)
+            if travelled is not None:
+                # A keyframe that comes late must not push all later ones back.
+                late = travelled - (self._spacing.value - self._overshoot)
+                self._overshoot = min(max(late, 0.0), 0.9 * self._spacing.value)
         self._key_stamp = stamp_ns
         self._key_pose = pose
         self._key_descriptor = descriptor

@@ -1,0 +1,123 @@
+"""What the node and DDS add to the engine: an image published until its match arrives."""
+
+import subprocess
+import sys
+import time
+from array import array
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.timing import Timing
+from seqnet_ros.maps.storage import open_map
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.place_model import PlaceModel
+
+_ROOT = Path(__file__).resolve().parent.parent
+_PATIENCE_S = 60.0
+_WARM_UP = 8
+
+
+@dataclass(frozen=True)
+class NodeReport:
+    """The same images through the node and through the bare engine, in turns.
+
+    Attributes:
+        bare: `Localizer.push` in this process.
+        node: publishing an image until its match has arrived here.
+        inside: the engine's time within the node, as its messages say.
+        overhead: median of (node - inside) / inside over the images.
+        against_bare: median of node / bare - 1 over the images.
+    """
+
+    bare: Timing
+    node: Timing
+    inside: Timing
+    overhead: float
+    against_bare: float
+
+
+def measure_node(model_file: Path, model: PlaceModel, map_path: Path,
+                 images: np.ndarray) -> NodeReport:
+    """Run the localizer as a process and give it images as a camera would."""
+    command = [sys.executable, str(_ROOT / 'scripts' / 'localizer'), '--ros-args',
+               '-p', f'model:={model_file}', '-p', f'map:={map_path}', '-p', 'device:=cpu',
+               '-p', 'use_odometry:=false', '-p', 'image_reliability:=reliable']
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL,
+                          stderr=subprocess.DEVNULL) as process:
+        try:
+            return _alternate(Localizer(model, open_map(map_path, model)), images)
+        finally:
+            process.terminate()
+
+
+def _alternate(engine: Localizer, images: np.ndarray) -> NodeReport:
+    camera = _Camera()
+    try:
+        bare, node, inside = [], [], []
+        for number, image in enumerate(images):
+            started = time.perf_counter()
+            engine.push(image, (number + 1) * 10 ** 8)
+            bare.append(time.perf_counter() - started)
+            seconds, within = camera.show(image, (number + 1) * 10 ** 8)
+            node.append(seconds)
+            inside.append(within)
+    finally:
+        camera.close()
+    counted = np.array([bare, node, inside])[:, _WARM_UP:]
+    bare_s, node_s, inside_s = counted
+    return NodeReport(
+        Timing.of(bare_s), Timing.of(node_s), Timing.of(inside_s),
+        float(np.median((node_s - inside_s) / inside_s)), float(np.median(node_s / bare_s - 1)))
+
+
+class _Camera:
+    """Publishes images, one at a time, and waits for the match of each."""
+
+    def __init__(self) -> None:
+        import rclpy
+        from sensor_msgs.msg import Image
+        from seqnet_ros.msg import PlaceMatch
+
+        self._image_type = Image
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node('bench_camera', context=self._context)
+        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._images = self._node.create_publisher(Image, 'image', 1)
+        self._arrived: list[tuple[float, PlaceMatch]] = []
+        self._node.create_subscription(
+            PlaceMatch, 'localizer/place_match',
+            lambda match: self._arrived.append((time.perf_counter(), match)), 10)
+        self._wait(lambda: self._images.get_subscription_count()
+                   and self._node.count_publishers('localizer/place_match'), 'the localizer')
+        time.sleep(1.0)  # discovery of the match topic's reader by the node
+
+    def show(self, image: np.ndarray, stamp_ns: int) -> tuple[float, float]:
+        """Return the seconds until the match of an RGB image arrived, and the engine's share."""
+        message = self._image_type(
+            height=image.shape[0], width=image.shape[1], encoding='rgb8',
+            step=image.shape[1] * 3)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
+        message.data = array('B', image.tobytes())
+        self._arrived.clear()
+        started = time.perf_counter()
+        self._images.publish(message)
+        self._wait(lambda: self._arrived, 'a match')
+        arrived, match = self._arrived[-1]
+        return arrived - started, match.describe_seconds + match.match_seconds
+
+    def _wait(self, condition, what: str) -> None:
+        deadline = time.monotonic() + _PATIENCE_S
+        while not condition():
+            self._executor.spin_once(timeout_sec=0.05)
+            if time.monotonic() > deadline:
+                raise TimeoutError(f'{what} did not come within {_PATIENCE_S} s')
+
+    def close(self) -> None:
+        """Leave the ROS graph."""
+        self._executor.shutdown()
+        self._node.destroy_node()
+        self._context.try_shutdown()

@@ -1,0 +1,87 @@
+"""What the command says to people: messages and progress to stderr, results to stdout."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+from typer.core import TyperGroup
+
+from seqnet_ros.errors import SeqnetRosError
+
+BAD_INPUT = 2
+_UNLIMITED = 10_000
+
+messages = Console(stderr=True)
+results = Console()
+
+
+class CommandGroup(TyperGroup):
+    """Commands whose bad input ends in one sentence and exit status 2."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except SeqnetRosError as error:
+            say('Error: ', str(error), style='bold red')
+            raise typer.Exit(BAD_INPUT) from error
+
+
+class _ConsoleHandler(logging.Handler):
+    """Writes records above a progress bar, unwrapped where they go to a file."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        urgent = record.levelno >= logging.WARNING
+        say('Warning: ' if urgent else '', record.getMessage(), style='yellow' if urgent else '')
+
+
+def log_to_console() -> None:
+    """Show what the package logs, from INFO on."""
+    logger = logging.getLogger('seqnet_ros')
+    logger.setLevel(logging.INFO)
+    if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
+        logger.addHandler(_ConsoleHandler())
+
+
+def say(label: str, message: str, style: str = '') -> None:
+    """Write one line to stderr, never broken by the terminal's width when it goes to a file."""
+    messages.print(Text(label, style), Text(message), sep='', soft_wrap=True)
+
+
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Write names and values, one a line, to stdout."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        results.print(Text(f'{name:<{width}}  ', 'bold'), Text(str(value)), sep='', soft_wrap=True)
+
+
+def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Write a table to stdout, as wide as it is where it goes to a file."""
+    table = Table(*header, box=None, pad_edge=False)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    (results if results.is_terminal else Console(width=_UNLIMITED)).print(table)
+
+
+@contextmanager
+def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
+    """Show a bar on a terminal; yields the function to tell how much is done."""
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())
+    with Progress(*columns, console=messages, transient=True,
+                  disable=not messages.is_terminal) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.update(task, completed=done)
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """Show on a terminal that something of unknown length goes on."""
+    with messages.status(what):
+        yield

@@ -1,0 +1,134 @@
+"""``seqnet_ros map``: make a map of a recording, look at it, check it."""
+
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar, working
+from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.errors import InputError, MapWriteError
+
+if TYPE_CHECKING:
+    from seqnet_ros.datasets.frames import FrameSource
+    from seqnet_ros.maps.place_map import MapManifest, PlaceMap
+    from seqnet_ros.matching.mapper import Mapper
+
+_logger = logging.getLogger(__name__)
+
+app = typer.Typer(no_args_is_help=True, help='Make and check maps.')
+
+
+@app.command()
+def build(
+    source: options.Source,
+    output: Annotated[Path, typer.Option(
+        help='Folder of the map; a map that lies there is replaced.', show_default=False)],
+    model: options.Model = 'hog',
+    topic: options.Topic = None,
+    poses: options.Poses = None,
+    pose_topic: options.PoseTopic = None,
+    rate: options.Rate = None,
+    every: options.Every = None,
+    sequence_length: options.SequenceLength = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+    assignments: options.Assignments = None,
+) -> None:
+    """Make a map of the places of a recorded drive.
+
+    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
+    places lie one metre apart on a line. Settings become the defaults for localizing.
+    """
+    settings = collect_settings(
+        assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
+    _refuse_other_than_map(output)
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.matching.mapper import Mapper
+    from seqnet_ros.place_model import build_model, load_model_config
+
+    config, model_folder = load_model_config(model, weights)
+    config = apply_settings(config, settings)
+    recording = open_source(source, topic, poses, pose_topic, rate)
+    place_map = _map(recording, Mapper(build_model(config, device, model_folder)))
+    save_map(place_map, output)
+    print_fields({'map': output, **_describe(place_map.manifest)})
+
+
+def _refuse_other_than_map(path: Path) -> None:
+    """Say at once what saving would say after the work."""
+    from seqnet_ros.maps.storage import MANIFEST
+
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise MapWriteError(f'{path} exists and is not a map, expected a new path or a map')
+
+
+def _map(source: 'FrameSource', mapper: 'Mapper') -> 'PlaceMap':
+    from seqnet_ros.datasets.sources import PosedSource
+
+    posed = isinstance(source, PosedSource)
+    if posed:
+        _logger.info('poses: %s', source.pose_origin)
+    else:
+        _logger.info('%s has no poses: frame number = metres', source.name)
+    left_out = 0
+    with progress_bar('mapping', len(source)) as show:
+        for done, frame in enumerate(source, 1):
+            # A camera often starts before the odometry does: such images have no place.
+            if posed and frame.pose is None:
+                left_out += 1
+            else:
+                mapper.push_lazily(frame.read, frame.stamp_ns, frame.pose)
+            show(done)
+    if left_out:
+        _logger.warning('%d of %d images were left out: there is no pose at their time',
+                        left_out, len(source))
+    if posed and not len(mapper):
+        raise InputError(f'no image of {source.name} has a pose from {source.pose_origin}, '
+                         'expected poses at the times of the images')
+    with working('calibrating'):
+        return mapper.finish(source.name, source.pose_origin)
+
+
+@app.command()
+def info(path: options.MapPath) -> None:
+    """Show what a map says of itself; nothing but its manifest is read."""
+    from seqnet_ros.maps.storage import read_manifest
+
+    manifest, files = read_manifest(path)
+    size = sum(entry['bytes'] for entry in files.values())
+    print_fields({'map': path, **_describe(manifest), 'size': f'{size / 1e6:.1f} MB'})
+
+
+@app.command()
+def verify(
+    path: options.MapPath,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+) -> None:
+    """Check a map's checksums, shapes and values, and that its model makes the same descriptors."""
+    from seqnet_ros.maps.storage import check_model, verify_map
+    from seqnet_ros.place_model import build_model
+
+    with working('reading'):
+        manifest = verify_map(path)
+    check_model(manifest, build_model(manifest.model, device, weights=weights), path)
+    print_fields({'map': path, 'verdict': 'sound', 'places': manifest.places,
+                  'fingerprint': manifest.fingerprint[:8]})
+
+
+def _describe(manifest: 'MapManifest') -> dict[str, object]:
+    return {
+        'id': manifest.map_id,
+        'model': f'{manifest.model.name} ({manifest.fingerprint[:8]})',
+        'places': manifest.places,
+        'spacing': manifest.spacing,
+        'route': f'{manifest.route_length_m:.1f} m',
+        'poses': manifest.pose_origin,
+        'source': manifest.source,
+        'sequence length': manifest.sequence_length,
+        'descriptors': f'{manifest.dim} per frame, {manifest.sequence_dim} per sequence',
+    }

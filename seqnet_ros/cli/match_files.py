@@ -1,0 +1,126 @@
+"""Results on disk: ``matches.csv`` for tables, ``matches.jsonl`` with every candidate.
+
+Neither holds timings, so that the same input gives the same bytes.
+"""
+
+import csv
+import json
+import logging
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TextIO
+
+from seqnet_ros.cli.files import explain_write_errors
+
+if TYPE_CHECKING:
+    from seqnet_ros.matching.result import Candidate, MatchResult
+
+_logger = logging.getLogger(__name__)
+
+COLUMNS = ('query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
+           'sequence_distance')
+CSV = 'matches.csv'
+JSONL = 'matches.jsonl'
+SUMMARY = 'summary.json'
+_DIGITS = 6
+
+
+class MatchFiles:
+    """The files of one run; a context manager.
+
+    Rows go to ``*.part`` files, line by line. `finish` gives them their names, over those of an
+    earlier run; where the block ends before that, the rows so far stay in the ``*.part`` files.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._is_new = not folder.exists()
+        self._parts = {name: folder / f'{name}.part' for name in (CSV, JSONL)}
+        self._files: dict[str, TextIO] = {}
+        self._rows = 0
+
+    def __enter__(self) -> 'MatchFiles':
+        """Create the folder and the files.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        with explain_write_errors(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            for name, part in self._parts.items():
+                self._files[name] = part.open('w', encoding='utf-8', newline='', buffering=1)
+            self._csv = csv.writer(self._files[CSV], lineterminator='\n')
+            self._csv.writerow(COLUMNS)
+        return self
+
+    def write(self, query: int, result: 'MatchResult') -> None:
+        """Add one result.
+
+        Args:
+            query: index of the newest query frame in its source.
+            result: what became of it.
+
+        Raises:
+            InputError: the row cannot be written.
+        """
+        with explain_write_errors(self._folder):
+            self._csv.writerow(_row(query, result))
+            self._files[JSONL].write(json.dumps(_document(query, result)) + '\n')
+        self._rows += 1
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Give the files their names and write ``summary.json``, the sign of a complete run.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        with explain_write_errors(self._folder):
+            self._close()
+            for name, part in self._parts.items():
+                part.replace(self._folder / name)
+            part = self._folder / f'{SUMMARY}.part'
+            part.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
+            part.replace(self._folder / SUMMARY)
+        self._parts.clear()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
+                 trace: TracebackType | None) -> None:
+        """Keep what was written before an error, if it is anything."""
+        self._close()
+        if self._rows and self._parts:
+            _logger.warning('the %d results so far are in %s', self._rows, self._parts[CSV])
+        elif self._parts:
+            for part in self._parts.values():
+                part.unlink(missing_ok=True)
+            if self._is_new:
+                self._folder.rmdir()
+
+    def _close(self) -> None:
+        for file in self._files.values():
+            file.close()
+
+
+def _row(query: int, result: 'MatchResult') -> list[object]:
+    row = [query, result.stamp_ns, str(result.accepted).lower(), result.reason.name.lower()]
+    best = result.best
+    if best is None:
+        return [*row, '', '', '', '']
+    numbers = (best.score, best.descriptor_distance, best.sequence_distance)
+    return [*row, best.place_id, *(f'{number:.{_DIGITS}f}' for number in numbers)]
+
+
+def _document(query: int, result: 'MatchResult') -> dict[str, object]:
+    return {
+        'query': query, 'stamp_ns': result.stamp_ns,
+        'sequence_start_ns': result.sequence_start_ns, 'accepted': result.accepted,
+        'reason': result.reason.name.lower(),
+        'candidates': [_candidate(candidate) for candidate in result.candidates]}
+
+
+def _candidate(candidate: 'Candidate') -> dict[str, object]:
+    return {
+        'place_id': candidate.place_id, 'stamp_ns': candidate.stamp_ns,
+        'pose': [round(float(value), _DIGITS) for value in candidate.pose],
+        'score': round(candidate.score, _DIGITS),
+        'descriptor_distance': round(candidate.descriptor_distance, _DIGITS),
+        'sequence_distance': round(candidate.sequence_distance, _DIGITS)}

@@ -1,0 +1,37 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli.settings import setting_option
+
+Source = Annotated[Path, typer.Argument(
+    help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1).', show_default=False)]
+MapPath = Annotated[Path, typer.Argument(help='Folder of the map.', show_default=False)]
+Topic = Annotated[str | None, typer.Option(
+    help='Image topic of a bag.', show_default='the only one')]
+Poses = Annotated[Path | None, typer.Option(
+    help='Pose file: TUM, KITTI or CSV.', show_default="the bag's poses")]
+PoseTopic = Annotated[str | None, typer.Option(
+    help='Pose topic of a bag: odometry, poses or GPS.',
+    show_default='odometry, else poses, else GPS')]
+Rate = Annotated[float | None, typer.Option(
+    help='Images per second of a folder or video.', show_default="10, or the video's")]
+Model = Annotated[str, typer.Option(
+    help='Model: a name from `seqnet_ros models list`, or a YAML file.')]
+Weights = Annotated[Path | None, typer.Option(
+    help='Local file of weights.', show_default="the model's")]
+Device = Annotated[str, typer.Option(help="Where networks run: 'auto', 'cuda' or 'cpu'.")]
+Assignments = Annotated[list[str] | None, typer.Option(
+    '--set', metavar='SETTING=VALUE', show_default=False,
+    help='Another setting, such as matching.top_k=50; docs/cli.md lists them. Repeatable.')]
+
+SequenceLength = Annotated[int | None, setting_option(
+    'sequence.length', '--sequence-length', '-L')]
+Every = Annotated[str | None, setting_option('keyframes.every', '--every')]
+TopK = Annotated[int | None, setting_option('matching.top_k', '--top-k')]
+Reverse = Annotated[bool | None, setting_option('matching.reverse', '--reverse/--no-reverse')]
+FalsePositiveRate = Annotated[float | None, setting_option(
+    'acceptance.false_positive_rate', '--false-positive-rate')]

@@ -1,0 +1,56 @@
+"""Reports on /diagnostics, as plain messages: diagnostic_updater is not needed."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+
+
+class Level(Enum):
+    """How a node is; the values are those of ``diagnostic_msgs/DiagnosticStatus``."""
+
+    OK = DiagnosticStatus.OK
+    WARN = DiagnosticStatus.WARN
+    ERROR = DiagnosticStatus.ERROR
+
+
+@dataclass
+class Report:
+    """How a node is, in one word, one sentence and details."""
+
+    level: Level
+    message: str
+    values: dict[str, object] = field(default_factory=dict)
+
+
+class Diagnostics:
+    """Publishes a node's report periodically, on steady time, in every lifecycle state.
+
+    Args:
+        node: who reports.
+        period_s: seconds between reports.
+        report: makes the report.
+    """
+
+    def __init__(self, node: Node, period_s: float, report: Callable[[], Report]) -> None:
+        self._node = node
+        self._report = report
+        # Not a lifecycle publisher: that a node is not active is worth a report.
+        self._publisher = Node.create_publisher(node, DiagnosticArray, '/diagnostics', 10)
+        self._timer = node.create_timer(
+            period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    def publish(self) -> None:
+        """Publish the report of now."""
+        report = self._report()
+        status = DiagnosticStatus(
+            level=report.level.value, message=report.message,
+            name=f'{self._node.get_fully_qualified_name().lstrip("/")}: place recognition',
+            hardware_id=str(report.values.get('device', '')),
+            values=[KeyValue(key=key, value=str(value)) for key, value in report.values.items()])
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self._node.get_clock().now().to_msg()
+        self._publisher.publish(message)

@@ -1,0 +1,233 @@
+"""ROS parameters made from settings classes: names, types, descriptions, ranges and checks."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+from seqnet_ros.config import ModelConfig, Settings, describe_validation_error
+from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.nodes.settings import APPLIED, NodeSettings
+from seqnet_ros.place_model import load_model_config
+
+_INT64_MAX = 2**63 - 1
+_PARAMETER_TYPES = {bool: Parameter.Type.BOOL, int: Parameter.Type.INTEGER,
+                    float: Parameter.Type.DOUBLE, str: Parameter.Type.STRING}
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One parameter: the field of a settings class that it sets."""
+
+    group: str
+    field: str
+    info: FieldInfo
+
+    @property
+    def name(self) -> str:
+        """The parameter's name, e.g. ``matching.top_k``."""
+        return f'{self.group}.{self.field}' if self.group else self.field
+
+    @property
+    def applied(self) -> str:
+        """When a new value counts: 'start', 'configure', 'activate' or 'live'."""
+        extra = self.info.json_schema_extra
+        return str(extra[APPLIED]) if isinstance(extra, dict) and APPLIED in extra else 'configure'
+
+
+class NodeParameters:
+    """Declares a node's parameters and reads them back as checked settings.
+
+    The engine's parameters start with the values of the model that the node starts with, so that
+    ``ros2 param get`` shows what is in use. When another model is configured, those still at the
+    old model's values follow.
+
+    Args:
+        node: whose parameters they are.
+        settings: the node's own settings with their defaults.
+        engine: parts of `ModelConfig` that can be set, e.g. ``{'sequence': ('length',)}``; an
+            empty tuple stands for all fields.
+        phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
+
+    Raises:
+        rclpy.exceptions.ParameterException: a value given at the start has the wrong type or is
+            out of range.
+    """
+
+    def __init__(self, node: Node, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
+                 phase: Callable[[], str]) -> None:
+        self._node = node
+        self._phase = phase
+        self._groups: dict[str, Settings] = {'': settings}
+        self._declared: dict[str, Declared] = {}
+        self._declare('', tuple(type(settings).model_fields))
+        self._model = self._starting_model()
+        for group, fields in engine.items():
+            self._groups[group] = getattr(self._model, group)
+            self._declare(group, fields or tuple(type(self._groups[group]).model_fields))
+        node.add_on_set_parameters_callback(self._judge)
+
+    def _starting_model(self) -> ModelConfig:
+        try:
+            return load_model_config(self._value('model'))[0]
+        except SeqnetRosError:  # told when the node is configured
+            return ModelConfig()
+
+    def _declare(self, group: str, fields: tuple[str, ...]) -> None:
+        settings = self._groups[group]
+        for field in fields:
+            declared = Declared(group, field, type(settings).model_fields[field])
+            self._declared[declared.name] = declared
+            self._node.declare_parameter(
+                declared.name, getattr(settings, field), make_descriptor(declared))
+
+    def _value(self, name: str) -> Any:
+        return self._node.get_parameter(name).value
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """All parameters declared here."""
+        return tuple(self._declared.values())
+
+    def defaults(self, group: str) -> Settings:
+        """Return the defaults of a group of parameters: the model's, or the node's own for ''."""
+        return self._groups[group]
+
+    def read(self) -> Any:
+        """Return the node's own settings.
+
+        Raises:
+            InputError: the values do not go together; the message names them.
+        """
+        return self._checked('', {})
+
+    def read_model_config(self, model: ModelConfig) -> ModelConfig:
+        """Return a model's configuration with the engine's parameters in place of its own.
+
+        Parameters that nobody set take the values of this model.
+
+        Raises:
+            InputError: the values do not go together; the message names them.
+        """
+        self._follow(model)
+        groups = [group for group in self._groups if group]
+        return model.model_copy(update={group: self._checked(group, {}) for group in groups})
+
+    def _follow(self, model: ModelConfig) -> None:
+        changed = []
+        for declared in self._declared.values():
+            if not declared.group:
+                continue
+            old = getattr(getattr(self._model, declared.group), declared.field)
+            new = getattr(getattr(model, declared.group), declared.field)
+            if new != old and self._value(declared.name) == old:
+                changed.append(_make_parameter(declared, new))
+        self._model = model
+        self._groups.update({group: getattr(model, group) for group in self._groups if group})
+        if changed:
+            result = self._node.set_parameters_atomically(changed)
+            if not result.successful:
+                raise InputError(f'the settings of model {model.name}: {result.reason}')
+
+    def _checked(self, group: str, replaced: dict[str, Any]) -> Settings:
+        """Return a group of settings as set, with some values replaced."""
+        base = self._groups[group]
+        values = base.model_dump()
+        for declared in self._declared.values():
+            if declared.group == group:
+                values[declared.field] = self._value(declared.name)
+        values.update(replaced)
+        try:
+            return type(base).model_validate(values)
+        except ValidationError as error:
+            where = f'{group}.' if group else ''
+            raise InputError(f'parameter {where}{describe_validation_error(error)}') from error
+
+    def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
+        """Accept or refuse new values; nothing is applied here."""
+        replaced: dict[str, dict[str, Any]] = {}
+        for parameter in parameters:
+            declared = self._declared.get(parameter.name)
+            if declared is None:
+                continue
+            refusal = self._refusal(declared, parameter.value)
+            if refusal:
+                return SetParametersResult(successful=False, reason=refusal)
+            replaced.setdefault(declared.group, {})[declared.field] = parameter.value
+        try:
+            for group, values in replaced.items():
+                self._checked(group, values)
+        except InputError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        return SetParametersResult(successful=True)
+
+    def _refusal(self, declared: Declared, value: Any) -> str:
+        """Return why a parameter may not change in this state; empty when it may."""
+        phase = self._phase()
+        if value == self._value(declared.name):
+            return ''
+        if declared.applied == 'configure' and phase != 'unconfigured':
+            return (f'{declared.name} is applied when the node is configured, but it is {phase}: '
+                    'clean it up first')
+        if declared.applied == 'activate' and phase == 'active':
+            return (f'{declared.name} is applied when the node is activated, but it is active: '
+                    'deactivate it first')
+        return ''
+
+
+def make_descriptor(declared: Declared) -> ParameterDescriptor:
+    """Return what ROS is told of a parameter: description, range and what else counts."""
+    annotation = declared.info.annotation
+    kind = str if get_origin(annotation) is Literal else annotation
+    descriptor = ParameterDescriptor(
+        name=declared.name, description=declared.info.description or '',
+        additional_constraints=_constraints(declared.info), read_only=declared.applied == 'start')
+    descriptor.type = _PARAMETER_TYPES[kind].value  # type: ignore[index]
+    low, high = _bound(declared.info, 'ge', 'gt'), _bound(declared.info, 'le', 'lt')
+    if low is None and high is None:
+        return descriptor
+    if kind is int:
+        descriptor.integer_range = [IntegerRange(
+            from_value=-_INT64_MAX if low is None else int(low),
+            to_value=_INT64_MAX if high is None else int(high), step=0)]
+    else:
+        descriptor.floating_point_range = [FloatingPointRange(
+            from_value=-sys.float_info.max if low is None else float(low),
+            to_value=sys.float_info.max if high is None else float(high), step=0.0)]
+    return descriptor
+
+
+def _constraints(info: FieldInfo) -> str:
+    """Return what a range cannot say: choices, and bounds that are themselves excluded."""
+    if get_origin(info.annotation) is Literal:
+        return 'one of: ' + ', '.join(map(str, get_args(info.annotation)))
+    parts = []
+    if (low := _bound(info, 'gt')) is not None:
+        parts.append(f'greater than {low:g}')
+    if (high := _bound(info, 'lt')) is not None:
+        parts.append(f'less than {high:g}')
+    return ', '.join(parts)
+
+
+def _bound(info: FieldInfo, *names: str) -> float | None:
+    """Return the first bound of one of these kinds ('ge', 'gt', 'le', 'lt') that a field has."""
+    for item in info.metadata:
+        for name in names:
+            if getattr(item, name, None) is not None:
+                return getattr(item, name)
+    return None
+
+
+def _make_parameter(declared: Declared, value: Any) -> Parameter:
+    return Parameter(declared.name, _PARAMETER_TYPES[type(value)], value)

@@ -1,0 +1,331 @@
+"""What the localizer and the mapper have in common: lifecycle, inputs, worker, diagnostics."""
+
+import time
+import traceback
+from abc import abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future as ThreadFuture
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from nav_msgs.msg import Odometry
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
+from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
+from seqnet_ros.nodes.failures import FailureLog
+from seqnet_ros.nodes.heartbeat import Heartbeat
+from seqnet_ros.nodes.image_input import ImageInput, StampedImage
+from seqnet_ros.nodes.odometry_input import OdometryBuffer
+from seqnet_ros.nodes.parameters import NodeParameters
+from seqnet_ros.nodes.settings import NodeSettings
+from seqnet_ros.nodes.statistics import Rates, Statistics
+from seqnet_ros.nodes.worker import Worker
+from seqnet_ros.place_model import PlaceModel, load_model
+
+ODOMETRY_TOPIC = 'odometry'
+_ODOMETRY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50,
+                           reliability=ReliabilityPolicy.BEST_EFFORT)
+
+
+class StateError(SeqnetRosError):
+    """A service was called in a lifecycle state that has no answer."""
+
+
+class PlaceNode(LifecycleNode):
+    """A lifecycle node with an engine that takes images, one at a time, on one worker thread.
+
+    Configuring loads the model and makes the engine, activating subscribes, deactivating
+    unsubscribes, cleaning up forgets the engine. Callbacks only enqueue; the hooks `_open`,
+    `_process` and `_before_inactive` run on the worker thread.
+    """
+
+    def __init__(self, name: str, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
+                 **options: Any) -> None:
+        """Declare the parameters.
+
+        Args:
+            name: of the node.
+            settings: the node's own settings with their defaults.
+            engine: parts of the model's configuration that can be set, see `NodeParameters`.
+            options: as of `rclpy.node.Node`.
+
+        Raises:
+            rclpy.exceptions.ParameterException: a value given at the start is refused.
+        """
+        super().__init__(name, **options)
+        self._phase = 'unconfigured'
+        self._trouble = ''
+        self.model: PlaceModel | None = None
+        self._worker: Worker[StampedImage] | None = None
+        self._images: ImageInput | None = None
+        self._heartbeat: Heartbeat | None = None
+        self._odometry_subscription: Any = None
+        self._odometry_refused = False
+        self.settings = NodeParameters(self, settings, engine, lambda: self._phase)
+        self.statistics = Statistics()
+        self.odometry = OdometryBuffer()
+        self._rates = Rates()
+        # Services wait for the worker: in a group of their own, so that images go on.
+        self._serving = MutuallyExclusiveCallbackGroup()
+        self._diagnostics = Diagnostics(
+            self, self.get_parameter('diagnostics_period_s').value, self._report)
+
+    # What the two nodes fill in.
+
+    @abstractmethod
+    def _open(self, settings: Any, model: PlaceModel, config: ModelConfig) -> None:
+        """Make the engine; a `SeqnetRosError` refuses the configuration."""
+
+    @abstractmethod
+    def _process(self, image: StampedImage) -> None:
+        """Give an image to the engine."""
+
+    def _before_inactive(self) -> None:
+        """Do what is due when images stop."""
+
+    @abstractmethod
+    def _close(self) -> None:
+        """Forget the engine."""
+
+    @abstractmethod
+    def _judge(self, report: Report) -> None:
+        """Add the engine's details to a report, and raise its level where something is amiss."""
+
+    # Lifecycle.
+
+    def start(self) -> bool:
+        """Configure and activate; return whether the node is active."""
+        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
+            return False
+        return self.trigger_activate() == TransitionCallbackReturn.SUCCESS
+
+    def on_configure(self, state: Any) -> TransitionCallbackReturn:
+        """Load the model and make the engine."""
+        return self._transition('configure', 'inactive', self._configure, super().on_configure,
+                                state)
+
+    def on_activate(self, state: Any) -> TransitionCallbackReturn:
+        """Start listening."""
+        return self._transition('activate', 'active', self._activate, super().on_activate, state)
+
+    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
+        """Stop listening."""
+        return self._transition('deactivate', 'inactive', self._deactivate,
+                                super().on_deactivate, state)
+
+    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
+        """Forget the engine."""
+        return self._transition('clean up', 'unconfigured', self._cleanup, super().on_cleanup,
+                                state)
+
+    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
+        """Stop listening and forget the engine."""
+        return self._transition('shut down', 'finalized', self.close, super().on_shutdown, state)
+
+    def on_error(self, state: Any) -> TransitionCallbackReturn:
+        """Go back to the beginning."""
+        return self._transition('recover', 'unconfigured', self.close, super().on_error, state)
+
+    def _transition(self, what: str, phase: str, act: Callable[[], None],
+                    inherited: Callable[[Any], TransitionCallbackReturn],
+                    state: Any) -> TransitionCallbackReturn:
+        """Act; rclpy would swallow an exception, so it becomes a line in the log and FAILURE."""
+        try:
+            act()
+        except SeqnetRosError as error:
+            self._trouble = f'cannot {what}: {error}'
+            self.get_logger().error(self._trouble)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self._trouble = f'cannot {what}: {error!r}'
+            self.get_logger().error(f'cannot {what}:\n{traceback.format_exc()}')
+            return TransitionCallbackReturn.FAILURE
+        self._trouble = ''
+        self._phase = phase
+        return inherited(state)
+
+    def _configure(self) -> None:
+        settings = self.settings.read()
+        worker = Worker(self._work, self._note_failure, f'{self.get_name()} worker')
+        try:
+            worker.call(lambda: self._load(settings))
+        except BaseException:
+            worker.stop()
+            self._forget_engine()
+            raise
+        self._worker = worker
+
+    def _load(self, settings: Any) -> None:
+        weights = Path(settings.weights).expanduser() if settings.weights else None
+        self.model = model = load_model(settings.model, settings.device, weights)
+        self._open(settings, model, self.settings.read_model_config(model.config))
+        self.get_logger().info(f'model {model.config.name} on {model.device.device} '
+                               f'({model.device.why})')
+
+    def _activate(self) -> None:
+        settings = self.settings.read()
+        self.statistics = Statistics()
+        self._failures = FailureLog(self.get_logger(), self.statistics)
+        self._rates = Rates()
+        self.odometry = OdometryBuffer()
+        if settings.use_odometry:
+            self._odometry_subscription = self.create_subscription(
+                Odometry, ODOMETRY_TOPIC, self._on_odometry, _ODOMETRY_QOS)
+        self._images = ImageInput(self, settings, self._on_image)
+        self._heartbeat = Heartbeat(
+            self, self._images, lambda: float(self.get_parameter('silence_after_s').value))
+        self.get_logger().info(f'listening to {self._images.topic}')
+
+    def _deactivate(self) -> None:
+        self._unsubscribe()
+        assert self._worker is not None
+        self._worker.drain()
+        self._worker.call(self._before_inactive)
+
+    def _unsubscribe(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.close()
+        if self._images is not None:
+            self._images.close()
+        if self._odometry_subscription is not None:
+            self.destroy_subscription(self._odometry_subscription)
+        self._heartbeat = self._images = self._odometry_subscription = None
+
+    def _cleanup(self) -> None:
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        self._forget_engine()
+
+    def _forget_engine(self) -> None:
+        self._close()
+        self.model = None
+
+    def close(self) -> None:
+        """Stop everything, from whatever state; what was mapped is saved as when deactivating."""
+        try:
+            if self._phase == 'active':
+                self._deactivate()
+        finally:
+            self._phase = 'unconfigured'
+            self._cleanup()
+
+    # Inputs, on the executor's thread.
+
+    def _on_image(self, image: StampedImage) -> None:
+        assert self._worker is not None
+        self.statistics.received += 1
+        if self._worker.offer(image):
+            self.statistics.dropped += 1
+
+    def _on_odometry(self, message: Odometry) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        try:
+            if not stamp_ns:
+                raise InputError('its stamp is zero, expected the time of the pose')
+            pose = pose_from_odometry(message)
+        except InputError as error:
+            if not self._odometry_refused:
+                self.get_logger().warning(f'odometry is left out: {error}')
+            self._odometry_refused = True
+            return
+        self.odometry.add(stamp_ns, pose)
+
+    # The worker's thread.
+
+    def _work(self, image: StampedImage) -> None:
+        self.statistics.processed += 1
+        self._process(image)
+        self.statistics.delay.add(time.monotonic() - image.received_s)
+
+    def _pose_at(self, stamp_ns: int) -> np.ndarray | None:
+        pose = self.odometry.at(stamp_ns)
+        if pose is None and self._odometry_subscription is not None:
+            self.statistics.without_pose += 1
+        return pose
+
+    def _note_failure(self, error: Exception) -> None:
+        self._failures.note(error)
+
+    async def _on_worker(self, job: Callable[[], Any]) -> Any:
+        """Run a job on the worker thread while the executor goes on; for services.
+
+        Raises:
+            StateError: the node is not configured.
+        """
+        if self._worker is None:
+            raise StateError(f'the node is {self._phase}: configure it first')
+        executor = self.executor
+        done: Any = Future(executor=executor)
+
+        def finished(outcome: ThreadFuture) -> None:
+            done.set_result(outcome)
+            if executor is not None:
+                executor.wake()
+
+        self._worker.submit(job).add_done_callback(finished)
+        return (await done).result()
+
+    # Diagnostics, on the executor's thread.
+
+    def _report(self) -> Report:
+        report = Report(Level.OK, self._phase, {'state': self._phase})
+        if self.model is not None:
+            report.values.update({
+                'model': self.model.config.name, 'device': self.model.device.device})
+        if self._phase in ('inactive', 'active'):
+            self._judge(report)
+        if self._images is not None:
+            self._report_input(report, self._images)
+        if self._trouble:
+            report.level, report.message = Level.ERROR, self._trouble
+        return report
+
+    def _report_input(self, report: Report, images: ImageInput) -> None:
+        counts = self.statistics
+        rates = self._rates.update(
+            received=counts.received, processed=counts.processed, dropped=counts.dropped,
+            bad=counts.unusable + counts.failures)
+        report.values.update({
+            'image topic': images.topic,
+            'images received': counts.received,
+            'images received per second': f'{rates["received"]:.1f}',
+            'images dropped': counts.dropped,
+            'images dropped per second': f'{rates["dropped"]:.1f}',
+            'images processed': counts.processed,
+            'images processed per second': f'{rates["processed"]:.1f}',
+            'images unusable': counts.unusable,
+            'failures': counts.failures,
+            'last error': counts.last_error,
+            'images without pose': counts.without_pose,
+            'odometry': self._describe_odometry(),
+            'describe': counts.describe,
+            'match': counts.match,
+            'arrival to result': counts.delay,
+        })
+        if rates['bad']:
+            report.level, report.message = Level.ERROR, counts.last_error
+        elif self._heartbeat is not None and self._heartbeat.silent:
+            report.level, report.message = Level.WARN, self._heartbeat.explain()
+
+    def _describe_odometry(self) -> str:
+        if self._odometry_subscription is None:
+            return 'off'
+        topic = self._odometry_subscription.topic_name
+        restarts = f', started anew {self.odometry.restarts} times'
+        return (f'on {topic}' + (restarts if self.odometry.restarts else '')
+                if len(self.odometry) else f'none yet on {topic}')
+
+    def destroy_node(self) -> None:
+        """Stop the worker, then destroy the node."""
+        try:
+            self.close()
+        finally:
+            super().destroy_node()

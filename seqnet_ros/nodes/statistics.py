@@ -1,0 +1,71 @@
+"""What a node did since its last report. Each number is written by one thread only."""
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+_RECENT = 50
+
+
+@dataclass
+class Recent:
+    """The last few values of something measured in seconds."""
+
+    values: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        self.values.append(value)
+
+    def __str__(self) -> str:
+        """Return mean and maximum in milliseconds, for people."""
+        values = tuple(self.values)
+        if not values:
+            return 'none yet'
+        return f'{1e3 * sum(values) / len(values):.1f} ms, at most {1e3 * max(values):.1f} ms'
+
+
+@dataclass
+class Statistics:
+    """Counters since the node was activated.
+
+    Attributes:
+        received: images that arrived.
+        dropped: images that a newer one replaced before the worker was free.
+        processed: images given to the engine.
+        unusable: images that could not be decoded or described.
+        without_pose: images that odometry had no pose for.
+        failures: errors that should not happen.
+        last_error: the newest error, one sentence.
+        describe: time of the frame descriptor.
+        match: time of search and decision.
+        delay: time from arrival to the end of processing.
+    """
+
+    received: int = 0
+    dropped: int = 0
+    processed: int = 0
+    unusable: int = 0
+    without_pose: int = 0
+    failures: int = 0
+    last_error: str = ''
+    describe: Recent = field(default_factory=Recent)
+    match: Recent = field(default_factory=Recent)
+    delay: Recent = field(default_factory=Recent)
+
+
+class Rates:
+    """Turns counters into rates between two reports."""
+
+    def __init__(self) -> None:
+        self._then = time.monotonic()
+        self._counts: dict[str, int] = {}
+
+    def update(self, **counts: int) -> dict[str, float]:
+        """Return how fast each counter grew since the last call, per second."""
+        now = time.monotonic()
+        elapsed = max(now - self._then, 1e-9)
+        rates = {name: max(count - self._counts.get(name, 0), 0) / elapsed
+                 for name, count in counts.items()}
+        self._then, self._counts = now, dict(counts)
+        return rates

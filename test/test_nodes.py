@@ -1,0 +1,785 @@
+"""The nodes over real middleware: lifecycle, inputs, outputs, services and diagnostics."""
+
+import gc
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from seqnet_ros.datasets.frames import Frame
+from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
+from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.matching.result import MatchResult, Reason
+from seqnet_ros.place_model import PlaceModel, load_model
+
+rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytestmark = pytest.mark.requires_ros
+
+ROOT = Path(__file__).resolve().parent.parent
+PATIENCE_S = 60.0
+TOWN_EVERY = {'keyframes.every': '1', 'keyframes.min_change': 0.0}
+Shown = tuple[int, np.ndarray, np.ndarray]
+"""Stamp, RGB image and pose."""
+
+
+def eventually(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < deadline, f'{what} did not happen within {PATIENCE_S} s'
+        time.sleep(0.005)
+
+
+class Log:
+    """What the nodes of this test wrote to the console."""
+
+    def __init__(self, capture: pytest.CaptureFixture) -> None:
+        self._capture = capture
+        self._text = ''
+
+    def count(self, text: str) -> int:
+        self._text += self._capture.readouterr().err
+        return self._text.count(text)
+
+    def __contains__(self, text: str) -> bool:
+        return self.count(text) > 0
+
+
+@pytest.fixture
+def log(capfd: pytest.CaptureFixture) -> Log:
+    return Log(capfd)
+
+
+class Peer:
+    """A camera, odometry and somebody who listens."""
+
+    def __init__(self, context: Any, name: str) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+        from geometry_msgs.msg import PoseWithCovarianceStamped
+        from nav_msgs.msg import Odometry
+        from sensor_msgs.msg import CompressedImage, Image
+        from seqnet_ros.msg import PlaceMatch
+
+        self.node = rclpy.create_node('peer', context=context)
+        self.raw = self.node.create_publisher(Image, 'image', 10)
+        self.compressed = self.node.create_publisher(CompressedImage, 'image/compressed', 10)
+        self.odometry = self.node.create_publisher(Odometry, 'odometry', 50)
+        self.matches: list[PlaceMatch] = []
+        self.poses: list[PoseWithCovarianceStamped] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        listen = self.node.create_subscription
+        listen(PlaceMatch, f'{name}/place_match', self.matches.append, 100)
+        listen(PoseWithCovarianceStamped, f'{name}/pose', self.poses.append, 100)
+        listen(DiagnosticArray, '/diagnostics', self.diagnostics.append, 10)
+
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
+        client = self.node.create_client(kind, name)
+        assert client.wait_for_service(PATIENCE_S), f'there is no service {name}'
+        future = client.call_async(kind.Request(**fields))
+        eventually(future.done, f'an answer of {name}')
+        self.node.destroy_client(client)
+        return future.result()
+
+    def show(self, image: np.ndarray, stamp_ns: int) -> None:
+        self.raw.publish(raw_message(image, stamp_ns))
+
+    def move(self, pose: np.ndarray, stamp_ns: int) -> None:
+        from nav_msgs.msg import Odometry
+
+        from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
+
+        message = Odometry()
+        message.header.stamp = stamp_from_ns(stamp_ns)
+        message.pose.pose = pose_to_message(pose)
+        self.odometry.publish(message)
+
+
+def raw_message(image: np.ndarray, stamp_ns: int, encoding: str = 'rgb8') -> Any:
+    from sensor_msgs.msg import Image
+
+    from seqnet_ros.nodes.conversions import stamp_from_ns
+
+    height, width, channels = image.shape
+    message = Image(height=height, width=width, encoding=encoding, step=width * channels)
+    message.header.stamp = stamp_from_ns(stamp_ns)
+    message.header.frame_id = 'camera'
+    message.data = image.tobytes()
+    return message
+
+
+@contextmanager
+def spinning(make_node: Callable[..., Any], name: str, **parameters: Any) -> Iterator[tuple]:
+    """Run a node and its peer, each with an executor of its own."""
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.parameter import Parameter
+
+    gc.collect()  # a lifecycle node of the same name stays registered until it is collected
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    values = {'silence_after_s': 60.0, **parameters}
+    node = make_node(context=context, parameter_overrides=[
+        Parameter(key, value=value) for key, value in values.items()])
+    peer = Peer(context, name)
+    executors = [SingleThreadedExecutor(context=context) for _ in range(2)]
+    for executor, member in zip(executors, (node, peer.node), strict=True):
+        executor.add_node(member)
+    threads = [threading.Thread(target=executor.spin, daemon=True) for executor in executors]
+    for thread in threads:
+        thread.start()
+    try:
+        yield node, peer
+    finally:
+        for executor in executors:
+            executor.shutdown()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        node.destroy_node()
+        peer.node.destroy_node()
+        rclpy.shutdown(context=context)
+
+
+@contextmanager
+def localizing(start: bool = True, **parameters: Any) -> Iterator[tuple[Any, Peer]]:
+    from seqnet_ros.nodes.localizer_node import LocalizerNode
+
+    with spinning(LocalizerNode, 'localizer', **parameters) as (node, peer):
+        if start:
+            assert node.start()
+            eventually(lambda: node.count_publishers('image') and peer.node.count_publishers(
+                'localizer/place_match') and node._matches.get_subscription_count()
+                and node._poses.get_subscription_count(), 'discovery')
+        yield node, peer
+
+
+@contextmanager
+def mapping(**parameters: Any) -> Iterator[tuple[Any, Peer]]:
+    from seqnet_ros.nodes.mapper_node import MapperNode
+
+    with spinning(MapperNode, 'mapper', **parameters) as (node, peer):
+        assert node.start()
+        yield node, peer
+
+
+def deliver(node: Any, publish: Callable[[], None]) -> None:
+    """Publish an image and wait until the worker has taken it, so that none is dropped."""
+    before = node.statistics.processed
+    received = node.statistics.received
+    publish()
+    deadline = time.monotonic() + PATIENCE_S
+    again = time.monotonic() + 1.0
+    while node.statistics.processed == before:
+        assert time.monotonic() < deadline, 'the node did not take the image'
+        if node.statistics.received == received and time.monotonic() > again:
+            publish()  # best effort: the first image may be lost to discovery
+            again = time.monotonic() + 1.0
+        time.sleep(0.001)
+
+
+def settle(node: Any) -> None:
+    """Wait until the worker is idle."""
+    node._worker.call(lambda: None)
+
+
+def render(seed: int, count: int, **drive: Any) -> list[Shown]:
+    frames: list[Frame] = list(Drive(Town(seed=7), OVERCAST, Camera(width=160, height=120),
+                                     speed=6.0, rate=6.0, seed=seed, length=80.0, **drive))
+    return [(frame.stamp_ns, frame.read(), frame.pose) for frame in frames[:count]]
+
+
+@pytest.fixture(scope='module')
+def model() -> PlaceModel:
+    return load_model('hog', device='cpu')
+
+
+@pytest.fixture(scope='module')
+def first_drive() -> list[Shown]:
+    return render(seed=1, count=50)
+
+
+@pytest.fixture(scope='module')
+def second_drive() -> list[Shown]:
+    return render(seed=2, count=30, lateral_offset=0.3)
+
+
+@pytest.fixture(scope='module')
+def town_map(model: PlaceModel, first_drive: list[Shown],
+             tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of every image of the first drive."""
+    mapper = Mapper(model, with_keyframes(model, every='1'))
+    for stamp_ns, image, pose in first_drive:
+        mapper.push(image, stamp_ns, pose)
+    path = tmp_path_factory.mktemp('maps') / 'town'
+    save_map(mapper.finish(), path)
+    return path
+
+
+def with_keyframes(model: PlaceModel, **values: Any) -> Any:
+    keyframes = model.config.keyframes.model_copy(update=values)
+    return model.config.model_copy(update={'keyframes': keyframes})
+
+
+def offline(model: PlaceModel, path: Path, drive: list[Shown], poses: bool = False,
+            **keyframes: Any) -> list[MatchResult]:
+    localizer = Localizer(model, open_map(path, model), with_keyframes(model, **keyframes))
+    results = [localizer.push(image, stamp_ns, pose if poses else None)
+               for stamp_ns, image, pose in drive]
+    return [result for result in results if result is not None]
+
+
+def assert_same(matches: list[Any], expected: list[MatchResult]) -> None:
+    assert [message.reason for message in matches] == [int(item.reason) for item in expected]
+    for message, result in zip(matches, expected, strict=True):
+        stamp = message.header.stamp
+        assert stamp.sec * 10**9 + stamp.nanosec == result.stamp_ns
+        assert [item.place_id for item in message.candidates] == [
+            item.place_id for item in result.candidates]
+        assert [item.sequence_distance for item in message.candidates] == pytest.approx(
+            [item.sequence_distance for item in result.candidates], abs=1e-5)
+        assert message.accepted == result.accepted
+
+
+# Results.
+
+
+def test_raw_images_give_what_the_engine_gives(model, town_map, second_drive):
+    expected = offline(model, town_map, second_drive, every='1', min_change=0.0)
+    assert sum(item.accepted for item in expected) > 10
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        for stamp_ns, image, _ in second_drive:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == len(expected), 'a result for every image')
+        assert node.statistics.dropped == 0
+        assert_same(peer.matches, expected)
+        last = peer.matches[-1]
+        assert last.header.frame_id == 'camera'
+        assert last.map_id == open_map(town_map).manifest.map_id
+        assert last.describe_seconds > 0
+        assert last.match_seconds > 0
+        accepted = [item for item in expected if item.accepted]
+        eventually(lambda: len(peer.poses) == len(accepted), 'a pose for every accepted match')
+        time.sleep(0.2)
+        assert len(peer.poses) == len(accepted)
+        for pose, result in zip(peer.poses, accepted, strict=True):
+            assert pose.header.frame_id == 'map'
+            assert pose.pose.pose.position.x == result.best.pose[0]
+            covariance = np.array(pose.pose.covariance).reshape(6, 6)
+            assert np.isfinite(covariance).all()
+            assert (np.linalg.eigvalsh(covariance) > 1e-3).all()
+
+
+def test_compressed_photographs_give_what_the_engine_gives(model, shared_data, tmp_path):
+    from sensor_msgs.msg import CompressedImage
+
+    from seqnet_ros.images import read_image
+    from seqnet_ros.nodes.conversions import stamp_from_ns
+
+    folder = shared_data / 'gardens_point'
+    left, right = (sorted((folder / name).glob('*.jpg'))[:60]
+                   for name in ('day_left', 'day_right'))
+    mapper = Mapper(model, with_keyframes(model, every='1'))
+    for number, file in enumerate(left):
+        mapper.push(read_image(file), number * 10**9 + 1)
+    save_map(mapper.finish(), tmp_path / 'gardens')
+    shown = [(number * 10**9 + 1, read_image(file), np.zeros(7))
+             for number, file in enumerate(right)]
+    expected = offline(model, tmp_path / 'gardens', shown, every='1', min_change=0.0)
+    with localizing(map=str(tmp_path / 'gardens'), image_transport='compressed',
+                    **TOWN_EVERY) as (node, peer):
+        for (stamp_ns, _, _), file in zip(shown, right, strict=True):
+            message = CompressedImage(format='jpeg', data=file.read_bytes())
+            message.header.stamp = stamp_from_ns(stamp_ns)
+            deliver(node, lambda message=message: peer.compressed.publish(message))
+        eventually(lambda: len(peer.matches) == len(expected), 'a result for every image')
+        assert_same(peer.matches, expected)
+    near = [abs(item.best.place_id - number) <= 2 for number, item in enumerate(expected)
+            if item.best]
+    assert np.mean(near) > 0.5
+
+
+def test_odometry_spaces_the_sequence(model, town_map, second_drive):
+    expected = offline(model, town_map, second_drive, poses=True, every='2m')
+    assert 8 < len(expected) < 0.7 * len(second_drive)
+    with localizing(map=str(town_map), **{'keyframes.every': '2m'}) as (node, peer):
+        eventually(lambda: peer.odometry.get_subscription_count(), 'discovery of odometry')
+        for stamp_ns, image, pose in second_drive:
+            peer.move(pose, stamp_ns)
+            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
+                       'odometry')
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        eventually(lambda: len(peer.matches) == len(expected), 'a result for every keyframe')
+        assert_same(peer.matches, expected)
+
+
+def test_a_standing_robot_says_so_once_a_second(town_map, second_drive):
+    _, image, pose = second_drive[0]
+    with localizing(map=str(town_map), **{'keyframes.every': '2m'}) as (node, peer):
+        eventually(lambda: peer.odometry.get_subscription_count(), 'discovery of odometry')
+        for tick in range(41):
+            stamp_ns = (tick + 1) * 10**8
+            peer.move(pose, stamp_ns)
+            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
+                       'odometry')
+            deliver(node, lambda stamp_ns=stamp_ns: peer.show(image, stamp_ns))
+        settle(node)
+        eventually(lambda: len(peer.matches) >= 4, 'results')
+        time.sleep(0.2)
+        assert [match.reason for match in peer.matches] == [
+            Reason.BUFFER_FILLING] + [Reason.STATIONARY] * 3
+        assert not peer.poses
+
+
+# Inputs that go wrong.
+
+
+def test_unusable_images_are_survived_counted_and_told_once(town_map, second_drive, log):
+    from sensor_msgs.msg import Image
+
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        stamp_ns, image, _ = second_drive[0]
+        depth = raw_message(np.zeros((4, 4, 4), np.uint8), stamp_ns, '32FC1')
+        nothing = Image(encoding='rgb8', header=depth.header)
+        for bad in (depth, nothing, depth, depth):
+            deliver(node, lambda bad=bad: peer.raw.publish(bad))
+        deliver(node, lambda: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == 1, 'a result after bad images')
+        assert node.statistics.unusable == 4
+        assert node.statistics.failures == 0
+        eventually(lambda: 'has no pixels' in log, 'the second kind in the log')
+        assert log.count('an image was left out') == 2
+        assert log.count("'32FC1' holds depth") == 1
+        eventually(lambda: peer.diagnostics and any(
+            value.key == 'images unusable' and value.value == '4'
+            for value in peer.diagnostics[-1].status[0].values), 'the count in /diagnostics')
+
+
+def test_backward_time_clears_the_sequence(town_map, second_drive):
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        for stamp_ns, image, _ in (*second_drive[:6], *second_drive[:2]):
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == 8, 'a result for every image')
+        reasons = [match.reason for match in peer.matches]
+        filling = Reason.BUFFER_FILLING
+        assert reasons[:4] == [filling] * 4
+        assert filling not in reasons[4:6]
+        assert reasons[6:] == [filling] * 2
+        assert peer.matches[6].sequence_start == peer.matches[6].header.stamp
+
+
+def test_the_newest_image_wins_and_drops_are_counted(town_map, second_drive):
+    with localizing(map=str(town_map), image_reliability='reliable', image_queue_depth=20,
+                    **TOWN_EVERY) as (node, peer):
+        deliver(node, lambda: peer.show(second_drive[0][1], second_drive[0][0]))
+        release = threading.Event()
+        node._worker.submit(release.wait)
+        for stamp_ns, image, _ in second_drive[1:7]:
+            peer.show(image, stamp_ns)
+        eventually(lambda: node.statistics.received == 7, 'all images')
+        release.set()
+        eventually(lambda: len(peer.matches) == 2, 'the result of the newest image')
+        assert node.statistics.dropped == 5
+        newest = peer.matches[-1].header.stamp
+        assert newest.sec * 10**9 + newest.nanosec == second_drive[6][0]
+
+
+def test_images_without_stamp_get_the_time_of_arrival(town_map, second_drive, log):
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        for _ in range(2):
+            deliver(node, lambda: peer.show(second_drive[0][1], 0))
+        eventually(lambda: len(peer.matches) == 2, 'results')
+        assert abs(peer.matches[-1].header.stamp.sec - time.time()) < 60
+        eventually(lambda: 'have no stamp' in log, 'a warning')
+        assert log.count('have no stamp') == 1
+
+
+def test_silence_names_topic_quality_and_publishers(town_map, log):
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import Image
+
+    with localizing(map=str(town_map), image_reliability='reliable',
+                    silence_after_s=0.3) as (node, peer):
+        eventually(lambda: 'no images on /image for' in log, 'a warning')
+        peer.node.create_publisher(
+            Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
+        eventually(lambda: '(reliable, depth 5): 2 publishers, 1 of which cannot serve reliable'
+                   in log, 'a warning about the quality')
+        eventually(lambda: peer.diagnostics and 'no images on /image'
+                   in peer.diagnostics[-1].status[0].message, 'a warning in /diagnostics')
+        node.trigger_deactivate()
+        node.set_parameters([rclpy.parameter.Parameter('image_transport', value='compressed')])
+        peer.node.destroy_publisher(peer.compressed)
+        node.trigger_activate()
+        eventually(lambda: '0 publishers, but 2 publishers on /image: set image_transport to raw'
+                   in log, 'a hint at the other topic')
+
+
+# Lifecycle and parameters.
+
+
+def change_state(peer: Peer, name: str, transition: str) -> bool:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    number = getattr(Transition, f'TRANSITION_{transition.upper()}')
+    return peer.call(ChangeState, f'{name}/change_state', transition=Transition(id=number)).success
+
+
+def state(peer: Peer, name: str) -> str:
+    from lifecycle_msgs.srv import GetState
+
+    return peer.call(GetState, f'{name}/get_state').current_state.label
+
+
+def set_parameter(peer: Peer, name: str, value: Any) -> str:
+    """Set a parameter as ``ros2 param set`` does; return the reason of a refusal."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    result, = peer.call(SetParameters, 'localizer/set_parameters', parameters=[
+        Parameter(name, value=value).to_parameter_msg()]).results
+    assert result.successful != bool(result.reason)
+    return result.reason
+
+
+def test_lifecycle(town_map):
+    with localizing(start=False, map=str(town_map)) as (node, peer):
+        assert state(peer, 'localizer') == 'unconfigured'
+        assert node.count_subscribers('image') == 0
+        for transition, expected, subscribers in (
+                ('configure', 'inactive', 0), ('activate', 'active', 1),
+                ('deactivate', 'inactive', 0), ('activate', 'active', 1),
+                ('deactivate', 'inactive', 0), ('cleanup', 'unconfigured', 0),
+                ('configure', 'inactive', 0), ('activate', 'active', 1),
+                ('active_shutdown', 'finalized', 0)):
+            assert change_state(peer, 'localizer', transition), transition
+            assert state(peer, 'localizer') == expected
+            eventually(lambda subscribers=subscribers:
+                       node.count_subscribers('image') == subscribers, 'the right subscriptions')
+        assert not [thread for thread in threading.enumerate() if 'localizer' in thread.name]
+
+
+def test_a_failed_configuration_can_be_corrected(town_map, tmp_path, log):
+    with localizing(start=False, map=str(tmp_path / 'nowhere'),
+                    image_transport='theora') as (node, peer):
+        assert not change_state(peer, 'localizer', 'configure')
+        eventually(lambda: ("parameter image_transport: Input should be 'raw' or 'compressed' "
+                            "(found 'theora')") in log, 'the reason in the log')
+        assert set_parameter(peer, 'image_transport', 'raw') == ''
+        assert not change_state(peer, 'localizer', 'configure')
+        assert state(peer, 'localizer') == 'unconfigured'
+        eventually(lambda: 'cannot configure: no map at' in log, 'the reason in the log')
+        eventually(lambda: peer.diagnostics and peer.diagnostics[-1].status[0].message.startswith(
+            'cannot configure: no map at'), 'the reason in /diagnostics')
+        assert set_parameter(peer, 'map', str(town_map)) == ''
+        assert set_parameter(peer, 'model', 'no-such-model') == ''
+        assert not change_state(peer, 'localizer', 'configure')
+        eventually(lambda: "no model 'no-such-model'" in log, 'the reason in the log')
+        assert set_parameter(peer, 'model', 'patchnorm') == ''
+        assert not change_state(peer, 'localizer', 'configure')
+        eventually(lambda: "made with model 'hog'" in log and "in use is 'patchnorm'" in log,
+                   'both names in the log')
+        assert set_parameter(peer, 'model', 'hog') == ''
+        assert change_state(peer, 'localizer', 'configure')
+        assert not [thread for thread in threading.enumerate()
+                    if 'localizer' in thread.name and thread is not node._worker._thread]
+
+
+def test_bad_values_are_refused_with_a_reason(town_map):
+    with localizing(map=str(town_map)) as (_, peer):
+        assert 'clean it up first' in set_parameter(peer, 'matching.top_k', 7)
+        assert 'deactivate it first' in set_parameter(peer, 'image_transport', 'compressed')
+        assert 'read-only' in set_parameter(peer, 'autostart', False)
+        assert set_parameter(peer, 'silence_after_s', 70.0) == ''
+        assert change_state(peer, 'localizer', 'deactivate')
+        assert set_parameter(peer, 'image_transport', 'compressed') == ''
+        assert "'raw' or 'compressed'" in set_parameter(peer, 'image_transport', 'theora')
+        assert 'clean it up first' in set_parameter(peer, 'matching.top_k', 7)
+        assert change_state(peer, 'localizer', 'cleanup')
+        assert set_parameter(peer, 'matching.top_k', 7) == ''
+        assert '10000' in set_parameter(peer, 'matching.top_k', 0)
+        assert 'greater than 0' in set_parameter(peer, 'matching.min_speed', 0.0)
+        assert 'min_speed 2.0 is above max_speed 1.25' in set_parameter(
+            peer, 'matching.min_speed', 2.0)
+        assert 'Wrong parameter type' in set_parameter(peer, 'matching.min_speed', 'fast')
+        assert 'keyframes.every' in set_parameter(peer, 'keyframes.every', 'often')
+        assert change_state(peer, 'localizer', 'configure')
+
+
+@pytest.mark.parametrize('name', ['localizer', 'mapper'])
+def test_every_parameter_is_described(name):
+    from seqnet_ros.nodes.localizer_node import LocalizerNode
+    from seqnet_ros.nodes.mapper_node import MapperNode
+
+    make_node = {'localizer': LocalizerNode, 'mapper': MapperNode}[name]
+    with spinning(make_node, name) as (node, _):
+        for parameter in (declared.name for declared in node.settings.declared):
+            descriptor = node.describe_parameter(parameter)
+            assert descriptor.description.endswith('.'), parameter
+            if descriptor.type == 2:
+                assert descriptor.integer_range[0].from_value < descriptor.integer_range[
+                    0].to_value, parameter
+            if descriptor.type == 3:
+                bounds = descriptor.floating_point_range[0]
+                assert bounds.from_value < bounds.to_value, parameter
+                assert bounds.step == 0
+        assert node.describe_parameter('image_transport').additional_constraints == (
+            'one of: raw, compressed')
+
+
+def parameter_table() -> str:
+    """The table of docs/nodes.md, from what the nodes declare."""
+    from seqnet_ros.nodes.localizer_node import LocalizerNode
+    from seqnet_ros.nodes.mapper_node import MapperNode
+
+    rows: dict[str, tuple[str, list[str]]] = {}
+    for make_node, name in ((LocalizerNode, 'localizer'), (MapperNode, 'mapper')):
+        with spinning(make_node, name) as (node, _):
+            for declared in node.settings.declared:
+                descriptor = node.describe_parameter(declared.name)
+                limits = [*descriptor.integer_range, *descriptor.floating_point_range]
+                allowed = [f'{item.from_value:g} to {item.to_value:g}' for item in limits]
+                allowed += filter(None, [descriptor.additional_constraints])
+                default = getattr(node.settings.defaults(declared.group), declared.field)
+                row = (f"`{json.dumps(default)}` | {', '.join(allowed)} | {declared.applied} | "
+                       f'{descriptor.description}')
+                key = f'{declared.name}\n{row}'
+                rows.setdefault(key, (row, []))[1].append(name)
+    lines = ['| parameter | node | default | range | applied | |', '| --- ' * 6 + '|']
+    for key, (row, nodes) in rows.items():
+        lines.append(f"| `{key.splitlines()[0]}` | {', '.join(nodes)} | {row} |")
+    return '\n'.join(lines)
+
+
+def test_the_documentation_lists_the_parameters():
+    documented = (ROOT / 'docs' / 'nodes.md').read_text()
+    table = parameter_table()
+    assert table in documented, f'docs/nodes.md should hold:\n{table}'
+
+
+def test_engine_parameters_start_from_and_follow_the_model(tmp_path):
+    slow = tmp_path / 'slow.yaml'
+    slow.write_text('sequence: {length: 9}\nmatching: {min_speed: 2.0, max_speed: 3.0}\n')
+    with localizing(start=False, model=str(slow), **{'matching.top_k': 33}) as (node, _):
+        from rclpy.parameter import Parameter
+
+        assert node.get_parameter('sequence.length').value == 9
+        assert node.start()
+        assert node._config.sequence.length == 9
+        assert node._config.matching.top_k == 33
+        node.trigger_deactivate()
+        node.trigger_cleanup()
+        assert node.set_parameters([Parameter('model', value='hog')])[0].successful
+        assert node.start()
+        assert node.get_parameter('sequence.length').value == 5
+        assert node._config.matching.min_speed == 0.8
+        assert node._config.matching.top_k == 33, 'what the user set stays'
+
+
+# Services.
+
+
+def test_load_map_result_codes(model, town_map, second_drive, tmp_path):
+    from seqnet_ros.srv import LoadMap, SaveMap
+
+    other = load_model('patchnorm', device='cpu')
+    mapper = Mapper(other, with_keyframes(other, every='1'))
+    for stamp_ns, image, _ in second_drive[:8]:
+        mapper.push(image, stamp_ns)
+    save_map(mapper.finish(), tmp_path / 'other')
+    save_map(open_map(town_map), tmp_path / 'broken')
+    (tmp_path / 'broken' / 'frames.npy').write_bytes(b'nothing')
+
+    with localizing(**TOWN_EVERY) as (node, peer):
+        def load(path: Path | str) -> Any:
+            return peer.call(LoadMap, 'localizer/load_map', path=str(path))
+
+        codes = LoadMap.Response
+        saved = peer.call(SaveMap, 'localizer/save_map', path=str(tmp_path / 'copy'))
+        assert saved.result == SaveMap.Response.RESULT_NOTHING_TO_SAVE
+        deliver(node, lambda: peer.show(second_drive[0][1], second_drive[0][0]))
+        eventually(lambda: peer.diagnostics and peer.diagnostics[-1].status[0].message
+                   == 'no map is loaded', 'a warning in /diagnostics')
+        assert load('').result == codes.RESULT_MAP_NOT_FOUND
+        answer = load(town_map)
+        assert (answer.result, answer.message) == (codes.RESULT_SUCCESS, f'{town_map}: 50 places')
+        for path, code, word in (
+                (tmp_path / 'nowhere', codes.RESULT_MAP_NOT_FOUND, 'nowhere'),
+                (tmp_path / 'broken', codes.RESULT_INVALID_MAP, 'frames.npy'),
+                (tmp_path / 'other', codes.RESULT_MODEL_MISMATCH, "'patchnorm'")):
+            answer = load(path)
+            assert answer.result == code
+            assert word in answer.message
+        for stamp_ns, image, _ in second_drive[:6]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == 6, 'the map in use stays after a failure')
+        assert peer.matches[-1].candidates
+        saved = peer.call(SaveMap, 'localizer/save_map', path=str(tmp_path / 'copy'))
+        assert saved.result == SaveMap.Response.RESULT_SUCCESS
+        assert open_map(tmp_path / 'copy', model).manifest.map_id == peer.matches[-1].map_id
+
+
+def test_services_of_an_unconfigured_node_say_so(town_map):
+    from seqnet_ros.srv import LoadMap
+
+    with localizing(start=False) as (_, peer):
+        answer = peer.call(LoadMap, 'localizer/load_map', path=str(town_map))
+        assert answer.result == LoadMap.Response.RESULT_UNDEFINED_FAILURE
+        assert answer.message == 'the node is unconfigured: configure it first'
+
+
+def test_a_map_is_loaded_while_the_node_is_cleaned_up(town_map):
+    from seqnet_ros.srv import LoadMap
+
+    with localizing() as (node, peer):
+        assert change_state(peer, 'localizer', 'deactivate')
+        release = threading.Event()
+        node._worker.submit(release.wait)
+        client = peer.node.create_client(LoadMap, 'localizer/load_map')
+        assert client.wait_for_service(PATIENCE_S)
+        future = client.call_async(LoadMap.Request(path=str(town_map)))
+        eventually(lambda: node._worker._jobs, 'the request')
+        threading.Timer(0.2, release.set).start()
+        assert change_state(peer, 'localizer', 'cleanup')
+        eventually(future.done, 'an answer')
+        assert future.result().result == LoadMap.Response.RESULT_UNDEFINED_FAILURE
+        assert 'cancelled' in future.result().message.lower()
+
+
+def test_a_map_is_made_saved_and_searched(model, first_drive, second_drive, tmp_path):
+    from seqnet_ros.srv import LoadMap, SaveMap
+
+    codes = SaveMap.Response
+    path = tmp_path / 'made'
+    with mapping(map=str(path), **{'keyframes.every': '1m'}) as (node, peer):
+        def save(path: str) -> Any:
+            return peer.call(SaveMap, 'mapper/save_map', path=path)
+
+        assert save('').result == codes.RESULT_NOTHING_TO_SAVE
+        eventually(lambda: peer.odometry.get_subscription_count(), 'discovery of odometry')
+        for stamp_ns, image, pose in first_drive:
+            peer.move(pose, stamp_ns)
+            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
+                       'odometry')
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        taken = tmp_path / 'taken'
+        taken.write_text('mine')
+        answer = save(str(taken))
+        assert answer.result == codes.RESULT_WRITE_FAILED
+        assert 'is not a map' in answer.message
+        answer = save('')
+        assert answer.result == codes.RESULT_SUCCESS, answer.message
+    mapper = Mapper(model, with_keyframes(model, every='1m'))
+    for stamp_ns, image, pose in first_drive:
+        mapper.push(image, stamp_ns, pose)
+    made = open_map(path, model)
+    assert made.manifest.map_id == mapper.finish().manifest.map_id
+    assert made.manifest.pose_origin == 'odometry on /odometry'
+
+    with localizing(**{'keyframes.every': '1', 'sequence.length': 3}) as (node, peer):
+        answer = peer.call(LoadMap, 'localizer/load_map', path=str(path))
+        assert answer.result == LoadMap.Response.RESULT_SUCCESS
+        for stamp_ns, image, _ in second_drive:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        eventually(lambda: peer.poses, 'an accepted match')
+        truth = {stamp_ns: pose for stamp_ns, _, pose in second_drive}
+        errors = []
+        for message in peer.poses:
+            stamp_ns = message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+            position = message.pose.pose.position
+            errors.append(np.hypot(*(truth[stamp_ns][:2] - [position.x, position.y])))
+        assert np.median(errors) < 3.0
+
+
+def test_without_odometry_the_frame_number_stands_for_metres(first_drive, tmp_path):
+    path = tmp_path / 'line'
+    with mapping(map=str(path), use_odometry=False) as (node, peer):
+        eventually(lambda: peer.raw.get_subscription_count(), 'discovery')
+        for stamp_ns, image, _ in first_drive[:7]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        assert len(node.engine) == 7
+        node.trigger_deactivate()
+        assert open_map(path).poses[:, 0].tolist() == list(range(7))
+
+
+def test_the_mapper_waits_for_odometry_and_says_when_there_is_none(first_drive, log):
+    with mapping() as (node, peer):
+        peer.node.destroy_publisher(peer.odometry)
+        eventually(lambda: peer.raw.get_subscription_count(), 'discovery')
+        eventually(lambda: node.count_publishers('odometry') == 0, 'the end of odometry')
+        for stamp_ns, image, _ in first_drive[:3]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        assert len(node.engine) == 0
+        time.sleep(1.0)
+        for stamp_ns, image, _ in first_drive[3:6]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        assert len(node.engine) == 3
+        eventually(lambda: 'frame number = metres' in log, 'a warning')
+
+
+# Diagnostics.
+
+
+def test_diagnostics_tell_rates_drops_latencies_device_and_map(town_map, second_drive):
+    with localizing(map=str(town_map), diagnostics_period_s=0.2, **TOWN_EVERY) as (node, peer):
+        for stamp_ns, image, _ in second_drive[:8]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        peer.diagnostics.clear()
+        eventually(lambda: len(peer.diagnostics) > 2, 'reports')
+        array = peer.diagnostics[-1]
+        assert array.header.stamp.sec > 0
+        status, = array.status
+        assert status.name == 'localizer: place recognition'
+        assert status.level == b'\x00'
+        assert status.hardware_id == str(node.model.device.device)
+        values = {item.key: item.value for item in status.values}
+        assert values['images received'] == values['images processed'] == '8'
+        assert values['images dropped'] == '0'
+        assert values['sequence'] == '5 of 5'
+        assert values['map'] == str(town_map)
+        assert values['map places'] == '50'
+        assert values['model'] == 'hog'
+        assert values['odometry'] == 'none yet on /odometry'
+        for key in ('describe', 'match', 'arrival to result'):
+            assert 'ms, at most' in values[key]
+        assert values['last result'] in status.message
+
+
+def test_an_unexpected_error_does_not_end_the_node(town_map, second_drive, log):
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        engine, node.engine = node.engine, object()  # has no push: a programming error
+        for stamp_ns, image, _ in second_drive[:3]:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        assert node.statistics.failures == 3
+        node.engine = engine
+        deliver(node, lambda: peer.show(second_drive[3][1], second_drive[3][0]))
+        eventually(lambda: len(peer.matches) == 1, 'a result')
+        eventually(lambda: 'Traceback' in log, 'the traceback in the log')
+        assert log.count('Traceback') == 1
+
+
+def test_jpeg_that_is_cut_short_is_left_out(town_map, second_drive):
+    from sensor_msgs.msg import CompressedImage
+
+    _, jpeg = cv2.imencode('.jpg', second_drive[0][1])
+    with localizing(map=str(town_map), image_transport='compressed', **TOWN_EVERY) as (node, peer):
+        for data in (jpeg.tobytes()[:-200], b'', jpeg.tobytes()):
+            message = CompressedImage(format='jpeg', data=data)
+            message.header.stamp.sec = 1
+            deliver(node, lambda message=message: peer.compressed.publish(message))
+        eventually(lambda: len(peer.matches) == 1, 'the whole image')
+        assert node.statistics.unusable == 2
