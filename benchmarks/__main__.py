@@ -29,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument('--quick', action='store_true', help='maps of up to 10,000 places')
     quick = parser.parse_args().quick
-    for variable in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
-        os.environ.setdefault(variable, str(_FASTDDS))
+    fastdds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
+    os.environ.setdefault(f'{fastdds}_DEFAULT_PROFILES_FILE', str(_FASTDDS))
     console = Console(width=150)
     bandwidth = measure_bandwidth(512 << 20)
     console.print(

@@ -1,5 +1,6 @@
 """Synthetic maps of any size, kept under build/bench from run to run."""
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -10,11 +11,11 @@ from numpy.lib.format import open_memmap
 
 from benchmarks import route as route_module
 from benchmarks.route import Route, make_route
+from seqnet_ros.errors import MapError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
-from seqnet_ros.maps.storage import save_map
-from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.maps.storage import open_map, save_map
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
@@ -27,7 +28,8 @@ def cached_map(model: PlaceModel, places: int) -> tuple[Path, Route, float | Non
     """Return a saved map, its route and the seconds its index took; None if it was there."""
     route = make_route(places, model.describer.dim)
     path = CACHE / f'map-{places}-{_version(model)}'
-    if path.is_dir():
+    with contextlib.suppress(MapError):
+        open_map(path, model)
         return path, route, None
     CACHE.mkdir(parents=True, exist_ok=True)
     for outdated in CACHE.glob(f'map-{places}-*'):
@@ -36,8 +38,7 @@ def cached_map(model: PlaceModel, places: int) -> tuple[Path, Route, float | Non
     scratch.mkdir(exist_ok=True)
     try:
         place_map, seconds = _make_map(model, route, scratch)
-        calibration = calibrate(model, place_map, model.config.matching)
-        save_map(place_map.with_calibration(calibration), path)
+        save_map(place_map, path)  # not calibrated: the engine does that when it opens it
     finally:
         shutil.rmtree(scratch)
     return path, route, seconds

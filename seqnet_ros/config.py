@@ -108,7 +108,7 @@ class WeightsConfig(Settings):
 class SequenceConfig(Settings):
     """How successive frames become one sequence descriptor."""
 
-    length: int = Field(5, ge=1, le=1000, description='Frames per sequence.')
+    length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
     aggregator: Literal['smooth', 'delta', 'seqgem', 'seqnet', 'concat', 'mean', 'max'] = Field(
         'smooth', description='How frame descriptors become a sequence descriptor.')
     kernel: int = Field(3, ge=1, le=100, description='Temporal kernel width w of SeqNet.')
@@ -168,10 +168,10 @@ class AcceptanceConfig(Settings):
         0.02, ge=0, le=1,
         description='Relative gap to the best candidate at a distinct place; less is ambiguous.')
     agreement: int = Field(
-        7, ge=1, le=1000,
+        10, ge=1, le=1000,
         description='How many of the last `agreement_window` sequences, the newest among them, '
                     'must point at one moving place; 1 is off.')
-    agreement_window: int = Field(10, ge=1, le=1000, description='Sequences looked back on.')
+    agreement_window: int = Field(15, ge=1, le=1000, description='Sequences looked back on.')
     agreement_frames: int = Field(
         1, ge=0, le=10000,
         description='How many map frames their best places may lie off the common move.')

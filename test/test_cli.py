@@ -99,7 +99,7 @@ def images(tmp_path_factory, drive) -> Path:
 def place_map(tmp_path_factory, images) -> Path:
     """A map of the folder, without poses."""
     path = tmp_path_factory.mktemp('maps') / 'map'
-    succeed('map', 'build', images, '--model', 'hog', '--output', path)
+    succeed('map', 'build', images, '--model', 'hog', '--output', path, '-L', '5')
     return path
 
 

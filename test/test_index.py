@@ -152,7 +152,7 @@ def test_a_map_with_a_graph_is_saved_and_opened(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(index_module, 'EXACT_BYTES', 0)
     model = build_model(ModelConfig.model_validate({
         'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}}), 'cpu')
+        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
     descriptors = normalise_rows(smooth_route(500, model.describer.dim))
     poses = np.stack([make_pose(float(number), 0.0) for number in range(500)])
     made = build_map(model, descriptors, range(500), poses, [0] * 500, '1m')

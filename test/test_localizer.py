@@ -195,9 +195,10 @@ def test_corridor_is_found_again(hog: PlaceModel, corridor: Images, shared_data:
     pairs = np.loadtxt(shared_data / 'rtabmap_loop' / 'revisit_pairs.csv', delimiter=',',
                        skiprows=2, dtype=int)
     truth = {query - 41: match - 1 for query, match in pairs if query >= 41 and match <= 40}
-    place_map = map_of(hog, corridor[:40])
+    settings = settings_of(hog, 5)
+    place_map = map_of(hog, corridor[:40], settings)
     assert len(place_map) == 40
-    results = [result for result in matched(localize(hog, place_map, corridor[40:]))
+    results = [result for result in matched(localize(hog, place_map, corridor[40:], settings))
                if result.query in truth]
     errors = place_errors(results, truth.__getitem__)
     accepted = np.array([result.accepted for result in results])
@@ -245,7 +246,7 @@ def test_town_at_dusk(seed: int) -> None:
 def small() -> PlaceModel:
     return build_model(ModelConfig.model_validate({
         'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}}), 'cpu')
+        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
 
 class Street:
@@ -302,8 +303,9 @@ def test_result_of_a_drive(small: PlaceModel, street: Street, street_map: PlaceM
         assert result.describe_seconds > 0
         assert result.match_seconds > 0
         assert 2 <= len({candidate.place_id for candidate in result.candidates}) <= 5
-    assert {result.reason for result in results[10:]} == {Reason.ACCEPTED}
-    assert not any(result.accepted for result in results[:10])
+    # Ten places that agree, from the fifth image on.
+    assert {result.reason for result in results[13:]} == {Reason.ACCEPTED}
+    assert not any(result.accepted for result in results[:13])
 
 
 def test_images_between_keyframes_are_not_read(
@@ -346,7 +348,7 @@ def test_reverse_drive(small: PlaceModel, street: Street, street_map: PlaceMap) 
     reverse = settings_of(small, matching={'reverse': True})
     results = drive(Localizer(small, street_map, reverse), street, backwards)[4:]
     assert [result.best.place_id for result in results] == list(backwards)[4:]
-    assert {result.reason for result in results[8:]} == {Reason.ACCEPTED}
+    assert {result.reason for result in results[9:]} == {Reason.ACCEPTED}
     forward = drive(Localizer(small, street_map, reverse), street, range(40, 80))[4:]
     assert [result.best.place_id for result in forward] == list(range(44, 80))
 
@@ -444,7 +446,7 @@ def test_map_of_another_model_is_refused_and_the_old_one_stays(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
     other = build_model(ModelConfig.model_validate({
         'name': 'other', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 8, 'block': 16}}), 'cpu')
+        'frame': {'kind': 'hog', 'cell': 8, 'block': 16}, 'sequence': {'length': 5}}), 'cpu')
     other_map = map_of(other, [street.view(x) for x in range(20)])
     with pytest.raises(MapModelMismatchError, match=r"'other'.*'small'"):
         Localizer(small, other_map)

@@ -43,7 +43,7 @@ def model() -> PlaceModel:
     """The smallest shipped describer: 8 x 8 cells of 64 x 64 pixels."""
     return build_model(ModelConfig.model_validate({
         'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}}), 'cpu')
+        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
 
 def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap:
@@ -303,7 +303,7 @@ def test_values_that_are_not_finite(model: PlaceModel, tmp_path: Path) -> None:
 def test_map_of_another_model(saved: Path) -> None:
     other = build_model(ModelConfig.model_validate({
         'name': 'other-model', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 8, 'block': 16}}), 'cpu')
+        'frame': {'kind': 'hog', 'cell': 8, 'block': 16}, 'sequence': {'length': 5}}), 'cpu')
     with pytest.raises(MapModelMismatchError, match=r"'small'.*'other-model'"):
         open_map(saved, other)
 

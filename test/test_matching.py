@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqnet_ros.config import AcceptanceConfig, MatchingConfig, ModelConfig
+from seqnet_ros.config import AcceptanceConfig, MatchingConfig, ModelConfig, SequenceConfig
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.place_map import Calibration, PlaceMap
@@ -166,7 +166,7 @@ def test_one_speed_ranks_by_distance_whatever_is_expected(case: Case) -> None:
 def model() -> PlaceModel:
     return build_model(ModelConfig.model_validate(
         {'name': 'small', 'image': {'height': 64, 'width': 64},
-         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}}), 'cpu')
+         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
 
 def map_of(model: PlaceModel, frames: np.ndarray, starts: Sequence[int] | None = None,
@@ -437,10 +437,10 @@ def judged(places: Sequence[int], **settings: float) -> list[Reason]:
 
 
 @pytest.mark.parametrize('step', [1, -1, 0.95])
-def test_agreeing_places_are_accepted_from_the_seventh_on(step: float) -> None:
+def test_agreeing_places_are_accepted_from_the_tenth_on(step: float) -> None:
     reasons = judged([round(500 + step * keyframe) for keyframe in range(20)])
-    assert reasons[:6] == [Reason.INCONSISTENT] * 6
-    assert reasons[6:] == [Reason.ACCEPTED] * 14
+    assert reasons[:9] == [Reason.INCONSISTENT] * 9
+    assert reasons[9:] == [Reason.ACCEPTED] * 11
 
 
 def test_disagreeing_places_are_not_accepted() -> None:
@@ -528,7 +528,7 @@ def test_number_of_reported_candidates_does_not_change_what_is_ambiguous(
 
 @pytest.fixture(scope='module')
 def hog() -> PlaceModel:
-    return build_model(ModelConfig(), 'cpu')
+    return build_model(ModelConfig(sequence=SequenceConfig(length=LENGTH)), 'cpu')
 
 
 def describe(model: PlaceModel, folder: Path, step: int = 1) -> np.ndarray:

@@ -223,7 +223,8 @@ def town_map(model: PlaceModel, first_drive: list[Shown],
 
 def with_keyframes(model: PlaceModel, **values: Any) -> Any:
     keyframes = model.config.keyframes.model_copy(update=values)
-    return model.config.model_copy(update={'keyframes': keyframes})
+    sequence = model.config.sequence.model_copy(update={'length': 5})
+    return model.config.model_copy(update={'keyframes': keyframes, 'sequence': sequence})
 
 
 def offline(model: PlaceModel, path: Path, drive: list[Shown], poses: bool = False,
@@ -578,7 +579,7 @@ def test_engine_parameters_start_from_and_follow_the_model(tmp_path):
         node.trigger_cleanup()
         assert node.set_parameters([Parameter('model', value='hog')])[0].successful
         assert node.start()
-        assert node.get_parameter('sequence.length').value == 5
+        assert node.get_parameter('sequence.length').value == 10
         assert node._config.matching.min_speed == 0.8
         assert node._config.matching.top_k == 33, 'what the user set stays'
 

@@ -113,6 +113,7 @@ class Acceptance:
         expected = places[-1] - moved
         near = np.abs(places - expected) <= self._config.agreement_frames
         # On a street driven twice the best place may be on either pass.
-        nearest = np.clip(np.rint(expected), 0, len(self._positions) - 1).astype(int)
-        gaps = np.linalg.norm(self._positions[places] - self._positions[nearest], axis=1)
-        return int((near | (gaps <= self._tolerance_m)).sum())
+        nearest = np.rint(expected).astype(int)
+        on_map = (nearest >= 0) & (nearest < len(self._positions))
+        gaps = np.linalg.norm(self._positions[places] - self._positions[nearest * on_map], axis=1)
+        return int((near | on_map & (gaps <= self._tolerance_m)).sum())

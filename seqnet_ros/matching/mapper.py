@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,9 +29,12 @@ class Mapper:
     """
 
     def __init__(self, model: PlaceModel, settings: ModelConfig | None = None) -> None:
-        """Map with a model, and settings that replace those of the model's file."""
-        self.model = model
-        self._settings = settings or model.config
+        """Map with a model, and settings that replace those of the model's file.
+
+        Of the settings only sequence length, keyframes, matching and acceptance are looked at;
+        they become the map's.
+        """
+        self.model = model if settings is None else _with_settings(model, settings)
         self._gate: KeyframeGate | None = None
         self._spacing: Spacing | None = None
         self._descriptors: list[np.ndarray] = []
@@ -84,7 +88,7 @@ class Mapper:
         return True
 
     def _start(self, posed: bool) -> None:
-        every = self._settings.keyframes.every
+        every = self.model.config.keyframes.every
         if every == 'auto':
             every = _DEFAULT_METRES if posed else _DEFAULT_IMAGES
         self._spacing = Spacing.parse(every)
@@ -92,7 +96,7 @@ class Mapper:
             raise InputError(f'a spacing of {every} needs poses, but the first image has none: '
                              "give poses, or a spacing in seconds ('0.5s') or images ('1')")
         self._posed = posed
-        self._gate = KeyframeGate(self._settings.keyframes, self._spacing)
+        self._gate = KeyframeGate(self.model.config.keyframes, self._spacing)
 
     def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None) -> None:
         number = len(self._stamps)
@@ -116,4 +120,13 @@ class Mapper:
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS)
         return place_map.with_calibration(
-            calibrate(self.model, place_map, self._settings.matching))
+            calibrate(self.model, place_map, self.model.config.matching))
+
+
+def _with_settings(model: PlaceModel, settings: ModelConfig) -> PlaceModel:
+    """Return the model with other settings, but for what its descriptors depend on."""
+    sequence = model.config.sequence.model_copy(update={'length': settings.sequence.length})
+    config = model.config.model_copy(update={
+        'sequence': sequence, 'keyframes': settings.keyframes, 'matching': settings.matching,
+        'acceptance': settings.acceptance})
+    return replace(model, config=config)

@@ -13,7 +13,7 @@ from seqnet_ros.errors import (
     MapWriteError,
 )
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.storage import open_map, read_manifest, save_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.result import MatchResult, Reason
 from seqnet_ros.msg import PlaceMatch
@@ -24,12 +24,14 @@ from seqnet_ros.nodes.image_input import StampedImage
 from seqnet_ros.nodes.place_node import PlaceNode
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LocalizerSettings
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 from seqnet_ros.srv import LoadMap, SaveMap
 
 ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {
     'sequence': ('length',), 'keyframes': (), 'matching': (), 'acceptance': ()}
+WITHOUT_MAP = 'hog'
+"""The model of a localizer that is given neither a model nor a map."""
 STATIONARY_EVERY_NS = NANOSECONDS
 """A standing robot says so this often, in image time."""
 
@@ -51,6 +53,17 @@ class LocalizerNode(PlaceNode):
 
     # Configuring, on the worker's thread.
 
+    def _defaults(self, settings: LocalizerSettings) -> ModelConfig:
+        """Return the map's configuration, so that live and offline search alike."""
+        if settings.map:
+            return read_manifest(Path(settings.map).expanduser())[0].model
+        return load_model_config(settings.model or WITHOUT_MAP)[0]
+
+    def _load_model(self, settings: LocalizerSettings, weights: Path | None) -> PlaceModel:
+        if settings.model or not settings.map:
+            return load_model(settings.model or WITHOUT_MAP, settings.device, weights)
+        return build_model(self._defaults(settings), settings.device, weights=weights)
+
     def _open(self, settings: LocalizerSettings, model: PlaceModel, config: ModelConfig) -> None:
         self._config = config
         self._map_frame = settings.map_frame
@@ -63,7 +76,10 @@ class LocalizerNode(PlaceNode):
     def _use_map(self, path: Path) -> PlaceMap:
         assert self.model is not None
         # A new engine: a map that turns out unusable leaves the one in use as it is.
-        self.engine = Localizer(self.model, open_map(path, self.model), self._config)
+        place_map = open_map(path, self.model)
+        config = self.settings.read_model_config(place_map.manifest.model)
+        self.engine = Localizer(self.model, place_map, config)
+        self._config = config
         self.map_path = path
         self._last = None
         self.get_logger().info(f'map {path}: {len(self.engine.map)} places')

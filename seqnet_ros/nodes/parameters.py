@@ -19,7 +19,6 @@ from rclpy.parameter import Parameter
 from seqnet_ros.config import ModelConfig, Settings, describe_validation_error
 from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.nodes.settings import APPLIED, NodeSettings
-from seqnet_ros.place_model import load_model_config
 
 _INT64_MAX = 2**63 - 1
 _PARAMETER_TYPES = {bool: Parameter.Type.BOOL, int: Parameter.Type.INTEGER,
@@ -49,9 +48,9 @@ class Declared:
 class NodeParameters:
     """Declares a node's parameters and reads them back as checked settings.
 
-    The engine's parameters start with the values of the model that the node starts with, so that
-    ``ros2 param get`` shows what is in use. When another model is configured, those still at the
-    old model's values follow.
+    The engine's parameters start with the values of the model or map that the node starts with,
+    so that ``ros2 param get`` shows what is in use. When another one is configured, those still at
+    the old one's values follow.
 
     Args:
         node: whose parameters they are.
@@ -59,6 +58,7 @@ class NodeParameters:
         engine: parts of `ModelConfig` that can be set, e.g. ``{'sequence': ('length',)}``; an
             empty tuple stands for all fields.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
+        defaults: returns the configuration that the engine's parameters start from.
 
     Raises:
         rclpy.exceptions.ParameterException: a value given at the start has the wrong type or is
@@ -66,23 +66,21 @@ class NodeParameters:
     """
 
     def __init__(self, node: Node, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
-                 phase: Callable[[], str]) -> None:
+                 phase: Callable[[], str], defaults: Callable[[Any], ModelConfig]) -> None:
         self._node = node
         self._phase = phase
+        self._following = False
         self._groups: dict[str, Settings] = {'': settings}
         self._declared: dict[str, Declared] = {}
         self._declare('', tuple(type(settings).model_fields))
-        self._model = self._starting_model()
+        try:
+            self._model = defaults(self.read())
+        except SeqnetRosError:  # told when the node is configured
+            self._model = ModelConfig()
         for group, fields in engine.items():
             self._groups[group] = getattr(self._model, group)
             self._declare(group, fields or tuple(type(self._groups[group]).model_fields))
         node.add_on_set_parameters_callback(self._judge)
-
-    def _starting_model(self) -> ModelConfig:
-        try:
-            return load_model_config(self._value('model'))[0]
-        except SeqnetRosError:  # told when the node is configured
-            return ModelConfig()
 
     def _declare(self, group: str, fields: tuple[str, ...]) -> None:
         settings = self._groups[group]
@@ -135,10 +133,13 @@ class NodeParameters:
                 changed.append(_make_parameter(declared, new))
         self._model = model
         self._groups.update({group: getattr(model, group) for group in self._groups if group})
-        if changed:
+        self._following = True
+        try:
             result = self._node.set_parameters_atomically(changed)
-            if not result.successful:
-                raise InputError(f'the settings of model {model.name}: {result.reason}')
+        finally:
+            self._following = False
+        if not result.successful:
+            raise InputError(f'the settings of model {model.name}: {result.reason}')
 
     def _checked(self, group: str, replaced: dict[str, Any]) -> Settings:
         """Return a group of settings as set, with some values replaced."""
@@ -175,7 +176,7 @@ class NodeParameters:
     def _refusal(self, declared: Declared, value: Any) -> str:
         """Return why a parameter may not change in this state; empty when it may."""
         phase = self._phase()
-        if value == self._value(declared.name):
+        if self._following or value == self._value(declared.name):
             return ''
         if declared.applied == 'configure' and phase != 'unconfigured':
             return (f'{declared.name} is applied when the node is configured, but it is {phase}: '

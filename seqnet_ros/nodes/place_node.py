@@ -27,7 +27,7 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.nodes.statistics import Rates, Statistics
 from seqnet_ros.nodes.worker import Worker
-from seqnet_ros.place_model import PlaceModel, load_model
+from seqnet_ros.place_model import PlaceModel, load_model, load_model_config
 
 ODOMETRY_TOPIC = 'odometry'
 _ODOMETRY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50,
@@ -68,7 +68,8 @@ class PlaceNode(LifecycleNode):
         self._heartbeat: Heartbeat | None = None
         self._odometry_subscription: Any = None
         self._odometry_refused = False
-        self.settings = NodeParameters(self, settings, engine, lambda: self._phase)
+        self.settings = NodeParameters(
+            self, settings, engine, lambda: self._phase, self._defaults)
         self.statistics = Statistics()
         self.odometry = OdometryBuffer()
         self._rates = Rates()
@@ -78,6 +79,14 @@ class PlaceNode(LifecycleNode):
             self, self.get_parameter('diagnostics_period_s').value, self._report)
 
     # What the two nodes fill in.
+
+    def _defaults(self, settings: Any) -> ModelConfig:
+        """Return the configuration that the engine's parameters start from."""
+        return load_model_config(settings.model)[0]
+
+    def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
+        """Load the model with its weights."""
+        return load_model(settings.model, settings.device, weights)
 
     @abstractmethod
     def _open(self, settings: Any, model: PlaceModel, config: ModelConfig) -> None:
@@ -164,8 +173,8 @@ class PlaceNode(LifecycleNode):
 
     def _load(self, settings: Any) -> None:
         weights = Path(settings.weights).expanduser() if settings.weights else None
-        self.model = model = load_model(settings.model, settings.device, weights)
-        self._open(settings, model, self.settings.read_model_config(model.config))
+        self.model = model = self._load_model(settings, weights)
+        self._open(settings, model, self.settings.read_model_config(self._defaults(settings)))
         self.get_logger().info(f'model {model.config.name} on {model.device.device} '
                                f'({model.device.why})')
 

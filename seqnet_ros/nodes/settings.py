@@ -48,6 +48,9 @@ class NodeSettings(Settings):
 class LocalizerSettings(NodeSettings):
     """What the localizer has."""
 
+    model: str = Field(
+        '', description="Name of a model, or its YAML file; '' is the one the map was made with, "
+                        "or hog where no map is named.")
     map: str = Field(
         '', description="Directory of the map to search; '' waits for ~/load_map.")
     map_frame: str = Field(
