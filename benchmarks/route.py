@@ -4,8 +4,8 @@ White noise would be the wrong test: it has no neighbourhoods, so every index lo
 every ranking looks good. Here a latent state wanders smoothly (what the camera could see), random
 Fourier features (Rahimi and Recht, NeurIPS 2007) bend it into descriptor space, and white noise is
 what two images of one place do not share. The constants are set so that distances between
-successive places, between two drives and between random places lie in the range that HOG and
-MobileNetV2 show on Gardens Point and Nordland; `python -m benchmarks --only route` prints them.
+successive places, between two drives and between random places come near those that HOG shows on
+Gardens Point and Nordland, see docs/performance.md.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from scipy.signal import lfilter
 LATENT_DIM = 24
 _LENGTH_SCALE = 2.0
 _DECAY = 0.5             # the n-th latent dimension bends the view with n ** -_DECAY
-_MEMORY = 6.0          # places after which the view has changed
+_MEMORY = 6.0            # places after which the view has changed
 _REVISITED = 0.25       # share of the drive on roads driven before
 _STRETCH = 400          # places of one revisit
 _REVISIT_SHIFT = 0.6    # deviation of the latent state between two drives on one road

@@ -64,9 +64,10 @@ def measure_size(model: PlaceModel, places: int, images: np.ndarray) -> SizeRepo
     path, route, build_seconds = cached_map(model, places)
     opening = time_calls(lambda _: open_map(path, model), range(6))
     place_map = open_map(path, model)
-    windows, _ = route.second_drive(_QUERIES, _LENGTH)
+    length = model.config.sequence.length
+    windows, _ = route.second_drive(_QUERIES, length)
     queries = aggregate(model.aggregator, windows.reshape(-1, route.dim),
-                        np.arange(_QUERIES * _LENGTH).reshape(-1, _LENGTH))
+                        np.arange(_QUERIES * length).reshape(-1, length))
     nearest = faiss.knn(queries, place_map.sequences, _TOP_K)[1]  # also reads the file once
     coarse = time_calls(lambda query: place_map.index.search(query, _TOP_K), queries)
     found = [place_map.index.search(query, _TOP_K)[1] for query in queries]

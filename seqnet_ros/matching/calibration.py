@@ -11,12 +11,15 @@ from seqnet_ros.maps.place_map import Calibration, PlaceMap
 from seqnet_ros.matching.acceptance import relative_margin
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.poses import median_step
 from seqnet_ros.sequences.windows import trailing_windows
 
 _RUNS = 10
 _RUN_LENGTH = 40
-_SAME_PLACE_M = 20.0
-_SAME_PLACE_OF_ROUTE = 0.1
+_ALIKE_M = 100.0
+_ALIKE_OF_ROUTE = 0.1
+"""Views along a street stay alike for a long way; what lies within this distance, or this share of
+a shorter route, says nothing of places elsewhere."""
 
 
 def calibrate(
@@ -25,12 +28,14 @@ def calibrate(
     length = place_map.manifest.sequence_length
     windows = trailing_windows(place_map.segment_starts, length)
     search = HierarchicalSearch(model, place_map, matching)
-    reach = 2 * length + matching.merge_frames
+    alike_m = min(_ALIKE_M, _ALIKE_OF_ROUTE * place_map.manifest.route_length_m)
+    step_m = median_step(place_map.poses[:, :3])
+    reach = max(2 * length + matching.merge_frames, round(alike_m / step_m) if step_m else 0)
     samples: list[tuple[int, int, float, float]] = []
     for query in _sampled_places(len(place_map)):
         found = search.search(np.asarray(place_map.frames[windows[query]]),
                               excluded=(query - reach, query + reach + 1))
-        wrong = _elsewhere(found, place_map, query)
+        wrong = _elsewhere(found, place_map, query, alike_m)
         if len(wrong.places):
             samples.append((query, int(wrong.places[0]),
                             round(float(wrong.sequence_distances[0]), 6),
@@ -48,11 +53,10 @@ def _sampled_places(count: int) -> list[int]:
     return [int(start) + step for start in starts for step in range(_RUN_LENGTH)]
 
 
-def _elsewhere(ranking: Ranking, place_map: PlaceMap, query: int) -> Ranking:
+def _elsewhere(ranking: Ranking, place_map: PlaceMap, query: int, alike_m: float) -> Ranking:
     """Leave out places the drive came past again: finding those is not wrong."""
-    same_place = min(_SAME_PLACE_M, _SAME_PLACE_OF_ROUTE * place_map.manifest.route_length_m)
     apart = np.linalg.norm(
         place_map.poses[ranking.places, :3] - place_map.poses[query, :3], axis=1)
-    far = apart > same_place
+    far = apart > alike_m
     return Ranking(ranking.places[far], ranking.descriptor_distances[far],
                    ranking.sequence_distances[far], ranking.speeds[far])
