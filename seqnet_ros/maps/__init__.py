@@ -1,0 +1,1 @@
+"""The map of places: made, kept on disk, searched."""

@@ -14,6 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -84,7 +85,8 @@ def _write_files(place_map: PlaceMap, directory: Path) -> None:
         _sync(directory / INDEX)
     files = {entry.name: {'bytes': entry.stat().st_size, 'sha256': _sha256(entry)}
              for entry in sorted(directory.iterdir())}
-    document = {'manifest': place_map.manifest.model_dump(mode='json'), 'files': files}
+    document: dict[str, Any] = {
+        'manifest': place_map.manifest.model_dump(mode='json'), 'files': files}
     document['sha256'] = _document_digest(document)
     text = json.dumps(document, indent=1, sort_keys=True) + '\n'
     (directory / MANIFEST).write_text(text, encoding='utf-8')
@@ -98,7 +100,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
     with path.open('wb') as file:
         np.lib.format.write_array_header_1_0(
             file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(memoryview(array).cast('B'))
+        file.write(array.reshape(-1).view(np.uint8).data)
     _sync(path)
 
 

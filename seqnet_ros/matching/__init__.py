@@ -1,0 +1,1 @@
+"""Where am I: search, decision, and the engine that live and offline use share."""

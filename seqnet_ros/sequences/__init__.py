@@ -1,0 +1,1 @@
+"""Frames in a row: keyframes, windows, sequence descriptors."""
