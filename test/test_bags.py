@@ -17,7 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
 from rosbags.typesys import Stores, get_typestore
 
-from seqnet_ros.datasets.bag_writer import BagWriter, write_bag
+from seqnet_ros.datasets.bag_writer import UNSET_STAMP_NS, BagWriter, write_bag
 from seqnet_ros.datasets.frames import Frame, FrameSource
 from seqnet_ros.datasets.rosbag import Bag
 from seqnet_ros.datasets.sources import open_source
@@ -504,5 +504,6 @@ def test_real_drive_survives_a_bag(tmp_path):
     frames: list[Frame] = list(open_source(tmp_path / 'bag'))
     assert len(frames) == 10
     for before, after in zip(source, frames, strict=True):
-        assert before.stamp_ns == after.stamp_ns
+        # A zero stamp means 'not set' to ROS, so the drive starts at one second.
+        assert after.stamp_ns == before.stamp_ns + UNSET_STAMP_NS
         np.testing.assert_array_equal(before.read(), after.read())

@@ -305,6 +305,47 @@ def test_compressed_photographs_give_what_the_engine_gives(model, shared_data, t
     assert np.mean(near) > 0.5
 
 
+def test_a_bag_through_the_node_gives_what_localize_writes(shared_data, tmp_path):
+    """From the command line to the live node: one bag, the same places, all with the defaults."""
+    import csv
+
+    from sensor_msgs.msg import CompressedImage
+    from typer.testing import CliRunner
+
+    from seqnet_ros.cli.main import app
+    from seqnet_ros.datasets.rosbag import Bag
+    from seqnet_ros.nodes.conversions import stamp_from_ns
+
+    def command(*words: object) -> None:
+        outcome = CliRunner().invoke(app, [str(word) for word in words])
+        assert outcome.exit_code == 0, outcome.output
+
+    for name in ('day_left', 'day_right'):
+        (tmp_path / name).mkdir()
+        for file in sorted((shared_data / 'gardens_point' / name).glob('*.jpg'))[:80]:
+            (tmp_path / name / file.name).symlink_to(file)
+    command('map', 'build', tmp_path / 'day_left', '--output', tmp_path / 'map')
+    command('bag', 'write', tmp_path / 'day_right', '--output', tmp_path / 'bag', '--compressed')
+    command('localize', tmp_path / 'bag', '--map', tmp_path / 'map', '--output', tmp_path / 'out')
+    with (tmp_path / 'out' / 'matches.csv').open(newline='') as file:
+        expected = list(csv.DictReader(file))
+    bag = Bag(tmp_path / 'bag')
+    with localizing(map=str(tmp_path / 'map'), image_transport='compressed') as (node, peer):
+        for recorded in bag.messages(bag.topics[0]):
+            fields = bag.decode(recorded)
+            message = CompressedImage(format=fields.format, data=fields.data.tobytes())
+            message.header.stamp = stamp_from_ns(recorded.stamp_ns)
+            deliver(node, lambda message=message: peer.compressed.publish(message))
+        eventually(lambda: len(peer.matches) == len(expected), 'a result for every row')
+        assert node.statistics.dropped == 0
+    assert len(expected) == 80
+    assert [Reason(match.reason).name.lower() for match in peer.matches] == [
+        row['reason'] for row in expected]
+    assert [str(match.candidates[0].place_id) if match.candidates else ''
+            for match in peer.matches] == [row['place_id'] for row in expected]
+    assert sum(match.accepted for match in peer.matches) > 10
+
+
 def test_odometry_spaces_the_sequence(model, town_map, second_drive):
     expected = offline(model, town_map, second_drive, poses=True, every='2m')
     assert 8 < len(expected) < 0.7 * len(second_drive)

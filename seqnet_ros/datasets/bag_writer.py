@@ -147,6 +147,10 @@ class BagWriter:
             raise InputError(f'bag {self.path} cannot be written: {error}') from error
 
 
+UNSET_STAMP_NS = 10**9
+"""Where a recording that starts at zero starts in a bag: to ROS a zero stamp is one not set."""
+
+
 def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None = None,
               compressed: bool = False, image_topic: str | None = None,
               odometry_topic: str = '/odom', storage: str = 'mcap',
@@ -156,7 +160,8 @@ def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None
     Args:
         source: the recording.
         path: the bag's folder, which must not exist.
-        rate: stamp the images anew at this many per second; None keeps the source's stamps.
+        rate: stamp the images anew at this many per second; None keeps the source's stamps. What
+            starts at 0 starts at 1 s in the bag.
         compressed: JPEG of quality 95 in place of raw pixels.
         image_topic: None takes ``/camera/image_raw``, with ``/compressed`` where they are.
         odometry_topic: where the poses go.
@@ -174,8 +179,12 @@ def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None
     topic = image_topic or '/camera/image_raw' + '/compressed' * compressed
     count, total = 0, len(source)
     with BagWriter(path, storage) as bag:
+        start_ns = 0
         for frame in source:
             stamp_ns = frame.stamp_ns if rate is None else round(frame.index * 1e9 / rate)
+            if count == 0 and stamp_ns == 0:
+                start_ns = UNSET_STAMP_NS
+            stamp_ns += start_ns
             if frame.pose is not None:
                 bag.write_odometry(odometry_topic, stamp_ns, frame.pose)
             bag.write_image(topic, stamp_ns, frame.read(), compressed)

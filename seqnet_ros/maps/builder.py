@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from seqnet_ros.poses import travelled_distance
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.centring import centre
 from seqnet_ros.sequences.windows import trailing_windows
+
+_SAMPLED_STEPS = 100_000
 
 
 def build_map(
@@ -50,12 +53,13 @@ def build_map(
     digest = hashlib.sha256(model.fingerprint.encode())
     for array in (frames, stamps, poses, starts):
         digest.update(np.ascontiguousarray(array).tobytes())
-    steps = np.linalg.norm(np.diff(descriptors, axis=0), axis=1)
+    steps = [float(np.linalg.norm(after - before))
+             for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
         map_id=digest.hexdigest()[:16], model=config, fingerprint=model.fingerprint,
         places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
         sequence_length=config.sequence.length, spacing=spacing,
-        usual_change=float(np.median(steps)) if len(steps) else 0.0,
+        usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin)
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
                     build_index(sequences))
