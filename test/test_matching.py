@@ -358,11 +358,11 @@ def test_two_wrong_matches_set_no_speed() -> None:
 # --- acceptance ----------------------------------------------------------------------------------
 
 
-def ranking_of(*distances: float, places: Sequence[int] = ()) -> Ranking:
+def ranking_of(*distances: float, places: Sequence[int] = (), speed: float = 1.0) -> Ranking:
     count = len(distances)
     return Ranking(np.array(places or range(0, 10 * count, 10), dtype=np.int64),
                    np.full(count, 0.5, np.float32), np.array(distances, dtype=np.float32),
-                   np.ones(count))
+                   np.full(count, speed))
 
 
 def calibration_of(mean: float = 1.0, deviation: float = 0.1, margin: float = 0.05,
@@ -430,17 +430,23 @@ def test_reasons() -> None:
     assert judge(ranking_of(0.5, 0.6), agreement=2) is Reason.INCONSISTENT
 
 
-def judged(places: Sequence[int], **settings: float) -> list[Reason]:
-    acceptance = acceptance_of(AcceptanceConfig.model_validate(settings), calibration_of())
-    return [acceptance.judge(ranking_of(0.5, 0.6, places=(place, place + 50)), keyframe)
-            for keyframe, place in enumerate(places)]
+def judged(places: Sequence[int], speed: float = 1.0) -> list[Reason]:
+    acceptance = acceptance_of(AcceptanceConfig(), calibration_of())
+    return [
+        acceptance.judge(ranking_of(0.5, 0.6, places=(place, place + 50), speed=speed), keyframe)
+        for keyframe, place in enumerate(places)]
 
 
 @pytest.mark.parametrize('step', [1, -1, 0.95])
 def test_agreeing_places_are_accepted_from_the_tenth_on(step: float) -> None:
-    reasons = judged([round(500 + step * keyframe) for keyframe in range(20)])
+    reasons = judged([round(500 + step * keyframe) for keyframe in range(20)], speed=step)
     assert reasons[:9] == [Reason.INCONSISTENT] * 9
     assert reasons[9:] == [Reason.ACCEPTED] * 11
+
+
+def test_places_that_move_against_the_match_are_not_accepted() -> None:
+    """Each sequence was matched forwards, but together they run backwards."""
+    assert Reason.ACCEPTED not in judged([500 - keyframe for keyframe in range(40)], speed=1.0)
 
 
 def test_disagreeing_places_are_not_accepted() -> None:

@@ -100,20 +100,18 @@ class Acceptance:
         if relative_margin(ranking) < self._config.min_margin:
             return Reason.AMBIGUOUS
         self._speed.add(keyframe, place)
-        return Reason.ACCEPTED if self._agrees() else Reason.INCONSISTENT
+        forward = ranking.speeds[0] >= 0
+        return Reason.ACCEPTED if self._agrees(forward) else Reason.INCONSISTENT
 
-    def _agrees(self) -> bool:
+    def _agrees(self, forward: bool = True) -> bool:
         """Return whether enough of the last best places lie on one line with the newest."""
         keyframes, places = np.array(self._recent).T
-        ages = keyframes[-1] - keyframes
-        return any(self._count_on_line(places, direction * self.expected_speed * ages)
-                   >= self._config.agreement for direction in (1, -1))
-
-    def _count_on_line(self, places: np.ndarray, moved: np.ndarray) -> int:
-        expected = places[-1] - moved
+        moved = self.expected_speed * (keyframes[-1] - keyframes)
+        expected = places[-1] - moved if forward else places[-1] + moved
         near = np.abs(places - expected) <= self._config.agreement_frames
         # On a street driven twice the best place may be on either pass.
         nearest = np.rint(expected).astype(int)
         on_map = (nearest >= 0) & (nearest < len(self._positions))
         gaps = np.linalg.norm(self._positions[places] - self._positions[nearest * on_map], axis=1)
-        return int((near | on_map & (gaps <= self._tolerance_m)).sum())
+        on_line = near | on_map & (gaps <= self._tolerance_m)
+        return int(on_line.sum()) >= self._config.agreement
