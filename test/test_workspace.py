@@ -155,7 +155,8 @@ def test_a_plain_install_brings_the_data_files(tmp_path):
             if '__pycache__' not in path.parts:
                 assert f'{data}/{path.relative_to(ROOT)}' in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'seqnet_ros').rglob('*.py')}
-    assert modules == {name for name in names if name.endswith('.py')}
+    assert modules == {name for name in names
+                       if name.startswith('seqnet_ros/') and name.endswith('.py')}
 
 
 def test_versions_agree():
