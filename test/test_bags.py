@@ -476,6 +476,12 @@ def test_folder_becomes_a_bag(tmp_path):
     assert len(open_source(tmp_path / 'small', topic='/camera/image_raw/compressed')) == 4
 
 
+def test_a_rosbag2_folder_may_be_called_like_a_ros1_bag(tmp_path):
+    folder = write_folder(tmp_path / 'images', 4)
+    write_bag(open_source(folder), tmp_path / 'drive.bag')
+    assert len(list(open_source(tmp_path / 'drive.bag'))) == 4
+
+
 def test_bag_of_a_damaged_folder_is_not_left_behind(tmp_path):
     folder = write_folder(tmp_path / 'images', 4)
     (folder / '2.png').write_bytes(b'rubbish')

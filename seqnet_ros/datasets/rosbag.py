@@ -89,7 +89,7 @@ class Bag:
         """
         self.path = Path(path)
         self._files = _find_files(self.path)
-        self._is_ros1 = self.path.suffix == '.bag'
+        self._is_ros1 = self.path.is_file() and self.path.suffix == '.bag'
         topics: dict[tuple[str, str], int] = {}
         spans = []
         for file in self._files:
