@@ -147,8 +147,13 @@ class TestHelp:
             assert f'seqnet_ros {" ".join(command)}' in manual
             for option in re.findall(r'--[a-z][a-z-]+', succeed(*command, '--help').stdout):
                 assert option == '--help' or f'`{option}' in manual, (command, option)
-        for name in setting_fields():
-            assert f'`{name}`' in manual
+
+    def test_the_manual_lists_the_settings_as_they_are(self):
+        rows = [
+            f'| `{name}` | {str(info.default).lower()} | {info.description} |'
+            for name, info in setting_fields().items()]
+        table = '\n'.join(['| setting | default | meaning |', '| --- | --- | --- |', *rows])
+        assert table in (ROOT / 'docs' / 'cli.md').read_text(), f'docs/cli.md should hold:\n{table}'
 
 
 class TestMapBuild:

@@ -421,15 +421,15 @@ def save_in_turn(maps: list[PlaceMap], path: Path) -> None:
 
 
 def save_and_die_between_the_renames(place_map: PlaceMap, path: Path) -> None:
-    rename, done = os.rename, []
+    rename, done = Path.rename, []
 
-    def rename_once(source: Path, target: Path) -> None:
+    def rename_once(source: Path, target: Path) -> Path:
         if done:
             os.kill(os.getpid(), signal.SIGKILL)
-        rename(source, target)
         done.append(target)
+        return rename(source, target)
 
-    os.rename = rename_once  # type: ignore[assignment]
+    Path.rename = rename_once  # type: ignore[method-assign]
     save_map(place_map, path)
 
 
