@@ -4,12 +4,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import yaml
-from torch import nn
+from torch import Tensor, nn
 
 from seqnet_ros.config import ModelConfig, NetworkConfig, WeightsConfig, parse_model_config
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
@@ -220,11 +220,18 @@ def _load_aggregator(aggregator: nn.Module, config: ModelConfig, describer: Fram
     weights = config.sequence.weights
     path = find_weights(weights, base_dir)
     if path is not None:
-        load_strictly(aggregator, translate(read_tensors(path), weights.layout).sequence, str(path))
+        tensors = translate(read_tensors(path), weights.layout).sequence
+        load_strictly(aggregator, _of_aggregator(tensors), str(path))
     elif describer.sequence_tensors:
-        load_strictly(aggregator, describer.sequence_tensors, describer.name)
+        load_strictly(aggregator, _of_aggregator(describer.sequence_tensors), describer.name)
     elif config.sequence.aggregator == 'seqnet' and not weights.random:
         raise ModelError(f'model {config.name} needs sequence.weights for SeqNet')
+
+
+def _of_aggregator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Name tensors as the aggregator does, without the place they have in a whole model."""
+    return {name.removeprefix('sequence.').removeprefix('seq_gem.'): tensor
+            for name, tensor in tensors.items()}
 
 
 def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:

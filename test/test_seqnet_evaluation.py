@@ -175,6 +175,7 @@ def test_sequence_matching_equals_the_plain_formula(
         monkeypatch: pytest.MonkeyPatch, speeds: tuple[float, ...], backwards: bool,
         length: int) -> None:
     monkeypatch.setattr(nearest, '_MOST_ROWS', 13)  # several blocks, also uneven ones
+    monkeypatch.setattr(nearest, '_PAIRS', 500)
     reference = Drive.of(unit_rows(70, 16, 1), bounds_of(30, 3, 1, 36))
     query = Drive.of(unit_rows(50, 16, 2), bounds_of(9, 2, 39), backwards)
     method = build_method('single+seqmatch', length, speeds=speeds)
@@ -195,6 +196,25 @@ def test_sequence_matching_equals_the_plain_formula(
     assert (np.diff(again.distances, axis=1) >= 0).all()
     np.testing.assert_allclose(np.take_along_axis(expected, again.indices, axis=1),
                                again.distances, atol=DISTANCE_LIMIT)
+
+
+@pytest.mark.parametrize(('pooling', 'weights'), [
+    ('smooth', [0.25, 0.25, 0.25, 0.25]), ('delta', [-0.5, -0.5, 0.5, 0.5])])
+def test_descriptors_equal_the_plain_formula(
+        monkeypatch: pytest.MonkeyPatch, pooling: str, weights: list[float]) -> None:
+    monkeypatch.setattr(nearest, '_MOST_ROWS', 13)
+    drives = (Drive.of(unit_rows(70, 16, 1), bounds_of(30, 3, 1, 36)),
+              Drive.of(unit_rows(50, 16, 2), bounds_of(9, 2, 39)))
+
+    found = search(build_method(pooling, 4), *drives, top_k=9)
+
+    sums = [np.einsum('nld,l->nd', drive.descriptors.astype(np.float64)[drive.windows(4)], weights)
+            for drive in drives]
+    # The delta of a frame repeated four times is zero, and stays it.
+    references, queries = (
+        rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12) for rows in sums)
+    expected = np.sort(cdist(queries, references))[:, :9]
+    np.testing.assert_allclose(found.distances, expected, atol=DISTANCE_LIMIT)
 
 
 def test_a_faster_drive_is_found_at_its_speed() -> None:
@@ -350,6 +370,7 @@ BAD = {
         lambda: true_matches(struct_of(12, 13), drive_of(), drive_of()),
         'town lists 13 query images, but there are 12 query descriptors'),
     'not finite': (lambda: Drive.of(with_nan()), 'descriptor 7 holds a value that is not finite'),
+    'beyond float32': (lambda: Drive.of(np.full((2, 3), 1e300)), 'descriptor 0 holds a value'),
     'not two axes': (lambda: Drive.of(np.zeros((3, 4, 5))), r'shape \[3, 4, 5\]'),
     'integers': (lambda: Drive.of(np.zeros((3, 4), dtype=int)), 'int64 of shape'),
     'nothing': (lambda: Drive.of(np.zeros((0, 4))), r'shape \[0, 4\]'),

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from seqnet_ros import __version__
-from seqnet_ros.cli import bags, descriptors, localizing, maps, models
+from seqnet_ros.cli import bags, datasets, descriptors, localizing, maps, models
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.command()(localizing.localize)
 app.command()(descriptors.describe)
 app.add_typer(models.app, name='models')
 app.add_typer(bags.app, name='bag')
+app.add_typer(datasets.app, name='dataset')
 
 
 def _print_version(wanted: bool) -> None:

@@ -75,7 +75,7 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
     """
-    content = _read_safetensors(path) if _is_safetensors(path) else _read_torch(path)
+    content = _read_safetensors(path) if _is_safetensors(path) else read_torch(path)
     for key in _NESTED_IN:
         if isinstance(content.get(key), Mapping):
             content = content[key]
@@ -86,6 +86,27 @@ def read_tensors(path: Path) -> Tensors:
     if not tensors:
         raise ModelError(f'weights {path} hold no named tensors')
     return tensors
+
+
+def read_torch(path: Path) -> Mapping[str, Any]:
+    """Read a torch file of named tensors, numbers and text, without running any code in it.
+
+    Raises:
+        ModelError: the file cannot be read, holds no names, or needs unsafe loading.
+    """
+    try:
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    except UnpicklingError as error:
+        raise ModelError(
+            f'weights {path} are not a torch file of plain tensors and numbers '
+            f'({_first_line(error)}); a file that needs unsafe loading is refused') from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
+    if not isinstance(content, Mapping):
+        raise ModelError(
+            f'weights {path} hold a {type(content).__name__}, expected named tensors')
+    return content
 
 
 def translate(tensors: Tensors, layout: str) -> ModelTensors:
@@ -163,22 +184,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f'weights {path} are not a whole safetensors file: {error}') from error
-
-
-def _read_torch(path: Path) -> Mapping[str, Any]:
-    try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
-        raise ModelError(
-            f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is refused') from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
-    if not isinstance(content, Mapping):
-        raise ModelError(
-            f'weights {path} hold a {type(content).__name__}, expected named tensors')
-    return content
 
 
 def _number_rebuilder(module: str) -> Callable[..., Any]:

@@ -10,7 +10,7 @@ import math
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import normalize
+from torch.nn.functional import linear, normalize
 
 from seqnet_ros.config import SequenceConfig
 from seqnet_ros.errors import InputError
@@ -63,7 +63,9 @@ class SeqNet(nn.Module):
                 f'a sequence of {length} frames is shorter than the SeqNet kernel of {kernel}')
         steps = length - kernel + 1
         means = torch.stack([frames[:, k: k + steps].mean(dim=1) for k in range(kernel)], dim=2)
-        return normalize(self.conv(means).squeeze(2), dim=-1)
+        # The same as `self.conv(means)`, and on a CPU more than twice as fast.
+        return normalize(
+            linear(means.flatten(1), self.conv.weight.flatten(1), self.conv.bias), dim=-1)
 
 
 class SeqGeM(nn.Module):
@@ -124,7 +126,7 @@ def build_aggregator(config: SequenceConfig, frame_dim: int) -> nn.Module:
 
 
 def aggregate(
-    module: nn.Module, frames: np.ndarray, windows: np.ndarray, chunk_bytes: int = 64 << 20,
+    module: nn.Module, frames: np.ndarray, windows: np.ndarray, chunk_bytes: int = 4 << 20,
 ) -> np.ndarray:
     """Compute the sequence descriptors of many windows in bounded memory.
 

@@ -1,0 +1,225 @@
+"""From two recordings of one route to a data set in the files of the published SeqNet code."""
+
+import logging
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from seqnet_ros.datasets.db_struct import DbStruct, write_struct
+from seqnet_ros.datasets.frames import Frame, FrameSource
+from seqnet_ros.datasets.seqnet_files import (
+    bounds_of_starts,
+    write_bounds,
+    write_descriptors,
+    write_names,
+)
+from seqnet_ros.datasets.sources import PosedSource
+from seqnet_ros.errors import InputError
+from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing
+
+SPLITS = ('train', 'val', 'test')
+
+_BATCH = 16
+_NAME = re.compile(r'[A-Za-z0-9][\w.-]*', re.ASCII)
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Traverse:
+    """One drive through a data set.
+
+    Attributes:
+        images: N names.
+        descriptors: float32 ``[N, D]``.
+        positions: float64 ``[N, 2]``, metres, or ``[N, 1]``, frame numbers.
+        starts: first frame of every unbroken sequence, ascending from 0.
+    """
+
+    images: tuple[str, ...]
+    descriptors: np.ndarray
+    positions: np.ndarray
+    starts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class DatasetFiles:
+    """The files of a data set; a folder that holds the published code can take them over.
+
+    Attributes:
+        struct: positions, names and radii.
+        descriptors: of the reference and of the query.
+        bounds: of their sequences.
+        names: of their images.
+    """
+
+    struct: Path
+    descriptors: tuple[Path, Path]
+    bounds: tuple[Path, Path]
+    names: tuple[Path, Path]
+
+
+def check_comparable(reference: FrameSource, query: FrameSource) -> None:
+    """Check that the positions of two recordings can be compared.
+
+    Raises:
+        InputError: one has poses and the other has none, or only one has GPS positions.
+    """
+    posed = [isinstance(source, PosedSource) for source in (reference, query)]
+    datums = [getattr(source, 'datum', None) for source in (reference, query)]
+    if posed[0] != posed[1] or (datums[0] is None) != (datums[1] is None):
+        raise InputError(
+            f'poses of {reference.name}: {reference.pose_origin}, of {query.name}: '
+            f'{query.pose_origin}; expected both of one kind')
+
+
+def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
+                      progress: Callable[[int], None] = lambda _: None) -> Traverse:
+    """Describe every image of a recording.
+
+    A sequence breaks where the model's keyframe settings say so: at a gap in time, at a jump of
+    the pose, and where time goes back. Images without a pose among others that have one are left
+    out.
+
+    Args:
+        source: the recording.
+        model: what describes.
+        folder: put before the names of the images.
+        progress: told how many images are done.
+
+    Raises:
+        InputError: an image is damaged, or none has a pose though there is a trajectory.
+    """
+    posed = isinstance(source, PosedSource)
+    gate = KeyframeGate(model.config.keyframes, Spacing(1, ''))
+    images: list[str] = []
+    positions, starts, blocks = [], [], []
+    frames = iter(source)
+    done = 0
+    while batch := list(islice(frames, _BATCH)):
+        kept = [frame for frame in batch if not posed or frame.pose is not None]
+        for frame in kept:
+            if gate.interrupted(frame.stamp_ns, frame.pose) is not None or not images:
+                starts.append(len(images))
+            images.append(f'{folder}/{frame.name.lstrip("/")}')
+            positions.append(_position(frame))
+        if kept:
+            blocks.append(model.describer.describe([frame.read() for frame in kept]))
+        done += len(batch)
+        progress(done)
+    if not images:
+        raise InputError(f'no image of {source.name} has a pose from {source.pose_origin}, '
+                         'expected poses at the times of the images')
+    if len(images) < done:
+        _logger.warning('%d of %d images of %s were left out: there is no pose at their time',
+                        done - len(images), done, source.name)
+    return Traverse(tuple(images), np.concatenate(blocks), np.array(positions), tuple(starts))
+
+
+def _position(frame: Frame) -> list[float]:
+    return [float(frame.index)] if frame.pose is None else frame.pose[:2].tolist()
+
+
+def check_dataset_options(name: str, split: str, radius: float, positive_radius: float,
+                          output: Path) -> None:
+    """Say at once what would be wrong with a data set after all images are described.
+
+    Raises:
+        InputError: a radius is negative, not finite or in the wrong order, the name cannot name a
+            file, the split is unknown, or something lies at the output.
+    """
+    if not _NAME.fullmatch(name):
+        raise InputError(f'name {name!r} cannot name files, expected letters, digits, ".", "-" and '
+                         '"_"')
+    if split not in SPLITS:
+        raise InputError(f'split {split!r} is unknown, expected {", ".join(SPLITS)}')
+    if not (math.isfinite(radius) and 0 <= positive_radius <= radius):
+        raise InputError(f'radius is {radius:g} and the radius of positives {positive_radius:g}, '
+                         'expected 0 or more, the second at most the first')
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f'{output} exists, expected a new or empty folder')
+
+
+def dataset_name(reference: Path, query: Path) -> str:
+    """Return a name made of those of two recordings."""
+    parts = [re.sub(r'[^\w.-]+', '-', path.resolve().stem, flags=re.ASCII).strip('-._')
+             for path in (reference, query)]
+    return '_'.join(part or 'drive' for part in parts)
+
+
+def make_struct(reference: Traverse, query: Traverse, name: str, split: str, radius: float,
+                positive_radius: float) -> DbStruct:
+    """Return the struct of two traverses; radii in the unit of their positions."""
+    return DbStruct(name, split, reference.images, query.images, reference.positions,
+                    query.positions, radius, positive_radius)
+
+
+def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descriptor_name: str,
+                  output: Path) -> DatasetFiles:
+    """Write a data set in the folders in which the published code looks for its own.
+
+    Args:
+        struct: see `make_struct`.
+        reference: the drive that is searched.
+        query: the drive that asks.
+        descriptor_name: folder of the descriptors, ``--descType`` of the published code.
+        output: a folder that does not exist or is empty; it appears complete or not at all.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    files = _file_names(struct, descriptor_name)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f'.{output.name}.', suffix='.part',
+                                        dir=output.parent))
+        try:
+            for file in (files.struct, files.descriptors[0], files.bounds[0], files.names[0]):
+                (staging / file).parent.mkdir(parents=True, exist_ok=True)
+            _write_files(_within(files, staging), struct, (reference, query))
+            staging.chmod(0o755)
+            staging.replace(output)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f'{output} cannot be written: {error.strerror or error}') from error
+    return _within(files, output)
+
+
+def _file_names(struct: DbStruct, descriptor_name: str) -> DatasetFiles:
+    structs = Path('structFiles')
+    stems = [f'{struct.name}_{part}' for part in ('database', 'query')]
+    radii = f'd-{struct.radius:g}_d2-{struct.positive_radius:g}'
+
+    def pair(folder: Path, ending: str) -> tuple[Path, Path]:
+        return folder / f'{stems[0]}{ending}', folder / f'{stems[1]}{ending}'
+
+    return DatasetFiles(
+        struct=structs / f'{struct.name}_{struct.split}_{radii}.db',
+        descriptors=pair(Path('data') / 'descData' / descriptor_name, '.npy'),
+        bounds=pair(structs / 'seqBoundsFiles', '_seqBounds.txt'),
+        names=pair(structs / 'imageNamesFiles', '_imageNames.txt'))
+
+
+def _within(files: DatasetFiles, folder: Path) -> DatasetFiles:
+    def pair(paths: tuple[Path, Path]) -> tuple[Path, Path]:
+        return folder / paths[0], folder / paths[1]
+
+    return DatasetFiles(folder / files.struct, pair(files.descriptors), pair(files.bounds),
+                        pair(files.names))
+
+
+def _write_files(files: DatasetFiles, struct: DbStruct, traverses: tuple[Traverse, Traverse],
+                 ) -> None:
+    write_struct(struct, files.struct)
+    for index, traverse in enumerate(traverses):
+        write_descriptors(traverse.descriptors, files.descriptors[index])
+        write_bounds(bounds_of_starts(traverse.starts, len(traverse.images)), files.bounds[index])
+        write_names(traverse.images, files.names[index])
