@@ -63,9 +63,11 @@ def mine(references: Tensor, queries: Tensor, positive_indptr: Tensor, positive_
     if len(positive_indptr) != len(queries) + 1 or len(candidates) != len(queries):
         raise InputError(f'{len(queries)} queries, but positives of {len(positive_indptr) - 1} and '
                          f'candidates of {len(candidates)}')
+    squares = torch.einsum('nd,nd->n', references, references)
     parts = [
-        _mine_block(references, queries[rows], positive_indptr[rows.start: rows.stop + 1],
-                    positive_indices, candidates[rows], margin, count)
+        _mine_block(references, squares, queries[rows],
+                    positive_indptr[rows.start: rows.stop + 1], positive_indices,
+                    candidates[rows], margin, count)
         for rows in _blocks(queries, references, count)]
     return Mined(torch.cat([part.positives for part in parts]),
                  torch.cat([part.negatives for part in parts]))
@@ -78,35 +80,43 @@ def _blocks(queries: Tensor, references: Tensor, count: int) -> Iterator[slice]:
         yield slice(start, min(start + size, len(queries)))
 
 
-def _mine_block(references: Tensor, queries: Tensor, indptr: Tensor, indices: Tensor,
-                candidates: Tensor, margin: float, count: int) -> Mined:
-    rough = torch.cdist(queries, references, compute_mode='use_mm_for_euclid_dist')
-    row = torch.repeat_interleave(
-        torch.arange(len(queries), device=indptr.device), indptr.diff())
-    column = indices[indptr[0]: indptr[-1]]
-    positives, near = _nearest(rough, references, queries, row, column, 1)
-
-    present = candidates != NONE
-    row = torch.arange(len(queries), device=candidates.device)[:, None].expand_as(candidates)
-    negatives, far = _nearest(rough, references, queries, row[present], candidates[present], count)
+def _mine_block(references: Tensor, squares: Tensor, queries: Tensor, indptr: Tensor,
+                indices: Tensor, candidates: Tensor, margin: float, count: int) -> Mined:
+    # Squared distances but for the length of the query, which changes no order.
+    rough = torch.addmm(squares, queries, references.T, alpha=-2)
+    positives, near = _nearest(rough, references, queries, _padded(indptr, indices), 1)
+    negatives, far = _nearest(rough, references, queries, candidates, count)
     violating = far.isfinite() & near.isfinite() & (far < near + margin ** 0.5)
     filled = torch.full((len(queries), count), NONE, dtype=torch.int64, device=queries.device)
     filled[:, :negatives.shape[1]] = torch.where(violating, negatives, NONE)
     return Mined(torch.where(near[:, 0].isinf(), NONE, positives[:, 0]), filled)
 
 
-def _nearest(rough: Tensor, references: Tensor, queries: Tensor, row: Tensor, column: Tensor,
+def _padded(indptr: Tensor, indices: Tensor) -> Tensor:
+    """Return the rows of a CSR list as int64 ``[Q, S]``, filled up with `NONE`, S at least 1."""
+    counts = indptr.diff()
+    column = torch.arange(max(int(counts.max()), 1), device=indptr.device)
+    present = column < counts[:, None]
+    padded = torch.full(present.shape, NONE, dtype=torch.int64, device=indices.device)
+    padded[present] = indices[indptr[0]: indptr[-1]]
+    return padded
+
+
+def _nearest(rough: Tensor, references: Tensor, queries: Tensor, listed: Tensor,
              count: int) -> tuple[Tensor, Tensor]:
     """Return the nearest of the listed references and their distances, nearest first.
 
     A matrix product orders them roughly; of the first few the difference itself is taken, since
     the product is wrong in the sixth digit. What is missing is infinitely far.
     """
-    listed = torch.full_like(rough, torch.inf)
-    listed[row, column] = rough[row, column]
-    some, chosen = listed.topk(min(count + _SPARE, rough.shape[1]), dim=1, largest=False)
+    listed = listed.sort(dim=1).values
+    distances = rough.gather(1, listed.clamp(min=0))
+    distances[listed == NONE] = torch.inf
+    distances[:, 1:][listed[:, 1:] == listed[:, :-1]] = torch.inf
+    some, position = distances.topk(min(count + _SPARE, listed.shape[1]), dim=1, largest=False)
     # Whatever order topk gives to equal distances, ours is by row.
-    chosen, order = chosen.sort(dim=1)
+    position, order = position.sort(dim=1)
+    chosen = listed.gather(1, position)
     exact = torch.linalg.vector_norm(references[chosen] - queries[:, None], dim=2)
     exact[some.gather(1, order).isinf()] = torch.inf
     exact, order = exact.sort(dim=1, stable=True)
