@@ -142,7 +142,8 @@ class TestHelp:
     def test_the_manual_names_every_command_option_and_setting(self):
         manual = (ROOT / 'docs' / 'cli.md').read_text()
         commands = (('map', 'build'), ('map', 'info'), ('map', 'verify'), ('localize',),
-                    ('describe',), ('models', 'list'), ('bag', 'write'))
+                    ('describe',), ('evaluate',), ('models', 'list'), ('models', 'create'),
+                    ('dataset', 'info'), ('dataset', 'create'), ('bag', 'write'))
         for command in commands:
             assert f'seqnet_ros {" ".join(command)}' in manual
             for option in re.findall(r'--[a-z][a-z-]+', succeed(*command, '--help').stdout):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from seqnet_ros import __version__
-from seqnet_ros.cli import bags, datasets, descriptors, localizing, maps, models
+from seqnet_ros.cli import bags, datasets, descriptors, evaluating, localizing, maps, models
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 
 app = typer.Typer(
@@ -16,6 +16,7 @@ app = typer.Typer(
 app.add_typer(maps.app, name='map')
 app.command()(localizing.localize)
 app.command()(descriptors.describe)
+app.command()(evaluating.evaluate)
 app.add_typer(models.app, name='models')
 app.add_typer(bags.app, name='bag')
 app.add_typer(datasets.app, name='dataset')
