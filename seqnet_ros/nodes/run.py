@@ -1,16 +1,20 @@
 """Running a node as a process."""
 
+import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.signals import SignalHandlerOptions
 
 from seqnet_ros.nodes.logs import forward_logs
 from seqnet_ros.nodes.place_node import PlaceNode
 
 REFUSED = 2
+_LOOK_EVERY_S = 0.2
 
 
 def run(make_node: Callable[[], PlaceNode]) -> None:
@@ -19,7 +23,10 @@ def run(make_node: Callable[[], PlaceNode]) -> None:
     A node that cannot be configured stays, unconfigured, for a corrected parameter and another
     try. Exits with status 2 when a parameter given at the start is refused.
     """
-    rclpy.init()
+    # By itself rclpy ends its context at once, and Python raises in the middle of anything. Asked
+    # this way a node finishes what it does, saves its map and still can say so.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    interrupted = _note_signals()
     try:
         node = make_node()
     except ParameterException as error:
@@ -32,10 +39,23 @@ def run(make_node: Callable[[], PlaceNode]) -> None:
     try:
         if node.get_parameter('autostart').value and not node.start():
             node.get_logger().fatal('autostart failed: correct what is wrong and configure again')
-        executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
+        while not interrupted and rclpy.ok():
+            executor.spin_once(timeout_sec=_LOOK_EVERY_S)
+    except ExternalShutdownException:
         pass
     finally:
         executor.shutdown()
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _note_signals() -> list[int]:
+    """Return a list that receives the signals asking the process to end."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, note)
+    return received
