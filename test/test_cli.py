@@ -15,10 +15,9 @@ import pytest
 import torch
 import torchvision
 import yaml
-from typer.testing import CliRunner, Result
+from command_line import refusal, run, succeed
 
 from seqnet_ros import __version__
-from seqnet_ros.cli.main import app
 from seqnet_ros.cli.settings import setting_fields
 from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
@@ -29,28 +28,6 @@ ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ['query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
            'sequence_distance']
 FRAMES = 31
-
-
-def run(*arguments: object) -> Result:
-    """Run a command in this process."""
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> Result:
-    """Run a command that must succeed."""
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def refusal(*arguments: object) -> str:
-    """Run a command that must end with status 2, and return its one sentence."""
-    result = run(*arguments)
-    assert result.exit_code == 2, (result.exit_code, result.stdout, result.stderr)
-    lines = [line for line in result.stderr.splitlines() if line.startswith('Error: ')]
-    assert len(lines) == 1, result.stderr
-    assert 'Traceback' not in result.stderr
-    return lines[0]
 
 
 def names_in(folder: Path) -> list[str]:

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from command_line import refusal, succeed
 from scipy.io import loadmat
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from seqnet_ros.cli.main import app
 from seqnet_ros.datasets.db_struct import read_struct
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.datasets.seqnet_files import open_descriptors, read_bounds, read_names
@@ -21,24 +21,6 @@ from seqnet_ros.training.dataset_builder import dataset_name
 COUNT = 12
 RADII = ('--radius', '3', '--positive-radius', '1')
 LATITUDE, LONGITUDE = 48.0, 9.0
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def succeed(*arguments: object) -> Result:
-    result = run(*arguments)
-    assert result.exit_code == 0, result.stderr
-    return result
-
-
-def refusal(*arguments: object) -> str:
-    result = run(*arguments)
-    assert result.exit_code == 2, (result.exit_code, result.stdout, result.stderr)
-    lines = [line for line in result.stderr.splitlines() if line.startswith('Error: ')]
-    assert len(lines) == 1, result.stderr
-    return lines[0]
 
 
 @pytest.fixture(scope='module')

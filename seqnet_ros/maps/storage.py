@@ -244,7 +244,7 @@ def _recover(path: Path) -> None:
             _sweep_unfinished(path)
 
 
-def check_model(manifest: MapManifest, model: PlaceModel, path: Path) -> None:
+def check_model(manifest: MapManifest, model: PlaceModel, name: Path | str) -> None:
     """Refuse a map made with another model.
 
     Raises:
@@ -252,7 +252,7 @@ def check_model(manifest: MapManifest, model: PlaceModel, path: Path) -> None:
     """
     if manifest.fingerprint != model.fingerprint:
         raise MapModelMismatchError(
-            f'{path} was made with model {manifest.model.name!r} '
+            f'{name} was made with model {manifest.model.name!r} '
             f'({manifest.fingerprint[:8]}), but the model in use is {model.config.name!r} '
             f'({model.fingerprint[:8]})')
 

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from seqnet_ros.config import ModelConfig
-from seqnet_ros.errors import MapModelMismatchError
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
@@ -49,12 +49,7 @@ class Localizer:
         Raises:
             MapModelMismatchError: the map was made with another model.
         """
-        manifest = place_map.manifest
-        if manifest.fingerprint != self.model.fingerprint:
-            raise MapModelMismatchError(
-                f'the map was made with model {manifest.model.name!r} '
-                f'({manifest.fingerprint[:8]}), but the model in use is '
-                f'{self.model.config.name!r} ({self.model.fingerprint[:8]})')
+        check_model(place_map.manifest, self.model, 'the map')
         settings = self._settings
         self.map = with_sequence_length(place_map, self.model, settings.sequence.length)
         calibration = self.map.manifest.calibration

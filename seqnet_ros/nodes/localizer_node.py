@@ -126,24 +126,12 @@ class LocalizerNode(PlaceNode):
 
     async def _load_map(self, request: LoadMap.Request,
                         response: LoadMap.Response) -> LoadMap.Response:
-        try:
-            if not request.path:
-                raise MapNotFoundError('the path is empty, expected the directory of a map')
-            path = Path(request.path).expanduser()
-            place_map = await self._on_worker(lambda: self._use_map(path))
-        except MapNotFoundError as error:
-            response.result, response.message = response.RESULT_MAP_NOT_FOUND, str(error)
-        except MapCorruptError as error:
-            response.result, response.message = response.RESULT_INVALID_MAP, str(error)
-        except MapModelMismatchError as error:
-            response.result, response.message = response.RESULT_MODEL_MISMATCH, str(error)
-        except Exception as error:
-            response.result = response.RESULT_UNDEFINED_FAILURE
-            response.message = str(error) or type(error).__name__
-        else:
-            response.result = response.RESULT_SUCCESS
-            response.message = f'{path}: {len(place_map)} places'
-        return response
+        return await self._answer(
+            response, request.path, self._use_map,
+            MapNotFoundError('the path is empty, expected the directory of a map'),
+            {MapNotFoundError: response.RESULT_MAP_NOT_FOUND,
+             MapCorruptError: response.RESULT_INVALID_MAP,
+             MapModelMismatchError: response.RESULT_MODEL_MISMATCH})
 
     async def _save_map(self, request: SaveMap.Request,
                         response: SaveMap.Response) -> SaveMap.Response:
@@ -153,20 +141,15 @@ class LocalizerNode(PlaceNode):
             response.result = response.RESULT_NOTHING_TO_SAVE
             response.message = 'no map is loaded'
             return response
-        try:
-            if not request.path:
-                raise MapWriteError('the path is empty, expected the directory to write')
-            path = Path(request.path).expanduser()
-            await self._on_worker(lambda: save_map(engine.map, path))
-        except MapWriteError as error:
-            response.result, response.message = response.RESULT_WRITE_FAILED, str(error)
-        except Exception as error:
-            response.result = response.RESULT_UNDEFINED_FAILURE
-            response.message = str(error) or type(error).__name__
-        else:
-            response.result = response.RESULT_SUCCESS
-            response.message = f'{path}: {len(engine.map)} places'
-        return response
+
+        def write_copy(path: Path) -> PlaceMap:
+            save_map(engine.map, path)
+            return engine.map
+
+        return await self._answer(
+            response, request.path, write_copy,
+            MapWriteError('the path is empty, expected the directory to write'),
+            {MapWriteError: response.RESULT_WRITE_FAILED})
 
     # Diagnostics.
 

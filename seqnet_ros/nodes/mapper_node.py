@@ -112,23 +112,11 @@ class MapperNode(PlaceNode):
 
     async def _save_map(self, request: SaveMap.Request,
                         response: SaveMap.Response) -> SaveMap.Response:
-        try:
-            name = request.path or self.get_parameter('map').value
-            if not name:
-                raise MapWriteError('no path was given and the parameter map is empty')
-            path = Path(name).expanduser()
-            place_map = await self._on_worker(lambda: self._save(path))
-        except InputError as error:
-            response.result, response.message = response.RESULT_NOTHING_TO_SAVE, str(error)
-        except MapWriteError as error:
-            response.result, response.message = response.RESULT_WRITE_FAILED, str(error)
-        except Exception as error:
-            response.result = response.RESULT_UNDEFINED_FAILURE
-            response.message = str(error) or type(error).__name__
-        else:
-            response.result = response.RESULT_SUCCESS
-            response.message = f'{path}: {len(place_map)} places'
-        return response
+        return await self._answer(
+            response, request.path or self.get_parameter('map').value, self._save,
+            MapWriteError('no path was given and the parameter map is empty'),
+            {InputError: response.RESULT_NOTHING_TO_SAVE,
+             MapWriteError: response.RESULT_WRITE_FAILED})
 
     # Diagnostics.
 

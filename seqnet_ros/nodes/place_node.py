@@ -17,6 +17,7 @@ from rclpy.task import Future
 
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
@@ -281,6 +282,33 @@ class PlaceNode(LifecycleNode):
 
         self._worker.submit(job).add_done_callback(finished)
         return (await done).result()
+
+    async def _answer(self, response: Any, name: str, use: Callable[[Path], PlaceMap],
+                      nameless: SeqnetRosError,
+                      results: dict[type[SeqnetRosError], int]) -> Any:
+        """Answer a service that does something with a map at a path, on the worker thread.
+
+        Args:
+            response: of a service with a numbered result and a message.
+            name: the path asked for.
+            use: does it, and returns the map.
+            nameless: the refusal of an empty path.
+            results: which error is which result; others are an undefined failure.
+        """
+        try:
+            if not name:
+                raise nameless
+            path = Path(name).expanduser()
+            place_map = await self._on_worker(lambda: use(path))
+        except Exception as error:
+            response.result = next(
+                (result for kind, result in results.items() if isinstance(error, kind)),
+                response.RESULT_UNDEFINED_FAILURE)
+            response.message = str(error) or type(error).__name__
+        else:
+            response.result = response.RESULT_SUCCESS
+            response.message = f'{path}: {len(place_map)} places'
+        return response
 
     # Diagnostics, on the executor's thread.
 
