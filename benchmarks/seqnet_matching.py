@@ -15,9 +15,10 @@ from scipy.spatial.distance import cdist
 from benchmarks.timing import Timing
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.nearest import match_windows, rerank_windows
-from seqnet_ros.evaluation.seqnet import build_method, search
+from seqnet_ros.evaluation.seqnet import build_method, rerank, search
+from seqnet_ros.sequences.aggregators import SeqNet
 
-_TOP_K, _CANDIDATES = 100, 20
+_TOP_K, _CANDIDATES, _KERNEL = 100, 20, 3
 _SHOWN = '{:<46}{:>28}{:>14}{:>16}'
 
 
@@ -29,6 +30,9 @@ def main() -> None:
     windows = Drive.of(references).windows(length)
     product = np.empty((count, count), dtype=np.float32)
     candidates = np.random.default_rng(1).integers(0, count, (count, _CANDIDATES))
+    drives = Drive.of(references), Drive.of(queries)
+    s1 = SeqNet(arguments.dim, arguments.dim, 1)
+    layer = SeqNet(arguments.dim, arguments.dim, _KERNEL)
     calls = {
         'bare matrix product': lambda: np.matmul(queries, references.T, out=product),
         'sequence matching, all': lambda: match_windows(
@@ -37,6 +41,11 @@ def main() -> None:
             build_method('single+seqmatch', length), Drive.of(references), Drive.of(queries)),
         f'sequence matching, {_CANDIDATES} candidates': lambda: rerank_windows(
             queries, windows, references, [windows], candidates),
+        'HVPR, second stage: S1 and the candidates': lambda: rerank(
+            build_method('s1+seqmatch', length, s1), *drives, candidates),
+        f'HVPR, both stages: S{length} (w = {_KERNEL}) and S1': lambda: rerank(
+            build_method('s1+seqmatch', length, s1), *drives,
+            search(build_method('seqnet', length, layer), *drives, _CANDIDATES).indices),
         'smoothing': lambda: search(
             build_method('smooth', length), Drive.of(references), Drive.of(queries)),
     }

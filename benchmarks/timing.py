@@ -40,6 +40,18 @@ def time_calls(call: Callable[[Any], Any], arguments: Iterable[Any]) -> Timing:
     return Timing.of(seconds[1:] or seconds)
 
 
+def alternate(calls: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Time calls by turns, so that a busy machine slows all alike; return seconds by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for number in range(rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - started)
+    return seconds
+
+
 def measure_bandwidth(size: int) -> float:
     """Return the bytes per second at which one core reads this many bytes in order, at best.
 

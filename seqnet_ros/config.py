@@ -7,7 +7,15 @@ defaults of `ModelConfig` are the ``hog`` model, which needs no weights.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from seqnet_ros.errors import ModelError
 
@@ -71,6 +79,18 @@ class NetVladConfig(Settings):
         None, ge=1, le=65536, description='Output size of the whitening; none without it.')
 
 
+class VladSumsConfig(Settings):
+    """NetVLAD before its normalisation: residual sums that add up over frames (SeqVLAD).
+
+    Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
+    RA-L 2022.
+    """
+
+    kind: Literal['vlad_sums'] = 'vlad_sums'
+    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
+    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+
+
 class NetworkConfig(Settings):
     """A torchvision trunk followed by a pooling."""
 
@@ -81,7 +101,7 @@ class NetworkConfig(Settings):
         None, ge=1, le=64,
         description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
                     '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
-    pooling: Annotated[GemConfig | CellsConfig | NetVladConfig,
+    pooling: Annotated[GemConfig | CellsConfig | NetVladConfig | VladSumsConfig,
                        Field(discriminator='kind')] = GemConfig()
 
 
@@ -93,10 +113,17 @@ class WeightsConfig(Settings):
     url: str | None = Field(None, description='Download address, used where `path` is not set.')
     sha256: str | None = Field(
         None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
-    layout: Literal['seqnet_ros', 'torchvision', 'cosplace', 'jist', 'netvlad', 'patch_netvlad'] \
+    layout: Literal[
+        'seqnet_ros', 'torchvision', 'cosplace', 'jist', 'vg_transformers', 'netvlad',
+        'patch_netvlad', 'seqnet'] \
         = Field('seqnet_ros', description='Naming of the tensors in the file.')
     random: bool = Field(
         False, description='Allow random weights when neither path nor url is given.')
+
+    @property
+    def named(self) -> bool:
+        """True where a file or an address is given."""
+        return self.path is not None or self.url is not None
 
     @model_validator(mode='after')
     def _download_needs_hash(self) -> 'WeightsConfig':
@@ -109,12 +136,44 @@ class SequenceConfig(Settings):
     """How successive frames become one sequence descriptor."""
 
     length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
-    aggregator: Literal['smooth', 'delta', 'seqgem', 'seqnet', 'concat', 'mean', 'max'] = Field(
-        'smooth', description='How frame descriptors become a sequence descriptor.')
+    aggregator: Literal[
+        'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
+        'seqgem', 'seqvlad'] = Field(
+            'smooth', description='How frame descriptors become a sequence descriptor.')
     kernel: int = Field(3, ge=1, le=100, description='Temporal kernel width w of SeqNet.')
     p: float = Field(3.0, gt=0, le=100, description='SeqGeM exponent before weights are loaded.')
     out_dim: int | None = Field(
         None, ge=1, le=65536, description='Output size of SeqNet; none keeps the input size.')
+    normalise: bool = Field(
+        False, description="L2-normalise the output of JIST's aggregators, which is not by "
+                           'default; that of the others always is.')
+    weights: WeightsConfig = WeightsConfig()
+
+    @model_validator(mode='after')
+    def _kernel_fits(self) -> 'SequenceConfig':
+        if self.aggregator == 'seqnet' and self.length < self.kernel:
+            raise ValueError(f'a sequence of {self.length} frames is shorter than the SeqNet '
+                             f'kernel of {self.kernel}')
+        return self
+
+    @model_serializer(mode='wrap')
+    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write models as before they could normalise: maps hold them in full."""
+        document = handler(self)
+        if document.get('normalise') is False:
+            document.pop('normalise')
+        return document
+
+
+class ProjectionConfig(Settings):
+    """How frames are described once more, for the comparison of sequences frame by frame.
+
+    A SeqNet with kernel 1, applied to single frames: the S1 of the SeqNet paper's hierarchical
+    search, whose first stage compares sequence descriptors of the frames as they are.
+    """
+
+    out_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size; none keeps the input size.')
     weights: WeightsConfig = WeightsConfig()
 
 
@@ -196,9 +255,50 @@ class ModelConfig(Settings):
     centring: bool = Field(
         True, description="Subtract each traverse's mean descriptor before normalising.")
     sequence: SequenceConfig = SequenceConfig()
+    projection: ProjectionConfig | None = Field(
+        None, description='Describes frames once more for sequence matching; none compares them '
+                          'as they are.')
     keyframes: KeyframeConfig = KeyframeConfig()
     matching: MatchingConfig = MatchingConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
+
+    @model_validator(mode='after')
+    def _projection_sees_frames_once(self) -> 'ModelConfig':
+        if self.projection is not None and self.centring:
+            raise ValueError('a projection needs centring: false, because it describes every frame '
+                             'once while the mean of the drive moves on')
+        return self
+
+    @model_validator(mode='after')
+    def _sums_are_summed(self) -> 'ModelConfig':
+        pooling = self.frame.pooling if isinstance(self.frame, NetworkConfig) else None
+        sums = isinstance(pooling, VladSumsConfig)
+        if sums != (self.sequence.aggregator == 'seqvlad'):
+            found = pooling.kind if pooling is not None else self.frame.kind
+            raise ValueError('vlad_sums pooling and the aggregator seqvlad need one another, found '
+                             f'{found} and {self.sequence.aggregator}')
+        if sums and (self.centring or self.projection is not None):
+            raise ValueError('seqvlad needs centring: false and no projection, because it adds up '
+                             'frames as they are')
+        return self
+
+    @property
+    def normalises_frames(self) -> bool:
+        """Whether frames have unit length; the sums that SeqVLAD adds up have not."""
+        return self.sequence.aggregator != 'seqvlad'
+
+    @property
+    def projects_frames(self) -> bool:
+        """Whether frames are described once more for sequence matching."""
+        return self.projection is not None or not self.normalises_frames
+
+    @model_serializer(mode='wrap')
+    def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write models without a projection as before there were any: maps hold them in full."""
+        document = handler(self)
+        if document.get('projection') is None:
+            document.pop('projection', None)
+        return document
 
 
 def parse_model_config(values: dict[str, Any], origin: str) -> ModelConfig:

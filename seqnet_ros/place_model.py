@@ -8,10 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 import yaml
 from torch import Tensor, nn
 
-from seqnet_ros.config import ModelConfig, NetworkConfig, WeightsConfig, parse_model_config
+from seqnet_ros.config import (
+    ModelConfig,
+    NetworkConfig,
+    SequenceConfig,
+    VladSumsConfig,
+    WeightsConfig,
+    parse_model_config,
+)
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.download import cached_path
@@ -20,13 +29,17 @@ from seqnet_ros.descriptors.weights import (
     find_weights,
     load_strictly,
     local_path,
-    read_tensors,
-    translate,
+    of_aggregator,
+    read_aggregator,
+    repeatable_random,
 )
 from seqnet_ros.errors import ModelError
-from seqnet_ros.sequences.aggregators import build_aggregator
+from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, build_aggregator
+from seqnet_ros.sequences.centring import centre
 
 _SUFFIXES = ('.yaml', '.yml')
+# Layouts of files that hold the weights of frames and of sequences.
+_WITH_SEQUENCE = ('seqnet_ros', 'jist')
 _SOURCE_MODELS = Path(__file__).parents[1] / 'models'
 
 
@@ -59,6 +72,8 @@ class PlaceModel:
         aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
         fingerprint: equal exactly where descriptors may be compared.
         device: where networks run.
+        projection: frame descriptors ``[B, 1, D]`` to those that sequence matching compares,
+            unit-norm ``[B, D'']``; None where it compares frame descriptors as they are.
     """
 
     config: ModelConfig
@@ -66,6 +81,15 @@ class PlaceModel:
     aggregator: nn.Module
     fingerprint: str
     device: Device
+    projection: nn.Module | None = None
+
+    def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+        """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.
+
+        They are of unit length, and centred before where a mean is given; VLAD sums stay as they
+        are.
+        """
+        return centre(frames, mean) if self.config.normalises_frames else frames
 
 
 def load_model(name_or_path: str | Path, device: str = 'auto',
@@ -74,7 +98,7 @@ def load_model(name_or_path: str | Path, device: str = 'auto',
 
     Args:
         name_or_path: name of a shipped model, or path of a YAML file.
-        device: 'auto', 'cuda' or 'cpu'.
+        device: 'auto', 'cuda', 'cpu' or 'openvino'.
         weights: local weights to use in place of those the file names.
 
     Raises:
@@ -95,13 +119,14 @@ def build_model(config: ModelConfig, device: str = 'auto', base_dir: Path | None
         config = _with_weights(config, weights)
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
-    aggregator = build_aggregator(config.sequence, describer.dim)
+    aggregator = _load_aggregator(config, describer, base_dir)
+    projection = _load_projection(config, describer.dim, aggregator, base_dir)
     digest = describer.weights_digest
-    if aggregator.state_dict():
-        _load_aggregator(aggregator, config, describer, base_dir)
-        digest += digest_tensors(aggregator.state_dict())
+    for module in (aggregator, projection):
+        if module is not None and module.state_dict():
+            digest += digest_tensors(module.state_dict())
     return PlaceModel(_with_absolute_paths(config, base_dir), describer, aggregator,
-                      config_fingerprint(config, digest), chosen)
+                      config_fingerprint(config, digest), chosen, projection)
 
 
 def find_model_file(name_or_path: str | Path) -> Path | None:
@@ -158,7 +183,8 @@ def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
     """
     meaning = config.model_dump(mode='json', include={
         'image': True, 'frame': True, 'centring': True,
-        'sequence': {'aggregator', 'kernel', 'p', 'out_dim'}})
+        'sequence': {'aggregator', 'kernel', 'p', 'out_dim', 'normalise'},
+        'projection': {'out_dim'}})
     meaning['weights_digest'] = weights_digest
     canonical = json.dumps(meaning, sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(canonical.encode()).hexdigest()
@@ -190,9 +216,21 @@ def _model_info(path: Path) -> ModelInfo:
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
-    weights = config.weights
-    if not isinstance(config.frame, NetworkConfig):
-        return True
+    needed = []
+    in_frame_file = False
+    if isinstance(config.frame, NetworkConfig):
+        needed.append(config.weights)
+        in_frame_file = config.weights.named and config.weights.layout in _WITH_SEQUENCE
+    sequence = config.sequence
+    expected = sequence.aggregator in TRAINED and not in_frame_file
+    if sequence.aggregator in LEARNED and (sequence.weights.named or expected):
+        needed.append(sequence.weights)
+    if config.projection is not None:
+        needed.append(config.projection.weights)
+    return all(_is_here(weights, base_dir) for weights in needed)
+
+
+def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
     if weights.path is not None:
         return local_path(weights.path, base_dir).is_file()
     if weights.url and weights.sha256:
@@ -214,24 +252,62 @@ def _read_model_file(path: Path) -> ModelConfig:
     return parse_model_config({'name': path.stem, **values}, str(path))
 
 
-def _load_aggregator(aggregator: nn.Module, config: ModelConfig, describer: FrameDescriber,
-                     base_dir: Path | None) -> None:
-    """Fill a learned aggregator from the frame weights' file or from one of its own."""
-    weights = config.sequence.weights
+def _load_aggregator(config: ModelConfig, describer: FrameDescriber,
+                     base_dir: Path | None) -> nn.Module:
+    """Build the aggregator; its weights come from a file of its own or from that of the frames."""
+    sequence = config.sequence
+    if sequence.aggregator not in LEARNED:
+        return build_aggregator(sequence, describer.dim, _clusters(config))
+    path = find_weights(sequence.weights, base_dir)
+    if path is not None:
+        return _trained(sequence, describer.dim, read_aggregator(path, sequence.weights.layout),
+                        str(path))
+    # A file of JIST without its aggregator's weights is not what it says it is.
+    of_jist = config.weights.named and config.weights.layout == 'jist'
+    if describer.sequence_tensors or (of_jist and sequence.aggregator != 'seqnet'):
+        return _trained(sequence, describer.dim, of_aggregator(describer.sequence_tensors),
+                        describer.name)
+    if sequence.aggregator in TRAINED and not sequence.weights.random:
+        raise ModelError(
+            f'model {config.name} needs sequence.weights for {sequence.aggregator}')
+    with repeatable_random():
+        return build_aggregator(sequence, describer.dim)
+
+
+def _clusters(config: ModelConfig) -> int | None:
+    """Return the number of clusters of the frames' VLAD sums; None for other frames."""
+    pooling = config.frame.pooling if isinstance(config.frame, NetworkConfig) else None
+    return pooling.clusters if isinstance(pooling, VladSumsConfig) else None
+
+
+def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
+                     base_dir: Path | None) -> nn.Module | None:
+    """Build the projection of single frames: a SeqNet with kernel 1.
+
+    The sums of SeqVLAD become comparable by SeqVLAD itself, as sequences of one frame: NetVLAD.
+    """
+    if not config.normalises_frames:
+        return aggregator
+    if config.projection is None:
+        return None
+    weights = config.projection.weights
+    layer = SequenceConfig(length=1, aggregator='seqnet', kernel=1,
+                           out_dim=config.projection.out_dim)
     path = find_weights(weights, base_dir)
     if path is not None:
-        tensors = translate(read_tensors(path), weights.layout).sequence
-        load_strictly(aggregator, _of_aggregator(tensors), str(path))
-    elif describer.sequence_tensors:
-        load_strictly(aggregator, _of_aggregator(describer.sequence_tensors), describer.name)
-    elif config.sequence.aggregator == 'seqnet' and not weights.random:
-        raise ModelError(f'model {config.name} needs sequence.weights for SeqNet')
+        return _trained(layer, dim, read_aggregator(path, weights.layout), str(path))
+    if not weights.random:
+        raise ModelError(f'model {config.name} needs projection.weights')
+    with repeatable_random():
+        return build_aggregator(layer, dim)
 
 
-def _of_aggregator(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Name tensors as the aggregator does, without the place they have in a whole model."""
-    return {name.removeprefix('sequence.').removeprefix('seq_gem.'): tensor
-            for name, tensor in tensors.items()}
+def _trained(config: SequenceConfig, dim: int, tensors: Mapping[str, Tensor],
+             origin: str) -> nn.Module:
+    with torch.device('meta'):
+        module = build_aggregator(config, dim)
+    load_strictly(module, tensors, origin)
+    return module
 
 
 def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
@@ -244,8 +320,10 @@ def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelCon
 
     sequence = config.sequence.model_copy(
         update={'weights': absolute(config.sequence.weights)})
-    return config.model_copy(
-        update={'weights': absolute(config.weights), 'sequence': sequence})
+    projection = config.projection and config.projection.model_copy(
+        update={'weights': absolute(config.projection.weights)})
+    return config.model_copy(update={
+        'weights': absolute(config.weights), 'sequence': sequence, 'projection': projection})
 
 
 def _with_weights(config: ModelConfig, weights: Path) -> ModelConfig:

@@ -186,12 +186,39 @@ def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.nd
     """
     centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
     offset = _earth_centred(latitude, longitude, altitude) - centre
+    return offset @ _enu_axes(datum).T
+
+
+def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
+    """Convert metres east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
+
+    Args:
+        positions: ``[N, 3]``.
+        datum: where the plane touches the earth.
+
+    Returns:
+        float64 ``[N, 2]``, latitude and longitude in degrees.
+    """
+    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
+    x, y, z = (centre + np.asarray(positions) @ _enu_axes(datum)).T
+    from_axis = np.hypot(x, y)
+    latitude = np.arctan2(z, from_axis)
+    # Each step shrinks the error by the squared eccentricity, 0.0067.
+    for _ in range(8):
+        sine = np.sin(latitude)
+        radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sine**2)
+        latitude = np.arctan2(z + _WGS84_ECCENTRICITY_2 * radius * sine, from_axis)
+    return np.rad2deg(np.stack([latitude, np.arctan2(y, x)], axis=1))
+
+
+def _enu_axes(datum: GeoPoint) -> np.ndarray:
+    """Return the directions east, north and up of a datum, ``[3, 3]``, earth-centred rows."""
     sin_lat, cos_lat = _sin_cos(datum.latitude)
     sin_lon, cos_lon = _sin_cos(datum.longitude)
     east = [-sin_lon, cos_lon, 0.0]
     north = [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat]
     up = [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]
-    return offset @ np.array([east, north, up]).T
+    return np.array([east, north, up])
 
 
 def _earth_centred(latitude: Any, longitude: Any, altitude: Any) -> np.ndarray:

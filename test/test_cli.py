@@ -7,22 +7,29 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 import torch
 import torchvision
+import typer
 import yaml
 from command_line import refusal, run, succeed
 
 from seqnet_ros import __version__
+from seqnet_ros.cli.main import app
 from seqnet_ros.cli.settings import setting_fields
 from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.place_model import list_models
+from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig
+from seqnet_ros.training.jist_config import JistTrainingConfig
+from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ['query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
@@ -89,6 +96,16 @@ def bag(tmp_path_factory, images, drive) -> Path:
     return folder / 'bag'
 
 
+def commands_of(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Return the words of every command below a group."""
+    for name, command in group.commands.items():
+        below = getattr(command, 'commands', None)
+        if below is None or command.invoke_without_command:
+            yield (*path, name)
+        if below is not None:
+            yield from commands_of(command, (*path, name))
+
+
 class TestHelp:
     def test_it_is_quick_and_loads_no_torch(self):
         code = ('import sys, time; started = time.perf_counter();'
@@ -118,18 +135,18 @@ class TestHelp:
 
     def test_the_manual_names_every_command_option_and_setting(self):
         manual = (ROOT / 'docs' / 'cli.md').read_text()
-        commands = (('map', 'build'), ('map', 'info'), ('map', 'verify'), ('localize',),
-                    ('describe',), ('evaluate',), ('models', 'list'), ('models', 'create'),
-                    ('dataset', 'info'), ('dataset', 'create'), ('bag', 'write'))
-        for command in commands:
+        for command in commands_of(typer.main.get_command(app)):
             assert f'seqnet_ros {" ".join(command)}' in manual
             for option in re.findall(r'--[a-z][a-z-]+', succeed(*command, '--help').stdout):
                 assert option == '--help' or f'`{option}' in manual, (command, option)
 
-    def test_the_manual_lists_the_settings_as_they_are(self):
+    @pytest.mark.parametrize('fields', [
+        setting_fields(), SeqNetTrainingConfig.model_fields, JistTrainingConfig.model_fields,
+        CosPlaceTrainingConfig.model_fields])
+    def test_the_manual_lists_the_settings_as_they_are(self, fields):
         rows = [
             f'| `{name}` | {str(info.default).lower()} | {info.description} |'
-            for name, info in setting_fields().items()]
+            for name, info in fields.items()]
         table = '\n'.join(['| setting | default | meaning |', '| --- | --- | --- |', *rows])
         assert table in (ROOT / 'docs' / 'cli.md').read_text(), f'docs/cli.md should hold:\n{table}'
 

@@ -13,6 +13,7 @@ from typer.testing import Result
 
 from seqnet_ros.datasets.db_struct import read_struct
 from seqnet_ros.datasets.image_folder import ImageFolderSource
+from seqnet_ros.datasets.seqnet_datasets import open_split
 from seqnet_ros.datasets.seqnet_files import open_descriptors, read_bounds, read_names
 from seqnet_ros.place_model import load_model
 from seqnet_ros.poses import GeoPoint, geodetic_to_enu
@@ -21,6 +22,11 @@ from seqnet_ros.training.dataset_builder import dataset_name
 COUNT = 12
 RADII = ('--radius', '3', '--positive-radius', '1')
 LATITUDE, LONGITUDE = 48.0, 9.0
+# Metres in a degree there: radii of curvature of the WGS-84 ellipsoid (a = 6378137 m,
+# f = 1 / 298.257223563) along the meridian and across it.
+SQUASH = 1 - (2 - 1 / 298.257223563) / 298.257223563 * np.sin(np.deg2rad(LATITUDE)) ** 2
+OVER_A_DEGREE_EAST = np.deg2rad(1) * 6378137 / np.sqrt(SQUASH) * np.cos(np.deg2rad(LATITUDE))
+OVER_A_DEGREE_NORTH = np.deg2rad(1) * 6378137 * (1 - 1 / 298.257223563) ** 2 / SQUASH ** 1.5
 
 
 @pytest.fixture(scope='module')
@@ -175,6 +181,105 @@ class TestWithPoses:
         np.testing.assert_allclose(struct.q_positions, street(0.5), atol=1e-9)
         assert struct.db_images[0].startswith('day/camera/image_raw')
         assert len(set(struct.db_images)) == COUNT
+
+
+class TestInputKinds:
+    """Whatever knows the positions of two drives makes the same data set."""
+
+    EAST, NORTH = 2.0, 0.5
+
+    def write(self, path: Path, kind: str, offset: float) -> Path:
+        east = self.EAST * np.arange(COUNT) + offset
+        if kind == 'tum':
+            rows = [f'{i / 10} {x} {self.NORTH} 0 0 0 0 1' for i, x in enumerate(east)]
+        elif kind == 'kitti':
+            # The camera looks along z, which is x of the robot; its x points to the right.
+            rows = [f'1 0 0 {-self.NORTH} 0 1 0 0 0 0 1 {x}' for x in east]
+        elif kind == 'gps':
+            metres = np.array([OVER_A_DEGREE_EAST, OVER_A_DEGREE_NORTH])
+            degrees = np.stack([east, np.full(COUNT, self.NORTH)], axis=1) / metres
+            rows = ['timestamp_ns,latitude,longitude',
+                    *(f'{i * 10**8},{LATITUDE + north:.12f},{LONGITUDE + x:.12f}'
+                      for i, (x, north) in enumerate(degrees))]
+        else:
+            rows = ['image,easting,northing',
+                    *(f'{i}.png,{x},{self.NORTH}' for i, x in enumerate(east))]
+        path.write_text('\n'.join(rows))
+        return path
+
+    @pytest.mark.parametrize('kind', ['positions', 'gps', 'tum', 'kitti'])
+    def test_files_beside_image_folders(self, world, tmp_path, kind):
+        poses = [self.write(tmp_path / f'{drive}.txt', kind, offset)
+                 for drive, offset in (('day', 0.0), ('night', 0.25))]
+        create(world, tmp_path / 'set', *RADII, '--reference-poses', poses[0], '--query-poses',
+               poses[1])
+        split = open_split(tmp_path / 'set', 'test')
+        apart = split.struct.q_positions - split.struct.db_positions
+        np.testing.assert_allclose(apart, np.tile([0.25, 0], (COUNT, 1)), atol=1e-3)
+        steps = np.diff(split.struct.db_positions, axis=0)
+        np.testing.assert_allclose(steps, np.tile([2.0, 0], (COUNT - 1, 1)), atol=1e-3)
+        assert (split.struct.db_gps is not None) == (kind == 'gps')
+
+    def test_earth_positions_are_kept(self, world, tmp_path):
+        for drive, offset in (('day', 0.0), ('night', 30.0)):
+            self.write(tmp_path / f'{drive}.csv', 'gps', offset)
+        create(world, tmp_path / 'set', *RADII, '--reference-poses', tmp_path / 'day.csv',
+               '--query-poses', tmp_path / 'night.csv', '--radius', 40)
+        struct = open_split(tmp_path / 'set', 'test').struct
+        for gps, offset in ((struct.db_gps, 0.0), (struct.q_gps, 30.0)):
+            east = self.EAST * np.arange(COUNT) + offset
+            np.testing.assert_allclose(gps[:, 0], LATITUDE + self.NORTH / OVER_A_DEGREE_NORTH,
+                                       atol=1e-9)
+            np.testing.assert_allclose(gps[:, 1], LONGITUDE + east / OVER_A_DEGREE_EAST, atol=1e-9)
+
+    def test_times_of_bags_are_kept_and_those_of_folders_are_not_made_up(self, world, made,
+                                                                         tmp_path):
+        for name in ('day', 'night'):
+            succeed('bag', 'write', world / name, '--output', tmp_path / name, '--rate', 4)
+        succeed('dataset', 'create', tmp_path / 'day', tmp_path / 'night', '--output',
+                tmp_path / 'set', '--model', world / 'tiny.yaml', *RADII)
+        struct = open_split(tmp_path / 'set', 'test').struct
+        np.testing.assert_array_equal(np.diff(struct.db_stamps), 250_000_000)
+        assert len(struct.q_stamps) == COUNT
+        plain = open_split(made[0], 'test').struct
+        assert plain.db_stamps is None
+        assert plain.q_gps is None
+
+
+class TestSpacing:
+    def test_metres(self, world, tmp_path):
+        rows = street()
+        rows[7:] += [100, 0]
+        day = write_csv(tmp_path / 'day.csv', 'x,y', rows)
+        night = write_csv(tmp_path / 'night.csv', 'x,y', street(0.5))
+        create(world, tmp_path / 'set', *RADII, '--reference-poses', day, '--query-poses', night,
+               '--every', '4m')
+        split = open_split(tmp_path / 'set', 'test')
+        kept = [0, 2, 4, 6, 7, 9, 11]  # the jump begins a sequence
+        np.testing.assert_allclose(split.struct.db_positions, rows[kept])
+        assert split.struct.db_images == tuple(f'day/{i}.png' for i in kept)
+        assert split.bounds[0].tolist() == [[0, 4]] * 4 + [[4, 7]] * 3
+        assert len(split.descriptors[1]) == 6
+
+    def test_images(self, world, tmp_path):
+        create(world, tmp_path / 'set', *RADII, '--every', '3')
+        split = open_split(tmp_path / 'set', 'test')
+        np.testing.assert_array_equal(split.struct.q_positions[:, 0], [0, 3, 6, 9])
+        assert split.struct.q_images[1] == 'night/3.png'
+
+    def test_descriptors_are_those_of_the_images(self, world, tmp_path, made):
+        create(world, tmp_path / 'set', *RADII, '--every', '2')
+        every = open_split(made[0], 'test').descriptors[0]
+        np.testing.assert_array_equal(open_split(tmp_path / 'set', 'test').descriptors[0],
+                                      every[::2])
+
+    @pytest.mark.parametrize(('every', 'message'), [
+        ('2m', 'a spacing of 2m needs poses, but'), ('fast', "spacing 'fast' is not understood")])
+    def test_what_cannot_be_spaced(self, world, tmp_path, every, message):
+        assert message in refusal('dataset', 'create', world / 'day', world / 'night', '--output',
+                                  tmp_path / 'set', '--model', world / 'tiny.yaml', *RADII,
+                                  '--every', every)
+        assert list(tmp_path.iterdir()) == []
 
 
 class TestRefusals:

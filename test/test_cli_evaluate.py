@@ -3,14 +3,24 @@
 import csv
 import json
 import re
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.io import loadmat, savemat
 from typer.testing import CliRunner, Result
 
 from seqnet_ros.cli.main import app
-from seqnet_ros.datasets.seqnet_files import read_predictions, read_results, write_bounds
+from seqnet_ros.datasets.db_struct import DbStruct, read_struct, write_struct
+from seqnet_ros.datasets.seqnet_files import (
+    Traverses,
+    read_predictions,
+    read_results,
+    write_bounds,
+    write_splits,
+)
 from seqnet_ros.sequences.aggregators import SeqNet
 from seqnet_ros.training.seqnet_run import SeqNetRun, save_run
 
@@ -22,7 +32,7 @@ DRIVES = ('--reference', GOLDEN / 'ref.npy', '--query', GOLDEN / 'query.npy',
 BOUNDS = ('--seqbounds-reference', GOLDEN / 'seqbounds_ref.txt',
           '--seqbounds-query', GOLDEN / 'seqbounds_query.txt')
 FOLDERS: dict[str, tuple[object, ...]] = {
-    'oneseq': (), 'bounds': BOUNDS, 'filtered': (*BOUNDS, '--full-windows')}
+    'oneseq': (), 'bounds': BOUNDS, 'filtered': (*BOUNDS, '--full-windows', 5)}
 METHODS: dict[str, tuple[object, ...]] = {
     'single': (),
     's1': ('--checkpoint', S1),
@@ -33,9 +43,17 @@ METHODS: dict[str, tuple[object, ...]] = {
     's1+seqmatch': ('--seq-length', 5, '--checkpoint', S1),
     'hvpr': ('--checkpoint', SEQNET, '--match-checkpoint', S1),
 }
-# Published for frames with a window of 5; the windows of 'single' and 's1' are one frame long.
-CASES = [(folder, method) for folder in FOLDERS for method in METHODS
-         if folder != 'filtered' or method not in ('single', 's1')]
+CASES = [(folder, method) for folder in FOLDERS for method in METHODS]
+EXTRA: dict[str, tuple[object, ...]] = {
+    'delta_L2': ('delta', '--seq-length', 2),
+    'delta_L4': ('delta', '--seq-length', 4),
+    'hvpr_L8': ('hvpr', '--checkpoint', SEQNET, '--match-checkpoint', S1, '--match-length', 8),
+    'seqnet_L8': ('seqnet', '--seq-length', 8, '--checkpoint', SEQNET),
+    'seqnet_best_L5': ('seqnet', '--checkpoint', SEQNET / 'checkpoints' / 'model_best.pth.tar',
+                       '--seq-length', 5),
+    'single+seqmatch_L8': ('single+seqmatch', '--seq-length', 8),
+    'smooth_L4': ('smooth', '--seq-length', 4),
+}
 NS = (1, 5, 10, 20, 100)
 FRAMES, DIM = 30, 8
 
@@ -59,18 +77,23 @@ def refusal(*arguments: object) -> str:
     return lines[0]
 
 
+def check_recalls(numbers: dict, folder: str, pooling: str) -> None:
+    """Check recalls; where distances are equal, any order of them is right."""
+    with (GOLDEN / 'recalls.csv').open() as lines:
+        row = next(row for row in csv.DictReader(lines)
+                   if (row['folder'], row['pooling']) == (folder, pooling))
+    for n in NS:
+        assert (float(row[f'lowest R@{n}']) - 1e-6 <= numbers['recall'][str(n)]
+                <= float(row[f'highest R@{n}']) + 1e-6)
+
+
 # ---- the numbers of the published code
 
 @golden
 @pytest.mark.parametrize(('folder', 'method'), CASES)
 def test_recalls_are_those_of_the_published_code(tmp_path, folder, method):
     numbers = measure(tmp_path, *DRIVES, *FOLDERS[folder], '--method', method, *METHODS[method])
-    with (GOLDEN / 'recalls.csv').open() as lines:
-        row = next(row for row in csv.DictReader(lines)
-                   if (row['folder'], row['pooling']) == (folder, method))
-    for n in NS:
-        assert (float(row[f'lowest R@{n}']) - 1e-6 <= numbers['recall'][str(n)]
-                <= float(row[f'highest R@{n}']) + 1e-6)
+    check_recalls(numbers, folder, method)
     assert numbers['queries'] + numbers['unmatched'] == (256 if folder == 'filtered' else 280)
     assert numbers['seq_length'] == (1 if method in ('single', 's1') else 5)
     if 'seqmatch' not in method and method != 'hvpr':
@@ -80,12 +103,36 @@ def test_recalls_are_those_of_the_published_code(tmp_path, folder, method):
 
 
 @golden
+@pytest.mark.parametrize('case', EXTRA)
+def test_recalls_at_other_lengths(tmp_path, case):
+    check_recalls(measure(tmp_path, *DRIVES, '--method', *EXTRA[case]), 'extra', case)
+
+
+@golden
+@pytest.mark.parametrize('file', ['s1_numpy1_names.pth.tar', 's1_legacy_format.pth.tar'])
+@pytest.mark.parametrize('folder', FOLDERS)
+def test_checkpoints_of_old_versions(tmp_path, folder, file):
+    for method in ('s1', 's1+seqmatch'):
+        numbers = measure(tmp_path, *DRIVES, *FOLDERS[folder], '--method', method, '--seq-length',
+                          1 if method == 's1' else 5, '--checkpoint', GOLDEN / 'compat' / file)
+        check_recalls(numbers, folder, method)
+
+
+@golden
 def test_it_prints_recalls_and_time():
     shown = run(*DRIVES, '--method', 'seqnet', '--checkpoint', SEQNET).stdout
     assert shown.startswith('R@1: 0.821, R@5: 0.937, R@10: 0.970, R@20: 0.993, R@100: 1.000\n')
     assert re.search(r'queries +268, and 12 without a match\n', shown)
     assert re.search(r'radius +6 m\n', shown)
+    assert re.search(r'precision +0\.\d+ on average, F1 up to 0\.\d+, recall 0\.\d+ before', shown)
     assert re.search(r'time +\d+\.\d+ ms per query\n', shown)
+    assert re.search(r'memory +(\d+\.\d MB|not known)\n', shown)
+    table = [line.split() for line in shown.splitlines()[-8:]]
+    assert table[0] == ['radius', *(f'R@{n}' for n in NS)]
+    expected = np.load(GOLDEN / 'oneseq' / 'seqnet.npz')['rAtL']
+    assert [row[:2] for row in table[1:]] == [[str(r), 'm'] for r in (1, 5, 10, 20, 40, 100, 200)]
+    np.testing.assert_allclose([[float(x) for x in row[2:]] for row in table[1:]], expected,
+                               atol=5.1e-4)
 
 
 @golden
@@ -138,6 +185,156 @@ def test_results_as_the_published_code_writes_them(tmp_path):
         assert found.options[name] == expected.options[name]
 
 
+# ---- data sets
+
+@pytest.fixture(scope='module')
+def golden_set(tmp_path_factory) -> Path:
+    """The golden drives as an own data set."""
+    folder = tmp_path_factory.mktemp('golden')
+    structs, arrays = folder / 'structFiles', folder / 'data' / 'descData' / 'made-up'
+    (structs / 'seqBoundsFiles').mkdir(parents=True)
+    arrays.mkdir(parents=True)
+    shutil.copy(GOLDEN / 'struct_test.db', structs / 'gold_test_d-6_d2-1.db')
+    for part, drive in (('database', 'ref'), ('query', 'query')):
+        shutil.copy(GOLDEN / f'{drive}.npy', arrays / f'gold_{part}.npy')
+        shutil.copy(GOLDEN / f'seqbounds_{drive}.txt',
+                    structs / 'seqBoundsFiles' / f'gold_{part}_seqBounds.txt')
+    return folder
+
+
+@golden
+@pytest.mark.parametrize('method', METHODS)
+def test_a_data_set_gives_the_numbers_of_its_arrays(tmp_path, golden_set, method):
+    for folder in ('bounds', 'filtered'):
+        numbers = measure(tmp_path, '--dataset', golden_set, *FOLDERS[folder][len(BOUNDS):],
+                          '--method', method, *METHODS[method])
+        check_recalls(numbers, folder, method)
+        assert (numbers['dataset'], numbers['split']) == ('gold', 'test')
+        assert numbers['full_windows'] == (5 if folder == 'filtered' else None)
+
+
+@golden
+def test_msls_leaves_out_windows_that_do_not_fit_by_itself(tmp_path, golden_set):
+    city = tmp_path / 'msls'
+    for path in golden_set.rglob('*gold*'):
+        name = path.name.replace('gold_test', 'msls_cph').replace('gold', 'msls_cph')
+        target = city / path.parent.relative_to(golden_set) / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    choice = ('--dataset', 'msls', '--city', 'cph', '--folder', city, '--descriptors', 'made-up')
+    for method in ('smooth', 'seqnet', 's1+seqmatch', 'hvpr'):
+        for split in ('val', 'test'):
+            numbers = measure(tmp_path, *choice, '--split', split, '--method', method,
+                              *METHODS[method])
+            check_recalls(numbers, 'filtered', method)
+        kept = measure(tmp_path, *choice, '--split', 'train', '--method', method, *METHODS[method])
+        check_recalls(kept, 'bounds', method)
+        asked = measure(tmp_path, *choice, '--full-windows', 1, '--method', method,
+                        *METHODS[method])
+        check_recalls(asked, 'bounds', method)
+
+
+@golden
+def test_a_struct_of_some_rows_only(tmp_path):
+    rows = Traverses(np.arange(40, 260), np.arange(20, 270))
+    struct = read_struct(GOLDEN / 'struct_test.db')
+    write_struct(replace(
+        struct, db_images=struct.db_images[40:260], q_images=struct.q_images[20:270],
+        db_positions=struct.db_positions[rows.db], q_positions=struct.q_positions[rows.query]),
+        tmp_path / 'part.db')
+    write_splits({'val': rows}, tmp_path / 'rows.npz')
+    for name in ('ref', 'query'):
+        drive = rows.db if name == 'ref' else rows.query
+        np.save(tmp_path / f'{name}.npy', np.load(GOLDEN / f'{name}.npy')[drive])
+    options = ('--struct', tmp_path / 'part.db', '--method', 'delta', '--seq-length', 4)
+    whole = ('--reference', GOLDEN / 'ref.npy', '--query', GOLDEN / 'query.npy')
+    cut = measure(tmp_path, '--reference', tmp_path / 'ref.npy', '--query', tmp_path / 'query.npy',
+                  *options)
+    found = measure(tmp_path, *whole, '--splits', tmp_path / 'rows.npz', '--split', 'val', *options)
+    assert found['recall'] == cut['recall']
+    assert found['references'] == 220
+    # Without a struct the rows of the whole files count.
+    shifted = measure(tmp_path, *whole, '--splits', tmp_path / 'rows.npz', '--split', 'val',
+                      '--method', 'single', '--tolerance', 0)
+    assert (shifted['queries'], shifted['unmatched']) == (220, 30)
+    assert "lists the rows of val, expected 'test' among them" in refusal(
+        *whole, '--splits', tmp_path / 'rows.npz', *options)
+    assert 'lists 300 database images, but there are 220' in refusal(
+        *whole, '--splits', tmp_path / 'rows.npz', '--split', 'val', *options[2:],
+        '--struct', GOLDEN / 'struct_test.db')
+
+
+# ---- all methods in one table
+
+@golden
+def test_a_table_of_all_methods(tmp_path):
+    arguments = (*DRIVES, *FOLDERS['filtered'], '--method', 'all', '--checkpoint', SEQNET,
+                 '--match-checkpoint', S1)
+    document = measure(tmp_path, *arguments)
+    assert list(document['methods']) == [
+        'single', 'smooth', 'delta', 'seqnet', 's1', 'single+seqmatch', 's1+seqmatch', 'hvpr']
+    assert document['left_out'] == {}
+    assert (document['references'], document['radius']) == (256 + 16, 6)
+    for method, numbers in document['methods'].items():
+        check_recalls(numbers, 'filtered', method)
+    shown = run(*arguments).stdout.splitlines()
+    assert shown[0].split() == ['method', *(f'R@{n}' for n in NS), 'AP', 'F1', 'R@100%P',
+                                'ms/query', 'MB']
+    assert shown[4].split()[:6] == ['seqnet', '0.833', '0.931', '0.972', '0.992', '1.000']
+    assert shown[-1].split() == ['left', 'out', 'none']
+
+
+@golden
+def test_methods_without_their_weights_are_left_out(tmp_path):
+    document = measure(tmp_path, *DRIVES, '--method', 'all', '--seq-length', 5)
+    assert list(document['methods']) == ['single', 'smooth', 'delta', 'single+seqmatch']
+    assert document['left_out'] == {
+        'seqnet': 'needs --checkpoint', 's1': 'needs --match-checkpoint',
+        's1+seqmatch': 'needs --match-checkpoint', 'hvpr': 'needs --checkpoint'}
+    only = measure(tmp_path, *DRIVES, '--method', 'all', '-L', 5, '--match-checkpoint', S1)
+    assert list(only['left_out']) == ['seqnet', 'hvpr']
+    assert 'seqnet needs --checkpoint; s1 needs' in run(
+        *DRIVES, '--method', 'all', '--seq-length', 5).stdout
+
+
+@golden
+def test_the_table_says_what_single_runs_say(tmp_path):
+    together = measure(tmp_path, *DRIVES, *BOUNDS, '--method', 'all', '--checkpoint', SEQNET,
+                       '--match-checkpoint', S1, '--speeds', '0.8,1,1.25')
+    for method, arguments in METHODS.items():
+        matching = 'seqmatch' in method or method == 'hvpr'
+        alone = measure(tmp_path, *DRIVES, *BOUNDS, '--method', method, *arguments,
+                        *(('--speeds', '0.8,1,1.25') if matching else ()))
+        found = together['methods'][method]
+        for name in set(found) - {'milliseconds_per_query', 'memory_bytes'}:
+            assert found[name] == alone[name], (method, name)
+
+
+# ---- precision and recall
+
+@golden
+def test_precision_is_that_of_the_predictions(tmp_path):
+    numbers = measure(tmp_path, *DRIVES, '--method', 'single+seqmatch', '--seq-length', 5,
+                      '--predictions', tmp_path / 'found.npz')
+    struct = read_struct(GOLDEN / 'struct_test.db')
+    with np.load(tmp_path / 'found.npz') as found:
+        nearest, distances = found['preds'][:, 0], found['distances'][:, 0]
+    apart = np.linalg.norm(struct.db_positions[nearest] - struct.q_positions, axis=1)
+    best, full, area, before = 0.0, 0.0, 0.0, 0.0
+    for threshold in np.unique(distances):
+        believed = distances <= threshold
+        count = (apart[believed] <= 6).sum()
+        precision, recall = count / believed.sum(), count / 268
+        area += precision * (recall - before)
+        before = recall
+        best = max(best, 2 * precision * recall / (precision + recall))
+        full = recall if precision == 1 else full
+    assert numbers['average_precision'] == pytest.approx(area, abs=1e-9)
+    assert numbers['best_f1'] == pytest.approx(best, abs=1e-9)
+    assert numbers['recall_at_full_precision'] == pytest.approx(full, abs=1e-9)
+    assert 0 < full < best < 1
+
+
 # ---- drives whose truth is plain
 
 @pytest.fixture
@@ -152,6 +349,14 @@ def drives(tmp_path) -> Path:
     frames[7, 3] = np.nan
     np.save(tmp_path / 'nan.npy', frames)
     write_bounds(np.array([[0, 3]] * 3 + [[3, FRAMES]] * (FRAMES - 3)), tmp_path / 'bounds.txt')
+    far = DbStruct('far', 'test', ('a',) * FRAMES, ('b',) * FRAMES, np.zeros((FRAMES, 2)),
+                   np.full((FRAMES, 2), 50.0), 10.0)
+    write_struct(far, tmp_path / 'far.db')
+    write_struct(replace(far, db_images=far.db_images[1:], db_positions=far.db_positions[1:]),
+                 tmp_path / 'short.db')
+    fields = loadmat(tmp_path / 'far.db')['dbStruct']
+    savemat(tmp_path / 'fields.db', appendmat=False, mdict={'dbStruct': {
+        name: fields[name].item() for name in fields.dtype.names if name != 'posDistThr'}})
     save_run(SeqNetRun(SeqNet(DIM, 4, 3), flags={'seqL': 5}), tmp_path / 'run')
     save_run(SeqNetRun(SeqNet(DIM + 1, 4, 3), flags={'seqL': 5}), tmp_path / 'other')
     return tmp_path
@@ -175,6 +380,36 @@ def test_a_drive_the_other_way(drives):
     np.testing.assert_array_equal(read_predictions(drives / 'found.npz')[inside, 0], turned)
     measure(drives, *search)
     assert not np.array_equal(read_predictions(drives / 'found.npz')[inside, 0], turned)
+
+
+def test_a_drive_at_another_speed(drives):
+    np.save(drives / 'fast.npy', np.load(drives / 'r.npy')[::2])
+    search = ('--reference', drives / 'r.npy', '--query', drives / 'fast.npy', '--method',
+              'single+seqmatch', '--seq-length', 5, '--predictions', drives / 'found.npz',
+              '--tolerance', FRAMES)
+    found = []
+    for option in (('--speeds', '1,2'), ()):
+        measure(drives, *search, *option)
+        with np.load(drives / 'found.npz') as arrays:
+            found.append((arrays['preds'][3:-3, 0], arrays['distances'][3:-3, 0]))
+    np.testing.assert_array_equal(found[0][0], np.arange(0, FRAMES, 2)[3:-3])
+    assert found[0][1].max() < 1e-3 < found[1][1].min()
+
+
+def test_memory_grows_with_the_frames_not_with_their_windows(tmp_path):
+    frames, dim, length = 20_000, 256, 20
+    long = np.random.default_rng(1).standard_normal((frames, dim)).astype(np.float32)
+    np.save(tmp_path / 'long.npy', long)
+    np.save(tmp_path / 'short.npy', long[5000:5300])
+    for reference, query in (('long', 'short'), ('short', 'long')):
+        for method in ('smooth', 'single+seqmatch'):
+            numbers = measure(
+                tmp_path, '--reference', tmp_path / f'{reference}.npy', '--query',
+                tmp_path / f'{query}.npy', '--tolerance', frames, '--method', method, '-L', length)
+            if numbers['memory_bytes'] is None:
+                pytest.skip('the system does not tell')
+            # All windows at once would take 410 MB.
+            assert numbers['memory_bytes'] < 2 * long.nbytes + 160e6
 
 
 def test_compat_windows_spill_over(drives):
@@ -204,7 +439,7 @@ BAD: dict[str, tuple[dict[str, object], tuple[object, ...], str]] = {
     'no length': ({}, ('--method', 'smooth'), 'expected --seq-length'),
     'too long': ({}, ('--method', 'smooth', '--seq-length', 31),
                  'windows of 31 frames do not fit: the longest sequence has 30 frames'),
-    'no full window': ({}, ('--method', 'smooth', '--seq-length', 31, '--full-windows'),
+    'no full window': ({}, ('--method', 'smooth', '--seq-length', 31, '--full-windows', 31),
                        'longest sequence has 30'),
     's1 with a length': ({}, ('--method', 's1', '--checkpoint', '{}/run', '--seq-length', 5),
                          'of s1 is 5, expected 1'),
@@ -215,6 +450,30 @@ BAD: dict[str, tuple[dict[str, object], tuple[object, ...], str]] = {
     'bounds of another drive': (
         {'--query': '{}/shifted.npy', '--seqbounds-query': '{}/bounds.txt'}, SMOOTH,
         'bounds for 30 frames, but 28 descriptors'),
+    'matching at no speed': ({}, ('--method', 'single+seqmatch', '-L', 5, '--speeds', '1,fast'),
+                             "--speeds is '1,fast', expected numbers such as"),
+    'matching at speed 0': ({}, ('--method', 'single+seqmatch', '-L', 5, '--speeds', '0'),
+                            'expected at least one, all above 0'),
+    'speeds of descriptors': ({}, (*SMOOTH, '--speeds', '1'), 'with sequence matching only'),
+    'windows of 0': ({}, (*SMOOTH, '--full-windows', 0), '--full-windows is 0, expected 1'),
+    'data set and arrays': ({}, (*SMOOTH, '--dataset', 'msls'),
+                            '--reference was given with --dataset'),
+    'neither': ({'--reference': None}, SMOOTH, 'found no --reference, expected --dataset'),
+    'folder of arrays': ({}, (*SMOOTH, '--folder', '{}'), '--folder was given without --dataset'),
+    'split of arrays': ({}, (*SMOOTH, '--split', 'val'), '--split val was given without --splits'),
+    'all without a length': ({}, ('--method', 'all'), 'expected --seq-length'),
+    'all with predictions': ({}, ('--method', 'all', '-L', 5, '--predictions', '{}/p.npz'),
+                             '--predictions was given with --method all'),
+    'all with a first stage': ({}, ('--method', 'all', '-L', 5, '--stage-one', 'smooth'),
+                               '--stage-one was given with --method all'),
+    'all with wrong weights': ({}, ('--method', 'all', '-L', 5, '--checkpoint', 'none'),
+                               'run none does not exist'),
+    'no true match': ({'--tolerance': None, '--struct': '{}/far.db'}, SMOOTH,
+                      'none of the 30 queries has a true match'),
+    'struct of other frames': ({'--tolerance': None, '--struct': '{}/short.db'}, SMOOTH,
+                               'lists 29 database images, but there are 30'),
+    'struct without radius': ({'--tolerance': None, '--struct': '{}/fields.db'}, SMOOTH,
+                              'lacks the fields posDistThr'),
     'no truth': ({'--tolerance': None}, SMOOTH, 'neither of --struct and --tolerance'),
     'two truths': ({'--struct': 'x.db'}, SMOOTH, 'both of --struct and --tolerance'),
     'missing struct': ({'--tolerance': None, '--struct': 'x.db'}, SMOOTH, 'x.db does not exist'),

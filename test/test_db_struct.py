@@ -109,7 +109,33 @@ def test_refuses_a_truncated_struct(tmp_path: Path) -> None:
     ({'q_positions': np.full((2, 2), np.nan)}, 'a query position is not finite'),
     ({'q_positions': np.zeros((2, 1))}, 'database positions have 2 coordinates'),
     ({'radius': -1.0}, 'the radius is -1.0'),
+    ({'positive_radius': np.nan}, 'the radius of positives is nan'),
+    ({'db_gps': np.zeros((2, 2))}, '2 database positions of the earth, expected 3'),
+    ({'q_stamps': np.arange(3)}, '3 query times, expected 2'),
 ])
 def test_refuses_contradictions(changes: dict, message: str) -> None:
     with pytest.raises(InputError, match=message):
         replace(_small(), **changes)
+
+
+@pytest.mark.parametrize(('field', 'value', 'message'), [
+    ('utmDb', 'here', 'utmDb is <U4 [1], expected numbers [K, N]'),
+    ('utmDb', [], 'has no positions in utmDb or utmQ'),
+    ('posDistThr', [1, 2], 'posDistThr is int64 [1, 2], expected one number'),
+    ('posDistThr', '', 'expected one number'),
+    ('numImages', 4, 'numImages is 4, but 3 names are listed'),
+    ('nonTrivPosDistSqThr', -1.0, 'nonTrivPosDistSqThr is -1, expected 0 or more'),
+    ('dbImageFns', [], '0 database images but positions of shape [3, 2]'),
+    ('gpsQ', np.zeros((2, 9)), '9 query positions of the earth, expected 2'),
+])
+def test_refuses_fields_that_make_no_sense(tmp_path: Path, field: str, value: object,
+                                           message: str) -> None:
+    write_struct(_small(), tmp_path / 'small.db')
+    content = loadmat(tmp_path / 'small.db')['dbStruct']
+    fields = {name: content[name].item() for name in content.dtype.names}
+    savemat(tmp_path / 'small.db', {'dbStruct': {**fields, field: value}}, appendmat=False)
+
+    with pytest.raises(InputError) as refused:
+        read_struct(tmp_path / 'small.db')
+    assert message in str(refused.value)
+    assert '\n' not in str(refused.value)

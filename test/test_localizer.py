@@ -5,23 +5,32 @@ import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
 import pytest
+from pydantic import ValidationError
+from torch.utils.flop_counter import FlopCounterMode
 
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.descriptors.describer import FrameDescriber
 from seqnet_ros.errors import InputError, MapModelMismatchError
+from seqnet_ros.evaluation.drives import Drive as DescribedDrive
+from seqnet_ros.evaluation.seqnet import build_method, rerank, search
 from seqnet_ros.images import read_image
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.mapper import FRAME_NUMBERS, Mapper
 from seqnet_ros.matching.result import MatchResult, Reason
+from seqnet_ros.matching.retrieval import HierarchicalSearch
 from seqnet_ros.place_model import PlaceModel, build_model, load_model
 from seqnet_ros.poses import make_pose
+from seqnet_ros.sequences.windows import trailing_windows
+from seqnet_ros.training.model_files import create_model
+from seqnet_ros.training.seqnet_run import SeqNetRun, load_run
 
 STEP_NS = 100_000_000
 Images = Sequence[np.ndarray]
@@ -564,3 +573,167 @@ def test_empty_pushes(small: PlaceModel, street: Street, street_map: PlaceMap) -
     result = localizer.push(street.view(0), 0)
     assert result.reason is Reason.BUFFER_FILLING
     assert not result.accepted
+
+
+# --- SeqNet and its hierarchical search, live ----------------------------------------------------
+
+
+class Recorded:
+    """A describer that looks descriptors up: an image is the number of its row."""
+
+    name = 'recorded'
+    weights_digest = ''
+    sequence_tensors: ClassVar = {}
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._rows = rows
+        self.dim = rows.shape[1]
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        return np.stack([self._rows[number_of(image)] for image in images])
+
+
+def image_of(number: int) -> np.ndarray:
+    return np.array([[[number >> 8, number & 255, 0]]], dtype=np.uint8)
+
+
+def number_of(image: np.ndarray) -> int:
+    return int(image[0, 0, 0]) * 256 + int(image[0, 0, 1])
+
+
+class Trailing(DescribedDrive):
+    """A drive whose windows end at their frame, as they do live."""
+
+    def windows(self, length: int, speed: float = 1.0) -> np.ndarray:
+        return trailing_windows(self.bounds[:, 0], length)
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """Two drives of 64-d descriptors, and SeqNets that published code has trained on them."""
+
+    reference: np.ndarray
+    query: np.ndarray
+    s5: SeqNetRun
+    s1: SeqNetRun
+
+    def model(self, folder: Path, matching: bool) -> PlaceModel:
+        """Return the model of both runs, or of the first alone; it describes either drive."""
+        frames = folder / 'frames.yaml'
+        frames.write_text('image: {height: 64, width: 64}\n'
+                          'frame: {kind: hog, cell: 32, block: 64, bins: 16}\n')
+        create_model(self.s5, frames, folder / 'mine.yaml', self.s1 if matching else None)
+        rows = np.concatenate([self.reference, self.query])
+        return dataclasses.replace(
+            load_model(folder / 'mine.yaml', 'cpu'), describer=Recorded(rows))
+
+    def settings(self, model: PlaceModel, length: int) -> ModelConfig:
+        """Return settings under which the engine searches as the paper does."""
+        return settings_of(model, length, keyframes={'every': '1', 'min_change': 0},
+                           matching={'speed_steps': 1})
+
+    def map(self, model: PlaceModel, length: int) -> PlaceMap:
+        images = map(image_of, range(len(self.reference)))
+        return map_of(model, images, self.settings(model, length))
+
+    def localize(self, model: PlaceModel, place_map: PlaceMap, length: int) -> list[MatchResult]:
+        first = len(self.reference)
+        images = map(image_of, range(first, first + len(self.query)))
+        return localize(model, place_map, images, self.settings(model, length))
+
+
+@pytest.fixture(scope='module')
+def published(shared_golden: Path) -> Published:
+    folder = shared_golden / 'seqnet'
+    return Published(np.load(folder / 'ref.npy'), np.load(folder / 'query.npy'),
+                     load_run(folder / 'runs' / 'seqnet_l5_w3'),
+                     load_run(folder / 'runs' / 's1_l1_w1'))
+
+
+@pytest.mark.parametrize('matching', [True, False])
+@pytest.mark.parametrize(('length', 'map_length'), [(5, 5), (8, 8), (8, 5)])
+def test_live_search_is_that_of_the_paper(
+        matching: bool, length: int, map_length: int, published: Published,
+        tmp_path: Path) -> None:
+    model = published.model(tmp_path, matching)
+    place_map = published.map(model, map_length)
+    results = published.localize(model, place_map, length)
+
+    reference, query = Trailing.of(published.reference), Trailing.of(published.query)
+    coarse = search(build_method('seqnet', length, published.s5.module), reference, query, 20)
+    method = build_method('s1+seqmatch', length, published.s1.module) if matching else (
+        build_method('single+seqmatch', length))
+    fine = rerank(method, reference, query, coarse.indices)
+
+    assert [result.best is None for result in results] == [
+        number < length - 1 for number in range(len(published.query))]
+    for result in matched(results):
+        best, row = result.best, result.query
+        assert best.place_id == fine.indices[row, 0]
+        assert best.sequence_distance == pytest.approx(fine.distances[row, 0], abs=1e-5)
+        stage_one = np.flatnonzero(coarse.indices[row] == best.place_id)[0]
+        assert best.descriptor_distance == pytest.approx(
+            coarse.distances[row, stage_one], abs=1e-4)
+
+
+@pytest.mark.parametrize('length', [3, 5, 20])
+def test_every_frame_costs_one_product_of_each_kind(
+        length: int, published: Published, tmp_path: Path) -> None:
+    """However long the sequence is: a frame is projected once, and SeqNet takes the mean first."""
+    model = published.model(tmp_path, matching=True)
+    place_map = published.map(model, length)
+    calls = []
+    for name, module in (('seqnet', model.aggregator), ('projection', model.projection)):
+        module.register_forward_hook(
+            lambda _, inputs, __, name=name: calls.append((name, tuple(inputs[0].shape))))
+    localizer = Localizer(model, place_map, published.settings(model, length))
+    assert 'projection' not in dict(calls)  # the map holds its frames as they are compared
+    calls.clear()
+    counter = FlopCounterMode(display=False)
+    for number in range(40):
+        with counter:
+            localizer.push(image_of(300 + number), number * STEP_NS)
+        full = number >= length - 1
+        assert calls == [('projection', (1, 1, 64))] + full * [('seqnet', (1, length, 64))]
+        assert counter.get_total_flops() == 2 * 64 * 64 + full * 2 * 3 * 64 * 48
+        calls.clear()
+
+
+def test_threshold_speaks_of_projected_frames(published: Published, tmp_path: Path) -> None:
+    model = published.model(tmp_path, matching=True)
+    place_map = published.map(model, 5)
+    calibration = place_map.manifest.calibration
+    frames = place_map.projected.astype(np.float64)
+    assert len(calibration.queries) > 200
+    for query, place, found in list(zip(calibration.queries, calibration.places,
+                                        calibration.distances, strict=True))[10::25]:
+        rows = np.arange(5)
+        distances = np.linalg.norm(frames[np.maximum(query - rows, 0)]
+                                   - frames[np.maximum(place - rows, 0)], axis=1)
+        assert found == pytest.approx(distances.mean(), abs=1e-5)
+    results = published.localize(model, place_map, 5)
+    threshold = Localizer(model, place_map, published.settings(model, 5)).threshold
+    accepted = [result for result in results if result.accepted]
+    assert len(accepted) > 20
+    assert all(result.best.sequence_distance <= threshold for result in accepted)
+    assert any(result.best.sequence_distance > threshold for result in matched(results))
+
+
+def test_search_projects_what_was_not_projected_before(
+        published: Published, tmp_path: Path) -> None:
+    model = published.model(tmp_path, matching=True)
+    place_map = published.map(model, 5)
+    search_in = HierarchicalSearch(model, place_map, model.config.matching)
+    window = np.asarray(place_map.frames[40:45])
+    alone = search_in.search(window)
+    given = search_in.search(window, projected=np.asarray(place_map.projected[40:45]))
+    assert alone.places.tolist() == given.places.tolist()
+    assert alone.places[0] == 44
+    np.testing.assert_allclose(alone.sequence_distances, given.sequence_distances, atol=1e-3)
+
+
+def test_a_kernel_longer_than_the_sequence_is_refused_at_once(
+        published: Published, tmp_path: Path) -> None:
+    model = published.model(tmp_path, matching=True)
+    with pytest.raises(ValidationError, match='2 frames is shorter than the SeqNet kernel of 3'):
+        settings_of(model, 2)

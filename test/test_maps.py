@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import succeed
 
 from seqnet_ros.config import KeyframeConfig, ModelConfig
 from seqnet_ros.errors import (
@@ -130,6 +131,120 @@ def test_map_of_one_place_can_be_made_and_kept(model: PlaceModel, tmp_path: Path
     place_map = make_map(model, places=1)
     save_map(place_map, tmp_path / 'one')
     assert_same(open_map(tmp_path / 'one', model), place_map)
+
+
+# --- maps whose frames are described once more ---------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def hvpr() -> PlaceModel:
+    """SeqNet for the coarse stage and another for single frames, both with random weights."""
+    return build_model(ModelConfig.model_validate({
+        'name': 'small-hvpr', 'image': {'height': 64, 'width': 64}, 'centring': False,
+        'frame': {'kind': 'hog', 'cell': 16, 'block': 32},
+        'sequence': {'length': 5, 'aggregator': 'seqnet', 'kernel': 3, 'out_dim': 12,
+                     'weights': {'random': True}},
+        'projection': {'out_dim': 10, 'weights': {'random': True}}}), 'cpu')
+
+
+@pytest.fixture(scope='module')
+def projected_map(hvpr: PlaceModel) -> PlaceMap:
+    return make_map(hvpr)
+
+
+@pytest.fixture
+def saved_projected(projected_map: PlaceMap, tmp_path: Path) -> Path:
+    path = tmp_path / 'town'
+    save_map(projected_map, path)
+    return path
+
+
+def test_frames_are_projected_one_by_one(hvpr: PlaceModel, projected_map: PlaceMap) -> None:
+    weight, bias = (tensor.numpy() for tensor in hvpr.projection.state_dict().values())
+    assert projected_map.projected.shape == (PLACES, 10)
+    assert projected_map.sequences.shape == (PLACES, 12)
+    for frame, projected in zip(projected_map.frames, projected_map.projected, strict=True):
+        assert projected == pytest.approx(normalise_rows(weight[:, :, 0] @ frame + bias), abs=1e-6)
+    assert projected_map.matching_frames is projected_map.projected
+    assert projected_map.manifest.matching_dim == 10
+
+
+def test_projected_frames_do_not_depend_on_the_sequence(
+        hvpr: PlaceModel, projected_map: PlaceMap) -> None:
+    longer = with_sequence_length(projected_map, hvpr, 8)
+    assert longer.projected is projected_map.projected
+    assert not np.allclose(longer.sequences, projected_map.sequences, atol=1e-3)
+
+
+def test_projected_map_on_disk(
+        saved_projected: Path, projected_map: PlaceMap, hvpr: PlaceModel) -> None:
+    assert set(content(saved_projected)) == {*FILES, 'projected.npy'}
+    found = open_map(saved_projected, hvpr)
+    assert_same(found, projected_map)
+    assert isinstance(found.projected, np.memmap)
+    assert np.array_equal(found.projected, projected_map.projected)
+    assert verify_map(saved_projected).format_version == 2
+    save_map(found, saved_projected.parent / 'copy')
+    assert content(saved_projected.parent / 'copy') == content(saved_projected)
+
+
+def test_maps_without_projection_are_as_earlier_versions_wrote_them(saved: Path) -> None:
+    manifest = json.loads((saved / 'manifest.json').read_text())['manifest']
+    assert manifest['format_version'] == 1
+    assert 'projection' not in manifest['model']
+    assert set(content(saved)) == set(FILES)
+
+
+@pytest.mark.parametrize('damage', ['missing', 'truncated', 'altered', 'unlisted'])
+def test_damaged_projected_frames(damage: str, saved_projected: Path) -> None:
+    file = saved_projected / 'projected.npy'
+    data = bytearray(file.read_bytes())
+    if damage == 'missing':
+        file.unlink()
+    elif damage == 'unlisted':
+        document = json.loads((saved_projected / 'manifest.json').read_text())
+        del document['files'][file.name]
+        document['sha256'] = storage._document_digest(document)
+        (saved_projected / 'manifest.json').write_text(json.dumps(document))
+    else:
+        data[-1] ^= 1
+        file.write_bytes(data[:-4] if damage == 'truncated' else data)
+    with pytest.raises(MapCorruptError, match='all files of a map' if damage == 'unlisted'
+                       else 'projected.npy'):
+        open_map(saved_projected)
+
+
+def test_projected_frames_that_are_not_finite(hvpr: PlaceModel, tmp_path: Path) -> None:
+    place_map = make_map(hvpr)
+    place_map.projected[3, 0] = np.nan
+    save_map(place_map, tmp_path / 'town')
+    with pytest.raises(MapCorruptError, match='projected holds values that are not finite'):
+        verify_map(tmp_path / 'town')
+
+
+@pytest.mark.parametrize(('projected', 'version'), [(True, 1), (False, 2)])
+def test_format_that_does_not_go_with_the_model(
+        projected: bool, version: int, projected_map: PlaceMap, place_map: PlaceMap,
+        tmp_path: Path) -> None:
+    path = tmp_path / 'town'
+    save_map(projected_map if projected else place_map, path)
+    edit_manifest(path, digest=True, format_version=version)
+    with pytest.raises(MapCorruptError, match=f'format_version is {version}, expected'):
+        open_map(path)
+
+
+def test_map_of_another_projection(saved_projected: Path, hvpr: PlaceModel) -> None:
+    values = hvpr.config.model_dump()
+    del values['projection']
+    without = build_model(ModelConfig.model_validate(values | {'name': 'without'}), 'cpu')
+    with pytest.raises(MapModelMismatchError, match=r"'small-hvpr'.*'without'"):
+        open_map(saved_projected, without)
+
+
+def test_a_projected_map_is_shown_as_one(saved_projected: Path) -> None:
+    expected = '324 per frame, 12 per sequence, 10 per frame for matching (projection)'
+    for command in ('info', 'verify'):
+        assert expected in succeed('map', command, saved_projected).stdout
 
 
 # --- saving and opening ------------------------------------------------------------------------
@@ -252,10 +367,10 @@ def test_altered_manifest(saved: Path) -> None:
         open_map(saved)
 
 
-@pytest.mark.parametrize('version', [0, 2, 'x'])
+@pytest.mark.parametrize('version', [0, 3, 'x'])
 def test_unknown_format(saved: Path, version: object) -> None:
     edit_manifest(saved, digest=True, format_version=version)
-    with pytest.raises(MapCorruptError, match=f'map format {version}, this version reads 1'):
+    with pytest.raises(MapCorruptError, match=f'map format {version}, this version reads 1 and 2'):
         open_map(saved)
 
 

@@ -379,6 +379,39 @@ def test_a_standing_robot_says_so_once_a_second(town_map, second_drive):
         assert not peer.poses
 
 
+def test_a_seqnet_model_gives_in_the_node_what_the_engine_gives(
+        first_drive, second_drive, tmp_path):
+    """The hierarchical search of SeqNet: weights for sequences, and others for single frames."""
+    import torch
+
+    from seqnet_ros.sequences.aggregators import SeqNet
+    from seqnet_ros.training.model_files import create_model
+    from seqnet_ros.training.seqnet_run import SeqNetRun
+
+    (tmp_path / 'frames.yaml').write_text(
+        'image: {height: 64, width: 64}\nframe: {kind: hog, cell: 16, block: 32}\n')
+    torch.manual_seed(0)
+    runs = [SeqNetRun(SeqNet(324, out_dim, kernel).eval(), flags={'seqL': length})
+            for out_dim, kernel, length in ((64, 3, 5), (48, 1, 1))]
+    create_model(runs[0], tmp_path / 'frames.yaml', tmp_path / 'hvpr.yaml', runs[1])
+    model = load_model(tmp_path / 'hvpr.yaml', device='cpu')
+    mapper = Mapper(model, with_keyframes(model, every='1'))
+    for stamp_ns, image, pose in first_drive:
+        mapper.push(image, stamp_ns, pose)
+    save_map(mapper.finish(), tmp_path / 'map')
+    assert open_map(tmp_path / 'map', model).projected.shape == (len(first_drive), 48)
+    expected = offline(model, tmp_path / 'map', second_drive, every='1', min_change=0.0)
+    with localizing(map=str(tmp_path / 'map'), **TOWN_EVERY) as (node, peer):
+        for stamp_ns, image, _ in second_drive:
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == len(expected), 'a result for every image')
+        assert_same(peer.matches, expected)
+        assert node.model.config.name == 'hvpr'
+    near = [np.linalg.norm(item.best.pose[:3] - pose[:3]) < 5
+            for item, (_, _, pose) in zip(expected, second_drive, strict=True) if item.best]
+    assert np.mean(near) > 0.5
+
+
 # Inputs that go wrong.
 
 

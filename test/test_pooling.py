@@ -9,11 +9,12 @@ import torch
 import torchvision
 from pydantic import TypeAdapter
 
-from seqnet_ros.config import ImageConfig, NetworkConfig
+from seqnet_ros.config import ImageConfig, NetworkConfig, SequenceConfig
 from seqnet_ros.descriptors.backbones import build_trunk, map_shape
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
-from seqnet_ros.descriptors.pooling import Cells, GeM, L2Norm, NetVLAD
+from seqnet_ros.descriptors.pooling import Cells, GeM, L2Norm, NetVLAD, VladSums
 from seqnet_ros.errors import ModelError
+from seqnet_ros.sequences.aggregators import build_aggregator
 
 GOLDEN = Path(__file__).resolve().parents[2] / 'shared' / 'golden' / 'jist'
 needs_golden = pytest.mark.skipif(
@@ -46,6 +47,51 @@ def test_netvlad_equals_the_reference(origin, own_centroids, normalise_input):
     with torch.inference_mode():
         result = layer(tensor(golden['x']))
     np.testing.assert_allclose(result.numpy(), golden[f'{origin}_y'], rtol=0, atol=5e-6)
+
+
+def seqvlad(x: np.ndarray, weight: np.ndarray, centroids: np.ndarray, batch: int,
+            normalise_input: bool = True) -> np.ndarray:
+    """Describe every frame by itself, then add them up."""
+    layer = VladSums(*centroids.shape, normalise_input=normalise_input)
+    layer.load_state_dict({
+        'conv.weight': tensor(weight).reshape(*centroids.shape, 1, 1),
+        'centroids': tensor(centroids)})
+    config = SequenceConfig(aggregator='seqvlad')
+    aggregator = build_aggregator(config, centroids.size, clusters=len(centroids))
+    with torch.inference_mode():
+        return aggregator(layer(tensor(x)).unflatten(0, (batch, -1))).numpy()
+
+
+@needs_golden
+@pytest.mark.parametrize('length', [1, 3, 5])
+@pytest.mark.parametrize('kind', ['map', 'tok'])
+def test_seqvlad_equals_the_reference(kind, length):
+    golden = np.load(GOLDEN / 'aggregators' / 'seqvlad.npz')
+    x = golden[f'x_{kind}_L{length}']
+    if kind == 'tok':
+        x = x.swapaxes(1, 2)[..., None]
+    found = seqvlad(x, golden[f'conv_weight_{kind}'], golden['centroids'], 2)
+    np.testing.assert_allclose(found, golden[f'y_{kind}_L{length}'], rtol=0, atol=5e-6)
+
+
+@needs_golden
+@pytest.mark.parametrize('kind', ['free', 'nonorm'])
+def test_seqvlad_with_free_clusters_equals_the_reference(kind):
+    golden = np.load(GOLDEN / 'aggregators' / 'seqvlad.npz')
+    found = seqvlad(golden[f'{kind}_x'], golden[f'{kind}_conv_weight'],
+                    golden[f'{kind}_centroids'], 2, normalise_input=kind != 'nonorm')
+    np.testing.assert_allclose(found, golden[f'{kind}_y'], rtol=0, atol=5e-6)
+
+
+def test_seqvlad_of_one_frame_is_netvlad():
+    torch.manual_seed(0)
+    sums, netvlad = VladSums(5, 7), NetVLAD(5, 7)
+    netvlad.load_state_dict(sums.state_dict())
+    aggregator = build_aggregator(SequenceConfig(aggregator='seqvlad'), 35, clusters=5)
+    x = torch.randn(3, 7, 4, 6)
+    torch.testing.assert_close(aggregator(sums(x)[:, None]), netvlad(x), rtol=0, atol=1e-6)
+    with pytest.raises(ModelError, match='seqvlad needs frames described by vlad_sums'):
+        build_aggregator(SequenceConfig(aggregator='seqvlad'), 35)
 
 
 def test_netvlad_equals_the_sum_over_residuals():

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
 from seqnet_ros.datasets.db_struct import DbStruct, read_struct
@@ -22,7 +24,9 @@ from seqnet_ros.evaluation.ground_truth import (
     recall_at,
     recalls_by_radius,
 )
+from seqnet_ros.evaluation.measurement import watch_memory
 from seqnet_ros.evaluation.nearest import Predictions, smallest
+from seqnet_ros.evaluation.precision_recall import PrecisionRecall, precision_recall
 from seqnet_ros.evaluation.seqnet import (
     Method,
     SequenceMatching,
@@ -342,6 +346,76 @@ def test_recalls_by_radius() -> None:
     table = recalls_by_radius(predictions, references, queries, (2, 3, 4, 7), (1, 2))
     np.testing.assert_array_equal(
         table, [[np.nan, np.nan], [0, 1], [0, 1], [1, 1]])
+
+
+# ---- precision and recall, memory
+
+def curve_of(right: list[bool], distances: list[float], unmatched: int = 0) -> PrecisionRecall:
+    """Return the curve of queries of which each has a match, and of some that have none."""
+    count = len(right)
+    indptr = np.minimum(np.arange(count + unmatched + 1), count)
+    truth = GroundTruth(indptr, np.zeros(count, dtype=int), references=2)
+    found = np.array([[0 if hit else 1] for hit in right] + [[0]] * unmatched)
+    distances = [*distances, *[9.0] * unmatched]
+    return precision_recall(Predictions(found, np.float32(distances)[:, None]), truth)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=30),
+       st.integers(0, 3))
+def test_precision_and_recall_equal_the_plain_loop(pairs, unmatched):
+    right, distances = [pair[0] for pair in pairs], [float(pair[1]) for pair in pairs]
+
+    curve = curve_of(right, distances, unmatched)
+
+    area = before = best = full = 0.0
+    everything = [*zip(right, distances, strict=True), *[(False, 9.0)] * unmatched]
+    thresholds = sorted({distance for _, distance in everything})
+    np.testing.assert_array_equal(curve.thresholds, thresholds)
+    for index, threshold in enumerate(thresholds):
+        believed = [hit for hit, distance in everything if distance <= threshold]
+        precision, recall = sum(believed) / len(believed), sum(believed) / len(right)
+        assert curve.precision[index] == pytest.approx(precision)
+        assert curve.recall[index] == pytest.approx(recall)
+        area += precision * (recall - before)
+        before = recall
+        if recall:
+            best = max(best, 2 * precision * recall / (precision + recall))
+        if precision == 1:
+            full = recall
+    assert curve.average_precision == pytest.approx(area)
+    assert curve.best_f1 == pytest.approx(best)
+    assert curve.recall_at_full_precision == pytest.approx(full)
+
+
+def test_average_precision_is_that_of_scikit_learn():
+    metrics = pytest.importorskip('sklearn.metrics')
+    random = np.random.default_rng(15)
+    right, distances = random.random(200) < 0.6, random.integers(0, 50, 200).astype(float)
+    expected = metrics.average_precision_score(right, -distances) * right.mean()
+    assert curve_of(right.tolist(), distances.tolist()).average_precision == pytest.approx(expected)
+
+
+def test_a_query_for_which_nothing_was_found_is_never_believed():
+    truth = GroundTruth(np.array([0, 1, 2]), np.array([0, 1]), 2)
+    found = Predictions(np.array([[-1], [1]]), np.float32([[0], [1]]))
+    curve = precision_recall(found, truth)
+    assert (curve.precision.tolist(), curve.recall.tolist()) == ([1.0], [0.5])
+    nothing = precision_recall(Predictions(np.array([[-1], [-1]]), np.zeros((2, 1))), truth)
+    assert nothing.average_precision == nothing.best_f1 == nothing.recall_at_full_precision == 0
+
+
+def test_memory_is_that_of_the_block():
+    with watch_memory() as before:
+        pass
+    if before.grown_bytes is None:
+        pytest.skip('the system does not tell')
+    with watch_memory() as grown:
+        np.ones(80_000_000, dtype=np.uint8)
+    with watch_memory() as after:
+        np.ones(20_000_000, dtype=np.uint8)
+    assert before.grown_bytes < 1e6
+    assert 79e6 < grown.grown_bytes < 90e6
+    assert 19e6 < after.grown_bytes < 30e6  # not hidden by the larger peak before it
 
 
 # ---- bad input

@@ -98,7 +98,7 @@ class TestNames:
         with pytest.raises(InputError, match='expected one line'):
             write_names(['a\nb'], path)
         with pytest.raises(InputError, match='cannot be written'):
-            write_names(['a'], tmp_path / 'none' / 'names.txt')
+            write_names(['a'], path / 'names.txt')
 
 
 class TestSplits:

@@ -142,12 +142,16 @@ def test_arrays_that_do_not_belong_together_are_refused() -> None:
 
 
 def test_draws_hit_what_cannot_match_and_nothing_else() -> None:
-    mask = torch.zeros(3, 50, dtype=torch.bool)
-    mask[0, 10:20] = True
-    mask[1] = True
-    drawn = draw_negatives(mask, 400, torch.Generator().manual_seed(0))
-    assert set(drawn[0].tolist()) == set(range(10, 20))
-    assert len(set(drawn[1].tolist())) == 50
-    assert drawn[2].tolist() == [NONE] * 400
-    again = draw_negatives(mask, 400, torch.Generator().manual_seed(0))
+    excluded = [list(range(10)) + list(range(20, 50)), [], [3, 49], list(range(50))]
+    indptr = torch.tensor([0, *map(len, excluded)]).cumsum(0)
+    indices = torch.tensor([row for rows in excluded for row in rows])
+    drawn = draw_negatives(indptr, indices, 50, 4000, torch.Generator().manual_seed(0))
+    for row, rows in enumerate(excluded[:3]):
+        values, counts = drawn[row].unique(return_counts=True)
+        allowed = sorted(set(range(50)) - set(rows))
+        assert values.tolist() == allowed
+        expected = 4000 / len(allowed)
+        assert (counts - expected).abs().max() < 6 * expected ** 0.5
+    assert drawn[3].tolist() == [NONE] * 4000
+    again = draw_negatives(indptr, indices, 50, 4000, torch.Generator().manual_seed(0))
     assert torch.equal(drawn, again)

@@ -13,6 +13,7 @@ from seqnet_ros.descriptors.weights import read_tensors
 from seqnet_ros.errors import InputError
 from seqnet_ros.sequences.aggregators import SeqGeM, SeqNet, aggregate, build_aggregator
 from seqnet_ros.sequences.centring import RunningMean, centre, normalise_rows
+from seqnet_ros.sequences.rolling import RollingSeqGeM
 from seqnet_ros.sequences.windows import centred_windows, is_full_window, trailing_windows
 
 DESCRIPTOR_LIMIT = 2e-6
@@ -166,6 +167,29 @@ def test_simple_aggregators_equal_the_reference(name: str, shared_golden: Path) 
         assert np.abs(found - golden[f'y_L{length}']).max() <= 1e-6
 
 
+@pytest.mark.parametrize('name', ['simplefc', 'meanfc', 'conv1d'])
+def test_learned_aggregators_equal_the_reference(name: str, shared_golden: Path) -> None:
+    golden = np.load(shared_golden / 'jist' / 'aggregators' / f'{name}.npz')
+    layer = 'conv1d' if name == 'conv1d' else 'final_fc'
+    for length in map(int, golden['lengths']):
+        module = build_aggregator(SequenceConfig(aggregator=name, length=length), 32)
+        frames = torch.from_numpy(golden[f'x_L{length}'])
+        if name == 'meanfc':
+            start = module.state_dict()['final_fc.weight'].numpy()
+            assert np.abs(start - golden[f'weight_init_L{length}']).max() < 1e-7
+            with torch.inference_mode():
+                found = module(frames).numpy()
+            assert np.abs(found - golden[f'y_init_L{length}']).max() <= 2e-6
+        module.load_state_dict({
+            f'{layer}.{kind}': torch.from_numpy(golden[f'{kind}_L{length}'])
+            for kind in ('weight', 'bias') if f'{kind}_L{length}' in golden})
+        with torch.inference_mode():
+            found = module(frames).numpy()
+        assert np.abs(found - golden[f'y_L{length}']).max() <= 2e-6
+        with pytest.raises(InputError, match=rf'has {length + 1} frames, expected the {length}'):
+            module(torch.zeros(1, length + 1, 32))
+
+
 def seqgem_in_float64(frames: np.ndarray, p: float, eps: float) -> np.ndarray:
     clamped = np.maximum(frames.astype(np.float64), eps)
     return (clamped ** p).mean(axis=-2) ** (1 / p)
@@ -249,10 +273,70 @@ def test_seqnet_refuses_a_sequence_shorter_than_its_kernel() -> None:
         SeqNet(4, 4, 3)(torch.zeros(1, 2, 4))
 
 
-@pytest.mark.parametrize('name', ['smooth', 'delta', 'concat', 'mean', 'max', 'seqgem', 'seqnet'])
+JIST = ('concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d', 'seqgem')
+
+
+@pytest.mark.parametrize('name', JIST)
+def test_normalising_is_off_unless_asked_for(name: str) -> None:
+    frames = torch.from_numpy(unit_rows(8, 6, 5, 16))
+    made = {}
+    for normalise in (False, True):
+        torch.manual_seed(0)
+        config = SequenceConfig(aggregator=name, length=5, normalise=normalise)
+        with torch.inference_mode():
+            made[normalise] = build_aggregator(config, 16)(frames)
+    assert (made[False].norm(dim=1) - 1).abs().min() > 0.01
+    torch.testing.assert_close(
+        made[True], torch.nn.functional.normalize(made[False], dim=1), rtol=0, atol=1e-6)
+
+
+# --- SeqGeM of a moving window ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(('length', 'p', 'normalise'), [
+    (1, 3.0, False), (2, 0.5, False), (5, 3.0, True), (7, 30.0, False), (40, 100.0, False)])
+def test_a_rolling_window_equals_the_whole_window(
+        length: int, p: float, normalise: bool) -> None:
+    random = np.random.default_rng(9)
+    scale = 10.0 ** random.integers(-8, 4, (120, 1))
+    frames = (scale * random.standard_normal((120, 6))).astype(np.float32)
+    module = SeqGeM(p, normalise=normalise)
+    rolling = RollingSeqGeM(module, length, 6)
+    for start in (0, 60):  # cleared in between
+        for newest in range(start, start + 60):
+            found = rolling.push(frames[newest])
+            window = frames[max(start, newest + 1 - length):newest + 1]
+            exact = seqgem_in_float64(window, p, module.eps) if p < 30 else None
+            with torch.inference_mode():
+                whole = module(torch.from_numpy(window)[None])[0].numpy()
+            np.testing.assert_allclose(found, whole, rtol=1e-4)
+            if exact is not None and not normalise:
+                np.testing.assert_allclose(found, exact, rtol=1e-6)
+        rolling.clear()
+
+
+@pytest.mark.parametrize('p', [3.0, 10.0])
+def test_a_rolling_window_does_not_drift(p: float) -> None:
+    """100,000 frames, bright stretches and dark ones by turns, where differences would drift."""
+    count, length = 100_000, 10
+    frames = unit_rows(10, count, 8)
+    frames[(np.arange(count) // 25) % 2 == 1] *= 1e-4
+    module = SeqGeM(p)
+    rolling = RollingSeqGeM(module, length, 8)
+    found = np.stack([rolling.push(frame) for frame in frames])[length - 1:]
+    windows = np.lib.stride_tricks.sliding_window_view(frames, length, axis=0).swapaxes(1, 2)
+    with torch.inference_mode():
+        whole = module(torch.from_numpy(windows.copy())).numpy()
+    assert np.abs(found - whole).max() < 1e-5
+    dark = whole.max(axis=1) < 1e-3
+    assert dark.sum() > 10_000
+    np.testing.assert_allclose(found[dark], whole[dark], rtol=1e-4)
+
+
+@pytest.mark.parametrize('name', ['smooth', 'delta', 'seqnet', *JIST])
 def test_blocks_do_not_change_the_result(name: str) -> None:
     torch.manual_seed(0)
-    module = build_aggregator(SequenceConfig(aggregator=name, out_dim=12), 16)
+    module = build_aggregator(SequenceConfig(aggregator=name, length=5, out_dim=12), 16)
     frames = unit_rows(3, 50, 16)
     windows = trailing_windows(np.zeros(50, dtype=int), 5)
     whole = aggregate(module, frames, windows)

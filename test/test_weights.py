@@ -22,6 +22,7 @@ from seqnet_ros.descriptors.weights import (
     digest_tensors,
     find_weights,
     load_strictly,
+    read_aggregator,
     read_tensors,
     translate,
 )
@@ -140,6 +141,70 @@ def test_jist_returns_the_sequence_exponent_apart(tmp_path):
     torch.save({**state, 'seq_gem.p': torch.tensor([3.5])}, tmp_path / 'w.pth')
     describer = build_describer(config, CPU, tmp_path)
     assert {k: v.tolist() for k, v in describer.sequence_tensors.items()} == {'seq_gem.p': [3.5]}
+
+
+VGG16_CONVOLUTIONS = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
+NETVLAD_NAMES = {
+    *(f'encoder.{index}.{kind}' for index in VGG16_CONVOLUTIONS for kind in ('weight', 'bias')),
+    'pool.centroids', 'pool.conv.weight'}
+
+
+@pytest.mark.parametrize(('layout', 'names', 'pooling'), [
+    ('netvlad', NETVLAD_NAMES, {'kind': 'netvlad'}),
+    ('netvlad', NETVLAD_NAMES | {'pool.conv.bias'}, {'kind': 'netvlad', 'bias': True}),
+    ('patch_netvlad', NETVLAD_NAMES | {'WPCA.0.weight', 'WPCA.0.bias'},
+     {'kind': 'netvlad', 'wpca_dim': 4096})])
+def test_published_netvlad_files_name_exactly_the_tensors_of_the_network(layout, names, pooling):
+    with torch.device('meta'):
+        network = frame_network(model('vgg16', None, pooling))
+    expected = {name: tensor.shape for name, tensor in network.state_dict().items()}
+    assert expected['aggregation.0.centroids'] == (64, 512)
+    state = as_netvlad(network.state_dict())
+    assert set(state) == names
+    if 'WPCA.0.weight' in names:
+        assert state['WPCA.0.weight'].shape == (4096, 32768, 1, 1)
+    for parallel in (False, True):
+        found = translate({as_parallel(name) if parallel else name: tensor
+                           for name, tensor in state.items()}, layout)
+        assert {name: tensor.shape for name, tensor in found.frame.items()} == expected
+        assert not found.sequence
+
+
+def as_parallel(name):
+    """Name a tensor as it is when encoder and pooling were each trained data-parallel."""
+    return name.replace('encoder.', 'encoder.module.').replace('pool.', 'pool.module.')
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'WPCA.0.bias': None}, r'aggregation.1.bias \[8\] is missing'),
+    ({'pool.centroids': torch.zeros(5, 64)}, r'centroids is \[5, 64\], expected \[4, 64\]'),
+    ({'pool.conv.bias': torch.zeros(4)}, r'aggregation.0.conv.bias \[4\] is not expected'),
+    ({'encoder.30.weight': torch.zeros(2)}, r'backbone.30.weight \[2\] is not expected'),
+    ({'WPCA.0.weight': torch.zeros(8, 256)}, None)])
+def test_netvlad_files_are_taken_whole_or_not_at_all(tmp_path, change, message):
+    config = model(pooling=WHITENED, path='w.pth', layout='patch_netvlad')
+    state = as_netvlad(frame_network(config).state_dict()) | change
+    torch.save({'state_dict': {name: tensor for name, tensor in state.items()
+                               if tensor is not None}}, tmp_path / 'w.pth')
+    if message is None:  # a whitening may be stored as a matrix or as a 1 x 1 convolution
+        assert describe(config, tmp_path).shape == (1, 8)
+        return
+    with pytest.raises(ModelError, match=message):
+        describe(config, tmp_path)
+
+
+@pytest.mark.skipif(not COMPAT.is_dir(), reason=f'SeqNet checkpoints are not at {COMPAT}')
+@pytest.mark.parametrize('name', ['s1_numpy1_names.pth.tar', 's1_legacy_format.pth.tar'])
+def test_seqnet_checkpoints_fill_an_aggregator(name):
+    tensors = read_aggregator(COMPAT / name, 'seqnet')
+    assert {key: list(tensor.shape) for key, tensor in tensors.items()} == {
+        'conv.weight': [64, 64, 1], 'conv.bias': [64]}
+
+
+def test_data_parallel_seqnet_checkpoints_fill_an_aggregator(tmp_path):
+    state = {'pool.module.0.conv.weight': torch.ones(2, 3, 1), 'pool.0.conv.bias': torch.ones(2)}
+    torch.save({'epoch': 2, 'state_dict': state}, tmp_path / 'w.pth.tar')
+    assert set(read_aggregator(tmp_path / 'w.pth.tar', 'seqnet')) == {'conv.weight', 'conv.bias'}
 
 
 # What does not fit -----------------------------------------------------------------------------

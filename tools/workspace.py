@@ -173,7 +173,9 @@ def install_dependencies() -> None:
         say(f'Installing Python packages (PyTorch, {wanted}): about 6 GB, some minutes.')
     pip_install('setuptools>=70.1,<80')  # colcon wants less than 80
     pip_install('--no-deps', '--no-build-isolation', '--editable', str(ROOT))
-    extras = {'build', 'dev'} if uses_ros_installation() else {'build', 'dev', 'ros'}
+    extras = {'build', 'dev', 'openvino', 'train'}
+    if not uses_ros_installation():
+        extras.add('ros')
     needed = [
         requirement for requirement in declared_requirements(extras)
         if not provided_otherwise(requirement)

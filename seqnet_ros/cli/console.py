@@ -14,6 +14,7 @@ from typer.core import TyperGroup
 
 from seqnet_ros.errors import SeqnetRosError
 
+INCOMPLETE = 1
 BAD_INPUT = 2
 _UNLIMITED = 10_000
 

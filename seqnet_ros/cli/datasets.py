@@ -1,12 +1,12 @@
-"""``seqnet_ros dataset``: data sets of two drives, with the truth about them."""
+"""``seqnet_ros dataset``: data for evaluation and training."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import options
-from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.cli import options, preparing, rendering
+from seqnet_ros.cli.console import INCOMPLETE, print_fields, print_table, progress_bar
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.db_struct import DbStruct
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from seqnet_ros.training.dataset_builder import Traverse
 
 app = typer.Typer(no_args_is_help=True, help='Make data sets for evaluation and training.')
+app.add_typer(preparing.app, name='prepare')
+app.command()(rendering.render)
 
 
 @app.command()
@@ -42,6 +44,9 @@ def create(
         help='Positives for training lie within this distance, m; without poses, frames.',
         show_default=False)],
     model: options.Model = 'hog',
+    every: Annotated[str | None, typer.Option(
+        help="Spacing of the images that are used: metres ('2m'), seconds ('0.5s') or images "
+             "('3').", show_default='every image')] = None,
     reference_poses: Annotated[Path | None, typer.Option(
         help='Pose file of the reference: TUM, KITTI or CSV.',
         show_default="the bag's poses")] = None,
@@ -71,7 +76,8 @@ def create(
                          datum=getattr(first, 'datum', None))
     builder.check_comparable(first, second)
     place_model = load_model(model, device, weights)
-    drives = (_traverse(first, place_model, reference), _traverse(second, place_model, query))
+    drives = (_traverse(first, place_model, reference, every),
+              _traverse(second, place_model, query, every))
     struct = builder.make_struct(*drives, name, split, radius, positive_radius)
     files = builder.write_dataset(struct, *drives, place_model.config.name, output)
     print_fields({
@@ -80,11 +86,92 @@ def create(
         'poses': f'{first.pose_origin}; {second.pose_origin}', **_describe(struct)})
 
 
-def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path) -> 'Traverse':
+@app.command('create-msls')
+def create_msls(
+    folder: Annotated[Path, typer.Argument(
+        help='The Mapillary Street-level Sequences: the folder that holds train_val.',
+        show_default=False)],
+    city: Annotated[str, typer.Argument(
+        help='A folder in train_val, such as melbourne.', show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='Folder for the files; other cities in it stay.', show_default=False)],
+    radius: Annotated[float, typer.Option(
+        help='Two places within this distance are the same, m.')] = 10.0,
+    positive_radius: Annotated[float, typer.Option(
+        help='Positives for training lie within this distance, m.')] = 10.0,
+    split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
+    model: options.Model = 'hog',
+    no_describe: Annotated[bool, typer.Option(
+        '--no-describe', help='Make no descriptors, even where there are images.',
+        show_default=False)] = False,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+) -> None:
+    """Make a SeqNet data set of a city of MSLS, for `--dataset msls --city CITY` of other commands.
+
+    Sequences are frames of one key with successive numbers; panoramas are left out. Without an
+    images folder there are no descriptors.
+    """
+    from seqnet_ros.datasets.msls_drives import read_city
+    from seqnet_ros.place_model import load_model
+    from seqnet_ros.training import msls_builder
+    from seqnet_ros.training.dataset_builder import check_split_and_radii
+
+    check_split_and_radii(split, radius, positive_radius)
+    drives = read_city(folder, city)
+    struct = msls_builder.city_struct(city, drives, split, radius, positive_radius)
+    described = not no_describe and all(drive.images[0].parent.is_dir() for drive in drives)
+    place_model = load_model(model, device, weights) if described else None
+    kind = None if place_model is None else place_model.config.name
+    files = msls_builder.city_files(city, radius, positive_radius, kind, output)
+    images = sum(len(drive.images) for drive in drives)
+    with progress_bar(f'describing {city}', images) as show:
+        msls_builder.write_city(struct, drives, files, output, place_model, show)
+    print_fields({
+        'struct': files.struct,
+        'descriptors': f'none, expected in {files.descriptors[0].parent}' if kind is None
+        else files.descriptors[0].parent,
+        'sequences': f'{drives[0].sequences} and {drives[1].sequences}',
+        'panoramas left out': f'{drives[0].panoramas} and {drives[1].panoramas}',
+        **_describe(struct)})
+
+
+@app.command()
+def download(
+    name: Annotated[str, typer.Argument(
+        help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv or msls.', show_default=False)],
+    folder: Annotated[Path, typer.Option(
+        help='Where structFiles and data of the data set lie.')] = Path(),
+    descriptors: Annotated[str | None, typer.Option(
+        help='Folder of the descriptors within data/descData.',
+        show_default='netvlad-pytorch')] = None,
+    city: Annotated[str | None, typer.Option(
+        help='msls: the city.', show_default='melbourne and austin')] = None,
+) -> None:
+    """Tell where a published data set comes from, and check what is there of it.
+
+    Nothing is downloaded: most parts lie behind pages of their owners, without a stable address.
+    The exit status is 0 only where everything needed is there and in order, else 1.
+    """
+    from seqnet_ros.datasets.dataset_inventory import inspect, is_complete, sources
+
+    parts = inspect(name, folder, descriptors, city)
+    print_fields(sources(name))
+    print_table((f'part in {folder}', 'state', ''), [
+        (part.name, part.state, part.detail) for part in parts])
+    if not is_complete(parts):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
+              every: str | None) -> 'Traverse':
+    from seqnet_ros.datasets.rosbag import is_bag
     from seqnet_ros.training.dataset_builder import describe_traverse
 
+    # The images of a folder have no times of their own.
+    timed = is_bag(location) or not location.is_dir()
     with progress_bar(f'describing {location.name}', len(source)) as show:
-        return describe_traverse(source, model, location.resolve().name, show)
+        return describe_traverse(source, model, location.resolve().name, show, every, timed)
 
 
 def _describe(struct: 'DbStruct') -> dict[str, object]:

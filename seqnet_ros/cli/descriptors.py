@@ -9,8 +9,8 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
-from seqnet_ros.cli.files import explain_write_errors
 from seqnet_ros.errors import InputError
+from seqnet_ros.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,12 +65,5 @@ def _batches(source: 'FrameSource') -> Iterator[list['np.ndarray']]:
 def _save(array: 'np.ndarray', path: Path) -> None:
     import numpy as np
 
-    part = path.with_name(f'{path.name}.part')
-    with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with part.open('wb') as file:
-                np.save(file, array, allow_pickle=False)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.save(file, array, allow_pickle=False)

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 
 from seqnet_ros import __version__
-from seqnet_ros.cli import bags, datasets, descriptors, evaluating, localizing, maps, models
+from seqnet_ros.cli import (
+    bags,
+    datasets,
+    descriptors,
+    evaluating,
+    localizing,
+    maps,
+    models,
+    training,
+)
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 
 app = typer.Typer(
@@ -16,10 +25,11 @@ app = typer.Typer(
 app.add_typer(maps.app, name='map')
 app.command()(localizing.localize)
 app.command()(descriptors.describe)
-app.command()(evaluating.evaluate)
+app.add_typer(evaluating.app, name='evaluate')
 app.add_typer(models.app, name='models')
 app.add_typer(bags.app, name='bag')
 app.add_typer(datasets.app, name='dataset')
+app.add_typer(training.app, name='train')
 
 
 def _print_version(wanted: bool) -> None:

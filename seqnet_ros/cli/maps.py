@@ -117,6 +117,7 @@ def verify(
         manifest = verify_map(path)
     check_model(manifest, build_model(manifest.model, device, weights=weights), path)
     print_fields({'map': path, 'verdict': 'sound', 'places': manifest.places,
+                  'descriptors': _dimensions(manifest),
                   'fingerprint': manifest.fingerprint[:8]})
 
 
@@ -130,5 +131,12 @@ def _describe(manifest: 'MapManifest') -> dict[str, object]:
         'poses': manifest.pose_origin,
         'source': manifest.source,
         'sequence length': manifest.sequence_length,
-        'descriptors': f'{manifest.dim} per frame, {manifest.sequence_dim} per sequence',
+        'descriptors': _dimensions(manifest),
     }
+
+
+def _dimensions(manifest: 'MapManifest') -> str:
+    dimensions = f'{manifest.dim} per frame, {manifest.sequence_dim} per sequence'
+    if not manifest.model.projects_frames:
+        return dimensions
+    return f'{dimensions}, {manifest.matching_dim} per frame for matching (projection)'

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from seqnet_ros.cli.files import explain_write_errors
+from seqnet_ros.files import explain_write_errors, whole_file
 
 if TYPE_CHECKING:
     from seqnet_ros.matching.result import Candidate, MatchResult
@@ -78,9 +78,8 @@ class MatchFiles:
             self._close()
             for name, part in self._parts.items():
                 part.replace(self._folder / name)
-            part = self._folder / f'{SUMMARY}.part'
-            part.write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
-            part.replace(self._folder / SUMMARY)
+            with whole_file(self._folder / SUMMARY) as file:
+                file.write((json.dumps(summary, indent=1) + '\n').encode())
         self._parts.clear()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

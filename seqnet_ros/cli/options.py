@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from seqnet_ros.cli.settings import setting_option
+from seqnet_ros.errors import InputError
 
 Source = Annotated[Path, typer.Argument(
     help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1).', show_default=False)]
@@ -23,7 +24,8 @@ Model = Annotated[str, typer.Option(
     help='Model: a name from `seqnet_ros models list`, or a YAML file.')]
 Weights = Annotated[Path | None, typer.Option(
     help='Local file of weights.', show_default="the model's")]
-Device = Annotated[str, typer.Option(help="Where networks run: 'auto', 'cuda' or 'cpu'.")]
+Device = Annotated[str, typer.Option(
+    help="Where networks run: 'auto', 'cuda', 'cpu', or 'openvino' on the CPU.")]
 Assignments = Annotated[list[str] | None, typer.Option(
     '--set', metavar='SETTING=VALUE', show_default=False,
     help='Another setting, such as matching.top_k=50; docs/cli.md lists them. Repeatable.')]
@@ -35,3 +37,21 @@ TopK = Annotated[int | None, setting_option('matching.top_k', '--top-k')]
 Reverse = Annotated[bool | None, setting_option('matching.reverse', '--reverse/--no-reverse')]
 FalsePositiveRate = Annotated[float | None, setting_option(
     'acceptance.false_positive_rate', '--false-positive-rate')]
+
+
+def given(ctx: typer.Context) -> list[str]:
+    """Return the options of a command that were given on the command line."""
+    return [parameter.opts[0] for parameter in ctx.command.params if parameter.name
+            and getattr(ctx.get_parameter_source(parameter.name), 'name', '') == 'COMMANDLINE']
+
+
+def numbers(option: str, text: str, example: str) -> tuple[float, ...]:
+    """Return the numbers that an option lists, separated by commas.
+
+    Raises:
+        InputError: the text is something else.
+    """
+    try:
+        return tuple(float(part) for part in text.split(','))
+    except ValueError:
+        raise InputError(f'{option} is {text!r}, expected numbers such as {example}') from None

@@ -63,6 +63,18 @@ def collect_settings(assignments: list[str] | None, options: Mapping[str, Any]) 
     Raises:
         InputError: a text has no ``=``, its value is not a scalar, or a spacing is none.
     """
+    values = {**assigned_values(assignments),
+              **{name: value for name, value in options.items() if value is not None}}
+    _check_spacing(values.get('keyframes.every', 'auto'))
+    return values
+
+
+def assigned_values(assignments: list[str] | None) -> dict[str, Any]:
+    """Read ``name=value`` texts; values are YAML scalars.
+
+    Raises:
+        InputError: a text has no ``=``, or its value is not a scalar.
+    """
     values = {}
     for text in assignments or []:
         name, equals, value = text.partition('=')
@@ -70,8 +82,6 @@ def collect_settings(assignments: list[str] | None, options: Mapping[str, Any]) 
             raise InputError(f'--set {text!r} is not understood, expected a setting and its value '
                              "such as 'matching.top_k=50'")
         values[name.strip()] = _scalar(value, text)
-    values.update({name: value for name, value in options.items() if value is not None})
-    _check_spacing(values.get('keyframes.every', 'auto'))
     return values
 
 

@@ -4,6 +4,7 @@ A MATLAB v5 file with one struct, the layout that NetVLAD introduced for Pittsbu
 SeqNet's code reads and writes. Positions are ``[N, K]``: metres, or with K = 1 a frame number.
 """
 
+import math
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.errors import InputError
+from seqnet_ros.files import whole_file
 
 _STRUCT = 'dbStruct'
 _REQUIRED = ('whichSet', 'dbImageFns', 'qImageFns', 'numImages', 'numQueries', 'utmDb', 'utmQ',
@@ -57,6 +59,7 @@ class DbStruct:
         Raises:
             InputError: counts or dimensions differ, or a position or radius is not finite.
         """
+        self._check_extras()
         for what, images, positions in (('database', self.db_images, self.db_positions),
                                         ('query', self.q_images, self.q_positions)):
             if positions.ndim != 2 or len(images) != len(positions):
@@ -69,6 +72,19 @@ class DbStruct:
                              f'coordinates, query positions {self.q_positions.shape[1]}')
         if not np.isfinite(self.radius) or self.radius < 0:
             raise InputError(f'{self.name}: the radius is {self.radius}, expected 0 or more')
+        positive = self.positive_radius
+        if positive is not None and not (np.isfinite(positive) and positive >= 0):
+            raise InputError(f'{self.name}: the radius of positives is {positive}, expected 0 or '
+                             'more')
+
+    def _check_extras(self) -> None:
+        extras = (('database positions of the earth', self.db_gps, self.db_images),
+                  ('query positions of the earth', self.q_gps, self.q_images),
+                  ('database times', self.db_stamps, self.db_images),
+                  ('query times', self.q_stamps, self.q_images))
+        for what, values, images in extras:
+            if values is not None and len(values) != len(images):
+                raise InputError(f'{self.name}: {len(values)} {what}, expected {len(images)}')
 
 
 def read_struct(path: str | PathLike[str]) -> DbStruct:
@@ -94,28 +110,47 @@ def read_struct(path: str | PathLike[str]) -> DbStruct:
     missing = [name for name in _REQUIRED if name not in (struct.dtype.names or ())]
     if missing:
         raise InputError(f'struct {path} lacks the fields {", ".join(missing)}')
-    return _from_fields({name: struct[name][0, 0] for name in struct.dtype.names}, path)
+    if struct.size != 1:
+        raise InputError(f'struct {path} holds {struct.size} structs, expected 1')
+    return _from_fields({name: struct[name].item() for name in struct.dtype.names}, path)
 
 
 def _from_fields(fields: dict[str, np.ndarray], path: Path) -> DbStruct:
-    positive = fields.get('nonTrivPosDistSqThr')
+    def number(name: str) -> float:
+        return _number(fields[name], f'struct {path}: {name}')
+
+    def rows(name: str) -> np.ndarray | None:
+        return _rows(fields.get(name), f'struct {path}: {name}')
+
+    positions = [rows(name) for name in ('utmDb', 'utmQ')]
+    if positions[0] is None or positions[1] is None:
+        raise InputError(f'struct {path} has no positions in utmDb or utmQ')
+    squared = (number('nonTrivPosDistSqThr')
+               if 'nonTrivPosDistSqThr' in fields and fields['nonTrivPosDistSqThr'].size else None)
+    if squared is not None and squared < 0:
+        raise InputError(f'struct {path}: nonTrivPosDistSqThr is {squared:g}, expected 0 or more')
     struct = DbStruct(
         name=_text(fields.get('dataset')) or path.stem,
         split=_text(fields['whichSet']),
         db_images=_names(fields['dbImageFns']),
         q_images=_names(fields['qImageFns']),
-        db_positions=fields['utmDb'].T.astype(np.float64),
-        q_positions=fields['utmQ'].T.astype(np.float64),
-        radius=float(fields['posDistThr'].item()),
-        positive_radius=None if positive is None else float(np.sqrt(positive.item())),
-        db_gps=_rows(fields.get('gpsDb')), q_gps=_rows(fields.get('gpsQ')),
+        db_positions=positions[0],
+        q_positions=positions[1],
+        radius=number('posDistThr'),
+        positive_radius=None if squared is None else math.sqrt(squared),
+        db_gps=rows('gpsDb'), q_gps=rows('gpsQ'),
         db_stamps=_flat(fields.get('dbTimeStamp')), q_stamps=_flat(fields.get('qTimeStamp')))
-    for what, count, images in (('numImages', fields['numImages'], struct.db_images),
-                                ('numQueries', fields['numQueries'], struct.q_images)):
-        if int(count.item()) != len(images):
-            raise InputError(f'struct {path}: {what} is {count.item()}, but {len(images)} names '
+    for name, images in (('numImages', struct.db_images), ('numQueries', struct.q_images)):
+        if number(name) != len(images):
+            raise InputError(f'struct {path}: {name} is {number(name):g}, but {len(images)} names '
                              'are listed')
     return struct
+
+
+def _number(value: np.ndarray, origin: str) -> float:
+    if value.size != 1 or value.dtype.kind not in 'iuf':
+        raise InputError(f'{origin} is {value.dtype} {list(value.shape)}, expected one number')
+    return float(value.item())
 
 
 def _text(value: np.ndarray | None) -> str:
@@ -123,11 +158,15 @@ def _text(value: np.ndarray | None) -> str:
 
 
 def _names(cells: np.ndarray) -> tuple[str, ...]:
-    return tuple(str(np.asarray(cell).ravel()[0]) for cell in cells.ravel())
+    return tuple(_text(np.asarray(cell)) for cell in cells.ravel())
 
 
-def _rows(value: np.ndarray | None) -> np.ndarray | None:
-    return None if value is None or not value.size else value.T.astype(np.float64)
+def _rows(value: np.ndarray | None, origin: str) -> np.ndarray | None:
+    if value is None or not value.size:
+        return None
+    if value.ndim != 2 or value.dtype.kind not in 'iuf':
+        raise InputError(f'{origin} is {value.dtype} {list(value.shape)}, expected numbers [K, N]')
+    return value.T.astype(np.float64)
 
 
 def _flat(value: np.ndarray | None) -> np.ndarray | None:
@@ -163,10 +202,8 @@ def write_struct(struct: DbStruct, path: str | PathLike[str]) -> None:
         'qTimeStamp': struct.q_stamps,
     }
     fields.update((name, value) for name, value in optional.items() if value is not None)
-    try:
-        savemat(path, {_STRUCT: fields}, format='5', appendmat=False)
-    except OSError as error:
-        raise InputError(f'struct {path} cannot be written: {error.strerror or error}') from error
+    with whole_file(path) as file:
+        savemat(file, {_STRUCT: fields}, format='5')
 
 
 def _cells(names: tuple[str, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Read the object arrays of NumPy files without running any code in them.
+"""Read the object arrays of NumPy files, and torch files of them, without running code in them.
 
 NumPy stores an array of Python objects as a pickle, and a pickle may call anything. Here every name
 it asks for is met by a stand-in of this module, and any other name ends the reading: what comes out
@@ -8,6 +8,9 @@ is plain data and arrays of numbers.
 import io
 import math
 import pickle
+import zipfile
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from seqnet_ros.errors import InputError
 
 _MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
+_BUILTINS = ('__builtin__', 'builtins')
 _OBJECTS = 'O'
 _NUMBERS = 'biuf'
 
@@ -34,17 +38,43 @@ def read_object_array(content: bytes, shape: tuple[int, ...], origin: str) -> np
     Raises:
         InputError: the pickle is damaged, asks for anything else, or is of another shape.
     """
+    found = _load(content, origin)
+    if not isinstance(found, np.ndarray) or found.shape != shape:
+        what = list(found.shape) if isinstance(found, np.ndarray) else type(found).__name__
+        raise InputError(f'{origin} holds {what}, expected an array of shape {list(shape)}')
+    return found
+
+
+def read_plain_torch(path: str | PathLike[str]) -> Any:
+    """Read a torch file that holds plain data and NumPy arrays instead of tensors.
+
+    Returns:
+        Numbers, text, None, tuples, lists, dictionaries and arrays of these.
+
+    Raises:
+        InputError: the file is missing or damaged, is no torch file, or asks for anything else.
+    """
+    file = Path(path)
     try:
-        found = _plain(_PlainUnpickler(io.BytesIO(content), origin).load())
+        with zipfile.ZipFile(file) as archive:
+            inside = [name for name in archive.namelist() if name.endswith('/data.pkl')]
+            if len(inside) != 1:
+                raise InputError(f'{file} is a zip archive, but not a torch file: it has '
+                                 f'{len(inside)} data.pkl, expected 1')
+            content = archive.read(inside[0])
+    except (OSError, zipfile.BadZipFile, EOFError, RuntimeError) as error:
+        raise InputError(f'{file} is not a whole torch file: {error}') from error
+    return _load(content, str(file))
+
+
+def _load(content: bytes, origin: str) -> Any:
+    try:
+        return _plain(_PlainUnpickler(io.BytesIO(content), origin).load())
     except InputError:
         raise
     # A damaged or hostile pickle may raise nearly anything, but only from the readers below.
     except Exception as error:
         raise InputError(f'{origin} is damaged: {error or type(error).__name__}') from error
-    if not isinstance(found, np.ndarray) or found.shape != shape:
-        what = list(found.shape) if isinstance(found, np.ndarray) else type(found).__name__
-        raise InputError(f'{origin} holds {what}, expected an array of shape {list(shape)}')
-    return found
 
 
 class _DType:
@@ -92,11 +122,24 @@ def _scalar(kind: _DType, content: bytes) -> float | int | bool:
     return np.frombuffer(content, dtype=kind.dtype)[0].item()
 
 
+def _encode(text: str, encoding: str) -> bytes:
+    """Rebuild bytes, which old pickles hold as text."""
+    if encoding not in ('latin1', 'latin-1'):
+        raise InputError(f'bytes as text in {encoding!r} are refused, expected latin1')
+    return text.encode('latin1')
+
+
+def _no_bytes() -> bytes:
+    return b''
+
+
 _STAND_INS: dict[tuple[str, str], Any] = {
     ('numpy', 'ndarray'): _Array,
     ('numpy', 'dtype'): _DType,
     **{(module, '_reconstruct'): _reconstruct for module in _MODULES},
     **{(module, 'scalar'): _scalar for module in _MODULES},
+    ('_codecs', 'encode'): _encode,
+    **{(module, 'bytes'): _no_bytes for module in _BUILTINS},
 }
 
 

@@ -6,21 +6,21 @@ reads them; the struct with the positions is in `seqnet_ros.datasets.db_struct`.
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqnet_ros.datasets.object_arrays import read_object_array
 from seqnet_ros.errors import InputError
+from seqnet_ros.files import whole_file
 
 _PathLike = str | PathLike[str]
 _SPLITS = ('train', 'val', 'test')
-_CHECKED_ROWS = 4096
+_BLOCK_BYTES = 16 << 20
 
 
 class Traverses(NamedTuple):
@@ -217,7 +217,7 @@ def write_splits(splits: Mapping[str, Traverses], path: _PathLike) -> None:
             raise InputError(f'split {name!r} is unknown, expected {", ".join(_SPLITS)}')
         arrays[f'{name}_db'] = _indices(split.db, f'{name} reference')
         arrays[f'{name}_query'] = _indices(split.query, f'{name} query')
-    with _whole_file(Path(path)) as file:
+    with whole_file(path) as file:
         np.savez(file, **arrays)
 
 
@@ -262,8 +262,9 @@ def read_descriptors(path: _PathLike, rows: np.ndarray | None = None) -> np.ndar
         raise InputError(f'{path} has {len(mapped)} rows, but row {chosen[outside][0]} is asked '
                          'for')
     descriptors = np.empty((len(chosen), mapped.shape[1]), dtype=np.float32)
-    for start in range(0, len(chosen), _CHECKED_ROWS):
-        block = slice(start, start + _CHECKED_ROWS)
+    step = max(1, _BLOCK_BYTES // mapped[0].nbytes)
+    for start in range(0, len(chosen), step):
+        block = slice(start, start + step)
         with np.errstate(over='ignore'):  # told below, as infinite
             descriptors[block] = mapped[chosen[block]]
         finite = np.isfinite(descriptors[block]).all(axis=1)
@@ -281,7 +282,7 @@ def write_descriptors(descriptors: np.ndarray, path: _PathLike) -> None:
     """
     if descriptors.ndim != 2:
         raise InputError(f'descriptors are {list(descriptors.shape)}, expected [N, D]')
-    with _whole_file(Path(path)) as file:
+    with whole_file(path) as file:
         np.save(file, descriptors.astype(np.float32, copy=False), allow_pickle=False)
 
 
@@ -349,7 +350,7 @@ def write_results(results: SeqNetResults, path: _PathLike) -> None:
     }
     if results.recalls_by_radius is not None:
         arrays['rAtL'] = results.recalls_by_radius.astype(np.float64)
-    with _whole_file(Path(path)) as file:
+    with whole_file(path) as file:
         np.savez(file, **arrays)
 
 
@@ -399,20 +400,5 @@ def _require_file(file: Path) -> None:
 
 
 def _write_text(path: Path, text: str) -> None:
-    with _whole_file(path) as file:
+    with whole_file(path) as file:
         file.write(text.encode())
-
-
-@contextmanager
-def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """Write a file that appears complete or not at all."""
-    part = path.with_name(f'{path.name}.part')
-    try:
-        try:
-            with part.open('wb') as file:
-                yield file
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise InputError(f'{path} cannot be written: {error.strerror or error}') from error

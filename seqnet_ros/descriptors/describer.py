@@ -25,12 +25,14 @@ from seqnet_ros.descriptors.handcrafted import (
 )
 from seqnet_ros.descriptors.inputs import check_images, resize_antialiased
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.trunk_runtimes import OpenVinoTrunk, Trunk, fold_batch_norms
 from seqnet_ros.descriptors.weights import (
     ModelTensors,
     digest_tensors,
     find_weights,
     load_strictly,
     read_tensors,
+    repeatable_random,
     translate,
     without_stages_beyond,
 )
@@ -38,7 +40,6 @@ from seqnet_ros.errors import ModelError
 
 _CPU_BATCH = 8
 _CUDA_BATCH = 32
-_RANDOM_SEED = 0
 
 
 class FrameDescriber(Protocol):
@@ -67,7 +68,7 @@ class FrameDescriber(Protocol):
         """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
 
         Returns:
-            float32 ``[N, dim]``, rows of unit length.
+            float32 ``[N, dim]``, rows of unit length; VLAD sums have any length.
 
         Raises:
             InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
@@ -76,7 +77,7 @@ class FrameDescriber(Protocol):
 
 
 class NetworkDescriber:
-    """Describes images with a `FrameNetwork`, in batches.
+    """Describes images with a `FrameNetwork`, in batches, the trunk as fast as the device can.
 
     Args:
         network: the network with its weights, on the CPU.
@@ -98,15 +99,18 @@ class NetworkDescriber:
         self._batch = _CUDA_BATCH if device.device.type == 'cuda' else _CPU_BATCH
         self._mean = torch.tensor(image.mean, device=self._device).view(1, 3, 1, 1)
         self._std = torch.tensor(image.std, device=self._device).view(1, 3, 1, 1)
-        self._network = network.eval().requires_grad_(False).to(self._device)
-        self._network.to(memory_format=torch.channels_last)
-        self._network.backbone.to(self._dtype)
+        network = network.eval().requires_grad_(False)
+        self._aggregation = network.aggregation.to(self._device).to(
+            memory_format=torch.channels_last)
+        trunk = fold_batch_norms(network.backbone)
+        self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk.to(
+            self._device, self._dtype).to(memory_format=torch.channels_last)
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
 
         Returns:
-            float32 ``[N, dim]``, rows of unit length.
+            float32 ``[N, dim]``, rows of unit length; VLAD sums have any length.
 
         Raises:
             InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
@@ -117,8 +121,25 @@ class NetworkDescriber:
         return np.concatenate(vectors)
 
     @torch.inference_mode()
+    def maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the trunk makes of RGB uint8 ``[H, W, 3]`` images, all at once.
+
+        Returns:
+            float32 ``[N, C, height, width]``.
+
+        Raises:
+            InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
+        """
+        check_images(images)
+        return self._maps(images).float().contiguous().cpu().numpy()
+
+    @torch.inference_mode()
     def _describe_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        return self._network(self._prepare(images).to(self._dtype)).cpu().numpy()
+        # As `FrameNetwork.forward`, with what runs its trunk here.
+        return self._aggregation(self._maps(images).float()).cpu().numpy()
+
+    def _maps(self, images: Sequence[np.ndarray]) -> Tensor:
+        return self._trunk(self._prepare(images).to(self._dtype))
 
     def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
         """Return normalised float32 ``[N, 3, height, width]``, channels last in memory.
@@ -194,7 +215,5 @@ def _random_network(config: ModelConfig, frame: NetworkConfig) -> FrameNetwork:
         raise ModelError(
             f'model {config.name} needs weights: set weights.path, or weights.url and '
             'weights.sha256')
-    with torch.random.fork_rng(devices=[]):
-        # The same "model" every time: a map made with it must open again.
-        torch.manual_seed(_RANDOM_SEED)
+    with repeatable_random():
         return FrameNetwork(frame, config.image)

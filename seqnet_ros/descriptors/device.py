@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 
@@ -18,21 +19,25 @@ class Device:
         device: what torch calls it.
         half: whether trunks run in float16 there.
         why: the reason for the choice, for people.
+        openvino: whether OpenVINO runs trunks there.
     """
 
     device: torch.device
     half: bool
     why: str
+    openvino: bool = False
 
 
 def select_device(requested: str = 'auto') -> Device:
-    """Choose 'auto', 'cuda' or 'cpu' and log which and why, in one line.
+    """Choose 'auto', 'cuda', 'cpu' or 'openvino' and log which and why, in one line.
 
     Raises:
-        ModelError: 'cuda' was asked for and cannot be used, or the request is unknown.
+        ModelError: 'cuda' or 'openvino' was asked for and cannot be used, or the request is
+            unknown.
     """
-    if requested not in ('auto', 'cuda', 'cpu'):
-        raise ModelError(f"device is {requested!r}, expected 'auto', 'cuda' or 'cpu'")
+    if requested not in ('auto', 'cuda', 'cpu', 'openvino'):
+        raise ModelError(
+            f"device is {requested!r}, expected 'auto', 'cuda', 'cpu' or 'openvino'")
     chosen = _choose(requested)
     _logger.info('device %s (%s)', chosen.device, chosen.why)
     return chosen
@@ -41,6 +46,11 @@ def select_device(requested: str = 'auto') -> Device:
 def _choose(requested: str) -> Device:
     if requested == 'cpu':
         return Device(torch.device('cpu'), False, 'cpu was asked for')
+    if requested == 'openvino':
+        if find_spec('openvino') is None:
+            raise ModelError("device 'openvino' was asked for but the package openvino is not "
+                             "installed; `pip install openvino` brings it, or use 'auto' or 'cpu'")
+        return Device(torch.device('cpu'), False, 'openvino was asked for', openvino=True)
     trouble = _cuda_trouble()
     if trouble is None:
         why = f'{torch.cuda.get_device_name()}, float16 trunk'

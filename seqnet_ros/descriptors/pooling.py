@@ -4,7 +4,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqnet_ros.config import CellsConfig, GemConfig, NetVladConfig, NetworkConfig
+from seqnet_ros.config import (
+    CellsConfig,
+    GemConfig,
+    NetVladConfig,
+    NetworkConfig,
+    VladSumsConfig,
+)
 
 
 class L2Norm(nn.Module):
@@ -62,14 +68,25 @@ class NetVLAD(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[N, C, H, W]`` to unit vectors ``[N, K * C]``."""
+        vlad = functional.normalize(self.residual_sums(x), dim=2)
+        return functional.normalize(vlad.flatten(1), dim=1)
+
+    def residual_sums(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to the sums ``[N, K, C]`` before any normalisation."""
         if self.normalise_input:
             x = functional.normalize(x, dim=1)
         assignment = self.conv(x).flatten(2).softmax(dim=1)
         # sum_i a_ki (x_i - c_k), expanded so that the [N, K, C, H * W] residuals never exist.
         weighted = assignment @ x.flatten(2).transpose(1, 2)
-        residuals = weighted - assignment.sum(dim=2, keepdim=True) * self.centroids
-        vlad = functional.normalize(residuals, dim=2)
-        return functional.normalize(vlad.flatten(1), dim=1)
+        return weighted - assignment.sum(dim=2, keepdim=True) * self.centroids
+
+
+class VladSums(NetVLAD):
+    """NetVLAD without its normalisation, so that the vectors of frames can be added up."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to sums ``[N, K * C]``, of any length."""
+        return self.residual_sums(x).flatten(1)
 
 
 def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
@@ -78,7 +95,8 @@ def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[n
     The positions in the returned Sequential are CosPlace's: exponent at 1, linear layer at 3.
 
     Returns:
-        The pooling, whose output rows have unit length, and their length D.
+        The pooling, whose output rows have unit length except for VLAD sums, and their number of
+        values D.
     """
     channels, height, width = shape
     pooling = config.pooling
@@ -86,6 +104,9 @@ def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[n
         return nn.Sequential(Cells()), channels * height * width
     if isinstance(pooling, NetVladConfig):
         return _build_netvlad(pooling, channels)
+    if isinstance(pooling, VladSumsConfig):
+        sums = VladSums(pooling.clusters, channels, normalise_input=pooling.normalise_input)
+        return nn.Sequential(sums), pooling.clusters * channels
     return _build_gem(pooling, channels)
 
 

@@ -4,9 +4,10 @@ Files are safetensors, or torch files read without running any code in them. Eac
 naming of the tensors in the files of one project; reading translates it to `FrameNetwork`'s.
 """
 
+import contextlib
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -25,8 +26,10 @@ Tensors = dict[str, Tensor]
 
 _NESTED_IN = ('state_dict', 'model_state_dict')
 _MOST_NAMED = 3
+_RANDOM_SEED = 0
 _JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
 _TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
+_AGGREGATOR = re.compile(r'^(sequence|seq_gem|pool\.(module\.)?0)\.')
 
 
 class ModelTensors(NamedTuple):
@@ -113,6 +116,9 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
     """Bring the names of a project's file to those of `FrameNetwork`.
 
     Names without a counterpart stay as they are, for `load_strictly` to report.
+
+    Raises:
+        ModelError: the names are those of another project.
     """
     rename, is_sequence = _LAYOUTS[layout]
     frame, sequence = {}, {}
@@ -125,6 +131,32 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
     if whitening is not None and whitening.ndim == 4:
         frame['aggregation.1.weight'] = whitening.flatten(1)
     return ModelTensors(frame, sequence)
+
+
+def read_trunk(path: Path, depth: int) -> Tensors:
+    """Read the first ``depth`` modules of a trunk from a file with torchvision's names.
+
+    Returns:
+        Tensors for `FrameNetwork`; ``backbone.*`` where the file is what it should be.
+
+    Raises:
+        ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
+    """
+    return without_stages_beyond(translate(read_tensors(path), 'torchvision').frame, depth)
+
+
+def read_aggregator(path: Path, layout: str) -> Tensors:
+    """Read the tensors of a sequence aggregator, under the aggregator's names.
+
+    Raises:
+        ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
+    """
+    return of_aggregator(translate(read_tensors(path), layout).sequence)
+
+
+def of_aggregator(tensors: Mapping[str, Tensor]) -> Tensors:
+    """Name tensors as the aggregator does, without the place they have in a whole model."""
+    return {_AGGREGATOR.sub('', name, count=1): tensor for name, tensor in tensors.items()}
 
 
 def without_stages_beyond(tensors: Tensors, depth: int) -> Tensors:
@@ -153,6 +185,14 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str
             f'weights {origin} do not fit the network: '
             f'{"; ".join(faults[:_MOST_NAMED])}{more}')
     network.load_state_dict(tensors, assign=True)
+
+
+@contextlib.contextmanager
+def repeatable_random() -> Iterator[None]:
+    """Draw the same random weights every time: a map made with them must open again."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_RANDOM_SEED)
+        yield
 
 
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
@@ -186,26 +226,27 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         raise ModelError(f'weights {path} are not a whole safetensors file: {error}') from error
 
 
-def _number_rebuilder(module: str) -> Callable[..., Any]:
-    """Return NumPy's function that rebuilds a number, as if it lay in ``module``.
+def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
+    """Return NumPy's function that rebuilds such a number or array, as if it lay in ``module``.
 
     NumPy 2 moved it, and a file names the place where it lay when the file was written.
     """
-    reduced: Any = np.float64(0).__reduce__()
-    rebuild = reduced[0]
+    reduced: Any = example.__reduce__()
+    original = reduced[0]
 
-    def scalar(*arguments: Any) -> Any:
-        return rebuild(*arguments)
+    def rebuild(*arguments: Any) -> Any:
+        return original(*arguments)
 
-    scalar.__module__, scalar.__qualname__ = module, 'scalar'
-    return scalar
+    rebuild.__module__, rebuild.__qualname__ = module, original.__name__
+    return rebuild
 
 
-# Training checkpoints keep their recalls as NumPy numbers, which are inert: allowing them for the
-# whole process, once, is safe, and safe from other threads.
+# Training checkpoints keep their recalls as NumPy numbers and arrays, which are inert: allowing
+# them for the whole process, once, is safe, and safe from other threads.
 torch.serialization.add_safe_globals([
-    _number_rebuilder('numpy.core.multiarray'), _number_rebuilder('numpy._core.multiarray'),
-    np.dtype, *(type(np.dtype(kind)) for kind in 'efdilq?')])
+    *(_rebuilder(example, module) for example in (np.float64(0), np.zeros(1))
+      for module in ('numpy.core.multiarray', 'numpy._core.multiarray')),
+    np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in 'efdilq?')])
 
 
 def _first_line(error: Exception) -> str:
@@ -252,10 +293,20 @@ def _from_torchvision(name: str) -> str | None:
 
 
 def _from_jist(name: str) -> str:
+    if not name.startswith('model.'):
+        raise ModelError(f'tensor {name} is not one of layout jist, expected names that start with '
+                         "model.; a file of CosPlace has layout 'cosplace'")
     return name.removeprefix('model.')
 
 
+def _from_vg_transformers(name: str) -> str:
+    name = re.sub(r'^(pooling|aggregator)\.(conv\.|centroids)', r'aggregation.0.\2', name)
+    return _with_prefix(name, {'encoder.': 'backbone.', 'pooling.1.': 'aggregation.1.'})
+
+
 def _from_netvlad(name: str) -> str:
+    # Either half may have been trained data-parallel on its own.
+    name = re.sub(r'^(encoder|pool)\.module\.', r'\1.', name)
     return _with_prefix(name, {'encoder.': 'backbone.', 'pool.': 'aggregation.0.',
                                'WPCA.0.': 'aggregation.1.'})
 
@@ -279,11 +330,17 @@ def _in_own_sequence(name: str) -> bool:
     return name.startswith('sequence.')
 
 
+def _in_seqnet_pool(name: str) -> bool:
+    return name.startswith('pool.')
+
+
 _LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], bool]]] = {
     'seqnet_ros': (_same_name, _in_own_sequence),
     'torchvision': (_from_torchvision, _never),
     'cosplace': (_same_name, _never),
     'jist': (_from_jist, _in_jist_sequence),
+    'vg_transformers': (_from_vg_transformers, _never),
     'netvlad': (_from_netvlad, _never),
     'patch_netvlad': (_from_netvlad, _never),
+    'seqnet': (_same_name, _in_seqnet_pool),
 }

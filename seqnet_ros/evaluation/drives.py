@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from seqnet_ros.datasets.db_struct import DbStruct
+from seqnet_ros.datasets.seqnet_files import bounds_of_starts
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.ground_truth import GroundTruth, matches_within
 from seqnet_ros.sequences.windows import centred_windows, is_full_window
@@ -74,6 +75,19 @@ class Drive:
         if not len(rows):
             raise InputError(self._too_long(length))
         return replace(self, rows=rows)
+
+    def cut_to(self, kept: np.ndarray) -> 'Drive':
+        """Return the drive with some of its rows; windows see no other frame any more.
+
+        Args:
+            kept: bool ``[N]``, which rows stay. Sequences end where a row was taken away.
+        """
+        rows = self.rows[kept]
+        seen = np.zeros(len(self.bounds), dtype=bool)
+        seen[rows] = True
+        breaks = (seen[1:] != seen[:-1]) | (self.bounds[1:, 0] != self.bounds[:-1, 0])
+        starts = np.append(0, np.flatnonzero(breaks) + 1)
+        return replace(self, rows=rows, bounds=bounds_of_starts(starts, len(seen)))
 
     def windows(self, length: int, speed: float = 1.0) -> np.ndarray:
         """Return the frames of the window of each row.

@@ -120,13 +120,25 @@ def recall_at(predictions: np.ndarray, truth: GroundTruth,
         InputError: the predictions do not fit the truth, or no query has a true match.
     """
     hits = first_hits(predictions, truth)
+    require_matches(truth)
     counted = truth.has_match
-    if not counted.any():
-        raise InputError(f'none of the {len(counted)} queries has a true match, expected at least '
-                         'one: the radius is too small or the positions are of different places')
     columns = np.asarray(predictions).shape[1]
     values = {n: float(np.mean(hits[counted] < min(n, columns))) for n in ns}
     return Recalls(values, int(counted.sum()), int((~counted).sum()))
+
+
+def require_matches(truth: GroundTruth) -> int:
+    """Return how many queries have a true match.
+
+    Raises:
+        InputError: none has.
+    """
+    counted = int(truth.has_match.sum())
+    if not counted:
+        raise InputError(f'none of the {len(truth.has_match)} queries has a true match, expected '
+                         'at least one: the radius is too small or the positions are of different '
+                         'places')
+    return counted
 
 
 def recalls_by_radius(

@@ -53,8 +53,8 @@ class SequenceMatching:
     Attributes:
         aggregator: describes single frames, ``[B, 1, D]`` to unit-norm ``[B, D']``.
         length: frames per window.
-        speeds: speeds of the reference relative to the query that are tried; the published
-            method tries 1 only.
+        speeds: speeds of the query relative to the reference that are tried, in reference frames
+            for each query frame; the published method tries 1 only.
     """
 
     aggregator: nn.Module
@@ -143,10 +143,10 @@ def search(method: Method, reference: Drive, query: Drive, top_k: int = TOP_K,
     if isinstance(method, SequenceMatching):
         return match_windows(*_frames_to_match(method, reference, query), top_k)
     # Frames near the ends of a sequence share a window, which is described once.
-    windows, columns = np.unique(reference.windows(method.length), axis=0, return_inverse=True)
+    windows, columns = _distinct(reference.windows(method.length))
     references = _describe(method.aggregator, reference.descriptors, windows)
     queries = _describe(method.aggregator, query.descriptors, query.windows(method.length))
-    return nearest_descriptors(queries, references, columns.ravel(), top_k)
+    return nearest_descriptors(queries, references, columns, top_k)
 
 
 def rerank(method: SequenceMatching, reference: Drive, query: Drive, candidates: np.ndarray,
@@ -217,8 +217,17 @@ def _describe(aggregator: nn.Module, descriptors: np.ndarray, windows: np.ndarra
     return aggregate(aggregator, descriptors, windows, chunk_bytes)
 
 
+def _distinct(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return windows ``[U, L]`` without neighbours that are equal, and which each ``[N]`` has."""
+    is_new = np.append(True, (windows[1:] != windows[:-1]).any(axis=1))
+    return windows[is_new], np.cumsum(is_new) - 1
+
+
 def _describe_used(method: SequenceMatching, descriptors: np.ndarray,
                    windows: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
-    used, position = np.unique(np.stack(windows), return_inverse=True)
-    frames = _describe(method.aggregator, descriptors, used[:, None])
-    return frames, list(position.reshape(len(windows), *windows[0].shape))
+    used = np.zeros(len(descriptors), dtype=bool)
+    for frames in windows:
+        used[frames] = True
+    position = np.cumsum(used) - 1
+    described = _describe(method.aggregator, descriptors, np.flatnonzero(used)[:, None])
+    return described, [position[frames] for frames in windows]

@@ -2,17 +2,17 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.maps.index import build_index
-from seqnet_ros.maps.place_map import MapManifest, PlaceMap
+from seqnet_ros.maps.place_map import MapManifest, PlaceMap, format_of
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import travelled_distance
-from seqnet_ros.sequences.aggregators import aggregate
-from seqnet_ros.sequences.centring import centre
+from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
 
 _SAMPLED_STEPS = 100_000
@@ -26,7 +26,7 @@ def build_map(
 
     Args:
         model: the model that made the descriptors.
-        descriptors: float32 ``[N, D]``, L2-normalised frame descriptors.
+        descriptors: float32 ``[N, D]``, frame descriptors as the model's describer made them.
         stamps_ns: N stamps.
         poses: float64 ``[N, 7]``, metres.
         segment_starts: for every keyframe the first keyframe of its unbroken stretch.
@@ -44,10 +44,11 @@ def build_map(
         raise InputError('a frame descriptor is not finite')
     config = model.config
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
-    frames = centre(descriptors, mean if config.centring else None)
+    frames = model.prepare(descriptors, mean if config.centring else None)
     starts = np.asarray(segment_starts, dtype=np.int64)
     windows = trailing_windows(starts, config.sequence.length)
     sequences = aggregate(model.aggregator, frames, windows)
+    projected = None if model.projection is None else describe_frames(model.projection, frames)
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     poses = np.asarray(poses, dtype=np.float64)
     digest = hashlib.sha256(model.fingerprint.encode())
@@ -56,13 +57,14 @@ def build_map(
     steps = [float(np.linalg.norm(after - before))
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
-        map_id=digest.hexdigest()[:16], model=config, fingerprint=model.fingerprint,
-        places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
+        format_version=format_of(config), map_id=digest.hexdigest()[:16], model=config,
+        fingerprint=model.fingerprint, places=len(frames), dim=frames.shape[1],
+        sequence_dim=sequences.shape[1],
         sequence_length=config.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin)
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
-                    build_index(sequences))
+                    build_index(sequences), projected)
 
 
 def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) -> PlaceMap:
@@ -76,6 +78,5 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
     sequences = aggregate(model.aggregator, place_map.frames, windows)
     manifest = place_map.manifest.model_copy(update={
         'sequence_length': length, 'sequence_dim': sequences.shape[1], 'calibration': None})
-    return PlaceMap(
-        manifest, place_map.frames, sequences, place_map.mean, place_map.stamps_ns,
-        place_map.poses, place_map.segment_starts, build_index(sequences))
+    return replace(
+        place_map, manifest=manifest, sequences=sequences, index=build_index(sequences))

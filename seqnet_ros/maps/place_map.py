@@ -3,13 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seqnet_ros.config import MatchingConfig, ModelConfig, Settings
 from seqnet_ros.errors import MapError
 from seqnet_ros.maps.index import CoarseIndex
 
-FORMAT_VERSION = 1
+PLAIN_FORMAT, PROJECTED_FORMAT = 1, 2
+"""Formats of maps without and with frames that a projection described."""
 
 
 class Calibration(Settings):
@@ -31,7 +32,7 @@ class Calibration(Settings):
 class MapManifest(Settings):
     """What a map says of itself (``manifest.json``)."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: int = Field(PLAIN_FORMAT, description='2 with projected frames, else 1.')
     map_id: str = Field(description='Hash over the content: equal maps have equal ids.')
     model: ModelConfig = Field(description='The model the map was made with, in full.')
     fingerprint: str = Field(description='Hash over what decides the meaning of a descriptor.')
@@ -47,6 +48,31 @@ class MapManifest(Settings):
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
 
+    @property
+    def matching_dim(self) -> int:
+        """Length of the frame descriptors that sequence matching compares."""
+        projection = self.model.projection
+        return self.dim if projection is None else projection.out_dim or self.dim
+
+    @model_validator(mode='after')
+    def _format_fits(self) -> 'MapManifest':
+        expected = format_of(self.model)
+        if self.format_version != expected:
+            raise ValueError(f'format_version is {self.format_version}, expected {expected} for '
+                             f'model {self.model.name}')
+        return self
+
+
+def format_of(model: ModelConfig) -> int:
+    """Return the format of a model's maps; without a projection it is that of earlier versions."""
+    return PROJECTED_FORMAT if model.projects_frames else PLAIN_FORMAT
+
+
+def array_names(model: ModelConfig) -> tuple[str, ...]:
+    """Return the names of the arrays that a model's maps consist of."""
+    names = ('frames', 'sequences', 'mean', 'stamps_ns', 'poses', 'segment_starts')
+    return (*names, 'projected') if model.projects_frames else names
+
 
 @dataclass(frozen=True)
 class PlaceMap:
@@ -54,13 +80,17 @@ class PlaceMap:
 
     Attributes:
         manifest: what the map says of itself.
-        frames: float32 ``[N, D]``, frame descriptors, centred and L2-normalised.
+        frames: float32 ``[N, D]``, frame descriptors, centred and L2-normalised; VLAD sums as they
+            are.
         sequences: float32 ``[N, D']``, descriptors of the trailing windows.
         mean: float32 ``[D]``, mean descriptor of the drive; zeros without centring.
         stamps_ns: int64 ``[N]``.
         poses: float64 ``[N, 7]``, metres, map frame.
         segment_starts: int64 ``[N]``, first place of the unbroken stretch each place is on.
         index: coarse index over ``sequences``.
+        projected: float32 ``[N, D'']``, the frames as the model's projection describes them for
+            sequence matching, NetVLAD descriptors in the case of VLAD sums; None for models
+            without.
     """
 
     manifest: MapManifest
@@ -71,6 +101,12 @@ class PlaceMap:
     poses: np.ndarray
     segment_starts: np.ndarray
     index: CoarseIndex
+    projected: np.ndarray | None = None
+
+    @property
+    def matching_frames(self) -> np.ndarray:
+        """The frames that sequence matching compares, float32 ``[N, D'']``, of unit length."""
+        return self.frames if self.projected is None else self.projected
 
     def __len__(self) -> int:
         """Return the number of places."""
@@ -101,9 +137,10 @@ def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
         'stamps_ns': ((count,), 'int64'),
         'poses': ((count, 7), 'float64'),
         'segment_starts': ((count,), 'int64'),
+        'projected': ((count, manifest.matching_dim), 'float32'),
     }
-    for name, (shape, dtype) in expected.items():
-        array = arrays[name]
+    for name in array_names(manifest.model):
+        array, (shape, dtype) = arrays[name], expected[name]
         if array.shape != shape or array.dtype != dtype:
             raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
                            f'expected {dtype} {list(shape)}')

@@ -28,12 +28,18 @@ from seqnet_ros.errors import (
     MapWriteError,
 )
 from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex
-from seqnet_ros.maps.place_map import FORMAT_VERSION, MapManifest, PlaceMap, check_arrays
+from seqnet_ros.maps.place_map import (
+    PLAIN_FORMAT,
+    PROJECTED_FORMAT,
+    MapManifest,
+    PlaceMap,
+    array_names,
+    check_arrays,
+)
 from seqnet_ros.place_model import PlaceModel
 
 MANIFEST = 'manifest.json'
 INDEX = 'index.faiss'
-ARRAYS = ('frames', 'sequences', 'mean', 'stamps_ns', 'poses', 'segment_starts')
 VERIFY_ON_OPEN_BYTES = 64 << 20
 """Checksums of maps up to this size are verified whenever they are opened."""
 
@@ -78,7 +84,7 @@ def _staging(path: Path) -> Iterator[Path]:
 
 
 def _write_files(place_map: PlaceMap, directory: Path) -> None:
-    for name in ARRAYS:
+    for name in array_names(place_map.manifest.model):
         _write_array(directory / f'{name}.npy', getattr(place_map, name))
     if isinstance(place_map.index, HnswIndex):
         place_map.index.save(directory / INDEX)
@@ -178,7 +184,7 @@ def open_map(path: Path, model: PlaceModel | None = None, verify: bool | None = 
         total += expected['bytes']
     if verify or (verify is None and total <= VERIFY_ON_OPEN_BYTES):
         _verify_checksums(path, files)
-    arrays = {name: _open_array(path / f'{name}.npy') for name in ARRAYS}
+    arrays = {name: _open_array(path / f'{name}.npy') for name in array_names(manifest.model)}
     try:
         check_arrays(manifest, arrays)
     except MapError as error:
@@ -196,7 +202,7 @@ def verify_map(path: Path) -> MapManifest:
         MapError: what is wrong, see `open_map`.
     """
     place_map = open_map(path, verify=True)
-    for name in ('frames', 'sequences', 'mean', 'poses'):
+    for name in array_names(place_map.manifest.model):
         array = getattr(place_map, name)
         block = 65536
         for start in range(0, len(array), block):
@@ -222,15 +228,16 @@ def read_manifest(path: Path) -> tuple[MapManifest, dict[str, dict]]:
     try:
         document = json.loads(file.read_text(encoding='utf-8'))
         version = document['manifest']['format_version']
-        if version != FORMAT_VERSION:
-            raise MapCorruptError(
-                f'{path} has map format {version}, this version reads {FORMAT_VERSION}')
+        if version not in (PLAIN_FORMAT, PROJECTED_FORMAT):
+            raise MapCorruptError(f'{path} has map format {version}, this version reads '
+                                  f'{PLAIN_FORMAT} and {PROJECTED_FORMAT}')
         if document['sha256'] != _document_digest(document):
             raise MapCorruptError(f'{file} was altered: its checksum does not fit its content')
         files = document['files']
-        if not {f'{name}.npy' for name in ARRAYS} <= set(files):
+        manifest = MapManifest.model_validate(document['manifest'])
+        if not {f'{name}.npy' for name in array_names(manifest.model)} <= set(files):
             raise MapCorruptError(f'{file} does not list all files of a map')
-        return MapManifest.model_validate(document['manifest']), files
+        return manifest, files
     except ValidationError as error:
         raise MapCorruptError(f'{file}: {describe_validation_error(error)}') from error
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -33,7 +33,9 @@ def calibrate(
     reach = max(2 * length + matching.merge_frames, round(alike_m / step_m) if step_m else 0)
     samples: list[tuple[int, int, float, float]] = []
     for query in _sampled_places(len(place_map)):
-        found = search.search(np.asarray(place_map.frames[windows[query]]),
+        window = windows[query]
+        projected = None if place_map.projected is None else place_map.projected[window]
+        found = search.search(place_map.frames[window], projected=projected,
                               excluded=(query - reach, query + reach + 1))
         wrong = _elsewhere(found, place_map, query, alike_m)
         if len(wrong.places):

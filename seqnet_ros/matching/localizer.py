@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,10 +18,21 @@ from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import check_pose
-from seqnet_ros.sequences.centring import RunningMean, centre
+from seqnet_ros.sequences.aggregators import describe_frames
+from seqnet_ros.sequences.centring import RunningMean
+from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+from seqnet_ros.sequences.rolling import RollingSeqGeM
 
 _logger = logging.getLogger(__name__)
+
+
+class _Keyframe(NamedTuple):
+    """A frame of the sequence: ``[D]`` as described and, with a projection, ``[D'']``."""
+
+    stamp_ns: int
+    descriptor: np.ndarray
+    projected: np.ndarray | None
 
 
 class Localizer:
@@ -61,8 +73,16 @@ class Localizer:
         self._mean = RunningMean(self.map.mean) if self.model.config.centring else None
         self._gate = KeyframeGate(settings.keyframes, self._spacing(),
                                   self.map.manifest.usual_change)
-        self._buffer: deque[tuple[int, np.ndarray]] = deque(maxlen=settings.sequence.length)
+        self._buffer: deque[_Keyframe] = deque(maxlen=settings.sequence.length)
+        self._rolling = self._rolling_descriptor()
         self._keyframes = 0
+
+    def _rolling_descriptor(self) -> RollingSeqGeM | None:
+        """Return what follows SeqGeM frame by frame; a mean that moves on changes all frames."""
+        if self._mean is not None or not isinstance(self.model.aggregator, SeqGeM):
+            return None
+        return RollingSeqGeM(
+            self.model.aggregator, self.sequence_length, self.model.describer.dim)
 
     def _spacing(self) -> Spacing:
         every = self._settings.keyframes.every
@@ -90,6 +110,8 @@ class Localizer:
 
     def _clear_sequence(self) -> None:
         self._buffer.clear()
+        if self._rolling is not None:
+            self._rolling.clear()
         self._acceptance.forget()
         self._keyframes = 0
 
@@ -141,19 +163,35 @@ class Localizer:
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray,
                describe_seconds: float) -> MatchResult:
         started = time.perf_counter()
-        self._buffer.append((stamp_ns, descriptor))
+        self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
         self._keyframes += 1
         if self._mean is not None:
             self._mean.add(descriptor)
+        described = (None if self._rolling is None
+                     else self._rolling.push(self.model.prepare(descriptor)))
         if len(self._buffer) < self.sequence_length:
             return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
-        mean = None if self._mean is None else self._mean.value
-        window = centre(np.stack([frame for _, frame in self._buffer]), mean)
-        ranking = self._search.search(window, self._acceptance.expected_speed)
+        ranking = self._search.search(
+            self._window(), self._acceptance.expected_speed, projected=self._projected_window(),
+            described=described)
         reason = self._acceptance.judge(ranking, self._keyframes)
         return MatchResult(
-            query, stamp_ns, self._buffer[0][0], self._candidates(ranking), reason,
+            query, stamp_ns, self._buffer[0].stamp_ns, self._candidates(ranking), reason,
             describe_seconds, time.perf_counter() - started)
+
+    def _project(self, descriptor: np.ndarray) -> np.ndarray | None:
+        """Describe a frame for sequence matching: once, however long it stays in the sequence."""
+        if self.model.projection is None:
+            return None
+        return describe_frames(self.model.projection, self.model.prepare(descriptor[None]))[0]
+
+    def _window(self) -> np.ndarray:
+        mean = None if self._mean is None else self._mean.value
+        return self.model.prepare(np.stack([frame.descriptor for frame in self._buffer]), mean)
+
+    def _projected_window(self) -> np.ndarray | None:
+        frames = [frame.projected for frame in self._buffer if frame.projected is not None]
+        return np.stack(frames) if frames else None
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return tuple(
@@ -165,5 +203,5 @@ class Localizer:
 
     def _without_match(self, query: int, stamp_ns: int, reason: Reason,
                        describe_seconds: float) -> MatchResult:
-        oldest = self._buffer[0][0] if self._buffer else stamp_ns
+        oldest = self._buffer[0].stamp_ns if self._buffer else stamp_ns
         return MatchResult(query, stamp_ns, oldest, (), reason, describe_seconds)

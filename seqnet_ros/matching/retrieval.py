@@ -10,6 +10,7 @@ from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import median_step
+from seqnet_ros.sequences.aggregators import describe_frames
 
 
 @dataclass(frozen=True)
@@ -39,23 +40,35 @@ class HierarchicalSearch:
         self._config = config
         self._merge_m = config.merge_frames * median_step(place_map.poses[:, :3])
         self._matcher = SequenceMatcher(
-            place_map.frames, place_map.segment_starts, place_map.segment_ends(),
+            place_map.matching_frames, place_map.segment_starts, place_map.segment_ends(),
             searched_speeds(config))
 
     def search(self, window: np.ndarray, expected_speed: float = 1.0,
-               excluded: tuple[int, int] | None = None) -> Ranking:
+               excluded: tuple[int, int] | None = None,
+               projected: np.ndarray | None = None,
+               described: np.ndarray | None = None) -> Ranking:
         """Rank the distinct places for a window.
 
         Args:
-            window: float32 ``[L, D]``, centred and L2-normalised, oldest first; L is that of the
-                map.
+            window: float32 ``[L, D]``, oldest first, frames as `PlaceModel.prepare` returns them; L
+                is that of the map.
             expected_speed: query speed relative to the map, known from earlier matches.
             excluded: half-open range of places that may not be answered; it is left out before
                 the best are taken.
+            projected: float32 ``[L, D'']``, the window as the model's projection describes it,
+                where that was done before.
+            described: float32 ``[D']``, the sequence descriptor of the window in either direction,
+                where that is known.
         """
-        rankings = [self._one_direction(window, False, expected_speed, excluded)]
-        if self._config.reverse:
-            rankings.append(self._one_direction(window, True, expected_speed, excluded))
+        if self._model.projection is None:
+            compared = window
+        elif projected is None:
+            compared = describe_frames(self._model.projection, window)
+        else:
+            compared = projected
+        rankings = [
+            self._one_direction(window, compared, described, reverse, expected_speed, excluded)
+            for reverse in ((False, True) if self._config.reverse else (False,))]
         columns = [np.concatenate(column) for column in zip(*rankings, strict=True)]
         costs = columns.pop()
         order = np.argsort(costs, kind='stable')
@@ -63,12 +76,14 @@ class HierarchicalSearch:
         return Ranking(*(column[chosen] for column in columns))
 
     def _one_direction(
-        self, window: np.ndarray, reverse: bool, expected_speed: float,
-        excluded: tuple[int, int] | None,
+        self, window: np.ndarray, compared: np.ndarray, described: np.ndarray | None, reverse: bool,
+        expected_speed: float, excluded: tuple[int, int] | None,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         wanted = self._config.top_k
         spare = 0 if excluded is None else excluded[1] - excluded[0] + len(window)
-        query = self._sequence_descriptor(window[::-1] if reverse else window)
+        query = described
+        if query is None:
+            query = self._sequence_descriptor(window[::-1] if reverse else window)
         distances, places = self._map.index.search(query, wanted + spare)
         if reverse:
             # A map window ends where the robot was first when it drives the other way.
@@ -76,7 +91,7 @@ class HierarchicalSearch:
         if excluded is not None:
             allowed = (places < excluded[0]) | (places >= excluded[1])
             distances, places = distances[allowed][:wanted], places[allowed][:wanted]
-        found = self._matcher.match(window, places, reverse, expected_speed)
+        found = self._matcher.match(compared, places, reverse, expected_speed)
         speeds = -found.speeds if reverse else found.speeds
         return places, distances, found.distances, speeds, found.costs
 

@@ -22,7 +22,8 @@ class NodeSettings(Settings):
     model: str = Field('hog', min_length=1, description='Name of a model, or its YAML file.')
     weights: str = Field(
         '', description="Local weights to use in place of those the model names; '' is those.")
-    device: Literal['auto', 'cuda', 'cpu'] = Field('auto', description='Where networks run.')
+    device: Literal['auto', 'cuda', 'cpu', 'openvino'] = Field(
+        'auto', description="Where networks run; 'openvino' is the CPU with the package openvino.")
     image_transport: Literal['raw', 'compressed'] = Field(
         'raw', json_schema_extra=AT_ACTIVATION,
         description="Subscribe to 'image' (raw) or to 'image/compressed'.")

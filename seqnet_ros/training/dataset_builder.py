@@ -5,7 +5,7 @@ import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from seqnet_ros.datasets.db_struct import DbStruct, write_struct
 from seqnet_ros.datasets.frames import Frame, FrameSource
+from seqnet_ros.datasets.seqnet_datasets import SPLITS
 from seqnet_ros.datasets.seqnet_files import (
     bounds_of_starts,
     write_bounds,
@@ -22,10 +23,10 @@ from seqnet_ros.datasets.seqnet_files import (
 )
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
+from seqnet_ros.files import explain_write_errors
 from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing
-
-SPLITS = ('train', 'val', 'test')
+from seqnet_ros.poses import enu_to_latlon
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
 _BATCH = 16
 _NAME = re.compile(r'[A-Za-z0-9][\w.-]*', re.ASCII)
@@ -41,12 +42,16 @@ class Traverse:
         descriptors: float32 ``[N, D]``.
         positions: float64 ``[N, 2]``, metres, or ``[N, 1]``, frame numbers.
         starts: first frame of every unbroken sequence, ascending from 0.
+        gps: float64 ``[N, 2]``, latitude and longitude, degrees, or None.
+        stamps_ns: int64 ``[N]`` or None.
     """
 
     images: tuple[str, ...]
     descriptors: np.ndarray
     positions: np.ndarray
     starts: tuple[int, ...]
+    gps: np.ndarray | None = None
+    stamps_ns: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +86,9 @@ def check_comparable(reference: FrameSource, query: FrameSource) -> None:
 
 
 def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
-                      progress: Callable[[int], None] = lambda _: None) -> Traverse:
-    """Describe every image of a recording.
+                      progress: Callable[[int], None] = lambda _: None, every: str | None = None,
+                      timed: bool = True) -> Traverse:
+    """Describe the images of a recording.
 
     A sequence breaks where the model's keyframe settings say so: at a gap in time, at a jump of
     the pose, and where time goes back. Images without a pose among others that have one are left
@@ -93,34 +99,79 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
         model: what describes.
         folder: put before the names of the images.
         progress: told how many images are done.
+        every: spacing of the images that are used, such as '2m'; None uses every image.
+        timed: the stamps of the recording are times, not made up.
 
     Raises:
-        InputError: an image is damaged, or none has a pose though there is a trajectory.
+        InputError: an image is damaged, none has a pose though there is a trajectory, or the
+            spacing is none or needs poses that there are not.
     """
-    posed = isinstance(source, PosedSource)
-    gate = KeyframeGate(model.config.keyframes, Spacing(1, ''))
     images: list[str] = []
-    positions, starts, blocks = [], [], []
-    frames = iter(source)
-    done = 0
-    while batch := list(islice(frames, _BATCH)):
-        kept = [frame for frame in batch if not posed or frame.pose is not None]
-        for frame in kept:
-            if gate.interrupted(frame.stamp_ns, frame.pose) is not None or not images:
-                starts.append(len(images))
-            images.append(f'{folder}/{frame.name.lstrip("/")}')
-            positions.append(_position(frame))
-        if kept:
-            blocks.append(model.describer.describe([frame.read() for frame in kept]))
-        done += len(batch)
-        progress(done)
+    positions, poses, stamps, starts, descriptors = [], [], [], [], []
+    for frame, descriptor, broken in _selected(source, model, progress, every):
+        if broken or not images:
+            starts.append(len(images))
+        images.append(f'{folder}/{frame.name.lstrip("/")}')
+        positions.append(_position(frame))
+        stamps.append(frame.stamp_ns)
+        descriptors.append(descriptor)
+        if frame.pose is not None:
+            poses.append(frame.pose)
     if not images:
         raise InputError(f'no image of {source.name} has a pose from {source.pose_origin}, '
                          'expected poses at the times of the images')
-    if len(images) < done:
+    datum = getattr(source, 'datum', None)
+    gps = None if datum is None else enu_to_latlon(np.stack(poses)[:, :3], datum)
+    return Traverse(tuple(images), np.stack(descriptors), np.array(positions), tuple(starts), gps,
+                    np.array(stamps, dtype=np.int64) if timed else None)
+
+
+def _selected(source: FrameSource, model: PlaceModel, progress: Callable[[int], None],
+              every: str | None) -> Iterator[tuple[Frame, np.ndarray, bool]]:
+    """Yield frames, their descriptors, and whether a sequence begins with them."""
+    posed = isinstance(source, PosedSource)
+    spacing = Spacing(1, '') if every is None else Spacing.parse(every)
+    if spacing.unit == 'm' and not posed:
+        raise InputError(f'a spacing of {every} needs poses, but {source.name} has none')
+    gate = KeyframeGate(model.config.keyframes, spacing)
+    frames = _usable(source, posed, progress)
+    if every is not None:
+        yield from _keyframes(frames, model, gate)
+        return
+    while batch := list(islice(frames, _BATCH)):
+        broken = [gate.interrupted(frame.stamp_ns, frame.pose) is not None for frame in batch]
+        described = model.describer.describe([frame.read() for frame in batch])
+        yield from zip(batch, described, broken, strict=True)
+
+
+def _usable(source: FrameSource, posed: bool, progress: Callable[[int], None]) -> Iterator[Frame]:
+    left_out = 0
+    for done, frame in enumerate(source, 1):
+        if posed and frame.pose is None:
+            left_out += 1
+        else:
+            yield frame
+        progress(done)
+    if left_out:
         _logger.warning('%d of %d images of %s were left out: there is no pose at their time',
-                        done - len(images), done, source.name)
-    return Traverse(tuple(images), np.concatenate(blocks), np.array(positions), tuple(starts))
+                        left_out, len(source), source.name)
+
+
+def _keyframes(frames: Iterable[Frame], model: PlaceModel,
+               gate: KeyframeGate) -> Iterator[tuple[Frame, np.ndarray, bool]]:
+    """Yield the frames that would become places of a map."""
+    broken = False
+    for frame in frames:
+        broken |= gate.interrupted(frame.stamp_ns, frame.pose) is not None
+        verdict = gate.before_describing(frame.stamp_ns, frame.pose)
+        if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
+            continue
+        descriptor = model.describer.describe([frame.read()])[0]
+        if verdict is None and gate.by_descriptor(descriptor) is not Verdict.KEYFRAME:
+            continue
+        gate.admit(frame.stamp_ns, frame.pose, descriptor)
+        yield frame, descriptor, broken
+        broken = False
 
 
 def _position(frame: Frame) -> list[float]:
@@ -138,13 +189,22 @@ def check_dataset_options(name: str, split: str, radius: float, positive_radius:
     if not _NAME.fullmatch(name):
         raise InputError(f'name {name!r} cannot name files, expected letters, digits, ".", "-" and '
                          '"_"')
+    check_split_and_radii(split, radius, positive_radius)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f'{output} exists, expected a new or empty folder')
+
+
+def check_split_and_radii(split: str, radius: float, positive_radius: float) -> None:
+    """Check what every struct needs.
+
+    Raises:
+        InputError: a radius is negative, not finite or in the wrong order, or the split is unknown.
+    """
     if split not in SPLITS:
         raise InputError(f'split {split!r} is unknown, expected {", ".join(SPLITS)}')
     if not (math.isfinite(radius) and 0 <= positive_radius <= radius):
         raise InputError(f'radius is {radius:g} and the radius of positives {positive_radius:g}, '
                          'expected 0 or more, the second at most the first')
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise InputError(f'{output} exists, expected a new or empty folder')
 
 
 def dataset_name(reference: Path, query: Path) -> str:
@@ -158,7 +218,8 @@ def make_struct(reference: Traverse, query: Traverse, name: str, split: str, rad
                 positive_radius: float) -> DbStruct:
     """Return the struct of two traverses; radii in the unit of their positions."""
     return DbStruct(name, split, reference.images, query.images, reference.positions,
-                    query.positions, radius, positive_radius)
+                    query.positions, radius, positive_radius, reference.gps, query.gps,
+                    reference.stamps_ns, query.stamps_ns)
 
 
 def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descriptor_name: str,
@@ -176,7 +237,7 @@ def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descri
         InputError: it cannot be written.
     """
     files = _file_names(struct, descriptor_name)
-    try:
+    with explain_write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f'.{output.name}.', suffix='.part',
                                         dir=output.parent))
@@ -188,8 +249,6 @@ def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descri
             staging.replace(output)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-    except OSError as error:
-        raise InputError(f'{output} cannot be written: {error.strerror or error}') from error
     return _within(files, output)
 
 

@@ -123,19 +123,24 @@ def _nearest(rough: Tensor, references: Tensor, queries: Tensor, listed: Tensor,
     return chosen.gather(1, order)[:, :count], exact[:, :count]
 
 
-def draw_negatives(negative_mask: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """Draw rows that cannot match, with replacement, as int64 ``[Q, count]``.
+def draw_negatives(excluded_indptr: Tensor, excluded_indices: Tensor, references: int, count: int,
+                   generator: torch.Generator) -> Tensor:
+    """Draw rows that cannot match, uniformly and with replacement, as int64 ``[Q, count]``.
 
     Args:
-        negative_mask: bool ``[Q, N]``, the references that cannot match; make it for a block of
-            queries at a time.
-        count: rows drawn for each query.
-        generator: of random numbers.
+        excluded_indptr: int64 ``[Q + 1]``.
+        excluded_indices: int64, reference rows that match each query, ascending.
+        references: number of references N.
+        count: rows drawn for each query; `NONE` where all references match.
+        generator: of random numbers, on the CPU.
     """
-    weights = negative_mask.float()
-    drawable = weights.sum(dim=1) > 0
-    drawn = torch.full((len(weights), count), NONE, dtype=torch.int64)
-    if drawable.any():
-        drawn[drawable] = torch.multinomial(
-            weights[drawable], count, replacement=True, generator=generator)
+    excluded = _padded(excluded_indptr, excluded_indices)
+    # The j-th excluded row has this many allowed ones before it.
+    before = torch.where(
+        excluded == NONE, references, excluded - torch.arange(excluded.shape[1]))
+    allowed = references - excluded_indptr.diff()
+    drawn = torch.rand((len(allowed), count), dtype=torch.float64, generator=generator)
+    drawn = (drawn * allowed[:, None]).long()
+    drawn += torch.searchsorted(before, drawn, right=True)
+    drawn[allowed == 0] = NONE
     return drawn

@@ -6,7 +6,7 @@ published code, which reads what is written here.
 
 import json
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from seqnet_ros.descriptors.weights import load_strictly, read_torch
 from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.files import whole_file
 from seqnet_ros.sequences.aggregators import SeqNet
 
 Which = Literal['latest', 'best']
@@ -108,13 +109,14 @@ def load_run(path: str | PathLike[str], which: Which = 'latest') -> SeqNetRun:
     return run
 
 
-def save_run(run: SeqNetRun, path: str | PathLike[str], best: SeqNetRun | None = None) -> Path:
+def save_run(run: SeqNetRun, path: str | PathLike[str],
+             which: Sequence[Which] = ('latest', 'best')) -> Path:
     """Write a run that `load_run` and the published code load.
 
     Args:
-        run: the latest state.
-        path: the folder of the run; an earlier state of it is replaced.
-        best: the best state; None makes the latest the best.
+        run: a state of the training.
+        path: the folder of the run.
+        which: what this state is; of these an earlier state is replaced, the others stay.
 
     Returns:
         The path.
@@ -131,16 +133,10 @@ def save_run(run: SeqNetRun, path: str | PathLike[str], best: SeqNetRun | None =
         text = json.dumps(flags, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InputError(f'options of the run cannot be written as JSON: {error}') from error
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _save(folder / FILES['latest'], _checkpoint_of(run, flags))
-        _save(folder / FILES['best'], _checkpoint_of(best or run, flags))
-        part = folder / f'{FLAGS}.part'
-        part.write_text(text, encoding='utf-8')
-        part.replace(folder / FLAGS)
-    except (OSError, RuntimeError) as error:
-        reason = getattr(error, 'strerror', None) or str(error).splitlines()[0]
-        raise InputError(f'run {path} cannot be written: {reason}') from error
+    for name in which:
+        _save(folder / FILES[name], _checkpoint_of(run, flags))
+    with whole_file(folder / FLAGS) as file:
+        file.write(text.encode())
     return Path(path)
 
 
@@ -260,9 +256,9 @@ def _plain(value: Any) -> Any:
 
 
 def _save(path: Path, checkpoint: dict[str, Any]) -> None:
-    part = path.with_name(f'{path.name}.part')
     try:
-        torch.save(checkpoint, part)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+        with whole_file(path) as file:
+            torch.save(checkpoint, file)
+    except RuntimeError as error:  # torch's own word for a full disk
+        reason = str(error).splitlines()[0]
+        raise InputError(f'{path} cannot be written: {reason}') from error

@@ -1,0 +1,121 @@
+"""What the commands that train have in common: recipes, settings, and the record of a run."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+import yaml
+from pydantic import AfterValidator, Field, ValidationError
+
+from seqnet_ros.cli.settings import assigned_values
+from seqnet_ros.config import Settings, describe_validation_error
+from seqnet_ros.errors import InputError
+
+Recipe = Annotated[Path | None, typer.Option(
+    help='YAML file with settings, such as those in config/train/.', show_default=False)]
+Resume = Annotated[bool, typer.Option(
+    '--resume', help='Go on with the run in --output as if it had not been stopped.')]
+Precision = Annotated[str, typer.Option(
+    help="'32'; on a GPU also '16' or 'bf16', mixed with 32 bits.")]
+RunFolder = Annotated[Path, typer.Option(
+    help='Folder of the run, new or empty.', show_default=False)]
+
+AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
+"""A path of a record, which holds in every working directory."""
+
+
+class TrainingRecord(Settings):
+    """What a training was started with; ``--resume`` starts it with the same, from anywhere."""
+
+    precision: str = '32'
+    settings: dict[str, Any] = Field(default_factory=dict)
+
+
+Record = TypeVar('Record', bound=TrainingRecord)
+
+
+def collect_training_settings(recipe: Path | None, assignments: list[str] | None,
+                              given: dict[str, Any]) -> dict[str, Any]:
+    """Merge the settings of a recipe, of ``--set`` and of options; the later ones count.
+
+    Args:
+        recipe: YAML file, or None.
+        assignments: texts ``name=value``.
+        given: values by name, None where an option was not given.
+
+    Raises:
+        InputError: the recipe cannot be read, or a text is not understood.
+    """
+    values = {} if recipe is None else _read_recipe(recipe)
+    values.update(assigned_values(assignments))
+    values.update({name: value for name, value in given.items() if value is not None})
+    return values
+
+
+def _read_recipe(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f'recipe {path} cannot be read: {error}') from error
+    if not isinstance(values, dict):
+        raise InputError(f'recipe {path} holds a {type(values).__name__}, expected settings')
+    return values
+
+
+def require_new(output: Path) -> None:
+    """Check that a run can begin in a folder.
+
+    Raises:
+        InputError: there is something already.
+    """
+    if not is_first_process():
+        return
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise InputError(f'{output} exists, expected a new or empty folder, or --resume')
+
+
+def is_first_process() -> bool:
+    """Return whether this is the process that writes, of those that torchrun started."""
+    return os.environ.get('RANK', '0') == '0'
+
+
+def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs: int | None,
+                   changeable: tuple[str, ...]) -> Record:
+    """Read what a run was started with.
+
+    Args:
+        kind: of the record.
+        ctx: the command.
+        output: folder of the run.
+        epochs: in place of those it was started with; None keeps them.
+        changeable: names of the options that may be given with ``--resume``.
+
+    Raises:
+        InputError: another option was given, or no training was started in this folder.
+    """
+    from seqnet_ros.training.run_record import RECORD
+
+    given = [name for name in ctx.params if name not in changeable
+             and getattr(ctx.get_parameter_source(name), 'name', '') == 'COMMANDLINE']
+    if given:
+        flags = [f'--{name}' for name in changeable if name != 'resume']
+        raise InputError(f'--{given[0].replace("_", "-")} was given with --resume, expected only '
+                         f'{", ".join(flags[:-1])} and {flags[-1]}: the rest is that of the run')
+    path = output / RECORD
+    try:
+        record = kind.model_validate_json(path.read_text(encoding='utf-8'))
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror or error}, expected a run that '
+                         'was started here') from error
+    except ValidationError as error:
+        raise InputError(f'{path}: {describe_validation_error(error)}') from error
+    if epochs is None:
+        return record
+    return record.model_copy(update={'settings': {**record.settings, 'epochs': epochs}})
+
+
+def missing_training_package(error: ModuleNotFoundError) -> InputError:
+    """Say which package a training needs."""
+    return InputError(f"training needs the package {error.name}, expected it installed: "
+                      "pip install 'seqnet_ros[train]'")

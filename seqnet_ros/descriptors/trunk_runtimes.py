@@ -1,0 +1,57 @@
+"""What runs a trained trunk: torch, or OpenVINO where the package ``openvino`` is installed."""
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+from seqnet_ros.config import ImageConfig
+
+Trunk = Callable[[Tensor], Tensor]
+"""Normalised images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""
+
+
+def fold_batch_norms(trunk: nn.Module) -> nn.Module:
+    """Return the trunk with its batch norms inside the convolutions before them.
+
+    They are linear once trained, so that nothing changes but the rounding.
+    """
+    return fuse(trunk.eval())
+
+
+class OpenVinoTrunk:
+    """Runs a trunk with OpenVINO on the CPU: in bfloat16 where the CPU computes it, else float32.
+
+    Images go through one by one, which is how a camera brings them.
+
+    Args:
+        trunk: the trunk with its weights, in evaluation mode, on the CPU.
+        image: size of its input.
+    """
+
+    def __init__(self, trunk: nn.Module, image: ImageConfig) -> None:
+        openvino = _import_openvino()
+        shape = 1, 3, image.height, image.width
+        model = openvino.convert_model(torch.export.export(trunk, (torch.zeros(shape),)))
+        model.reshape(shape)
+        core = openvino.Core()
+        precise = 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+        self._compiled = core.compile_model(model, 'CPU', {
+            'INFERENCE_PRECISION_HINT': 'f32' if precise else 'bf16',
+            'INFERENCE_NUM_THREADS': torch.get_num_threads(), 'PERFORMANCE_HINT': 'LATENCY'})
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Return float32 maps ``[N, C, h, w]`` of images ``[N, 3, H, W]``."""
+        arrays = images.contiguous().numpy()
+        return torch.cat([torch.from_numpy(self._compiled(array[None])[0]) for array in arrays])
+
+
+def _import_openvino() -> Any:
+    # Importing and converting would report to the makers of OpenVINO; a robot says nothing.
+    sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino

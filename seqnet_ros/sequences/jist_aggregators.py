@@ -1,0 +1,143 @@
+"""The seven sequence aggregators of JIST: ``[B, L, D]`` frame descriptors to ``[B, D']``.
+
+Berton et al., "JIST: Joint Image and Sequence Training for Sequential Visual Place Recognition",
+RA-L 2024. None of them normalises its output: JIST's ranking depends on its length.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from seqnet_ros.errors import InputError
+
+
+class JistAggregator(nn.Module, ABC):
+    """What the seven have in common.
+
+    Args:
+        normalise: whether the output is L2-normalised, which JIST does not do.
+    """
+
+    def __init__(self, normalise: bool = False) -> None:
+        super().__init__()
+        self.normalise = normalise
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]``, oldest first, to ``[B, D']``.
+
+        Raises:
+            InputError: the weights are for sequences of another length.
+        """
+        pooled = self.pool(frames)
+        return normalize(pooled, dim=-1) if self.normalise else pooled
+
+    @abstractmethod
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D']``, not normalised."""
+
+
+class Concat(JistAggregator):
+    """All frame descriptors one after the other, oldest first."""
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, L * D]``."""
+        return frames.flatten(1)
+
+
+class Mean(JistAggregator):
+    """Mean over the sequence."""
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D]``."""
+        return frames.mean(dim=1)
+
+
+class Max(JistAggregator):
+    """Largest value over the sequence."""
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D]``."""
+        return frames.amax(dim=1)
+
+
+class SimpleFc(JistAggregator):
+    """Linear layer over the concatenated sequence, without bias: JIST's ``simplefc``.
+
+    Args:
+        dim: length D of a frame descriptor.
+        length: frames L of a sequence.
+        normalise: as of `JistAggregator`.
+    """
+
+    def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
+        super().__init__(normalise)
+        self.length = length
+        self.final_fc = nn.Linear(length * dim, dim, bias=False)
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D]``."""
+        _check_length(frames, self.length)
+        return self.final_fc(frames.flatten(1))
+
+
+class MeanFc(SimpleFc):
+    """The same layer, starting as the mean over the sequence: JIST's ``meanfc``."""
+
+    def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
+        """Create the layer; arguments as of `SimpleFc`."""
+        super().__init__(dim, length, normalise)
+        with torch.no_grad():
+            self.final_fc.weight.copy_(torch.eye(dim).repeat(1, length) / length)
+
+
+class TimeConvolution(JistAggregator):
+    """Convolution over time as wide as the sequence: JIST's ``conv1d``.
+
+    Args:
+        dim: length D of a frame descriptor.
+        length: frames L of a sequence.
+        normalise: as of `JistAggregator`.
+    """
+
+    def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
+        super().__init__(normalise)
+        self.length = length
+        self.conv1d = nn.Conv1d(dim, dim, kernel_size=length)
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D]``."""
+        _check_length(frames, self.length)
+        return self.conv1d(frames.transpose(1, 2)).squeeze(2)
+
+
+class SeqGeM(JistAggregator):
+    """Generalised mean over the sequence.
+
+    The largest frame value is factored out of the power, which equals the plain formula and
+    does not underflow for large exponents.
+
+    Args:
+        p: exponent before any weights are loaded, learnable.
+        eps: floor of the frame values.
+        normalise: as of `JistAggregator`.
+    """
+
+    def __init__(self, p: float = 3.0, eps: float = 1e-6, normalise: bool = False) -> None:
+        super().__init__(normalise)
+        self.p = nn.Parameter(torch.tensor([p], dtype=torch.float32))
+        self.eps = eps
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, D]``, every value at least ``eps``."""
+        clamped = frames.clamp(min=self.eps)
+        largest = clamped.amax(dim=1, keepdim=True).detach()
+        mean = (clamped / largest).pow(self.p).mean(dim=1)
+        return largest.squeeze(1) * mean.pow(1.0 / self.p)
+
+
+def _check_length(frames: Tensor, expected: int) -> None:
+    if frames.shape[1] != expected:
+        raise InputError(f'a sequence has {frames.shape[1]} frames, expected the {expected} that '
+                         'the weights of its aggregator are for')

@@ -1,0 +1,28 @@
+"""SeqVLAD: NetVLAD over the local features of all frames of a sequence.
+
+Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
+RA-L 2022. The residual sums of a set of local features are those of its parts added up, so every
+frame is described once, by its own sums (`VladSums`), however many sequences it is part of.
+"""
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+
+class SeqVlad(nn.Module):
+    """Adds up the residual sums of the frames and normalises them as NetVLAD does.
+
+    A sequence of one frame gives the NetVLAD descriptor of that frame.
+
+    Args:
+        clusters: number K of clusters.
+    """
+
+    def __init__(self, clusters: int) -> None:
+        super().__init__()
+        self.clusters = clusters
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map sums ``[B, L, K * C]`` to unit-norm ``[B, K * C]``."""
+        sums = frames.sum(dim=1).unflatten(1, (self.clusters, -1))
+        return normalize(normalize(sums, dim=2).flatten(1), dim=1)

@@ -1,0 +1,76 @@
+"""What the steps of a training are made of, and where it runs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from seqnet_ros.training.cosplace_data import ImageBatch
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """Where and how a training runs, which is not meant to change what it comes to.
+
+    Attributes:
+        device: 'auto', 'cuda' or 'cpu'.
+        precision: '32', '16' or 'bf16'; those of 16 bits are mixed with 32.
+        workers: threads that read images; 0 reads them when they are needed.
+        record: what the training was started with, as JSON has it.
+    """
+
+    device: str = 'auto'
+    precision: str = '32'
+    workers: int = 0
+    record: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Step(NamedTuple):
+    """What a process contributes to one step.
+
+    Attributes:
+        images: of classes; None where only sequences are trained.
+        sequences: what a training on sequences adds.
+    """
+
+    images: ImageBatch | None
+    sequences: Any = None
+
+
+class Steps(NamedTuple):
+    """The steps of a round.
+
+    Attributes:
+        number: how many there are.
+        read: reads one, whatever was read before.
+    """
+
+    number: int
+    read: Callable[[int], Step]
+
+
+class PartLoss(NamedTuple):
+    """A part of the loss of a step.
+
+    Attributes:
+        name: for people.
+        value: of this process; the sum over the processes is that of the step.
+        complaints: about images that could not be read.
+    """
+
+    name: str
+    value: Tensor
+    complaints: tuple[str, ...]
+
+
+class Best(NamedTuple):
+    """The best weights of a training.
+
+    Attributes:
+        epoch: after which they were found; 0 where there are none yet.
+        recalls: Recall@n of the validation, by n.
+    """
+
+    epoch: int
+    recalls: Mapping[int, float]

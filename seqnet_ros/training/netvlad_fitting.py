@@ -1,0 +1,383 @@
+"""NetVLAD from images alone: clusters, soft assignment and whitening for a trunk as it is.
+
+Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition",
+CVPR 2016: what its training starts from, and the whitening that follows its training.
+"""
+
+import contextlib
+import math
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import faiss
+import numpy as np
+import torch
+
+from seqnet_ros.config import (
+    CellsConfig,
+    ModelConfig,
+    NetVladConfig,
+    NetworkConfig,
+    VladSumsConfig,
+    parse_model_config,
+)
+from seqnet_ros.datasets.frames import FrameSource
+from seqnet_ros.descriptors.describer import NetworkDescriber
+from seqnet_ros.descriptors.device import Device
+from seqnet_ros.descriptors.network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.weights import (
+    Tensors,
+    find_weights,
+    load_strictly,
+    read_trunk,
+    repeatable_random,
+)
+from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.files import explain_write_errors
+from seqnet_ros.maps.index import one_faiss_thread
+from seqnet_ros.training.model_files import WeightsFile, document_of, write_model
+from seqnet_ros.training.whitening import fit_whitening
+from seqnet_ros.vectors import normalise_rows
+
+CLUSTER_IMAGES = 500
+"""Images whose local features are clustered: with 100 of each the 50,000 that NetVLAD takes."""
+
+_ITERATIONS = 100
+_RATIO = 0.01
+_BATCH = 8
+_LAYER = 'aggregation.0.'
+_WHITENING = 'aggregation.1.'
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What a fit looks at.
+
+    Attributes:
+        images: most images used, drawn at random.
+        features_per_image: local features drawn of each image that is clustered.
+        seed: of the draws and of the clustering.
+    """
+
+    images: int = 10_000
+    features_per_image: int = 100
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class NetVladFit:
+    """The outcome.
+
+    Attributes:
+        tensors: of the whole `FrameNetwork`, float32.
+        dim: length of a frame descriptor.
+        images: number of images used.
+        explained: share of the variance that the whitening keeps; None without whitening.
+    """
+
+    tensors: Tensors
+    dim: int
+    images: int
+    explained: float | None
+
+
+def netvlad_to_fit(config: ModelConfig, clusters: int | None = None,
+                   wpca_dim: int | None = None) -> ModelConfig:
+    """Return a model's configuration with another size of NetVLAD, or of the sums of SeqVLAD.
+
+    Args:
+        config: the model.
+        clusters: number of clusters, the model's where None.
+        wpca_dim: length after whitening, the model's where None.
+
+    Raises:
+        ModelError: the model has no NetVLAD, or a SeqNet that was trained on other descriptors, or
+            a size is out of range.
+    """
+    frame = config.frame
+    if not isinstance(frame, NetworkConfig) or not isinstance(
+            frame.pooling, NetVladConfig | VladSumsConfig):
+        found = frame.pooling.kind if isinstance(frame, NetworkConfig) else frame.kind
+        raise ModelError(
+            f'model {config.name} has {found}, expected a network with netvlad pooling')
+    if config.sequence.aggregator == 'seqnet' or config.projection is not None:
+        raise ModelError(f'model {config.name} has a SeqNet trained on other frame descriptors, '
+                         'expected a model without')
+    document = config.model_dump(exclude_unset=True)
+    sizes = {'clusters': clusters, 'wpca_dim': wpca_dim}
+    document['frame']['pooling'].update(
+        {name: size for name, size in sizes.items() if size is not None})
+    config = parse_model_config(document, f'model {config.name}')
+    length = network_dim(_without_whitening(config), config.image)
+    wanted = network_dim(_network_of(config), config.image)
+    if wanted > length:
+        raise ModelError(f'wpca_dim is {wanted}, expected at most the {length} values of the '
+                         'NetVLAD vectors')
+    return config
+
+
+def load_trunk(config: ModelConfig, base_dir: Path, weights: Path | None) -> Tensors:
+    """Return the tensors of the trunk, under their names in `FrameNetwork`.
+
+    Args:
+        config: a model with NetVLAD.
+        base_dir: folder of the model's file.
+        weights: file with torchvision's names; None takes the model's own, if they are such.
+
+    Raises:
+        ModelError: there are no weights for a trunk, or they do not fit it.
+    """
+    frame = _trunk_of(config)
+    if weights is None and config.weights.layout == 'torchvision':
+        weights = find_weights(config.weights, base_dir)
+    if weights is not None:
+        with torch.device('meta'):
+            network = FrameNetwork(frame, config.image)
+        tensors = read_trunk(weights.expanduser(), len(network.backbone))
+        load_strictly(network, tensors, str(weights))
+    elif config.weights.random:
+        with repeatable_random():
+            network = FrameNetwork(frame, config.image)
+    else:
+        raise ModelError(f'model {config.name} names no weights of {frame.backbone} alone: '
+                         "give trunk weights with torchvision's names")
+    return dict(network.state_dict())
+
+
+def images_to_read(config: ModelConfig, available: int, sampling: Sampling) -> int:
+    """Return how many images a fit reads, those of the clustering twice if it has a whitening."""
+    used = min(available, sampling.images)
+    clustered = min(used, CLUSTER_IMAGES)
+    return clustered if _pooling_of(config).wpca_dim is None else clustered + used
+
+
+def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
+                device: Device, sampling: Sampling, scratch: Path,
+                progress: Callable[[int], None] = lambda _: None) -> NetVladFit:
+    """Fit clusters and whitening to images; the same images and seed give the same model.
+
+    Memory holds the products between the images ``[N, N]`` in float64 and the whitening
+    ``[wpca_dim, D]``, but not the ``[N, D]`` vectors: these go to a temporary file.
+
+    Args:
+        config: the model, see `netvlad_to_fit`.
+        trunk: its weights, see `load_trunk`.
+        source: images of the kind the model shall describe.
+        device: where the network runs.
+        sampling: what is drawn of them.
+        scratch: folder of the temporary file.
+        progress: told how many images have been read, of `images_to_read`.
+
+    Raises:
+        InputError: there are too few images, they are too much alike, or an image is damaged.
+    """
+    pooling = _pooling_of(config)
+    random = np.random.default_rng(sampling.seed)
+    drawn = random.permutation(len(source))[:sampling.images]
+    _check_count(len(drawn), pooling)
+
+    read = _Counter(progress)
+    features = local_features(
+        _describer(config, _trunk_of(config), trunk, device),
+        _images(source, drawn[:CLUSTER_IMAGES], read), sampling.features_per_image, random)
+    if pooling.normalise_input:
+        features = normalise_rows(features)
+    centroids = cluster(features, pooling.clusters, sampling.seed)
+    weight, bias = soft_assignment(centroids, features, pooling.bias)
+    tensors = {**trunk, **_layer_tensors(centroids, weight, bias)}
+    dim = network_dim(_network_of(config), config.image)
+    if pooling.wpca_dim is None:
+        return NetVladFit(tensors, dim, len(drawn[:CLUSTER_IMAGES]), None)
+    describer = _describer(config, _without_whitening(config), tensors, device)
+    with _vectors(describer, _images(source, drawn, read), scratch) as vectors:
+        whitening = fit_whitening(vectors, pooling.wpca_dim)
+    tensors[f'{_WHITENING}weight'] = torch.from_numpy(whitening.weight)
+    tensors[f'{_WHITENING}bias'] = torch.from_numpy(whitening.bias)
+    return NetVladFit(tensors, dim, len(drawn), whitening.explained)
+
+
+def write_fit(path: Path, config: ModelConfig, base_dir: Path, fit: NetVladFit) -> ModelConfig:
+    """Write a model file of a fit, with its weights beside it.
+
+    Args:
+        path: the new file, see `new_model_path`.
+        config: the model that was fitted.
+        base_dir: folder of that model's file.
+        fit: the outcome.
+
+    Returns:
+        The model as written; paths are relative to its file.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    document = document_of(config, base_dir)
+    document.update(
+        name=path.stem,
+        description=f'NetVLAD on {_network_of(config).backbone}, {fit.dim} dimensions, fitted to '
+                    f'{fit.images} images.')
+    return write_model(path, document, [WeightsFile('.safetensors', document, fit.tensors)])
+
+
+def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], per_image: int,
+                   random: np.random.Generator) -> np.ndarray:
+    """Return local features float32 ``[N, C]`` of random places of the images.
+
+    Args:
+        describer: its trunk makes the features.
+        images: RGB uint8 ``[H, W, 3]``.
+        per_image: features drawn of each image; all where there are fewer.
+        random: what draws.
+    """
+    parts = []
+    for batch in _batches(images):
+        maps = describer.maps(batch)
+        for features in maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1):
+            parts.append(features[random.permutation(len(features))[:per_image]])
+    return np.concatenate(parts)
+
+
+def cluster(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """Return the centres of k-means, float32 ``[K, C]``, the same ones every time.
+
+    Args:
+        features: float32 ``[N, C]``.
+        clusters: number K of centres.
+        seed: of the first centres.
+
+    Raises:
+        InputError: there are fewer features than clusters.
+    """
+    count, channels = features.shape
+    if count < clusters:
+        raise InputError(f'{count} local features cannot form {clusters} clusters, expected at '
+                         'least as many features')
+    kmeans = faiss.Kmeans(channels, clusters, niter=_ITERATIONS, seed=seed,
+                          min_points_per_centroid=1, max_points_per_centroid=count)
+    with one_faiss_thread():
+        kmeans.train(features)
+    return np.asarray(kmeans.centroids, dtype=np.float32)
+
+
+def soft_assignment(centroids: np.ndarray, features: np.ndarray,
+                    bias: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return weights ``[K, C]`` and bias ``[K]`` (or None) of the layer in front of the softmax.
+
+    The sharpness alpha is such that the second nearest cluster gets a hundredth of what the
+    nearest gets, for a feature of average distances. With a bias the assignment goes by squared
+    distances, ``alpha * (2 c @ x - c @ c)``; without one by products with the directions of the
+    centres.
+
+    Args:
+        centroids: float32 ``[K, C]``, K at least 2.
+        features: float32 ``[N, C]``.
+        bias: whether the layer has a bias.
+
+    Raises:
+        InputError: the features do not tell the clusters apart.
+    """
+    if len(centroids) < 2:
+        raise InputError(f'found {len(centroids)} cluster, expected at least 2')
+    squares = np.square(centroids).sum(axis=1)
+    if bias:
+        weight, offset = 2 * centroids, -squares
+    else:
+        weight = centroids / np.maximum(np.sqrt(squares), np.float32(1e-12))[:, None]
+        offset = np.zeros_like(squares)
+    nearest = np.sort(features @ weight.T + offset, axis=1)[:, -2:]
+    gap = float((nearest[:, 1] - nearest[:, 0]).mean(dtype=np.float64))
+    if not gap > 0:
+        raise InputError('the local features of the images are all alike, expected images with '
+                         'texture')
+    alpha = np.float32(-math.log(_RATIO) / gap)
+    return alpha * weight, alpha * offset if bias else None
+
+
+class _Counter:
+    """Counts the images read."""
+
+    def __init__(self, progress: Callable[[int], None]) -> None:
+        self._progress = progress
+        self._done = 0
+
+    def add(self) -> None:
+        self._done += 1
+        self._progress(self._done)
+
+
+def _check_count(images: int, pooling: NetVladConfig) -> None:
+    """Say at once what the whitening would say after hours."""
+    if pooling.wpca_dim is not None and images <= pooling.wpca_dim:
+        raise InputError(f'{images} images cannot give a whitening of {pooling.wpca_dim} '
+                         'dimensions, expected more images than dimensions')
+
+
+def _network_of(config: ModelConfig) -> NetworkConfig:
+    assert isinstance(config.frame, NetworkConfig)
+    return config.frame
+
+
+def _pooling_of(config: ModelConfig) -> NetVladConfig:
+    """Return the NetVLAD of a model; that of VLAD sums has no whitening."""
+    pooling = _network_of(config).pooling
+    if isinstance(pooling, VladSumsConfig):
+        return NetVladConfig(clusters=pooling.clusters, normalise_input=pooling.normalise_input)
+    assert isinstance(pooling, NetVladConfig)
+    return pooling
+
+
+def _without_whitening(config: ModelConfig) -> NetworkConfig:
+    pooling = _pooling_of(config).model_copy(update={'wpca_dim': None})
+    return _network_of(config).model_copy(update={'pooling': pooling})
+
+
+def _trunk_of(config: ModelConfig) -> NetworkConfig:
+    """Return the network with a pooling that has no weights."""
+    return _network_of(config).model_copy(update={'pooling': CellsConfig()})
+
+
+def _describer(config: ModelConfig, frame: NetworkConfig, tensors: Tensors,
+               device: Device) -> NetworkDescriber:
+    with torch.device('meta'):
+        network = FrameNetwork(frame, config.image)
+    load_strictly(network, tensors, config.name)
+    return NetworkDescriber(network, config.image, device, frame.backbone, {})
+
+
+def _layer_tensors(centroids: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> Tensors:
+    layer = {'centroids': torch.from_numpy(centroids),
+             'conv.weight': torch.from_numpy(weight)[:, :, None, None]}
+    if bias is not None:
+        layer['conv.bias'] = torch.from_numpy(bias)
+    return {_LAYER + name: tensor for name, tensor in layer.items()}
+
+
+def _images(source: FrameSource, drawn: np.ndarray, read: _Counter) -> Iterator[np.ndarray]:
+    """Yield the drawn images in the order of the recording."""
+    wanted = set(drawn.tolist())
+    for frame in source:
+        if frame.index in wanted:
+            yield frame.read()
+            read.add()
+
+
+def _batches(images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
+    remaining = iter(images)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+@contextlib.contextmanager
+def _vectors(describer: NetworkDescriber, images: Iterable[np.ndarray],
+             scratch: Path) -> Iterator[np.ndarray]:
+    """Describe images into a temporary file; yields float32 ``[N, D]``, memory-mapped."""
+    with explain_write_errors(scratch):
+        scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=scratch) as file:
+            for batch in _batches(images):
+                file.write(describer.describe(batch).data)
+            file.flush()
+            yield np.memmap(file, np.float32, 'r').reshape(-1, describer.dim)

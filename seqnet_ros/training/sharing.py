@@ -1,0 +1,30 @@
+"""Work that several processes share, each computing a part of one list."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Gather = Callable[[Tensor], Tensor]
+"""Takes a tensor of one process to those of all, ``[world, ...]``."""
+
+
+def alone(values: Tensor) -> Tensor:
+    """Gather what the only process has."""
+    return values[None]
+
+
+class Sharing:
+    """Which rows of a list this process works on, and how the shares become one list again."""
+
+    def __init__(self, rank: int = 0, world: int = 1, gather: Gather = alone) -> None:
+        self.rank, self.world, self._gather = rank, world, gather
+
+    def positions(self, count: int) -> Tensor:
+        """Return the positions of this process; all processes get as many, the last repeats."""
+        each = -(-count // self.world)
+        return (torch.arange(each) * self.world + self.rank).clamp(max=count - 1)
+
+    def join(self, share: Tensor, count: int) -> Tensor:
+        """Return the whole list of all shares."""
+        return self._gather(share).transpose(0, 1).flatten(0, 1)[:count]

@@ -1,0 +1,448 @@
+"""Models of JIST, CosPlace and SeqVLAD: their files, their reference numbers, their maps."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from pydantic import ValidationError
+
+from seqnet_ros.config import ModelConfig, parse_model_config
+from seqnet_ros.datasets.sources import open_source
+from seqnet_ros.descriptors.device import select_device
+from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.pooling import NetVLAD
+from seqnet_ros.descriptors.weights import Tensors, read_tensors
+from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.images import read_image
+from seqnet_ros.maps.builder import build_map, with_sequence_length
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.storage import open_map, save_map, verify_map
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
+from seqnet_ros.sequences.aggregators import aggregate
+from seqnet_ros.sequences.windows import trailing_windows
+from seqnet_ros.training.netvlad_fitting import (
+    Sampling,
+    fit_netvlad,
+    load_trunk,
+    netvlad_to_fit,
+    write_fit,
+)
+
+STEP_NS = 100_000_000
+PUBLISHED = 'jist_resnet18_512_seqgem_fp16.safetensors'
+
+
+@pytest.fixture(scope='module')
+def network_folder(shared_golden: Path) -> Path:
+    return shared_golden / 'jist' / 'network'
+
+
+@pytest.fixture(scope='module')
+def published(network_folder: Path) -> Tensors:
+    return read_tensors(network_folder / PUBLISHED)
+
+
+@pytest.fixture(scope='module')
+def jist(published: Tensors, tmp_path_factory: pytest.TempPathFactory) -> PlaceModel:
+    """The shipped model with a file as JIST publishes it: 124 bare tensors."""
+    file = tmp_path_factory.mktemp('jist') / 'JIST_r18_512_seqgem.pth'
+    assert len(published) == 124
+    torch.save(published, file)
+    return load_model('jist-resnet18', 'cpu', weights=file)
+
+
+@pytest.fixture(scope='module')
+def frames(jist: PlaceModel, network_folder: Path) -> np.ndarray:
+    return jist.describer.describe(
+        [read_image(network_folder / f'image_{number}.png') for number in range(6)])
+
+
+def of_cosplace(published: Tensors) -> Tensors:
+    return {name.removeprefix('model.'): tensor for name, tensor in published.items()
+            if name != 'seq_gem.p'}
+
+
+def edited_model(folder: Path, name: str, **sections) -> Path:
+    """Write a copy of a shipped model in which some sections are others."""
+    path = load_model_config(name)[1] / f'{name}.yaml'
+    document = yaml.safe_load(path.read_text()) | {'name': 'edited'} | sections
+    (folder / 'edited.yaml').write_text(yaml.safe_dump(document))
+    return folder / 'edited.yaml'
+
+
+# JIST's numbers and files ----------------------------------------------------------------------
+
+def test_frames_and_sequences_are_the_references(
+        jist: PlaceModel, frames: np.ndarray, network_folder: Path) -> None:
+    golden = np.load(network_folder / 'descriptors.npz')
+    assert jist.aggregator.p.item() == 3.5
+    np.testing.assert_allclose(frames, golden['frame_desc'], rtol=1e-4, atol=1e-6)
+    for length in (1, 3, 5, 6):
+        found = aggregate(jist.aggregator, frames, golden[f'windows_L{length}'])
+        np.testing.assert_allclose(found, golden[f'seq_desc_L{length}'], rtol=1e-4, atol=1e-6)
+        assert (np.linalg.norm(found, axis=1) < 0.99).all()  # not normalised
+
+
+def test_normalising_is_asked_for_in_the_model_file(
+        jist: PlaceModel, frames: np.ndarray, published: Tensors, tmp_path: Path) -> None:
+    torch.save(published, tmp_path / 'w.pth')
+    path = edited_model(tmp_path, 'jist-resnet18', weights={'path': 'w.pth', 'layout': 'jist'},
+                        sequence={'length': 5, 'aggregator': 'seqgem', 'normalise': True})
+    model = load_model(path, 'cpu')
+    window = np.arange(5)[None]
+    plain, unit = (aggregate(m.aggregator, frames, window) for m in (jist, model))
+    np.testing.assert_allclose(unit, plain / np.linalg.norm(plain), atol=1e-6)
+    assert model.fingerprint != jist.fingerprint
+
+
+def test_a_training_checkpoint_of_jist_is_read(
+        jist: PlaceModel, published: Tensors, tmp_path: Path) -> None:
+    exponent = torch.nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.Adam([exponent])
+    exponent.sum().backward()
+    optimizer.step()
+    torch.save({
+        'epoch_num': 3, 'model_state_dict': published, 'best_seq_val_recall5': np.float64(91.5),
+        'optimizer_state_dict': optimizer.state_dict(),
+        'classifiers_state_dict': [{'weight': torch.zeros(7, 512)} for _ in range(8)],
+        'optimizers_state_dict': [optimizer.state_dict() for _ in range(8)],
+    }, tmp_path / 'last_checkpoint.pth')
+    model = load_model('jist-resnet18', 'cpu', weights=tmp_path / 'last_checkpoint.pth')
+    assert model.fingerprint == jist.fingerprint
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'seq_gem.p': None}, r'do not fit the network: p \[1\] is missing'),
+    ({'seq_gem.p': torch.ones(2)}, r'p is \[2\], expected \[1\]'),
+    ({'model.aggregation.1.p': None}, r'aggregation\.1\.p \[1\] is missing'),
+    ({'model.head.weight': torch.ones(3)}, r'head\.weight \[3\] is not expected'),
+    ({'conv1d.bias': torch.ones(3)}, r'conv1d\.bias \[3\] is not expected'),
+    ({'head.weight': torch.ones(3)}, r"head\.weight is not one of layout jist.*layout 'cosplace'"),
+    ({'model.backbone.1.running_var': torch.full((64,), torch.nan)}, 'not finite')])
+def test_files_of_jist_are_taken_whole_or_not_at_all(
+        change: dict, message: str, published: Tensors, tmp_path: Path) -> None:
+    state = {name: tensor for name, tensor in (published | change).items() if tensor is not None}
+    torch.save(state, tmp_path / 'w.pth')
+    with pytest.raises(ModelError, match=message):
+        load_model('jist-resnet18', 'cpu', weights=tmp_path / 'w.pth')
+
+
+def test_files_of_cosplace_become_jist_by_their_layout(
+        jist: PlaceModel, frames: np.ndarray, network_folder: Path, published: Tensors,
+        tmp_path: Path) -> None:
+    """JIST starts from CosPlace with the exponent 3; a file of CosPlace is no file of JIST."""
+    file = tmp_path / 'ResNet18_512_cosplace.pth'
+    torch.save(of_cosplace(published), file)
+    with pytest.raises(ModelError, match="layout 'cosplace'"):
+        load_model('jist-resnet18', 'cpu', weights=file)
+    path = edited_model(tmp_path, 'jist-resnet18',
+                        weights={'path': file.name, 'layout': 'cosplace'})
+    model = load_model(path, 'cpu')
+    assert model.aggregator.p.item() == 3.0
+    found = model.describer.describe([read_image(network_folder / 'image_0.png')])
+    np.testing.assert_allclose(found[0], frames[0], atol=1e-6)
+    assert model.fingerprint != jist.fingerprint
+
+
+@pytest.mark.parametrize('dim', [32, 64, 128, 256, 512])
+def test_release_files_of_cosplace_are_loaded(
+        dim: int, published: Tensors, tmp_path: Path) -> None:
+    state = of_cosplace(published)
+    state['aggregation.3.weight'] = state['aggregation.3.weight'][:dim].clone()
+    state['aggregation.3.bias'] = state['aggregation.3.bias'][:dim].clone()
+    torch.save(state, tmp_path / 'w.pth')
+    model = load_model(f'cosplace-resnet18-{dim}', 'cpu', weights=tmp_path / 'w.pth')
+    assert model.describer.dim == dim
+    wrong = 'cosplace-resnet18-32' if dim != 32 else 'cosplace-resnet18-64'
+    with pytest.raises(ModelError, match=rf'aggregation\.3\.weight is \[{dim}, 512\], expected'):
+        load_model(wrong, 'cpu', weights=tmp_path / 'w.pth')
+
+
+# Aggregators with weights of their own -----------------------------------------------------------
+
+FRAME_DIM, LENGTH = 16, 5
+
+
+def small_model(aggregator: str, **values) -> dict:
+    return {
+        'name': 'small', 'image': {'height': 32, 'width': 32}, 'centring': False,
+        'frame': {'kind': 'network', 'layer': 1, 'pooling': {'kind': 'gem', 'fc_dim': FRAME_DIM}},
+        'weights': {'path': 'w.pth', 'layout': 'jist'},
+        'sequence': {'length': LENGTH, 'aggregator': aggregator}, **values}
+
+
+def small_state(**sequence: torch.Tensor) -> Tensors:
+    config = parse_model_config(small_model('mean'), 'test')
+    torch.manual_seed(0)
+    network = FrameNetwork(config.frame, config.image)
+    return {f'model.{name}': tensor for name, tensor in network.state_dict().items()} | sequence
+
+
+AGGREGATOR_TENSORS = {
+    'simplefc': {'final_fc.weight': (FRAME_DIM, LENGTH * FRAME_DIM)},
+    'meanfc': {'final_fc.weight': (FRAME_DIM, LENGTH * FRAME_DIM)},
+    'conv1d': {'conv1d.weight': (FRAME_DIM, FRAME_DIM, LENGTH), 'conv1d.bias': (FRAME_DIM,)},
+    'seqgem': {'seq_gem.p': (1,)}}
+
+
+@pytest.mark.parametrize('aggregator', AGGREGATOR_TENSORS)
+def test_weights_of_every_aggregator_come_from_the_file(aggregator: str, tmp_path: Path) -> None:
+    tensors = {name: torch.rand(shape) + 1
+               for name, shape in AGGREGATOR_TENSORS[aggregator].items()}
+    torch.save(small_state(**tensors), tmp_path / 'w.pth')
+    model = build_model(parse_model_config(small_model(aggregator), 'test'), 'cpu', tmp_path)
+    loaded = model.aggregator.state_dict()
+    assert [(name.removeprefix('seq_gem.'), tensor.tolist()) for name, tensor in tensors.items()] \
+        == [(name, tensor.tolist()) for name, tensor in loaded.items()]
+    torch.save(small_state(), tmp_path / 'w.pth')
+    with pytest.raises(ModelError, match='is missing'):
+        build_model(parse_model_config(small_model(aggregator), 'test'), 'cpu', tmp_path)
+
+
+@pytest.mark.parametrize('aggregator', ['simplefc', 'conv1d'])
+def test_trained_aggregators_need_weights(aggregator: str) -> None:
+    values = small_model(aggregator, weights={'random': True})
+    with pytest.raises(ModelError, match=f'model small needs sequence.weights for {aggregator}'):
+        build_model(parse_model_config(values, 'test'), 'cpu')
+
+
+def test_the_mean_layer_starts_as_the_mean() -> None:
+    values = small_model('meanfc', weights={'random': True})
+    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    frames = torch.randn(3, LENGTH, FRAME_DIM)
+    torch.testing.assert_close(model.aggregator(frames), frames.mean(dim=1), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize('aggregator', ['meanfc', 'conv1d'])
+def test_maps_keep_to_the_length_of_the_weights(aggregator: str) -> None:
+    values = small_model(aggregator, weights={'random': True})
+    values['sequence']['weights'] = {'random': True}
+    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    descriptors = np.random.default_rng(0).standard_normal((8, FRAME_DIM)).astype(np.float32)
+    poses = np.zeros((8, 7))
+    poses[:, 0], poses[:, 6] = np.arange(8), 1
+    place_map = build_map(model, descriptors, range(8), poses, [0] * 8, '1')
+    with pytest.raises(InputError, match=r'has 3 frames, expected the 5 that the weights'):
+        with_sequence_length(place_map, model, 3)
+
+
+# SeqVLAD -----------------------------------------------------------------------------------------
+
+def seqvlad_values(length: int = 3, **weights) -> dict:
+    return {
+        'name': 'small-seqvlad', 'image': {'height': 96, 'width': 128}, 'centring': False,
+        'frame': {'kind': 'network', 'layer': 1, 'pooling': {'kind': 'vlad_sums', 'clusters': 8}},
+        'weights': weights or {'random': True}, 'keyframes': {'min_change': 0},
+        'sequence': {'length': length, 'aggregator': 'seqvlad'}}
+
+
+@pytest.fixture(scope='module')
+def seqvlad() -> PlaceModel:
+    return build_model(parse_model_config(seqvlad_values(), 'test'), 'cpu')
+
+
+@pytest.fixture(scope='module')
+def walk(shared_data: Path) -> list[np.ndarray]:
+    folder = shared_data / 'gardens_point' / 'day_left'
+    return [read_image(path) for path in sorted(folder.glob('*.jpg'))[:60]]
+
+
+def mapped(model: PlaceModel, images: list[np.ndarray]) -> PlaceMap:
+    mapper = Mapper(model)
+    for number, image in enumerate(images):
+        mapper.push(image, number * STEP_NS)
+    return mapper.finish()
+
+
+@pytest.fixture(scope='module')
+def seqvlad_map(seqvlad: PlaceModel, walk: list[np.ndarray]) -> PlaceMap:
+    return mapped(seqvlad, walk)
+
+
+def netvlad_of(model: PlaceModel, images: list[np.ndarray]) -> np.ndarray:
+    """Pool the local features of all images as one set, with the layer of NetVLAD."""
+    sums = model.describer._aggregation[0]
+    layer = NetVLAD(8, 64)
+    layer.load_state_dict(sums.state_dict())
+    maps = torch.from_numpy(model.describer.maps(images))
+    together = maps.permute(1, 0, 2, 3).flatten(1)[None, :, :, None]
+    with torch.inference_mode():
+        return layer(together)[0].numpy()
+
+
+def test_sequences_are_netvlad_over_the_local_features_of_all_frames(
+        seqvlad: PlaceModel, seqvlad_map: PlaceMap, walk: list[np.ndarray]) -> None:
+    for last in (2, 17, 40):
+        np.testing.assert_allclose(
+            seqvlad_map.sequences[last], netvlad_of(seqvlad, walk[last - 2:last + 1]), atol=1e-5)
+        np.testing.assert_allclose(
+            seqvlad_map.projected[last], netvlad_of(seqvlad, [walk[last]]), atol=1e-5)
+    # The first frame of a drive stands for those before it.
+    np.testing.assert_allclose(
+        seqvlad_map.sequences[0], seqvlad_map.projected[0], atol=1e-5)
+    longer = with_sequence_length(seqvlad_map, seqvlad, 5)
+    np.testing.assert_allclose(longer.sequences[30], netvlad_of(seqvlad, walk[26:31]), atol=1e-5)
+
+
+def test_maps_of_sums_are_saved_and_found_again(
+        seqvlad: PlaceModel, seqvlad_map: PlaceMap, walk: list[np.ndarray],
+        tmp_path: Path) -> None:
+    save_map(seqvlad_map, tmp_path / 'map')
+    assert verify_map(tmp_path / 'map').format_version == 2
+    opened = open_map(tmp_path / 'map', seqvlad)
+    assert not opened.mean.any()
+    assert np.linalg.norm(opened.frames, axis=1).min() > 2
+    np.testing.assert_allclose(np.linalg.norm(opened.projected, axis=1), 1, atol=1e-5)
+    localizer = Localizer(seqvlad, opened)
+    results = [localizer.push(image, number * STEP_NS)
+               for number, image in enumerate(walk[20:40], 20)]
+    matched = [result for result in results if result is not None and result.candidates]
+    assert len(matched) > 10
+    for result in matched:
+        assert result.candidates[0].place_id == result.query + 20
+        assert result.candidates[0].sequence_distance < 1e-2
+
+
+@pytest.mark.parametrize('change', [
+    {'centring': True}, {'projection': {}},
+    {'sequence': {'aggregator': 'mean'}},
+    {'frame': {'kind': 'network', 'pooling': {'kind': 'netvlad'}}},
+    {'frame': {'kind': 'hog'}}])
+def test_sums_and_seqvlad_need_one_another(change: dict) -> None:
+    with pytest.raises(ValidationError, match='seqvlad'):
+        ModelConfig.model_validate(seqvlad_values() | change)
+
+
+def test_the_shipped_seqvlad_is_the_papers_size() -> None:
+    config, _ = load_model_config('seqvlad-resnet18')
+    with torch.device('meta'):
+        network = FrameNetwork(config.frame, config.image)
+    assert network.dim == 64 * 256
+
+
+def test_clusters_are_those_fitted_for_netvlad(shared_data: Path, tmp_path: Path) -> None:
+    source = open_source(shared_data / 'gardens_point' / 'day_left', None)
+    fits = {}
+    for kind in ('netvlad', 'vlad_sums'):
+        values = seqvlad_values()
+        values['frame']['pooling']['kind'] = kind
+        values['sequence']['aggregator'] = 'seqvlad' if kind == 'vlad_sums' else 'smooth'
+        config = netvlad_to_fit(parse_model_config(values, 'test'), clusters=6)
+        fit = fit_netvlad(config, load_trunk(config, tmp_path, None), source,
+                          select_device('cpu'), Sampling(images=20), tmp_path)
+        path = tmp_path / f'{kind}.yaml'
+        write_fit(path, config, tmp_path, fit)
+        fits[kind] = load_model(path, 'cpu')
+    assert fits['vlad_sums'].describer.weights_digest == fits['netvlad'].describer.weights_digest
+    assert fits['vlad_sums'].describer.dim == 6 * 64
+    image = [frame.read() for frame in list(source)[:1]]
+    sums = torch.from_numpy(fits['vlad_sums'].describer.describe(image))
+    np.testing.assert_allclose(
+        fits['vlad_sums'].aggregator(sums[:, None]).numpy(),
+        fits['netvlad'].describer.describe(image), atol=1e-6)
+    with pytest.raises(ModelError, match='wpca_dim'):
+        netvlad_to_fit(parse_model_config(seqvlad_values(), 'test'), wpca_dim=4)
+
+
+# Checkpoints of the SeqVLAD project ------------------------------------------------------------
+
+def vg_checkpoint(config: ModelConfig, pooling: str) -> dict:
+    """A checkpoint as its trainings leave it: data-parallel names and what else they keep."""
+    torch.manual_seed(1)
+    state = FrameNetwork(config.frame, config.image).state_dict()
+    names = {'backbone.': 'encoder.', 'aggregation.0.': pooling, 'aggregation.1.': 'pooling.1.'}
+    renamed = {}
+    for name, tensor in state.items():
+        old = next(old for old in names if name.startswith(old))
+        renamed[f'module.{names[old]}{name.removeprefix(old)}'] = tensor
+    return {'epoch_num': 9, 'model_state_dict': renamed, 'recalls': np.array([80.0, 90.0]),
+            'best_r5': np.float64(90.0), 'not_improved_num': 0, 'optimizer_state_dict': {}}
+
+
+@pytest.mark.parametrize(('kind', 'aggregator', 'prefix'), [
+    ('vlad_sums', 'seqvlad', 'aggregator.'), ('netvlad', 'concat', 'pooling.'),
+    ('gem', 'concat', 'unused.')])
+def test_checkpoints_of_the_seqvlad_project(
+        kind: str, aggregator: str, prefix: str, tmp_path: Path) -> None:
+    values = seqvlad_values(path='best_model.pth', layout='vg_transformers')
+    values['frame'] = {'kind': 'network', 'layer': 1, 'pooling': {'kind': kind}}
+    values['sequence'] = {'length': 3, 'aggregator': aggregator}
+    config = parse_model_config(values, 'test')
+    checkpoint = vg_checkpoint(config, prefix)
+    torch.save(checkpoint, tmp_path / 'best_model.pth')
+    model = build_model(config, 'cpu', tmp_path)
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    torch.manual_seed(1)
+    network = FrameNetwork(config.frame, config.image).eval()
+    with torch.inference_mode():
+        expected = network(model.describer._prepare([image])).numpy()
+    np.testing.assert_allclose(model.describer.describe([image]), expected, atol=1e-4)
+    some = next(name for name in checkpoint['model_state_dict'] if 'backbone' not in name)
+    del checkpoint['model_state_dict'][some]
+    torch.save(checkpoint, tmp_path / 'best_model.pth')
+    with pytest.raises(ModelError, match='is missing'):
+        build_model(config, 'cpu', tmp_path)
+
+
+def test_checkpoints_with_arrays_of_older_numpy_are_read(tmp_path: Path) -> None:
+    torch.save({'state_dict': {'w': torch.ones(2)}, 'recalls': np.array([80.0, 90.0])},
+               tmp_path / 'new.pth', _use_new_zipfile_serialization=False)
+    content = (tmp_path / 'new.pth').read_bytes()
+    assert b'numpy._core.multiarray\n_reconstruct' in content
+    (tmp_path / 'old.pth').write_bytes(content.replace(b'numpy._core', b'numpy.core'))
+    for name in ('new.pth', 'old.pth'):
+        assert read_tensors(tmp_path / name)['w'].tolist() == [1, 1]
+
+
+# Live --------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_the_rolling_descriptor_finds_what_the_window_finds(
+        reverse: bool, walk: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
+    config = parse_model_config({
+        'name': 'small', 'centring': False, 'matching': {'reverse': reverse},
+        'sequence': {'length': 4, 'aggregator': 'seqgem', 'p': 2.0}}, 'test')
+    model = build_model(config, 'cpu')
+    place_map = mapped(model, walk)
+
+    def places() -> list[list[tuple[int, float]]]:
+        localizer = Localizer(model, place_map)
+        found = []
+        for number, image in enumerate(walk[10:50]):
+            if number == 20:
+                localizer.reset()
+            result = localizer.push(image, number * STEP_NS)
+            if result is not None and result.candidates:
+                found.append([(candidate.place_id, candidate.descriptor_distance)
+                              for candidate in result.candidates])
+        return found
+
+    rolling = places()
+    monkeypatch.setattr(Localizer, '_rolling_descriptor', lambda self: None)
+    window = places()
+    assert len(rolling) > 25
+    assert [[place for place, _ in row] for row in rolling] == [
+        [place for place, _ in row] for row in window]
+    np.testing.assert_allclose([row[0][1] for row in rolling], [row[0][1] for row in window],
+                               atol=1e-4)
+
+
+def test_a_map_of_jist_models_opens_with_the_model_it_names(
+        tmp_path: Path, published: Tensors, walk: list[np.ndarray]) -> None:
+    torch.save(published, tmp_path / 'w.pth')
+    path = edited_model(
+        tmp_path, 'jist-resnet18', weights={'path': 'w.pth', 'layout': 'jist'},
+        image={'height': 96, 'width': 128}, keyframes={'min_change': 0})
+    model = load_model(path, 'cpu')
+    place_map = mapped(model, walk[:12])
+    windows = trailing_windows(np.zeros(12, dtype=int), 5)
+    np.testing.assert_allclose(
+        place_map.sequences, aggregate(model.aggregator, place_map.frames, windows), atol=1e-6)
+    save_map(place_map, tmp_path / 'map')
+    manifest = verify_map(tmp_path / 'map')
+    assert manifest.format_version == 1
+    assert build_model(manifest.model, 'cpu').fingerprint == model.fingerprint
