@@ -1,6 +1,5 @@
 """The two drives and their bags."""
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -8,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
+from seqnet_ros.datasets.town.processes import in_processes
 from seqnet_ros.poses import make_pose, yaw_of
 
 IMAGE_TOPIC = '/camera/image_raw/compressed'
@@ -79,26 +78,9 @@ def write_drive(drive: Drive, odometry: np.ndarray, path: Path,
 
 
 def _render(drive: Drive) -> Iterator[np.ndarray]:
-    """Yield the images in order, rendered by several processes."""
+    """Return the images in order, rendered by several processes."""
     workers = min(_MAX_WORKERS, os.cpu_count() or 1)
-    # Forking a process with the threads of OpenCV in it can hang.
-    with multiprocessing.get_context('spawn').Pool(workers, _Worker.start, [drive]) as pool:
-        yield from pool.imap(_Worker.render, range(len(drive)), chunksize=8)
-
-
-class _Worker:
-    """A rendering process: it paints the town once and keeps it."""
-
-    drive: Drive
-
-    @classmethod
-    def start(cls, drive: Drive) -> None:
-        cv2.setNumThreads(1)  # the processes are what runs in parallel
-        cls.drive = drive
-
-    @classmethod
-    def render(cls, index: int) -> np.ndarray:
-        return cls.drive.render(index)
+    return in_processes(drive.render, range(len(drive)), workers)
 
 
 def drifting_odometry(poses: np.ndarray, seed: int) -> np.ndarray:

@@ -29,6 +29,7 @@ from seqnet_ros.training.seqnet_mining import NONE
 from seqnet_ros.training.seqnet_run import load_run
 from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
 from seqnet_ros.training.seqnet_tuples import DriveWindows, TupleBatch, TupleMiner
+from seqnet_ros.training.sharing import Sharing
 
 QUICK = {'length': 5, 'kernel': 3, 'out_dim': 24, 'lr': 0.02, 'epochs': 3}
 
@@ -138,7 +139,7 @@ class TestRounds:
         assert miner.rounds_per_epoch == 4
         seen: list[int] = []
         for number in range(4):
-            batches = miner.choose(layer, *sides, number)
+            batches = miner.choose(layer, *sides, number, Sharing())
             rows = torch.cat([batch.queries for batch in batches])
             assert set(rows.tolist()) <= set(range(30 * number, min(30 * number + 30, 100)))
             assert all(len(batch.queries) <= 7 for batch in batches)
@@ -158,7 +159,7 @@ class TestRounds:
         layer = torch.nn.Module()
         layer.forward = lambda frames: frames.mean(dim=1)
         sides = [DriveWindows(drive, 5) for drive in (pair.reference, pair.query)]
-        whole = TupleMiner(pair, config).choose(layer, *sides, 0)
+        whole = TupleMiner(pair, config).choose(layer, *sides, 0, Sharing())
         slots: list[torch.Tensor | None] = [None, None]
         meeting = threading.Barrier(2)
 
@@ -169,7 +170,8 @@ class TestRounds:
                 both = torch.stack(slots)
                 meeting.wait(60)
                 return both
-            return TupleMiner(pair, config).choose(layer, *sides, 0, rank, 2, gather)
+            return TupleMiner(pair, config).choose(
+                layer, *sides, 0, Sharing(rank, 2, gather))
 
         with ThreadPoolExecutor(2) as threads:
             shares = list(threads.map(choose, range(2)))

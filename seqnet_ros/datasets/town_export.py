@@ -7,14 +7,12 @@ Single images in the format of SF-XL and sequences in the folders of MSLS, any n
         plan_sequences(Town(seed), f'town/msls/{split}', city=f'town{seed}').write()
 """
 
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from seqnet_ros.datasets.sequence_export import frame_name, write_jpeg
@@ -29,6 +27,7 @@ from seqnet_ros.datasets.town import (
     Renderer,
     Town,
 )
+from seqnet_ros.datasets.town.processes import in_processes
 from seqnet_ros.datasets.utm_grid import from_utm, truncated
 from seqnet_ros.errors import InputError
 from seqnet_ros.poses import make_pose
@@ -238,22 +237,4 @@ def _taken(photographer: _Photographer, shots: Sequence[_Shot], workers: int) ->
     if workers <= 1:
         yield from map(photographer.take, shots)
         return
-    # Forking a process with the threads of OpenCV in it can hang.
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(workers, _Worker.start, [photographer]) as pool:
-        yield from pool.imap(_Worker.take, shots, chunksize=8)
-
-
-class _Worker:
-    """A rendering process: it paints the town once and keeps it."""
-
-    photographer: _Photographer
-
-    @classmethod
-    def start(cls, photographer: _Photographer) -> None:
-        cv2.setNumThreads(1)  # the processes are what runs in parallel
-        cls.photographer = photographer
-
-    @classmethod
-    def take(cls, shot: _Shot) -> None:
-        cls.photographer.take(shot)
+    yield from in_processes(photographer.take, shots, workers)

@@ -32,7 +32,7 @@ from seqnet_ros.training.image_reading import (
     ReadAhead,
     describe_images,
 )
-from seqnet_ros.training.lightning_runs import LightningRun, require_state
+from seqnet_ros.training.lightning_runs import LightningRun, require_state, sharing_of
 from seqnet_ros.training.sharing import Sharing
 
 STATE = 'last_checkpoint.pth'
@@ -119,12 +119,7 @@ class ImageModule(LightningModule):
     @property
     def shared(self) -> Sharing:
         """How the processes share work."""
-        return Sharing(self.global_rank, self.trainer.world_size, self._gather)
-
-    def _gather(self, values: Tensor) -> Tensor:
-        gathered = self.all_gather(values) if self.trainer.world_size > 1 else values[None]
-        assert isinstance(gathered, Tensor)
-        return gathered
+        return sharing_of(self)
 
     def train_dataloader(self) -> ReadAhead[Step]:
         # Lightning that resumes asks for the finished round before it asks for the next.

@@ -20,10 +20,12 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import Strategy
 from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
 
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.errors import InputError
 from seqnet_ros.training.run_record import write_record
+from seqnet_ros.training.sharing import Sharing
 
 PRECISIONS = {'32': '32-true', '16': '16-mixed', 'bf16': 'bf16-mixed'}
 
@@ -105,6 +107,18 @@ class LightningRun:
 def process_counts() -> tuple[int, int]:
     """Return how many processes torchrun started in all and on this machine."""
     return int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
+
+
+def sharing_of(module: LightningModule) -> Sharing:
+    """Return how the processes of a training share work."""
+    world = module.trainer.world_size
+
+    def gather(values: Tensor) -> Tensor:
+        gathered = module.all_gather(values)
+        assert isinstance(gathered, Tensor)
+        return gathered
+
+    return Sharing(module.global_rank, world, gather) if world > 1 else Sharing()
 
 
 def require_state(folder: Path, state: str) -> None:

@@ -16,7 +16,7 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet import DescriptorSearch, search
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.lightning_runs import LightningRun, require_state
+from seqnet_ros.training.lightning_runs import LightningRun, require_state, sharing_of
 from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet_data import DrivePair
 from seqnet_ros.training.seqnet_loss import triplet_loss
@@ -122,20 +122,12 @@ class _SeqNetModule(LightningModule):
         number = max(self.current_epoch, self._finished_rounds)
         if self._chosen is None or self._chosen[0] != number:
             self._chosen = number, self.miner.choose(
-                self.layer, self._reference, self._query, number, self.global_rank,
-                self.trainer.world_size, self._gather)
+                self.layer, self._reference, self._query, number, sharing_of(self))
         batches = self._chosen[1]
         if not batches:
             _logger.warning('round %d: of the places drawn none comes near a positive, nothing is '
                             'learned', number + 1)
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
-
-    def _gather(self, values: Tensor) -> Tensor:
-        if self.trainer.world_size == 1:
-            return values[None]
-        gathered = self.all_gather(values)
-        assert isinstance(gathered, Tensor)
-        return gathered
 
     def training_step(self, batch: TupleBatch, number: int) -> Tensor:
         loss = self._loss(batch)

@@ -11,7 +11,7 @@ from seqnet_ros.evaluation.ground_truth import GroundTruth
 from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet_data import DrivePair
 from seqnet_ros.training.seqnet_mining import NONE, Mined, draw_negatives, mine
-from seqnet_ros.training.sharing import Gather, Sharing, alone
+from seqnet_ros.training.sharing import Sharing
 
 _CACHE_BYTES = 64 << 20
 _DRAW_VALUES = 4 << 20
@@ -94,8 +94,7 @@ class TupleMiner:
         return int(np.count_nonzero(self._positives.has_match & fewer))
 
     def choose(self, layer: nn.Module, reference: DriveWindows, query: DriveWindows, number: int,
-               rank: int = 0, world: int = 1,
-               gather: Gather = alone) -> list[TupleBatch]:
+               shared: Sharing) -> list[TupleBatch]:
         """Choose the tuples of a round, in the order of training.
 
         Args:
@@ -103,9 +102,7 @@ class TupleMiner:
             reference: windows of the drive that is searched.
             query: windows of the drive that asks, on the same device.
             number: of the round, from 0.
-            rank: of this process.
-            world: number of processes; each of them has to call this.
-            gather: brings together what the processes computed.
+            shared: how the processes share work; each of them has to call this.
 
         Returns:
             This process's share of every batch; a share can be empty.
@@ -113,7 +110,6 @@ class TupleMiner:
         rows = self._rows(number)
         generator = torch.Generator().manual_seed(self._config.seed * 1_000_003 + number)
         candidates = torch.cat([self._draw(rows, generator), self.remembered[rows]], dim=1)
-        shared = Sharing(rank, world, gather)
         references = _describe_all(shared, layer, reference)
         queries = query.describe(layer, rows[shared.positions(len(rows))].to(query.device))
         mined = self._mine(references, queries, rows, candidates, shared)
@@ -121,7 +117,7 @@ class TupleMiner:
             mined.usable[:, None], mined.negatives, self.remembered[rows])
         usable = mined.usable.nonzero()[:, 0]
         usable = usable[torch.randperm(len(usable), generator=generator)]
-        return [self._batch(rows, mined, chosen, rank, world)
+        return [self._batch(rows, mined, chosen, shared)
                 for chosen in usable.split(self._config.batch_size)]
 
     def _rows(self, number: int) -> Tensor:
@@ -146,9 +142,9 @@ class TupleMiner:
                      shared.join(found.negatives, len(rows)).cpu())
 
     @staticmethod
-    def _batch(rows: Tensor, mined: Mined, chosen: Tensor, rank: int, world: int) -> TupleBatch:
+    def _batch(rows: Tensor, mined: Mined, chosen: Tensor, shared: Sharing) -> TupleBatch:
         triplets = int((mined.negatives[chosen] != NONE).sum())
-        own = chosen[rank::world]
+        own = chosen[shared.rank::shared.world]
         return TupleBatch(rows[own], mined.positives[own], mined.negatives[own], triplets)
 
 
