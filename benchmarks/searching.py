@@ -96,8 +96,8 @@ def _count_compared(place_map: PlaceMap, query: np.ndarray) -> int:
 
 
 def _time_rerank(place_map: PlaceMap, windows: np.ndarray, found: list[np.ndarray]) -> Timing:
-    matcher = SequenceMatcher(place_map.frames, place_map.segment_starts, place_map.segment_ends(),
-                              searched_speeds(MatchingConfig()))
+    matcher = SequenceMatcher(
+        place_map.frames, place_map.stretches, searched_speeds(MatchingConfig()))
     return time_calls(lambda pair: matcher.match(*pair), zip(windows, found, strict=True))
 
 
@@ -138,8 +138,8 @@ def measure_rerank(speed_steps: int) -> RerankReport:
     route = make_route(len(frames), _RERANK_DIM)
     route.write_frames(frames)
     speeds = searched_speeds(MatchingConfig(speed_steps=speed_steps))
-    matcher = SequenceMatcher(frames, np.zeros(len(frames), int),
-                              np.full(len(frames), len(frames)), speeds)
+    one_stretch = np.zeros(1, int), np.full(1, len(frames))
+    matcher = SequenceMatcher(frames, lambda _: one_stretch, speeds)
     windows, _ = route.second_drive(_QUERIES, _LENGTH)
     random = np.random.default_rng(0)
     spread = [np.arange(_TOP_K) * (len(frames) // _TOP_K - 1) + random.integers(20, 400)

@@ -173,7 +173,7 @@ def test_frame_distances_are_those_of_numpy(reverse, tmp_path):
     frames = np.load(tmp_path / 'frames.npy', mmap_mode='r')
     starts, ends = np.repeat([0, 150], [150, 250]), np.repeat([150, 400], [150, 250])
     speeds = searched_speeds(MatchingConfig())
-    matcher = SequenceMatcher(frames, starts, ends, speeds)
+    matcher = SequenceMatcher(frames, lambda places: (starts[places], ends[places]), speeds)
     random = np.random.default_rng(2)
     window = normalise_rows(frames[40:45] + 0.05 * random.standard_normal((5, 96)))
     places = np.array([0, 3, 44, 149, 150, 152, 399])
@@ -189,6 +189,7 @@ def test_frame_distances_are_those_of_numpy(reverse, tmp_path):
 
 def test_a_window_of_another_size_is_refused():
     frames = normalise_rows(smooth_route(200, 96))
-    matcher = SequenceMatcher(frames, np.zeros(200, int), np.full(200, 200), np.ones(1))
+    one_stretch = np.array([0]), np.array([200])
+    matcher = SequenceMatcher(frames, lambda _: one_stretch, np.ones(1))
     with pytest.raises(InputError, match='the window has 95 values a frame, the map has 96'):
         matcher.match(frames[:5, :95], np.array([10]))

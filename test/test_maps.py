@@ -90,7 +90,9 @@ def test_map_of_a_drive(model: PlaceModel, place_map: PlaceMap) -> None:
     assert manifest.route_length_m == pytest.approx(2.0 * (PLACES - 1))
     assert manifest.fingerprint == model.fingerprint
     assert manifest.spacing == '2m'
-    assert place_map.segment_ends().tolist() == [30] * 30 + [60] * 30
+    starts, ends = place_map.stretches(np.arange(PLACES))
+    assert starts.tolist() == [0] * 30 + [30] * 30
+    assert ends.tolist() == [30] * 30 + [60] * 30
     assert np.abs(place_map.frames.mean(axis=0)).max() < 0.02
     window = trailing_windows(place_map.segment_starts, 5)[32]
     assert window.tolist() == [30, 30, 30, 31, 32]

@@ -77,6 +77,9 @@ class Case:
     ends: np.ndarray
     speeds: np.ndarray
 
+    def stretches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return self.starts[places], self.ends[places]
+
 
 @pytest.fixture(scope='module')
 def case() -> Case:
@@ -104,7 +107,7 @@ def naive_distances(case: Case, window: np.ndarray, place: int, reverse: bool) -
 @pytest.mark.parametrize('reverse', [False, True])
 @pytest.mark.parametrize('length', [1, 5, 11])
 def test_matcher_equals_a_double_loop(case: Case, reverse: bool, length: int) -> None:
-    matcher = SequenceMatcher(case.frames, case.starts, case.ends, case.speeds)
+    matcher = SequenceMatcher(case.frames, case.stretches, case.speeds)
     window = unit_rows(2, length, 64)
     places = np.array([0, 1, 5, 20, 38, 39, 40, 42, 43, 44, 60, 79])
     found = matcher.match(window, places, reverse)
@@ -121,7 +124,7 @@ def test_matcher_equals_a_double_loop(case: Case, reverse: bool, length: int) ->
 @pytest.mark.parametrize('speed', [0.5, 1.0, 2.0])
 @pytest.mark.parametrize('reverse', [False, True])
 def test_matcher_finds_place_and_speed(case: Case, speed: float, reverse: bool) -> None:
-    matcher = SequenceMatcher(case.frames, case.starts, case.ends, case.speeds)
+    matcher = SequenceMatcher(case.frames, case.stretches, case.speeds)
     place = 20
     ages = np.arange(8, -1, -1)
     rows = place + (1 if reverse else -1) * np.rint(speed * ages).astype(int)
@@ -132,7 +135,7 @@ def test_matcher_finds_place_and_speed(case: Case, speed: float, reverse: bool) 
 
 
 def test_expected_speed_costs_nothing(case: Case) -> None:
-    matcher = SequenceMatcher(case.frames, case.starts, case.ends, case.speeds)
+    matcher = SequenceMatcher(case.frames, case.stretches, case.speeds)
     window = np.repeat(case.frames[20:21], 5, axis=0)
     places = np.arange(10, 35)
     for expected in case.speeds:
@@ -144,7 +147,7 @@ def test_expected_speed_costs_nothing(case: Case) -> None:
 
 
 def test_result_does_not_depend_on_the_order_of_places(case: Case) -> None:
-    matcher = SequenceMatcher(case.frames, case.starts, case.ends, case.speeds)
+    matcher = SequenceMatcher(case.frames, case.stretches, case.speeds)
     places = np.arange(5, 75, 3)
     order = np.random.default_rng(0).permutation(len(places))
     straight = matcher.match(unit_rows(4, 5, 64), places)
@@ -154,7 +157,7 @@ def test_result_does_not_depend_on_the_order_of_places(case: Case) -> None:
 
 
 def test_one_speed_ranks_by_distance_whatever_is_expected(case: Case) -> None:
-    matcher = SequenceMatcher(case.frames, case.starts, case.ends, np.array([1.0]))
+    matcher = SequenceMatcher(case.frames, case.stretches, np.array([1.0]))
     found = matcher.match(again(case.frames[16:21], 5), np.arange(10, 31), expected_speed=1.4)
     assert (np.argsort(found.costs, kind='stable') == np.argsort(found.distances)).all()
 
@@ -377,9 +380,15 @@ def calibration_of(mean: float = 1.0, deviation: float = 0.1, margin: float = 0.
         margins=(margin,) * count)
 
 
+class StraightRoad:
+    """A thousand places, one metre apart."""
+
+    positions = np.arange(1000.0)[:, None] * [1, 0, 0]
+    step_m = 1.0
+
+
 def acceptance_of(config: AcceptanceConfig, calibration: Calibration) -> Acceptance:
-    """Places one metre apart on a straight road."""
-    return Acceptance(config, calibration, np.arange(1000.0)[:, None] * [1, 0, 0])
+    return Acceptance(config, calibration, StraightRoad())
 
 
 def test_threshold_follows_the_requested_rate() -> None:

@@ -1,6 +1,8 @@
 """The map of places: one row for every keyframe of the mapping drive."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -8,6 +10,7 @@ from pydantic import Field, model_validator
 from seqnet_ros.config import MatchingConfig, ModelConfig, Settings
 from seqnet_ros.errors import MapError
 from seqnet_ros.maps.index import CoarseIndex
+from seqnet_ros.poses import median_step
 
 PLAIN_FORMAT, PROJECTED_FORMAT = 1, 2
 """Formats of maps without and with frames that a projection described."""
@@ -74,6 +77,38 @@ def array_names(model: ModelConfig) -> tuple[str, ...]:
     return (*names, 'projected') if model.projects_frames else names
 
 
+class Located(Protocol):
+    """Places of which only the whereabouts matter."""
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where the places are, float64 ``[N, 3]``, metres."""
+        ...
+
+    @property
+    def step_m(self) -> float:
+        """Usual distance between successive places, metres."""
+        ...
+
+
+class Places(Located, Protocol):
+    """What can be searched: a map, or the drive so far."""
+
+    @property
+    def index(self) -> CoarseIndex:
+        """Coarse index over the sequence descriptors."""
+        ...
+
+    @property
+    def matching_frames(self) -> np.ndarray:
+        """The frames that sequence matching compares, float32 ``[>= N, D'']``."""
+        ...
+
+    def stretches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first place and one past the last place of the stretch of each ``[K]``."""
+        ...
+
+
 @dataclass(frozen=True)
 class PlaceMap:
     """A map in memory, or memory-mapped from disk and read-only.
@@ -117,10 +152,24 @@ class PlaceMap:
         manifest = self.manifest.model_copy(update={'calibration': calibration})
         return replace(self, manifest=manifest)
 
-    def segment_ends(self) -> np.ndarray:
-        """Return int64 ``[N]``: one past the last place of each place's unbroken stretch."""
-        boundaries = np.append(np.flatnonzero(np.diff(self.segment_starts)) + 1, len(self))
-        return boundaries[np.searchsorted(boundaries, np.arange(len(self)), side='right')]
+    @property
+    def positions(self) -> np.ndarray:
+        """Where the places are, float64 ``[N, 3]``, metres."""
+        return self.poses[:, :3]
+
+    @cached_property
+    def step_m(self) -> float:
+        """Median distance between successive places, metres; 0 for one place."""
+        return median_step(self.positions)
+
+    @cached_property
+    def _boundaries(self) -> np.ndarray:
+        return np.append(np.flatnonzero(np.diff(self.segment_starts)) + 1, len(self))
+
+    def stretches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first place and one past the last place of the stretch of each ``[K]``."""
+        ends = self._boundaries[np.searchsorted(self._boundaries, places, side='right')]
+        return self.segment_starts[places], ends
 
 
 def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:

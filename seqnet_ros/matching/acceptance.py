@@ -6,11 +6,10 @@ from statistics import NormalDist
 import numpy as np
 
 from seqnet_ros.config import AcceptanceConfig
-from seqnet_ros.maps.place_map import Calibration
+from seqnet_ros.maps.place_map import Calibration, Located
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.matching.retrieval import Ranking
 from seqnet_ros.matching.speed import SpeedEstimate
-from seqnet_ros.poses import median_step
 
 _LOOSEST_QUANTILE = 0.25
 _FEWEST_SAMPLES = 10
@@ -27,48 +26,15 @@ def relative_margin(ranking: Ranking) -> float:
     return float((distances[1] - distances[0]) / max(float(distances[0]), 1e-9))
 
 
-class Acceptance:
-    """Judges rankings one after the other; its memory is what the last ones said.
+class Agreement:
+    """Whether the best places of successive sequences lie on one moving line."""
 
-    The best sequence distance at a wrong place is taken as normally distributed. Margin and
-    agreement alone reject most wrong matches, so the threshold is set where all three tests
-    together let through the requested share.
-    """
-
-    def __init__(self, config: AcceptanceConfig, calibration: Calibration,
-                 positions: np.ndarray) -> None:
-        """Use the threshold that follows from the calibration of a map.
-
-        Args:
-            config: what is asked for.
-            calibration: what wrong matches look like on the map.
-            positions: float64 ``[N, 3]``, where the places of the map are, metres.
-        """
+    def __init__(self, config: AcceptanceConfig, places: Located) -> None:
+        """Compare positions among ``places``."""
         self._config = config
-        self._positions = positions
-        self._tolerance_m = config.agreement_frames * median_step(positions)
+        self._places = places
         self._speed = SpeedEstimate()
         self._recent: deque[tuple[int, int]] = deque(maxlen=config.agreement_window)
-        self._wrong, share = _WITHOUT_EVIDENCE, 1.0
-        if len(calibration.distances) >= _FEWEST_SAMPLES:
-            self._wrong = NormalDist(float(np.mean(calibration.distances)),
-                                     max(float(np.std(calibration.distances)), 1e-3))
-            share = self._share_let_through(calibration)
-        quantile = min(config.false_positive_rate / share, _LOOSEST_QUANTILE)
-        self.threshold = self._wrong.inv_cdf(quantile)
-        self.forget()
-
-    def _share_let_through(self, calibration: Calibration) -> float:
-        """Return the share of wrong matches that pass margin and agreement."""
-        passed, previous = 0, None
-        for query, place, margin in zip(calibration.queries, calibration.places,
-                                        calibration.margins, strict=True):
-            if previous is None or query != previous + 1:
-                self.forget()
-            self._recent.append((query, place))
-            passed += margin >= self._config.min_margin and self._agrees()
-            previous = query
-        return (passed + 1) / (len(calibration.queries) + 1)
 
     def forget(self) -> None:
         """Start anew after a break in the sequence."""
@@ -79,6 +45,84 @@ class Acceptance:
     def expected_speed(self) -> float:
         """Map frames per query keyframe, known from the matches so far."""
         return self._speed.value
+
+    def add(self, keyframe: int, place: int) -> None:
+        """Note the best place of the sequence that ends at a keyframe."""
+        self._recent.append((keyframe, place))
+
+    def learn_speed(self, keyframe: int, place: int) -> None:
+        """Note a place that is near enough to tell how fast the robot drives."""
+        self._speed.add(keyframe, place)
+
+    def reached(self, forward: bool = True) -> bool:
+        """Return whether enough of the last best places lie on one line with the newest."""
+        keyframes, places = np.array(self._recent).T
+        moved = self.expected_speed * (keyframes[-1] - keyframes)
+        expected = places[-1] - moved if forward else places[-1] + moved
+        near = np.abs(places - expected) <= self._config.agreement_frames
+        # On a street driven twice the best place may be on either pass.
+        positions = self._places.positions
+        nearest = np.rint(expected).astype(int)
+        on_map = (nearest >= 0) & (nearest < len(positions))
+        gaps = np.linalg.norm(positions[places] - positions[nearest * on_map], axis=1)
+        tolerance_m = self._config.agreement_frames * self._places.step_m
+        on_line = near | on_map & (gaps <= tolerance_m)
+        return int(on_line.sum()) >= self._config.agreement
+
+
+class Acceptance:
+    """Judges rankings one after the other; its memory is what the last ones said.
+
+    The best sequence distance at a wrong place is taken as normally distributed. Margin and
+    agreement alone reject most wrong matches, so the threshold is set where all three tests
+    together let through the requested share.
+    """
+
+    def __init__(self, config: AcceptanceConfig, calibration: Calibration,
+                 places: Located) -> None:
+        """Use the threshold that follows from a calibration.
+
+        Args:
+            config: what is asked for.
+            calibration: what wrong matches look like among these places.
+            places: where matches are looked for.
+        """
+        self._config = config
+        self._places = places
+        self.agreement = Agreement(config, places)
+        self.calibrate(calibration)
+
+    def calibrate(self, calibration: Calibration) -> None:
+        """Take the threshold from what is known of wrong matches by now."""
+        self._wrong, share = _WITHOUT_EVIDENCE, 1.0
+        if len(calibration.distances) >= _FEWEST_SAMPLES:
+            self._wrong = NormalDist(float(np.mean(calibration.distances)),
+                                     max(float(np.std(calibration.distances)), 1e-3))
+            share = self._share_let_through(calibration)
+        quantile = min(self._config.false_positive_rate / share, _LOOSEST_QUANTILE)
+        self.threshold = self._wrong.inv_cdf(quantile)
+
+    def _share_let_through(self, calibration: Calibration) -> float:
+        """Return the share of wrong matches that pass margin and agreement."""
+        agreement = Agreement(self._config, self._places)
+        passed, previous = 0, None
+        for query, place, margin in zip(calibration.queries, calibration.places,
+                                        calibration.margins, strict=True):
+            if previous is None or query != previous + 1:
+                agreement.forget()
+            agreement.add(query, place)
+            passed += margin >= self._config.min_margin and agreement.reached()
+            previous = query
+        return (passed + 1) / (len(calibration.queries) + 1)
+
+    def forget(self) -> None:
+        """Start anew after a break in the sequence."""
+        self.agreement.forget()
+
+    @property
+    def expected_speed(self) -> float:
+        """Map frames per query keyframe, known from the matches so far."""
+        return self.agreement.expected_speed
 
     def score(self, sequence_distance: float) -> float:
         """Return the share of wrong best matches that lie farther than this."""
@@ -94,24 +138,11 @@ class Acceptance:
         if len(ranking.places) == 0:
             return Reason.NO_CANDIDATES
         place = int(ranking.places[0])
-        self._recent.append((keyframe, place))
+        self.agreement.add(keyframe, place)
         if ranking.sequence_distances[0] > self.threshold:
             return Reason.TOO_FAR
         if relative_margin(ranking) < self._config.min_margin:
             return Reason.AMBIGUOUS
-        self._speed.add(keyframe, place)
+        self.agreement.learn_speed(keyframe, place)
         forward = ranking.speeds[0] >= 0
-        return Reason.ACCEPTED if self._agrees(forward) else Reason.INCONSISTENT
-
-    def _agrees(self, forward: bool = True) -> bool:
-        """Return whether enough of the last best places lie on one line with the newest."""
-        keyframes, places = np.array(self._recent).T
-        moved = self.expected_speed * (keyframes[-1] - keyframes)
-        expected = places[-1] - moved if forward else places[-1] + moved
-        near = np.abs(places - expected) <= self._config.agreement_frames
-        # On a street driven twice the best place may be on either pass.
-        nearest = np.rint(expected).astype(int)
-        on_map = (nearest >= 0) & (nearest < len(self._positions))
-        gaps = np.linalg.norm(self._positions[places] - self._positions[nearest * on_map], axis=1)
-        on_line = near | on_map & (gaps <= self._tolerance_m)
-        return int(on_line.sum()) >= self._config.agreement
+        return Reason.ACCEPTED if self.agreement.reached(forward) else Reason.INCONSISTENT

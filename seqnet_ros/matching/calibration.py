@@ -11,7 +11,6 @@ from seqnet_ros.maps.place_map import Calibration, PlaceMap
 from seqnet_ros.matching.acceptance import relative_margin
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.poses import median_step
 from seqnet_ros.sequences.windows import trailing_windows
 
 _RUNS = 10
@@ -29,7 +28,7 @@ def calibrate(
     windows = trailing_windows(place_map.segment_starts, length)
     search = HierarchicalSearch(model, place_map, matching)
     alike_m = min(_ALIKE_M, _ALIKE_OF_ROUTE * place_map.manifest.route_length_m)
-    step_m = median_step(place_map.poses[:, :3])
+    step_m = place_map.step_m
     reach = max(2 * length + matching.merge_frames, round(alike_m / step_m) if step_m else 0)
     samples: list[tuple[int, int, float, float]] = []
     for query in _sampled_places(len(place_map)):

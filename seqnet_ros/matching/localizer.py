@@ -68,8 +68,7 @@ class Localizer:
         if calibration is None or calibration.matching != settings.matching:
             calibration = calibrate(self.model, self.map, settings.matching)
         self._search = HierarchicalSearch(self.model, self.map, settings.matching)
-        self._acceptance = Acceptance(
-            settings.acceptance, calibration, self.map.poses[:, :3])
+        self._acceptance = Acceptance(settings.acceptance, calibration, self.map)
         self._mean = RunningMean(self.map.mean) if self.model.config.centring else None
         self._gate = KeyframeGate(settings.keyframes, self._spacing(),
                                   self.map.manifest.usual_change)

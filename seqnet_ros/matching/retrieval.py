@@ -6,10 +6,9 @@ import numpy as np
 import torch
 
 from seqnet_ros.config import MatchingConfig
-from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.place_map import Places
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.poses import median_step
 from seqnet_ros.sequences.aggregators import describe_frames
 
 
@@ -33,15 +32,13 @@ class Ranking:
 class HierarchicalSearch:
     """Finds the places of a map that a window of frames may show."""
 
-    def __init__(self, model: PlaceModel, place_map: PlaceMap, config: MatchingConfig) -> None:
-        """Search ``place_map`` with the settings of ``config``."""
+    def __init__(self, model: PlaceModel, places: Places, config: MatchingConfig) -> None:
+        """Search ``places`` with the settings of ``config``."""
         self._model = model
-        self._map = place_map
+        self._places = places
         self._config = config
-        self._merge_m = config.merge_frames * median_step(place_map.poses[:, :3])
         self._matcher = SequenceMatcher(
-            place_map.matching_frames, place_map.segment_starts, place_map.segment_ends(),
-            searched_speeds(config))
+            places.matching_frames, places.stretches, searched_speeds(config))
 
     def search(self, window: np.ndarray, expected_speed: float = 1.0,
                excluded: tuple[int, int] | None = None,
@@ -84,10 +81,10 @@ class HierarchicalSearch:
         query = described
         if query is None:
             query = self._sequence_descriptor(window[::-1] if reverse else window)
-        distances, places = self._map.index.search(query, wanted + spare)
+        distances, places = self._places.index.search(query, wanted + spare)
         if reverse:
             # A map window ends where the robot was first when it drives the other way.
-            places = np.maximum(places - len(window) + 1, self._map.segment_starts[places])
+            places = np.maximum(places - len(window) + 1, self._places.stretches(places)[0])
         if excluded is not None:
             allowed = (places < excluded[0]) | (places >= excluded[1])
             distances, places = distances[allowed][:wanted], places[allowed][:wanted]
@@ -105,12 +102,13 @@ class HierarchicalSearch:
 
         Near in the order of the map or in space: a street driven twice is one place.
         """
-        positions = self._map.poses[places, :3]
+        positions = self._places.positions[places]
+        merge_m = self._config.merge_frames * self._places.step_m
         kept: list[int] = []
         for row, place in enumerate(places):
             gaps = np.linalg.norm(positions[kept] - positions[row], axis=1)
             steps = np.abs(places[kept] - place)
-            if not np.any((gaps <= self._merge_m) | (steps <= self._config.merge_frames)):
+            if not np.any((gaps <= merge_m) | (steps <= self._config.merge_frames)):
                 kept.append(row)
                 # The margin test needs a second place, however few are reported.
                 if len(kept) == max(self._config.candidates, 2):

@@ -5,6 +5,7 @@ distances, one for each ratio of speeds; the second stage of HVPR (Garg and Milf
 section III-C) does so for the candidates of a first stage only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import faiss
@@ -53,16 +54,16 @@ class SequenceMatcher:
 
     Args:
         frames: float32 ``[N, D]``, L2-normalised map descriptors (may be memory-mapped).
-        segment_starts: int ``[N]``, first place of each place's unbroken stretch.
-        segment_ends: int ``[N]``, one past its last place.
+        stretches: returns the first and one past the last place of the unbroken stretch that each
+            of some places ``[K]`` is on; no line is compared across its ends.
         speeds: speeds to search, query relative to map.
     """
 
-    def __init__(self, frames: np.ndarray, segment_starts: np.ndarray,
-                 segment_ends: np.ndarray, speeds: np.ndarray) -> None:
+    def __init__(self, frames: np.ndarray,
+                 stretches: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]],
+                 speeds: np.ndarray) -> None:
         self._frames = np.ascontiguousarray(frames, dtype=np.float32)
-        self._starts = segment_starts
-        self._ends = segment_ends
+        self._stretches = stretches
         self._speeds = speeds
         self._log_speeds = np.log(speeds)
         self._prior = SPEED_COST / max(float(np.abs(self._log_speeds).max()), _USUAL_RANGE) ** 2
@@ -85,8 +86,8 @@ class SequenceMatcher:
         steps = np.rint(np.outer(self._speeds, age)).astype(np.int64)
         steps = steps if reverse else -steps
         rows = places[:, None, None] + steps
-        rows = np.clip(rows, self._starts[places][:, None, None],
-                       self._ends[places][:, None, None] - 1)
+        first, end = self._stretches(places)
+        rows = np.clip(rows, first[:, None, None], end[:, None, None] - 1)
         needed, position = np.unique(rows, return_inverse=True)
         frame_distances = np.sqrt(np.maximum(2 - 2 * self._cosines(needed, window), 0))
         lines = frame_distances[position.reshape(rows.shape), np.arange(length)].mean(axis=2)
