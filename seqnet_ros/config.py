@@ -243,6 +243,25 @@ class AcceptanceConfig(Settings):
         return self
 
 
+class LoopConfig(Settings):
+    """Which places of the robot's own past may close a loop."""
+
+    exclude_s: float = Field(
+        2.0, ge=0, le=86400, description='Places seen less than this long ago are left out, s.')
+    exclude_frames: int = Field(
+        20, ge=1, le=100000, description='The newest keyframes, so many, are left out.')
+    exclude_m: float = Field(
+        20.0, ge=0, le=1e6,
+        description='Places less than this far back along the way are left out, m; counts where '
+                    'there is odometry.')
+    max_drift: float = Field(
+        0.1, ge=0, le=10,
+        description='Odometry may be wrong by this share of the way since the place was seen, and '
+                    'by 10 m; a match that lies farther off is refused. 0 is off.')
+    max_places: int = Field(
+        200_000, ge=100, le=10_000_000, description='Most places of one drive.')
+
+
 class ModelConfig(Settings):
     """A model: everything that decides what a descriptor means and how matches are made."""
 

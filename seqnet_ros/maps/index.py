@@ -19,6 +19,10 @@ from seqnet_ros.errors import MapCorruptError, MapError
 EXACT_BYTES = 64 << 20
 """Sequence descriptors up to this size are all compared: one core reads them in about 2 ms."""
 
+GROWING_EXACT_BYTES = 16 << 20
+"""Up to this size all descriptors of a growing drive are compared; from there on the graph is
+faster."""
+
 _NEIGHBOURS = 24
 _BUILD_BEAM = 48
 _SEARCH_BEAM = 384
@@ -123,6 +127,39 @@ class HnswIndex:
         """Return the L2 distances and places, nearest first."""
         with one_faiss_thread():
             squared, places = self._graph.search(query[None], min(k, self._graph.ntotal))
+        found = places[0] >= 0
+        return np.sqrt(np.maximum(squared[0][found], 0)), places[0][found]
+
+
+class GrowingIndex:
+    """Takes in places one at a time, which `HnswIndex` cannot. Holds a copy of the descriptors.
+
+    The graph grows from the first place on, so that no insertion is much dearer than others.
+    """
+
+    def __init__(self, dim: int) -> None:
+        """Start empty, for descriptors of ``dim`` values."""
+        self._graph = faiss.IndexHNSWFlat(dim, _NEIGHBOURS)
+        self._graph.hnsw.efConstruction = _BUILD_BEAM
+        self._graph.hnsw.efSearch = _SEARCH_BEAM
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return self._graph.ntotal
+
+    def add(self, sequences: np.ndarray) -> None:
+        """Add float32 ``[N, D']`` descriptors; their places are numbered on."""
+        with one_faiss_thread():
+            self._graph.add(np.ascontiguousarray(sequences))
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the L2 distances and places, nearest first."""
+        if not len(self):
+            return np.empty(0, dtype=np.float32), np.empty(0, dtype=np.int64)
+        small = 4 * len(self) * self._graph.d <= GROWING_EXACT_BYTES
+        searched = self._graph.storage if small else self._graph
+        with one_faiss_thread():
+            squared, places = searched.search(query[None], min(k, len(self)))
         found = places[0] >= 0
         return np.sqrt(np.maximum(squared[0][found], 0)), places[0][found]
 

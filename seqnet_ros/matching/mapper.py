@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,16 @@ _logger = logging.getLogger(__name__)
 _DEFAULT_METRES = '1m'
 _DEFAULT_IMAGES = '1'
 FRAME_NUMBERS = 'frame number = metres'
+
+
+class Place(NamedTuple):
+    """One place of a drive: frame descriptor ``[D]`` as described, stamp, pose ``[7]``, and the
+    first place of its unbroken stretch."""
+
+    descriptor: np.ndarray
+    stamp_ns: int
+    pose: np.ndarray
+    segment_start: int
 
 
 class Mapper:
@@ -65,6 +76,11 @@ class Mapper:
     def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
                     pose: np.ndarray | None = None) -> bool:
         """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        return self.offer(read, stamp_ns, pose) is Verdict.KEYFRAME
+
+    def offer(self, read: Callable[[], np.ndarray], stamp_ns: int,
+              pose: np.ndarray | None = None) -> Verdict:
+        """Take in one image as `push_lazily` does, and say what became of it."""
         pose = None if pose is None else check_pose(pose)
         if self._gate is None:
             self._start(pose is not None)
@@ -77,15 +93,31 @@ class Mapper:
         if broken is not None and self._stamps:
             self._broken = True
             _logger.info('a new stretch of the map begins: %s', broken)
-        verdict = self._gate.before_describing(stamp_ns, pose)
-        if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
-            return False
-        descriptor = self.model.describer.describe([read()])[0]
-        if verdict is None and self._gate.by_descriptor(descriptor) is not Verdict.KEYFRAME:
-            return False
-        self._gate.admit(stamp_ns, pose, descriptor)
-        self._add(descriptor, stamp_ns, pose)
-        return True
+        verdict, descriptor = self._gate.consider(
+            stamp_ns, pose, lambda: self.model.describer.describe([read()])[0])
+        if verdict is Verdict.KEYFRAME:
+            assert descriptor is not None
+            self._add(descriptor, stamp_ns, pose)
+        return verdict
+
+    @property
+    def posed(self) -> bool:
+        """Whether the images have poses."""
+        return self._posed
+
+    @property
+    def newest(self) -> Place:
+        """The place made last; there must be one."""
+        return Place(self._descriptors[-1], self._stamps[-1], self._poses[-1],
+                     self._segment_starts[-1])
+
+    def stamp_ns(self, place: int) -> int:
+        """Return when a place was seen."""
+        return self._stamps[place]
+
+    def pose(self, place: int) -> np.ndarray:
+        """Return where a place is, ``[7]``."""
+        return self._poses[place]
 
     def _start(self, posed: bool) -> None:
         every = self.model.config.keyframes.every

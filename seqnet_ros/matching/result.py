@@ -17,6 +17,8 @@ class Reason(IntEnum):
     INCONSISTENT = 5
     GEOMETRY = 6
     NO_CANDIDATES = 7
+    RECENT = 8
+    ODOMETRY = 9
 
 
 @dataclass(frozen=True)
@@ -72,3 +74,15 @@ class MatchResult:
     def best(self) -> Candidate | None:
         """The best candidate, also when it was rejected."""
         return self.candidates[0] if self.candidates else None
+
+
+@dataclass(frozen=True)
+class LoopResult(MatchResult):
+    """The outcome of one image that was looked for in the robot's own past.
+
+    Attributes:
+        place_id: number of the place that the image itself became; None for one that did not,
+            because the robot stands.
+    """
+
+    place_id: int | None = None

@@ -2,6 +2,7 @@
 
 import re
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -123,6 +124,28 @@ class KeyframeGate:
             if jump > self._config.max_gap_m:
                 return f'the pose jumped by {jump:.1f} m'
         return None
+
+    def consider(self, stamp_ns: int, pose: np.ndarray | None,
+                 describe: Callable[[], np.ndarray]) -> tuple[Verdict, np.ndarray | None]:
+        """Judge an image after `interrupted`, and admit it where it is a keyframe.
+
+        Args:
+            stamp_ns: when it was taken.
+            pose: where, ``[7]``, if that is known.
+            describe: returns its frame descriptor ``[D]``; called only where that is needed.
+
+        Returns:
+            What becomes of the image, and its descriptor where it was made.
+        """
+        verdict = self.before_describing(stamp_ns, pose)
+        if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
+            return verdict, None
+        descriptor = describe()
+        if verdict is None:
+            verdict = self.by_descriptor(descriptor)
+        if verdict is Verdict.KEYFRAME:
+            self.admit(stamp_ns, pose, descriptor)
+        return verdict, descriptor
 
     def before_describing(self, stamp_ns: int, pose: np.ndarray | None) -> Verdict | None:
         """Judge by stamp and pose; None means that the descriptor has to decide."""

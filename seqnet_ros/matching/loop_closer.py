@@ -1,0 +1,180 @@
+"""Loop closing: the robot's own past is mapped and searched at once."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from seqnet_ros.config import LoopConfig, ModelConfig
+from seqnet_ros.maps.growing_map import GrowingMap
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.acceptance import Acceptance
+from seqnet_ros.matching.calibration import RunningCalibration
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.matching.recent_past import RecentPast
+from seqnet_ros.matching.result import Candidate, LoopResult, Reason
+from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
+from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.sequences.keyframes import Verdict
+
+SAME_PLACE_M = 10.0
+"""Two views of one place may be this far apart, whatever odometry drifts."""
+
+
+class LoopCloser:
+    """Finds places the robot has been at before, one image at a time. Not thread-safe.
+
+    Places that are too recent cannot be found at all, so they take no candidate's place. What is
+    mapped can be saved as a map at any time.
+
+    Args:
+        model: describes frames and sequences.
+        settings: sequence length, keyframes, matching and acceptance in place of those of the
+            model's file; a `ModelConfig` whose other fields are not looked at.
+        loops: what counts as recent, and how far odometry is believed.
+    """
+
+    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
+                 loops: LoopConfig | None = None) -> None:
+        self._mapper = Mapper(model, settings)
+        self.model = self._mapper.model
+        self._loops = loops or LoopConfig()
+        self._past = GrowingMap(self.model, self._loops.max_places)
+        self._recent = RecentPast(self._loops)
+        config = self.model.config
+        self._search = HierarchicalSearch(self.model, self._past, config.matching)
+        self._wrong = RunningCalibration(config)
+        self._acceptance = Acceptance(
+            config.acceptance, self._wrong.calibration(), self._past)
+        self._pushed = 0
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        return len(self._mapper)
+
+    @property
+    def searchable(self) -> int:
+        """Number of places that are old enough to close a loop."""
+        return self._past.released
+
+    @property
+    def sequence_length(self) -> int:
+        """Frames per sequence."""
+        return self.model.config.sequence.length
+
+    @property
+    def threshold(self) -> float:
+        """Largest sequence distance that is accepted, as far as is known by now."""
+        return self._acceptance.threshold
+
+    def push(self, image: np.ndarray, stamp_ns: int,
+             pose: np.ndarray | None = None) -> LoopResult | None:
+        """Take in one image.
+
+        Args:
+            image: RGB uint8 ``[H, W, 3]``.
+            stamp_ns: acquisition time.
+            pose: odometry pose ``[7]``, metres; for all images or for none.
+
+        Returns:
+            The outcome, with numbers of earlier places as candidates, or None for an image between
+            keyframes.
+
+        Raises:
+            InputError: the image or the pose cannot be used, or the drive has as many places as
+                are allowed; what was collected is unharmed.
+        """
+        return self.push_lazily(lambda: image, stamp_ns, pose)
+
+    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+                    pose: np.ndarray | None = None) -> LoopResult | None:
+        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        query = self._pushed
+        self._pushed += 1
+        started = time.perf_counter()
+        verdict = self._mapper.offer(read, stamp_ns, pose)
+        describe_seconds = time.perf_counter() - started
+        if verdict is Verdict.BETWEEN:
+            return None
+        if verdict is Verdict.STATIONARY:
+            return LoopResult(query, stamp_ns, stamp_ns, (), Reason.STATIONARY, describe_seconds)
+        started = time.perf_counter()
+        place, first = self._add_newest()
+        if place - first + 1 < self.sequence_length:
+            ranking, reason = None, Reason.BUFFER_FILLING
+        else:
+            ranking, reason = self._look_back(place)
+        oldest = max(first, place - self.sequence_length + 1)
+        return LoopResult(
+            query, stamp_ns, self._mapper.stamp_ns(oldest), self._candidates(ranking), reason,
+            describe_seconds, time.perf_counter() - started, place)
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected; more images may follow and a later map.
+
+        Raises:
+            InputError: no image became a place.
+        """
+        return self._mapper.finish(source, pose_origin)
+
+    def _add_newest(self) -> tuple[int, int]:
+        """Add the place just mapped to the past; return it and the first one of its stretch."""
+        newest = self._mapper.newest
+        place = self._past.add(newest.descriptor, newest.pose[:3], newest.segment_start)
+        broken = newest.segment_start == place
+        if broken:
+            self._acceptance.forget()
+            self._wrong.forget()
+        old = self._recent.add(
+            newest.stamp_ns, newest.pose[:3] if self._mapper.posed else None, broken)
+        self._past.release(old)
+        return place, newest.segment_start
+
+    def _look_back(self, place: int) -> tuple[Ranking, Reason]:
+        described = None if self.model.config.matching.reverse else self._past.newest_sequence()
+        ranking = self._search.search(
+            self._past.window(place), self._acceptance.expected_speed,
+            projected=self._past.projected_window(place), described=described)
+        reason = self._acceptance.judge(ranking, place)
+        if reason is Reason.ACCEPTED:
+            reason = self._doubt(place, int(ranking.places[0]))
+        self._learn(place, ranking)
+        return ranking, reason
+
+    def _doubt(self, place: int, found: int) -> Reason:
+        """Return why a match that looks right cannot be a loop, or ACCEPTED."""
+        if self._on_edge(found):
+            return Reason.RECENT
+        if self._mapper.posed and self._loops.max_drift:
+            apart = np.linalg.norm(self._past.positions[place] - self._past.positions[found])
+            drift = self._loops.max_drift * self._recent.way_back_m(found)
+            if apart > SAME_PLACE_M + drift:
+                return Reason.ODOMETRY
+        return Reason.ACCEPTED
+
+    def _on_edge(self, found: int) -> bool:
+        """Return whether a place is the youngest that can be found, or next to it.
+
+        It is then the best because what lies between is left out, not because it is a loop.
+        """
+        return found >= self._past.released - 1 - self.model.config.matching.merge_frames
+
+    def _learn(self, place: int, ranking: Ranking) -> None:
+        """Learn from the newest search what wrong matches look like."""
+        if self._mapper.posed:
+            self._wrong.learn_by_position(place, ranking, self._past)
+        elif len(ranking.places):
+            self._wrong.learn_by_agreement(
+                place, ranking, self._acceptance.agreement, self._on_edge(int(ranking.places[0])))
+        if self._wrong.due:
+            self._acceptance.calibrate(self._wrong.calibration())
+
+    def _candidates(self, ranking: Ranking | None) -> tuple[Candidate, ...]:
+        if ranking is None:
+            return ()
+        return tuple(
+            Candidate(int(place), self._mapper.stamp_ns(place), self._mapper.pose(place).copy(),
+                      float(coarse), float(fine), self._acceptance.score(float(fine)))
+            for place, coarse, fine in zip(
+                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
+                strict=True))[:self.model.config.matching.candidates]
