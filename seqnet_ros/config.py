@@ -268,6 +268,8 @@ class ModelConfig(Settings):
     name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
     description: str = ''
     image: ImageConfig = ImageConfig()
+    cameras: int = Field(
+        1, ge=1, le=16, description='Cameras whose images of one moment are described as one.')
     frame: Annotated[HogConfig | PatchNormConfig | NetworkConfig,
                      Field(discriminator='kind')] = HogConfig()
     weights: WeightsConfig = WeightsConfig()
@@ -299,6 +301,9 @@ class ModelConfig(Settings):
         if sums and (self.centring or self.projection is not None):
             raise ValueError('seqvlad needs centring: false and no projection, because it adds up '
                              'frames as they are')
+        if sums and self.cameras > 1:
+            raise ValueError('seqvlad takes the images of one camera, found cameras: '
+                             f'{self.cameras}')
         return self
 
     @property
@@ -313,8 +318,10 @@ class ModelConfig(Settings):
 
     @model_serializer(mode='wrap')
     def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models without a projection as before there were any: maps hold them in full."""
+        """Write models without these parts as before there were any: maps hold them in full."""
         document = handler(self)
+        if document.get('cameras') == 1:
+            document.pop('cameras')
         if document.get('projection') is None:
             document.pop('projection', None)
         return document

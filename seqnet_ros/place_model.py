@@ -182,7 +182,7 @@ def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
         weights_digest: hash over the weight tensors, not their file.
     """
     meaning = config.model_dump(mode='json', include={
-        'image': True, 'frame': True, 'centring': True,
+        'image': True, 'cameras': True, 'frame': True, 'centring': True,
         'sequence': {'aggregator', 'kernel', 'p', 'out_dim', 'normalise'},
         'projection': {'out_dim'}})
     meaning['weights_digest'] = weights_digest

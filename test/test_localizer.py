@@ -447,8 +447,87 @@ def test_another_map_can_be_used(small: PlaceModel, street: Street, street_map: 
     localizer = Localizer(small, other)
     drive(localizer, street, range(20, 40))
     localizer.use_map(street_map)
-    assert localizer.buffer_fill == 0
+    assert localizer.buffer_fill == 0  # places of the two maps are spaced differently
     assert drive(localizer, street, range(40, 60), first=20)[-1].accepted
+
+
+def test_no_image_is_lost_when_the_map_changes(
+        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    localizer = Localizer(small, street_map)
+    drive(localizer, street, range(20, 40))
+    localizer.use_map(street_map)
+    assert localizer.buffer_fill == localizer.sequence_length
+    results = drive(localizer, street, range(40, 60), first=20)
+    assert [result.best.place_id for result in results] == list(range(40, 60))
+    assert results[-1].accepted
+
+
+@pytest.mark.parametrize('change', [
+    {'acceptance': {'min_margin': 0.5}}, {'matching': {'top_k': 3}}, {'sequence': {'length': 3}}])
+def test_settings_change_on_the_way(small: PlaceModel, street: Street, street_map: PlaceMap,
+                                    change: dict[str, dict[str, float]]) -> None:
+    """Afterwards all is as with an engine that had these settings from the start."""
+    settings = small.config.model_copy(update={
+        group: getattr(small.config, group).model_copy(update=values)
+        for group, values in change.items()})
+    changed, fresh = Localizer(small, street_map), Localizer(small, street_map, settings)
+    drive(changed, street, range(20, 50))
+    drive(fresh, street, range(20, 50))
+    changed.use_settings(settings)
+    after, expected = (drive(engine, street, range(50, 70), first=30)
+                       for engine in (changed, fresh))
+    assert [item.candidates[0].place_id for item in after] == list(range(50, 70))
+    for ours, theirs in zip(without_times(after), without_times(expected), strict=True):
+        assert ours == theirs
+
+
+def test_images_by_themselves_are_found(
+        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    localizer = Localizer(small, street_map)
+    drive(localizer, street, range(20, 40))
+    for count in (1, 3, 5, 9):
+        found = localizer.find([street.view(x) for x in range(80 - count, 80)])
+        assert found.best is not None
+        assert found.best.place_id == 79
+        assert found.accepted or count == 1
+    elsewhere = Street(33)
+    assert not localizer.find([elsewhere.view(x) for x in range(5)]).accepted
+    assert drive(localizer, street, range(40, 60), first=20)[-1].best.place_id == 59
+    with pytest.raises(InputError, match='no image to look for'):
+        localizer.find([])
+
+
+# --- several maps --------------------------------------------------------------------------------
+
+
+def test_the_right_one_of_two_maps_is_found(small: PlaceModel, street: Street,
+                                            street_map: PlaceMap) -> None:
+    other_street = Street(9)
+    other = map_of(small, [other_street.view(x) for x in range(60)])
+    localizer = Localizer(small, [other, street_map], settings_of(small, keyframes={'every': '1'}))
+    assert set(localizer.maps) == {other.manifest.map_id, street_map.manifest.map_id}
+    for place_map, place, views in ((street_map, 39, street), (other, 39, other_street)):
+        results = drive(localizer, views, range(20, 40))
+        localizer.reset()
+        best = results[-1].best
+        assert (best.map_id, best.place_id) == (place_map.manifest.map_id, place)
+        assert results[-1].accepted
+
+
+def test_a_rival_in_another_map_is_ambiguous_unless_maps_overlap(
+        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    again = map_of(small, [street.view(x) for x in range(100)])
+    for overlapping in (False, True):
+        localizer = Localizer(small, [street_map, again],
+                              settings_of(small, keyframes={'every': '1'}), overlapping)
+        last = drive(localizer, street, range(20, 50))[-1]
+        assert last.best.place_id == 49
+        assert last.reason is (Reason.ACCEPTED if overlapping else Reason.AMBIGUOUS)
+
+
+def test_a_localizer_needs_a_map(small: PlaceModel) -> None:
+    with pytest.raises(InputError, match='no map to look in'):
+        Localizer(small, [])
 
 
 def test_map_of_another_model_is_refused_and_the_old_one_stays(

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 
+_DEFAULT_MODEL = 'hog'
+
 app = typer.Typer(no_args_is_help=True, help='Make and check maps.')
 
 
@@ -26,7 +28,11 @@ def build(
     source: options.Source,
     output: Annotated[Path, typer.Option(
         help='Folder of the map; a map that lies there is replaced.', show_default=False)],
-    model: options.Model = 'hog',
+    model: Annotated[str | None, typer.Option(
+        help='Name of a model, or its YAML file.', show_default='hog, or that of --extend')] = None,
+    extend: Annotated[Path | None, typer.Option(
+        help='Map that the drive is added to; it stays as it is unless it is --output, too.',
+        show_default=False)] = None,
     topic: options.Topic = None,
     poses: options.Poses = None,
     pose_topic: options.PoseTopic = None,
@@ -37,7 +43,7 @@ def build(
     device: options.Device = 'auto',
     assignments: options.Assignments = None,
 ) -> None:
-    """Make a map of the places of a recorded drive.
+    """Make a map of the places of a recorded drive, or add the drive to a map.
 
     Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
     places lie one metre apart on a line. Settings become the defaults for localizing.
@@ -46,14 +52,19 @@ def build(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     _refuse_other_than_map(output)
     from seqnet_ros.datasets.sources import open_source
-    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.maps.storage import open_map, read_manifest, save_map
     from seqnet_ros.matching.mapper import Mapper
     from seqnet_ros.place_model import build_model, load_model_config
 
-    config, model_folder = load_model_config(model, weights)
+    if model is None and extend is not None:
+        config, model_folder = read_manifest(extend)[0].model, None
+    else:
+        config, model_folder = load_model_config(model or _DEFAULT_MODEL, weights)
     config = apply_settings(config, settings)
+    built = build_model(config, device, model_folder, weights)
+    extended = None if extend is None else open_map(extend, built)
     recording = open_source(source, topic, poses, pose_topic, rate)
-    place_map = _map(recording, Mapper(build_model(config, device, model_folder)))
+    place_map = _map(recording, Mapper(built, extends=extended))
     save_map(place_map, output)
     print_fields({'map': output, **_describe(place_map.manifest)})
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ from seqnet_ros.descriptors.weights import (
     translate,
     without_stages_beyond,
 )
-from seqnet_ros.errors import ModelError
+from seqnet_ros.errors import InputError, ModelError
 
 _CPU_BATCH = 8
 _CUDA_BATCH = 32
@@ -152,9 +152,60 @@ class NetworkDescriber:
         return batch.div_(255).sub_(self._mean).div_(self._std)
 
 
+class CamerasDescriber:
+    """Describes what several cameras see at one moment as one place.
+
+    The descriptors of the cameras' images, one after the other, of unit length together: distances
+    are the root mean square of those of the single cameras.
+
+    Args:
+        describer: describes the images of each camera.
+        cameras: how many there are.
+    """
+
+    def __init__(self, describer: FrameDescriber, cameras: int) -> None:
+        self._describer = describer
+        self._cameras = cameras
+        self.name = f'{describer.name} of {cameras} cameras'
+        self.dim = cameras * describer.dim
+        self.weights_digest = describer.weights_digest
+        self.sequence_tensors = describer.sequence_tensors
+
+    def describe(self, views: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
+        """Describe views, each an RGB uint8 ``[H, W, 3]`` image of every camera.
+
+        Returns:
+            float32 ``[N, dim]``, rows of unit length.
+
+        Raises:
+            InputError: there is no view, one has another number of images, or an image is not RGB
+                uint8 ``[H, W, 3]``.
+        """
+        for view in views:
+            if isinstance(view, np.ndarray) or len(view) != self._cameras:
+                found = 'a single image' if isinstance(view, np.ndarray) else f'{len(view)} images'
+                raise InputError(f'found {found}, expected one of each of the {self._cameras} '
+                                 'cameras of the model')
+        vectors = self._describer.describe([image for view in views for image in view])
+        return vectors.reshape(len(views), self.dim) / np.float32(np.sqrt(self._cameras))
+
+
 def build_describer(config: ModelConfig, device: Device,
                     base_dir: Path | None = None) -> FrameDescriber:
-    """Build what a model file asks for, with its weights.
+    """Build what a model file asks for, with its weights; of several cameras where it says so.
+
+    Args and errors are those of `build_camera_describer`.
+    """
+    describer = build_camera_describer(config, device, base_dir)
+    if config.cameras == 1:
+        return describer
+    # Views take the place of images wherever this describer is used.
+    return cast(FrameDescriber, CamerasDescriber(describer, config.cameras))
+
+
+def build_camera_describer(config: ModelConfig, device: Device,
+                           base_dir: Path | None = None) -> FrameDescriber:
+    """Build what describes the images of one camera, with its weights.
 
     Args:
         config: the model.
@@ -183,6 +234,10 @@ def frame_dim(config: ModelConfig) -> int:
     Raises:
         ModelError: the settings contradict each other.
     """
+    return config.cameras * _image_dim(config)
+
+
+def _image_dim(config: ModelConfig) -> int:
     frame = config.frame
     if isinstance(frame, HogConfig):
         return hog_dim(config.image, frame)

@@ -1,13 +1,13 @@
 """From the descriptors of a drive to a map of places."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.errors import InputError, MapModelMismatchError
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap, format_of
 from seqnet_ros.place_model import PlaceModel
@@ -51,13 +51,12 @@ def build_map(
     projected = None if model.projection is None else describe_frames(model.projection, frames)
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     poses = np.asarray(poses, dtype=np.float64)
-    digest = hashlib.sha256(model.fingerprint.encode())
-    for array in (frames, stamps, poses, starts):
-        digest.update(np.ascontiguousarray(array).tobytes())
+    map_id = _map_id(model.fingerprint, {
+        'frames': frames, 'stamps_ns': stamps, 'poses': poses, 'segment_starts': starts})
     steps = [float(np.linalg.norm(after - before))
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
-        format_version=format_of(config), map_id=digest.hexdigest()[:16], model=config,
+        format_version=format_of(config), map_id=map_id, model=config,
         fingerprint=model.fingerprint, places=len(frames), dim=frames.shape[1],
         sequence_dim=sequences.shape[1],
         sequence_length=config.sequence.length, spacing=spacing,
@@ -80,3 +79,56 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
         'sequence_length': length, 'sequence_dim': sequences.shape[1], 'calibration': None})
     return replace(
         place_map, manifest=manifest, sequences=sequences, index=build_index(sequences))
+
+
+def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
+    """Return a map of both, not yet calibrated: places of a session follow those of a map.
+
+    Each keeps the mean of its own drive; that of the whole is weighed by the number of places.
+
+    Args:
+        place_map: what is there.
+        session: a map of another drive, its poses in the same frame.
+
+    Raises:
+        MapModelMismatchError: the two were made with different models.
+        InputError: only one of them has poses, or their sequences differ in length.
+    """
+    first, second = place_map.manifest, session.manifest
+    if first.fingerprint != second.fingerprint:
+        raise MapModelMismatchError(
+            f'the map was made with model {first.model.name!r} ({first.fingerprint[:8]}), but the '
+            f'session with {second.model.name!r} ({second.fingerprint[:8]})')
+    if first.has_poses != second.has_poses:
+        with_poses = 'map' if first.has_poses else 'session'
+        raise InputError(f'only the {with_poses} has poses: places of both must lie in one frame')
+    if first.sequence_length != second.sequence_length:
+        raise InputError(f'the map has sequences of {first.sequence_length} frames, the session of '
+                         f'{second.sequence_length}')
+    offset = np.zeros(7)
+    if not first.has_poses:  # frame number = metres goes on
+        offset[0] = len(place_map)
+    joined = {
+        'frames': np.concatenate([place_map.frames, session.frames]),
+        'sequences': np.concatenate([place_map.sequences, session.sequences]),
+        'mean': np.average([place_map.mean, session.mean], axis=0,
+                           weights=[len(place_map), len(session)]).astype(np.float32),
+        'stamps_ns': np.concatenate([place_map.stamps_ns, session.stamps_ns]),
+        'poses': np.concatenate([place_map.poses, session.poses + offset]),
+        'segment_starts': np.concatenate(
+            [place_map.segment_starts, session.segment_starts + len(place_map)])}
+    projected = None
+    if place_map.projected is not None and session.projected is not None:
+        projected = np.concatenate([place_map.projected, session.projected])
+    manifest = second.model_copy(update={
+        'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
+        'route_length_m': first.route_length_m + second.route_length_m,
+        'source': f'{first.source} + {second.source}', 'calibration': None})
+    return PlaceMap(manifest, index=build_index(joined['sequences']), projected=projected, **joined)
+
+
+def _map_id(fingerprint: str, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(fingerprint.encode())
+    for name in ('frames', 'stamps_ns', 'poses', 'segment_starts'):
+        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    return digest.hexdigest()[:16]

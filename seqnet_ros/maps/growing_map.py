@@ -133,6 +133,7 @@ class GrowingMap:
         frames = self._model.prepare(descriptors, self._mean)
         self._frames[first: self._count] = frames
         if self._projected is not None:
+            assert self._model.projection is not None
             self._projected[first: self._count] = describe_frames(self._model.projection, frames)
         windows = np.stack([self._window_of(place) for place in range(first, self._count)])
         self._waiting.extend(aggregate(self._model.aggregator, self._frames, windows))

@@ -16,6 +16,10 @@ PLAIN_FORMAT, PROJECTED_FORMAT = 1, 2
 """Formats of maps without and with frames that a projection described."""
 
 
+FRAME_NUMBERS = 'frame number = metres'
+"""The origin of the poses of a map without any: its places lie on a line, one metre apart."""
+
+
 class Calibration(Settings):
     """How well sequences match places they do not show, measured within the map.
 
@@ -50,6 +54,11 @@ class MapManifest(Settings):
     source: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
+
+    @property
+    def has_poses(self) -> bool:
+        """Whether the places have poses, and not just numbers for metres."""
+        return self.pose_origin != FRAME_NUMBERS
 
     @property
     def matching_dim(self) -> int:

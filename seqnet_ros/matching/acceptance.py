@@ -23,7 +23,11 @@ def relative_margin(ranking: Ranking) -> float:
     distances = ranking.sequence_distances
     if len(distances) < 2:
         return float('inf')
-    return float((distances[1] - distances[0]) / max(float(distances[0]), 1e-9))
+    return _relative_margin(float(distances[0]), float(distances[1]))
+
+
+def _relative_margin(best: float, rival: float) -> float:
+    return (rival - best) / max(best, 1e-9)
 
 
 class Agreement:
@@ -40,6 +44,11 @@ class Agreement:
         """Start anew after a break in the sequence."""
         self._recent.clear()
         self._speed.forget()
+
+    def go_on_from(self, other: 'Agreement') -> None:
+        """Remember the places that another one was told, among the same places."""
+        self._recent.extend(other._recent)
+        self._speed = other._speed
 
     @property
     def expected_speed(self) -> float:
@@ -127,6 +136,17 @@ class Acceptance:
     def score(self, sequence_distance: float) -> float:
         """Return the share of wrong best matches that lie farther than this."""
         return 1.0 - self._wrong.cdf(sequence_distance)
+
+    def deviation(self, sequence_distance: float) -> float:
+        """Return how far a distance is from that of a wrong match, in standard deviations.
+
+        Negative where it is nearer; tells distances apart whose scores are all but 1.
+        """
+        return (sequence_distance - self._wrong.mean) / self._wrong.stdev
+
+    def is_ambiguous(self, best: float, rival: float) -> bool:
+        """Return whether a rival's sequence distance is too near that of the best place."""
+        return _relative_margin(best, rival) < self._config.min_margin
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:
         """Say why the best place is accepted or not.

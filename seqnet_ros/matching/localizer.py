@@ -3,23 +3,21 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.config import ModelConfig
-from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.config import KeyframeConfig, ModelConfig
+from seqnet_ros.errors import InputError
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance
-from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.map_search import MapSearch, prepare_map
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
-from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import check_pose
 from seqnet_ros.sequences.aggregators import describe_frames
-from seqnet_ros.sequences.centring import RunningMean
 from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 from seqnet_ros.sequences.rolling import RollingSeqGeM
@@ -35,57 +33,135 @@ class _Keyframe(NamedTuple):
     projected: np.ndarray | None
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What one map had to offer."""
+
+    candidates: tuple[Candidate, ...]
+    reason: Reason
+    acceptance: Acceptance
+
+    @property
+    def deviation(self) -> float:
+        """How unusual the best place is for a wrong one; infinite where there is none."""
+        if not self.candidates:
+            return np.inf
+        return self.acceptance.deviation(self.candidates[0].sequence_distance)
+
+
 class Localizer:
-    """Finds the place of a robot in a map, one image at a time. Not thread-safe.
+    """Finds the place of a robot in one map or several, one image at a time. Not thread-safe.
 
     Args:
-        model: the model the map was made with.
-        place_map: where to look.
+        model: the model the maps were made with.
+        maps: where to look.
         settings: sequence length, keyframes, matching and acceptance to use in place of those of
             the model's file; a `ModelConfig` whose other fields are not looked at.
+        overlapping: several maps may show the same places, so that a rival in another map does not
+            make a match ambiguous.
 
     Raises:
-        MapModelMismatchError: the map was made with another model.
+        MapModelMismatchError: a map was made with another model.
+        InputError: there is no map.
     """
 
-    def __init__(self, model: PlaceModel, place_map: PlaceMap,
-                 settings: ModelConfig | None = None) -> None:
+    def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
+                 settings: ModelConfig | None = None, overlapping: bool = False) -> None:
         self.model = model
         self._settings = settings or model.config
+        self._overlapping = overlapping
         self._pushed = 0
-        self.use_map(place_map)
+        self._keyframes = 0
+        self._buffer: deque[_Keyframe] = deque(maxlen=self.sequence_length)
+        maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
+        self._take(maps, self._prepare_all(maps, self._settings))
+        self._gate = KeyframeGate(
+            self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
 
     def use_map(self, place_map: PlaceMap) -> None:
-        """Look in another map from now on; the sequence starts anew.
+        """Look in another map from now on, as `use_maps` with one."""
+        self.use_maps([place_map])
+
+    def use_maps(self, maps: Sequence[PlaceMap]) -> None:
+        """Look in other maps from the next image on.
+
+        The images of the sequence stay, unless the new maps ask for another spacing. Maps that come
+        from `prepare_map` cost no time here.
 
         Raises:
-            MapModelMismatchError: the map was made with another model.
+            MapModelMismatchError: a map was made with another model; those in use stay.
+            InputError: there is no map.
         """
-        check_model(place_map.manifest, self.model, 'the map')
-        settings = self._settings
-        self.map = with_sequence_length(place_map, self.model, settings.sequence.length)
-        calibration = self.map.manifest.calibration
-        if calibration is None or calibration.matching != settings.matching:
-            calibration = calibrate(self.model, self.map, settings.matching)
-        self._search = HierarchicalSearch(self.model, self.map, settings.matching)
-        self._acceptance = Acceptance(settings.acceptance, calibration, self.map)
-        self._mean = RunningMean(self.map.mean) if self.model.config.centring else None
-        self._gate = KeyframeGate(settings.keyframes, self._spacing(),
-                                  self.map.manifest.usual_change)
-        self._buffer: deque[_Keyframe] = deque(maxlen=settings.sequence.length)
+        prepared = self._prepare_all(maps, self._settings)
+        spacing = self._spacing()
+        self._take(list(maps), prepared)
+        self._gate.use(
+            self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
+        if self._spacing() != spacing:
+            self.reset()
+        for frame in self._buffer:
+            self._move_means(frame.descriptor)
+
+    def use_settings(self, settings: ModelConfig) -> None:
+        """Go on with other settings; the images of the sequence and what was learned stay.
+
+        Raises:
+            InputError: the model cannot describe sequences of this length; nothing changes.
+        """
+        prepared = self._prepare(settings)
+        before = self._searches
+        self._settings = settings
+        self._buffer = deque(self._buffer, maxlen=self.sequence_length)
+        self._take(self._sources, prepared)
+        for search, old in zip(self._searches, before, strict=True):
+            search.go_on_from(old)
+        self._gate.use(settings.keyframes, self._spacing(), self.map.manifest.usual_change)
+
+    def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap]) -> None:
+        self._sources = sources
+        self._prepared = {self.sequence_length: prepared}
+        self._searches = [MapSearch(self.model, item, self._settings) for item in prepared]
         self._rolling = self._rolling_descriptor()
-        self._keyframes = 0
+
+    def _prepare_all(self, maps: Sequence[PlaceMap], settings: ModelConfig) -> list[PlaceMap]:
+        if not maps:
+            raise InputError('there is no map to look in')
+        return [prepare_map(item, self.model, settings) for item in maps]
+
+    def _prepare(self, settings: ModelConfig) -> list[PlaceMap]:
+        known = self._prepared.get(settings.sequence.length)
+        if known is not None and settings.matching == self._settings.matching:
+            return known
+        return self._prepare_all(self._sources, settings)
 
     def _rolling_descriptor(self) -> RollingSeqGeM | None:
         """Return what follows SeqGeM frame by frame; a mean that moves on changes all frames."""
-        if self._mean is not None or not isinstance(self.model.aggregator, SeqGeM):
+        if self.model.config.centring or not isinstance(self.model.aggregator, SeqGeM):
             return None
-        return RollingSeqGeM(
+        rolling = RollingSeqGeM(
             self.model.aggregator, self.sequence_length, self.model.describer.dim)
+        for frame in self._buffer:
+            rolling.push(self.model.prepare(frame.descriptor))
+        return rolling
+
+    def _move_means(self, descriptor: np.ndarray) -> None:
+        for search in self._searches:
+            if search.mean is not None:
+                search.mean.add(descriptor)
 
     def _spacing(self) -> Spacing:
         every = self._settings.keyframes.every
         return Spacing.parse(self.map.manifest.spacing if every == 'auto' else every)
+
+    @property
+    def map(self) -> PlaceMap:
+        """The map, or the first of several, which says how keyframes are spaced."""
+        return self._searches[0].map
+
+    @property
+    def maps(self) -> dict[str, PlaceMap]:
+        """All maps, by their ids."""
+        return {search.map_id: search.map for search in self._searches}
 
     @property
     def sequence_length(self) -> int:
@@ -99,11 +175,11 @@ class Localizer:
 
     @property
     def threshold(self) -> float:
-        """Largest sequence distance that is accepted."""
-        return self._acceptance.threshold
+        """Largest sequence distance that is accepted, in the first map."""
+        return self._searches[0].acceptance.threshold
 
     def reset(self) -> None:
-        """Clear the sequence, as after a break; the map and the mean descriptor stay."""
+        """Clear the sequence, as after a break; the maps and the mean descriptor stay."""
         self._gate.forget()
         self._clear_sequence()
 
@@ -111,8 +187,37 @@ class Localizer:
         self._buffer.clear()
         if self._rolling is not None:
             self._rolling.clear()
-        self._acceptance.forget()
+        for search in self._searches:
+            search.acceptance.forget()
         self._keyframes = 0
+
+    def find(self, images: Sequence[np.ndarray]) -> MatchResult:
+        """Find a sequence of images by itself; the sequence of the drive is left alone.
+
+        Fewer images than `sequence_length` are matched as a shorter sequence; of more the last
+        ones count. There are no earlier sequences that could agree, so the threshold alone, which
+        is the stricter then, and the margin decide.
+
+        Args:
+            images: RGB uint8 ``[H, W, 3]`` each, oldest first, at the places' usual spacing.
+
+        Raises:
+            InputError: there is no image, one cannot be used, or the model cannot describe so few.
+        """
+        if not len(images):
+            raise InputError('there is no image to look for')
+        images = images[-self.sequence_length:]
+        alone = self._settings.model_copy(update={
+            'sequence': self._settings.sequence.model_copy(update={'length': len(images)}),
+            'keyframes': KeyframeConfig(every='1', min_change=0.0),
+            'acceptance': self._settings.acceptance.model_copy(
+                update={'agreement': 1, 'agreement_window': 1})})
+        maps = self._prepared[len(images)] = self._prepare(alone)
+        finder = Localizer(self.model, maps, alone, self._overlapping)
+        for number, image in enumerate(images):
+            result = finder.push(image, number)
+        assert result is not None
+        return result
 
     def push(self, image: np.ndarray, stamp_ns: int,
              pose: np.ndarray | None = None) -> MatchResult | None:
@@ -141,22 +246,22 @@ class Localizer:
         if broken is not None:
             _logger.info('sequence cleared: %s', broken)
             self._clear_sequence()
-        verdict = self._gate.before_describing(stamp_ns, pose)
+        describe_seconds = 0.0
+
+        def describe() -> np.ndarray:
+            nonlocal describe_seconds
+            image = read()
+            started = time.perf_counter()
+            descriptor = self.model.describer.describe([image])[0]
+            describe_seconds = time.perf_counter() - started
+            return descriptor
+
+        verdict, descriptor = self._gate.consider(stamp_ns, pose, describe)
         if verdict is Verdict.BETWEEN:
             return None
         if verdict is Verdict.STATIONARY:
-            return self._without_match(query, stamp_ns, Reason.STATIONARY, 0.0)
-        image = read()
-        started = time.perf_counter()
-        descriptor = self.model.describer.describe([image])[0]
-        describe_seconds = time.perf_counter() - started
-        if verdict is None:
-            verdict = self._gate.by_descriptor(descriptor)
-            if verdict is Verdict.BETWEEN:
-                return None
-            if verdict is Verdict.STATIONARY:
-                return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
-        self._gate.admit(stamp_ns, pose, descriptor)
+            return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
+        assert descriptor is not None
         return self._match(query, stamp_ns, descriptor, describe_seconds)
 
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray,
@@ -164,19 +269,49 @@ class Localizer:
         started = time.perf_counter()
         self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
         self._keyframes += 1
-        if self._mean is not None:
-            self._mean.add(descriptor)
+        self._move_means(descriptor)
         described = (None if self._rolling is None
                      else self._rolling.push(self.model.prepare(descriptor)))
         if len(self._buffer) < self.sequence_length:
             return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
-        ranking = self._search.search(
-            self._window(), self._acceptance.expected_speed, projected=self._projected_window(),
-            described=described)
-        reason = self._acceptance.judge(ranking, self._keyframes)
+        candidates, reason = self._search(described)
         return MatchResult(
-            query, stamp_ns, self._buffer[0].stamp_ns, self._candidates(ranking), reason,
+            query, stamp_ns, self._buffer[0].stamp_ns, candidates, reason,
             describe_seconds, time.perf_counter() - started)
+
+    def _search(self, described: np.ndarray | None) -> tuple[tuple[Candidate, ...], Reason]:
+        """Search all maps and say what to believe."""
+        frames = [frame.descriptor for frame in self._buffer]
+        projected = self._projected_window()
+        found = []
+        for search in self._searches:
+            ranking = search.rank(frames, projected, described)
+            reason = search.judge(ranking, self._keyframes)
+            found.append(_Found(search.candidates(ranking, self._settings.matching.candidates),
+                                reason, search.acceptance))
+        if len(found) == 1:
+            return found[0].candidates, found[0].reason
+        return self._choose(found)
+
+    def _choose(self, found: list[_Found]) -> tuple[tuple[Candidate, ...], Reason]:
+        """Join what was found in several maps.
+
+        Distances in different maps are compared by how unusual they are for wrong places there.
+        """
+        found = sorted(found, key=lambda item: item.deviation)
+        best = found[0]
+        rest = [(item.acceptance.deviation(candidate.sequence_distance), candidate)
+                for item in found for candidate in item.candidates
+                if candidate is not best.candidates[0]]
+        rest.sort(key=lambda pair: pair[0])
+        candidates = (*best.candidates[:1], *(candidate for _, candidate in rest))
+        reason = best.reason
+        if reason is Reason.ACCEPTED and not self._overlapping:
+            rival = min((item.candidates[0].sequence_distance for item in found[1:]
+                         if item.candidates), default=np.inf)
+            if best.acceptance.is_ambiguous(best.candidates[0].sequence_distance, rival):
+                reason = Reason.AMBIGUOUS
+        return candidates[:self._settings.matching.candidates], reason
 
     def _project(self, descriptor: np.ndarray) -> np.ndarray | None:
         """Describe a frame for sequence matching: once, however long it stays in the sequence."""
@@ -184,21 +319,9 @@ class Localizer:
             return None
         return describe_frames(self.model.projection, self.model.prepare(descriptor[None]))[0]
 
-    def _window(self) -> np.ndarray:
-        mean = None if self._mean is None else self._mean.value
-        return self.model.prepare(np.stack([frame.descriptor for frame in self._buffer]), mean)
-
     def _projected_window(self) -> np.ndarray | None:
         frames = [frame.projected for frame in self._buffer if frame.projected is not None]
         return np.stack(frames) if frames else None
-
-    def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
-        return tuple(
-            Candidate(int(place), int(self.map.stamps_ns[place]), self.map.poses[place].copy(),
-                      float(coarse), float(fine), self._acceptance.score(float(fine)))
-            for place, coarse, fine in zip(
-                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
-                strict=True))[:self._settings.matching.candidates]
 
     def _without_match(self, query: int, stamp_ns: int, reason: Reason,
                        describe_seconds: float) -> MatchResult:

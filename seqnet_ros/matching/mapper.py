@@ -9,8 +9,9 @@ import numpy as np
 
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import InputError
-from seqnet_ros.maps.builder import build_map
-from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
+from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
+from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import check_pose, make_pose
@@ -19,12 +20,12 @@ from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 _logger = logging.getLogger(__name__)
 _DEFAULT_METRES = '1m'
 _DEFAULT_IMAGES = '1'
-FRAME_NUMBERS = 'frame number = metres'
 
 
 class Place(NamedTuple):
     """One place of a drive: frame descriptor ``[D]`` as described, stamp, pose ``[7]``, and the
-    first place of its unbroken stretch."""
+    first place of its unbroken stretch.
+    """
 
     descriptor: np.ndarray
     stamp_ns: int
@@ -37,14 +38,23 @@ class Mapper:
 
     With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
     else every image. Images without any pose are put one metre apart on a line.
+
+    Args:
+        model: what to map with.
+        settings: sequence length, keyframes, matching and acceptance to use in place of those of
+            the model's file, and to keep in the map; other fields are not looked at.
+        extends: a map to which this drive is added as another session, with poses in its frame; its
+            spacing is what 'auto' means then.
+
+    Raises:
+        MapModelMismatchError: the map to extend was made with another model.
     """
 
-    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None) -> None:
-        """Map with a model, and settings that replace those of the model's file.
-
-        Of the settings only sequence length, keyframes, matching and acceptance are looked at;
-        they become the map's.
-        """
+    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
+                 extends: PlaceMap | None = None) -> None:
+        if extends is not None:
+            check_model(extends.manifest, model, 'the map to extend')
+        self._extends = extends
         self.model = model if settings is None else _with_settings(model, settings)
         self._gate: KeyframeGate | None = None
         self._spacing: Spacing | None = None
@@ -121,6 +131,14 @@ class Mapper:
 
     def _start(self, posed: bool) -> None:
         every = self.model.config.keyframes.every
+        if self._extends is not None:
+            extended = self._extends.manifest
+            if posed != extended.has_poses:
+                raise InputError(
+                    f"the map to extend has {'' if extended.has_poses else 'no '}poses, but the "
+                    f"first image has {'one' if posed else 'none'}")
+            if every == 'auto':
+                every = extended.spacing
         if every == 'auto':
             every = _DEFAULT_METRES if posed else _DEFAULT_IMAGES
         self._spacing = Spacing.parse(every)
@@ -151,6 +169,10 @@ class Mapper:
             self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS)
+        if self._extends is not None:
+            extended = with_sequence_length(
+                self._extends, self.model, self.model.config.sequence.length)
+            place_map = extend_map(extended, place_map)
         return place_map.with_calibration(
             calibrate(self.model, place_map, self.model.config.matching))
 

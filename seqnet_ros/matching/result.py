@@ -33,6 +33,7 @@ class Candidate:
         sequence_distance: mean L2 distance of frame descriptors along the best diagonal.
         score: 0 to 1, the estimated probability that a sequence from elsewhere would not
             match this well.
+        map_id: the map it is in; empty for the drive so far.
     """
 
     place_id: int
@@ -41,6 +42,7 @@ class Candidate:
     descriptor_distance: float
     sequence_distance: float
     score: float
+    map_id: str = ''
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,13 @@ class KeyframeGate:
         self._changes: deque[float] = deque(maxlen=_LEARNED_FROM)
         self.forget()
 
+    def use(self, config: KeyframeConfig, spacing: Spacing, usual_change: float | None) -> None:
+        """Go on with other settings, as of the constructor, from the next image on."""
+        self._config = config
+        self._spacing = spacing
+        self._given_change = usual_change
+        self._overshoot = 0.0
+
     def forget(self) -> None:
         """Start anew, as with the first image."""
         self._last_stamp: int | None = None

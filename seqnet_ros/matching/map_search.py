@@ -1,0 +1,89 @@
+"""One map, ready to be searched with given settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.storage import check_model
+from seqnet_ros.matching.acceptance import Acceptance
+from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.result import Candidate, Reason
+from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
+from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.sequences.centring import RunningMean
+
+
+def prepare_map(place_map: PlaceMap, model: PlaceModel, settings: ModelConfig) -> PlaceMap:
+    """Return a map with sequences and calibration as settings need them.
+
+    Costs nothing where the map was made with these settings, else a pass over it.
+
+    Raises:
+        MapModelMismatchError: it was made with another model.
+        InputError: the model cannot describe sequences of this length.
+    """
+    check_model(place_map.manifest, model, 'the map')
+    prepared = with_sequence_length(place_map, model, settings.sequence.length)
+    calibration = prepared.manifest.calibration
+    if calibration is None or calibration.matching != settings.matching:
+        prepared = prepared.with_calibration(calibrate(model, prepared, settings.matching))
+    return prepared
+
+
+class MapSearch:
+    """Searches a map for the sequences of a drive, and judges what it finds.
+
+    Args:
+        model: the model the map was made with.
+        place_map: as `prepare_map` returned it for these settings.
+        settings: matching and acceptance.
+    """
+
+    def __init__(self, model: PlaceModel, place_map: PlaceMap, settings: ModelConfig) -> None:
+        assert place_map.manifest.calibration is not None
+        self.map = place_map
+        self._model = model
+        self._search = HierarchicalSearch(model, place_map, settings.matching)
+        self.acceptance = Acceptance(
+            settings.acceptance, place_map.manifest.calibration, place_map)
+        self.mean = RunningMean(place_map.mean) if model.config.centring else None
+
+    def go_on_from(self, other: 'MapSearch') -> None:
+        """Remember what a search of the same map learned with other settings."""
+        self.mean = other.mean
+        self.acceptance.agreement.go_on_from(other.acceptance.agreement)
+
+    @property
+    def map_id(self) -> str:
+        """Which map it is."""
+        return self.map.manifest.map_id
+
+    def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
+             described: np.ndarray | None) -> Ranking:
+        """Rank the places for a window.
+
+        Args:
+            frames: L descriptors ``[D]``, oldest first, as the model's describer made them.
+            projected: float32 ``[L, D'']``, as the model's projection describes them, if it has one.
+            described: float32 ``[D']``, the sequence descriptor, where that is known.
+        """
+        mean = None if self.mean is None else self.mean.value
+        window = self._model.prepare(np.stack(frames), mean)
+        return self._search.search(
+            window, self.acceptance.expected_speed, projected=projected, described=described)
+
+    def judge(self, ranking: Ranking, keyframe: int) -> Reason:
+        """Say whether the best place is believed; to be asked for every keyframe searched."""
+        return self.acceptance.judge(ranking, keyframe)
+
+    def candidates(self, ranking: Ranking, most: int) -> tuple[Candidate, ...]:
+        """Return the best places of a ranking."""
+        return tuple(
+            Candidate(int(place), int(self.map.stamps_ns[place]), self.map.poses[place].copy(),
+                      float(coarse), float(fine), self.acceptance.score(float(fine)), self.map_id)
+            for place, coarse, fine in zip(
+                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
+                strict=True))[:most]
