@@ -264,7 +264,7 @@ class GeometryConfig(Settings):
         2.0, gt=0, le=100,
         description='How far a feature may lie off, pixels of an image of `max_width`.')
     min_inliers: int = Field(
-        25, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
+        20, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
     candidates: int = Field(
         1, ge=1, le=100,
         description='How many of the best places are checked; the first that passes is believed.')

@@ -60,7 +60,7 @@ def pose_matrix(pose: np.ndarray) -> np.ndarray:
 
 
 def pose_from_matrix(matrix: np.ndarray) -> np.ndarray:
-    """Return a homogeneous matrix ``[4, 4]`` as a pose; of the two quaternions that with qw >= 0."""
+    """Return a homogeneous matrix ``[4, 4]`` as a pose whose quaternion has qw >= 0."""
     rotation = Rotation.from_matrix(matrix[:3, :3]).as_quat()
     return np.concatenate([matrix[:3, 3], -rotation if rotation[3] < 0 else rotation])
 

@@ -14,6 +14,8 @@ from seqnet_ros.errors import InputError
 
 DESCRIPTOR_BYTES = {'sift': 128, 'orb': 32}
 _ROOT_SIFT_SCALE = 512.0
+_SIFT_CONTRAST = 0.02
+"""Half of OpenCV's: corridors and dusk have little of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +50,9 @@ class LocalFeatureExtractor:
     def __init__(self, config: GeometryConfig) -> None:
         self._config = config
         count = config.max_features
-        self._detector = (cv2.SIFT_create(count) if config.features == 'sift'
-                          else cv2.ORB_create(count))
+        self._detector: cv2.Feature2D = (
+            cv2.SIFT.create(count, contrastThreshold=_SIFT_CONTRAST)
+            if config.features == 'sift' else cv2.ORB.create(count))
 
     def extract(self, image: np.ndarray) -> LocalFeatures:
         """Return the features of an RGB uint8 ``[H, W, 3]`` image.
@@ -67,7 +70,7 @@ class LocalFeatureExtractor:
         if descriptors is None:
             return LocalFeatures(
                 np.zeros((0, 2), np.float32), np.zeros((0, size), np.uint8), width, height)
-        points = (cv2.KeyPoint.convert(keypoints) + 0.5) / scale - 0.5
+        points = (np.array([point.pt for point in keypoints]) + 0.5) / scale - 0.5
         strength = np.array([point.response for point in keypoints])
         order = np.argsort(-strength, kind='stable')[:self._config.max_features]
         if self._config.features == 'sift':
@@ -88,7 +91,8 @@ class LocalFeatureExtractor:
 def _root_sift(descriptors: np.ndarray) -> np.ndarray:
     """Return RootSIFT in whole numbers: a quarter of the space, and sums of them are exact."""
     total = np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-12)
-    return np.clip(np.rint(np.sqrt(descriptors / total) * _ROOT_SIFT_SCALE), 0, 255).astype(np.uint8)
+    scaled = np.rint(np.sqrt(descriptors / total) * _ROOT_SIFT_SCALE)
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:

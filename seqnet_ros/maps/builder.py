@@ -7,9 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.errors import InputError
 from seqnet_ros.maps.index import build_index
-from seqnet_ros.maps.place_map import MapManifest, PlaceMap, format_of
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
+from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import travelled_distance
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
@@ -21,6 +23,8 @@ _SAMPLED_STEPS = 100_000
 def build_map(
     model: PlaceModel, descriptors: np.ndarray, stamps_ns: Sequence[int], poses: np.ndarray,
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
+    *, features: KeyframeFeatures | None = None, images: KeyframeImages | None = None,
+    camera: CameraModel | None = None,
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -33,9 +37,13 @@ def build_map(
         spacing: spacing of the keyframes, for the record and for localising.
         source: name of the recording.
         pose_origin: where the poses come from.
+        features: local features of the keyframes, made with the model's geometry settings.
+        images: pictures of the keyframes.
+        camera: the calibrated camera of the drive.
 
     Raises:
-        InputError: there is no keyframe, or a value is not finite.
+        InputError: there is no keyframe, a value is not finite, or there are features that no
+            settings of the model speak of.
     """
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
@@ -43,6 +51,12 @@ def build_map(
     if not np.isfinite(descriptors).all():
         raise InputError('a frame descriptor is not finite')
     config = model.config
+    record = None
+    if features is not None:
+        if config.geometry is None:
+            raise InputError(f'model {config.name} has no geometry settings, expected them with '
+                             'local features')
+        record = FeatureRecord.of(config.geometry)
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
     frames = model.prepare(descriptors, mean if config.centring else None)
     starts = np.asarray(segment_starts, dtype=np.int64)
@@ -57,14 +71,16 @@ def build_map(
     steps = [float(np.linalg.norm(after - before))
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
-        format_version=format_of(config), map_id=digest.hexdigest()[:16], model=config,
-        fingerprint=model.fingerprint, places=len(frames), dim=frames.shape[1],
-        sequence_dim=sequences.shape[1],
+        format_version=format_of(config, images is not None or camera is not None),
+        map_id=digest.hexdigest()[:16], model=config, fingerprint=model.fingerprint,
+        places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
         sequence_length=config.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
-        route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin)
+        route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
+        features=record, images=images is not None,
+        camera=None if camera is None else camera.to_document())
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
-                    build_index(sequences), projected)
+                    build_index(sequences), projected, features, images)
 
 
 def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) -> PlaceMap:

@@ -68,7 +68,7 @@ def fit_two_views(first: np.ndarray, second: np.ndarray, model: Model, threshold
     if len(first) < _SMALLEST_SAMPLE[model]:
         return None
     first, second = np.ascontiguousarray(first), np.ascontiguousarray(second)
-    params = _magsac(threshold)
+    params = magsac(threshold)
     try:
         if model == 'essential':
             camera = np.diag([focal, focal, 1.0])
@@ -84,7 +84,8 @@ def fit_two_views(first: np.ndarray, second: np.ndarray, model: Model, threshold
     return TwoViewFit(model, mask.ravel().astype(bool), matrix)
 
 
-def _magsac(threshold: float) -> cv2.UsacParams:
+def magsac(threshold: float) -> cv2.UsacParams:
+    """Return how OpenCV fits robustly, with a threshold in pixels."""
     params = cv2.UsacParams()
     params.threshold = threshold
     params.confidence = _CONFIDENCE
@@ -127,7 +128,7 @@ def recover_motion(fit: TwoViewFit, first: np.ndarray, second: np.ndarray, thres
         return Motion(turn, None, float(np.rad2deg(np.median(off))))
     plane = [np.ascontiguousarray(points[fit.inliers] / focal) for points in (first, second)]
     front, rotation, translation, _, _ = cv2.recoverPose(
-        fit.matrix, *plane, np.eye(3), distanceThresh=_FAR)
+        fit.matrix, plane[0], plane[1], np.eye(3), _FAR)
     if front < max(len(rays_first) // 2, 1):
         return None
     parallax = float(np.rad2deg(np.median(_angles(rays_first @ rotation.T, rays_second))))

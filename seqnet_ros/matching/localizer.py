@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.geometry import GeometricCheck
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
@@ -42,16 +44,20 @@ class Localizer:
         model: the model the map was made with.
         place_map: where to look.
         settings: sequence length, keyframes, matching and acceptance to use in place of those of
-            the model's file; a `ModelConfig` whose other fields are not looked at.
+            the model's file, and geometry; a `ModelConfig` whose other fields are not looked at.
+        camera: the calibrated camera of the images, where it is known; only the geometric check
+            uses it.
 
     Raises:
         MapModelMismatchError: the map was made with another model.
+        MapError: the geometric check is asked for and the map keeps nothing to check against.
     """
 
     def __init__(self, model: PlaceModel, place_map: PlaceMap,
-                 settings: ModelConfig | None = None) -> None:
+                 settings: ModelConfig | None = None, camera: CameraModel | None = None) -> None:
         self.model = model
         self._settings = settings or model.config
+        self._camera = camera
         self._pushed = 0
         self.use_map(place_map)
 
@@ -60,9 +66,12 @@ class Localizer:
 
         Raises:
             MapModelMismatchError: the map was made with another model.
+            MapError: the map keeps nothing for the geometric check that is asked for.
         """
         check_model(place_map.manifest, self.model, 'the map')
         settings = self._settings
+        geometry = None if settings.geometry is None else GeometricCheck(
+            settings.geometry, self._camera, place_map)
         self.map = with_sequence_length(place_map, self.model, settings.sequence.length)
         calibration = self.map.manifest.calibration
         if calibration is None or calibration.matching != settings.matching:
@@ -76,6 +85,13 @@ class Localizer:
         self._buffer: deque[_Keyframe] = deque(maxlen=settings.sequence.length)
         self._rolling = self._rolling_descriptor()
         self._keyframes = 0
+        self._geometry = geometry
+
+    def use_camera(self, camera: CameraModel | None) -> None:
+        """Take another calibration for the images from now on, as when it becomes known late."""
+        self._camera = camera
+        if self._geometry is not None:
+            self._geometry.camera = camera
 
     def _rolling_descriptor(self) -> RollingSeqGeM | None:
         """Return what follows SeqGeM frame by frame; a mean that moves on changes all frames."""
@@ -148,6 +164,8 @@ class Localizer:
         if verdict is Verdict.STATIONARY:
             return self._without_match(query, stamp_ns, Reason.STATIONARY, 0.0)
         image = read()
+        if self._geometry is not None:
+            self._geometry.check_image(image)
         started = time.perf_counter()
         descriptor = self.model.describer.describe([image])[0]
         describe_seconds = time.perf_counter() - started
@@ -158,9 +176,9 @@ class Localizer:
             if verdict is Verdict.STATIONARY:
                 return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
         self._gate.admit(stamp_ns, pose, descriptor)
-        return self._match(query, stamp_ns, descriptor, describe_seconds)
+        return self._match(query, stamp_ns, descriptor, image, describe_seconds)
 
-    def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray,
+    def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
                describe_seconds: float) -> MatchResult:
         started = time.perf_counter()
         self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
@@ -175,8 +193,11 @@ class Localizer:
             self._window(), self._acceptance.expected_speed, projected=self._projected_window(),
             described=described)
         reason = self._acceptance.judge(ranking, self._keyframes)
+        candidates = self._candidates(ranking)
+        if reason is Reason.ACCEPTED and self._geometry is not None:
+            candidates, reason = self._geometry.confirm(image, candidates)
         return MatchResult(
-            query, stamp_ns, self._buffer[0].stamp_ns, self._candidates(ranking), reason,
+            query, stamp_ns, self._buffer[0].stamp_ns, candidates, reason,
             describe_seconds, time.perf_counter() - started)
 
     def _project(self, descriptor: np.ndarray) -> np.ndarray | None:

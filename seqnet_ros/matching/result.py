@@ -31,6 +31,13 @@ class Candidate:
         sequence_distance: mean L2 distance of frame descriptors along the best diagonal.
         score: 0 to 1, the estimated probability that a sequence from elsewhere would not
             match this well.
+        inliers: matched local features that agree on the geometry; 0 where none was checked.
+        relative_pose: pose ``[7]`` of the robot in the robot's frame at the place, where the
+            geometry gives one; its translation is of length 1 (or 0, where the cameras only
+            differ by a turn) unless it is metric.
+        relative_covariance: float64 ``[6, 6]`` of a metric pose, as in
+            ``geometry_msgs/PoseWithCovariance``.
+        relative_is_metric: whether the translation of the pose is in metres.
     """
 
     place_id: int
@@ -39,6 +46,10 @@ class Candidate:
     descriptor_distance: float
     sequence_distance: float
     score: float
+    inliers: int = 0
+    relative_pose: np.ndarray | None = None
+    relative_covariance: np.ndarray | None = None
+    relative_is_metric: bool = False
 
 
 @dataclass(frozen=True)
