@@ -269,7 +269,7 @@ class GeometryConfig(Settings):
         1, ge=1, le=100,
         description='How many of the best places are checked; the first that passes is believed.')
     neighbours: int = Field(
-        3, ge=1, le=50,
+        2, ge=1, le=50,
         description='Places before and after a place that landmarks are triangulated with.')
 
 

@@ -105,4 +105,8 @@ def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     if a.shape[1] == DESCRIPTOR_BYTES['orb']:
         a, b = np.unpackbits(a, axis=1), np.unpackbits(b, axis=1)
     a, b = a.astype(np.float32), b.astype(np.float32)
-    return ((a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1)[None, :]) - 2 * (a @ b.T)
+    distances = a @ b.T
+    distances *= -2
+    distances += np.einsum('ij,ij->i', a, a)[:, None]
+    distances += np.einsum('ij,ij->i', b, b)
+    return distances

@@ -128,7 +128,7 @@ def recover_motion(fit: TwoViewFit, first: np.ndarray, second: np.ndarray, thres
         return Motion(turn, None, float(np.rad2deg(np.median(off))))
     plane = [np.ascontiguousarray(points[fit.inliers] / focal) for points in (first, second)]
     front, rotation, translation, _, _ = cv2.recoverPose(
-        fit.matrix, plane[0], plane[1], np.eye(3), _FAR)
+        fit.matrix, plane[0], plane[1], np.eye(3), distanceThresh=_FAR)
     if front < max(len(rays_first) // 2, 1):
         return None
     parallax = float(np.rad2deg(np.median(_angles(rays_first @ rotation.T, rays_second))))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import GeometryConfig
@@ -27,7 +28,7 @@ _POSE_ERROR = 2.0
 """How many thresholds a feature may lie off what the poses of a map say: they are odometry's."""
 _WIDEST_TANGENT = 4.0
 """Rays beyond 76 degrees are left out: a pixel there means less and less in the image plane."""
-_AGREEING_TURN_DEG = 5.0
+_AGREEING_TURN_DEG, _AGREEING_DIRECTION_DEG = 3.0, 30.0
 
 
 class View(NamedTuple):
@@ -199,8 +200,8 @@ def compare_views(config: GeometryConfig, query: View, place: View,
     if model == 'essential' and not calibrated:
         return GeometryResult(len(matches), 0, False, note='a camera is not calibrated')
     focal = _common_focal(config, query, place)
-    seen_query = _positions(config, query, calibrated, focal)[matches[:, 0]]
-    seen_place = _positions(config, place, calibrated, focal)[matches[:, 1]]
+    seen_query = _positions(config, query, matches[:, 0], calibrated, focal)
+    seen_place = _positions(config, place, matches[:, 1], calibrated, focal)
     known = np.isfinite(seen_query).all(axis=1) & np.isfinite(seen_place).all(axis=1)
     matches, seen_query, seen_place = matches[known], seen_query[known], seen_place[known]
     fit = fit_two_views(seen_place, seen_query, model, config.threshold, focal)
@@ -216,7 +217,7 @@ def compare_views(config: GeometryConfig, query: View, place: View,
     if neighbours is not None and place.pose is not None:
         metric = _metric_pose(config, query, place, neighbours(), matches[fit.inliers],
                               seen_query[fit.inliers], focal)
-        if metric is not None and _turns_agree(metric, motion):
+        if metric is not None and _motions_agree(metric, motion):
             return _with_metric(result, metric, query, place)
     return _with_motion(result, motion, query, place)
 
@@ -232,9 +233,10 @@ def _shrinking(config: GeometryConfig, view: View) -> float:
     return min(1.0, config.max_width / view.features.width)
 
 
-def _positions(config: GeometryConfig, view: View, calibrated: bool, focal: float) -> np.ndarray:
+def _positions(config: GeometryConfig, view: View, rows: np.ndarray, calibrated: bool,
+               focal: float) -> np.ndarray:
     """Return where features lie in the ideal camera, or in the shrunk image where none is known."""
-    points = view.features.points.astype(np.float64)
+    points = view.features.points[rows].astype(np.float64)
     if not calibrated or view.camera is None:
         return points * _shrinking(config, view)
     rays = view.camera.for_image(view.features.width, view.features.height).rays(points)
@@ -248,9 +250,8 @@ def _metric_pose(config: GeometryConfig, query: View, place: View, neighbours: S
     """Triangulate the matched features of the place with its neighbours and locate the query."""
     assert query.camera is not None
     assert place.camera is not None
-    features = place.features.subset(matches[:, 1])
-    own = place._replace(features=features)
-    pixels = _positions(config, own, True, focal)
+    own = place._replace(features=place.features.subset(matches[:, 1]))
+    pixels = _positions(config, place, matches[:, 1], True, focal)
     sightings = [sighting for near in neighbours
                  if (sighting := _sight(config, own, near, focal)) is not None]
     threshold = _POSE_ERROR * config.threshold
@@ -264,20 +265,25 @@ def _sight(config: GeometryConfig, place: View, near: View, focal: float) -> Sig
     if near.camera is None or near.pose is None or place.camera is None or place.pose is None:
         return None
     matches = match_features(place.features, near.features, config.ratio)
-    pixels = _positions(config, near, True, focal)[matches[:, 1]]
+    pixels = _positions(config, near, matches[:, 1], True, focal)
     known = np.isfinite(pixels).all(axis=1)
     from_place = (np.linalg.inv(pose_matrix(near.pose) @ near.camera.base_from_camera_matrix)
                   @ pose_matrix(place.pose) @ place.camera.base_from_camera_matrix)
     return Sighting(matches[known, 0], pixels[known], from_place)
 
 
-def _turns_agree(metric: MetricPose, motion: Motion | None) -> bool:
-    """Compare with the turn of the essential matrix, which knows nothing of the map's poses."""
+def _motions_agree(metric: MetricPose, motion: Motion | None) -> bool:
+    """Compare with the essential matrix, which knows nothing of the map's poses."""
     if motion is None:
         return True
-    between = metric.first_from_camera[:3, :3] @ motion.rotation
-    return float(np.rad2deg(np.arccos(np.clip((np.trace(between) - 1) / 2, -1, 1)))
-                 ) <= _AGREEING_TURN_DEG
+    pose = metric.first_from_camera
+    turn = Rotation.from_matrix(pose[:3, :3] @ motion.rotation).magnitude()
+    if motion.direction is None:
+        return bool(np.rad2deg(turn) <= _AGREEING_TURN_DEG)
+    direction = -motion.rotation.T @ motion.direction
+    along = float(pose[:3, 3] @ direction / max(np.linalg.norm(pose[:3, 3]), 1e-9))
+    return bool(np.rad2deg(turn) <= _AGREEING_TURN_DEG
+                and along >= np.cos(np.deg2rad(_AGREEING_DIRECTION_DEG)))
 
 
 def _with_metric(result: GeometryResult, metric: MetricPose, query: View,

@@ -16,10 +16,12 @@ from scipy.spatial.transform import Rotation
 
 from seqnet_ros.matching.epipolar import magsac
 
-MIN_LANDMARKS = 10
+MIN_LANDMARKS = 12
 _MIN_PARALLAX_DEG = 0.5
 _STEPS = 5
 _HUBER = 2.0
+_AGREES = 3.5
+"""Landmarks farther off than this, in standard deviations, are left out in the end."""
 _LARGEST_STD_M = 2.0
 _FLOOR_M, _FLOOR_OF_DISTANCE, _FLOOR_DEG = 0.05, 0.02, 0.5
 """Added to what the pixels say: landmarks are only as good as the poses of the map."""
@@ -183,19 +185,24 @@ def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: fl
     if start is None:
         return None
     transform, agree = start
-    if agree.sum() < max(MIN_LANDMARKS, len(pixels) // 3):
+    if not _enough(agree):
         return None
     positions = landmarks.positions[agree] @ first_base[:3, :3].T + first_base[:3, 3]
     turned = first_base[:3, :3] @ landmarks.covariances[agree] @ first_base[:3, :3].T
     pose = first_base @ np.linalg.inv(transform) @ np.linalg.inv(base_from_camera)
     seen = pixels[agree]
-    weights = np.zeros((0, 2, 2))
-    for _ in range(2):  # the weights depend a little on the pose
+    for _ in range(2):  # the weights, and what agrees, depend a little on the pose
         weights = _weights(pose, positions, turned, base_from_camera, focal)
         pose = _minimise(pose, positions, seen, weights, base_from_camera, focal)
-    residuals, jacobian = _whitened(pose, positions, seen, weights, base_from_camera, focal)
-    # Few residuals can agree by chance better than the pixels are.
-    variance = max(1.0, float(np.median(residuals**2)) / 0.455)
+        residuals, jacobian = _whitened(pose, positions, seen, weights, base_from_camera, focal)
+        near = np.linalg.norm(residuals.reshape(-1, 2), axis=1) <= _AGREES
+        agree[agree] = near
+        if not _enough(agree):
+            return None
+        positions, turned, seen = positions[near], turned[near], seen[near]
+    kept = np.repeat(near, 2)
+    residuals, jacobian = residuals[kept], jacobian[kept]
+    variance = max(1.0, float(residuals @ residuals) / (len(residuals) - 6))
     information = jacobian.T @ jacobian
     if np.linalg.cond(information) > 1e12:
         return None
@@ -206,6 +213,10 @@ def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: fl
     covariance += np.diag([floor] * 3 + [np.deg2rad(_FLOOR_DEG)**2] * 3)
     first_from_camera = np.linalg.inv(first_base) @ pose @ base_from_camera
     return MetricPose(first_from_camera, (covariance + covariance.T) / 2, int(agree.sum()))
+
+
+def _enough(agree: np.ndarray) -> bool:
+    return int(agree.sum()) >= max(MIN_LANDMARKS, len(agree) / 2)
 
 
 def _sample(positions: np.ndarray, pixels: np.ndarray, focal: float,
@@ -226,7 +237,7 @@ def _sample(positions: np.ndarray, pixels: np.ndarray, focal: float,
     seen = positions @ transform[:3, :3].T + transform[:3, 3]
     with np.errstate(divide='ignore', invalid='ignore'):
         off = np.linalg.norm(focal * seen[:, :2] / seen[:, 2:] - pixels, axis=1)
-    return transform, (seen[:, 2] > 0) & (off <= 2 * threshold)
+    return transform, (seen[:, 2] > 0) & (off <= threshold)
 
 
 def _in_camera(pose: np.ndarray, positions: np.ndarray, base_from_camera: np.ndarray,
@@ -266,8 +277,9 @@ def _minimise(pose: np.ndarray, positions: np.ndarray, seen: np.ndarray, weights
         result[:3, 3] += step[:3]
         return result
 
-    def residuals(step: np.ndarray) -> np.ndarray:
-        return _whitened(moved(step), positions, seen, weights, base_from_camera, focal)[0]
+    def errors(step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return _whitened(moved(step), positions, seen, weights, base_from_camera, focal)
 
-    found = least_squares(residuals, np.zeros(6), loss='huber', f_scale=_HUBER, x_scale='jac')
+    found = least_squares(lambda step: errors(step)[0], np.zeros(6), lambda step: errors(step)[1],
+                          loss='huber', f_scale=_HUBER, x_scale='jac')
     return moved(found.x)
