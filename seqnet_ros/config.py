@@ -262,6 +262,36 @@ class LoopConfig(Settings):
         200_000, ge=100, le=10_000_000, description='Most places of one drive.')
 
 
+class GeometryConfig(Settings):
+    """Whether two images show one place from two poses: local features and their geometry."""
+
+    features: Literal['sift', 'orb'] = Field(
+        'sift', description='Local features: SIFT, or ORB, which is faster and finds less.')
+    max_features: int = Field(
+        1000, ge=20, le=20000, description='Local features kept of an image, strongest first.')
+    max_width: int = Field(
+        640, ge=64, le=8192, description='Wider images are shrunk to this first, pixels.')
+    ratio: float = Field(
+        0.8, gt=0, le=1,
+        description='A feature is matched when the nearest of the other image is nearer than '
+                    'this share of the distance to the second nearest.')
+    model: Literal['auto', 'essential', 'fundamental', 'homography'] = Field(
+        'auto', description='What matched features must agree on: the essential matrix (calibrated '
+                            'cameras), the fundamental matrix, or a homography (a flat scene); '
+                            "'auto' is essential where both cameras are known, else fundamental.")
+    threshold: float = Field(
+        2.0, gt=0, le=100,
+        description='How far a feature may lie off, pixels of an image of `max_width`.')
+    min_inliers: int = Field(
+        20, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
+    candidates: int = Field(
+        1, ge=1, le=100,
+        description='How many of the best places are checked; the first that passes is believed.')
+    neighbours: int = Field(
+        2, ge=1, le=50,
+        description='Places before and after a place that landmarks are triangulated with.')
+
+
 class ModelConfig(Settings):
     """A model: everything that decides what a descriptor means and how matches are made."""
 
@@ -282,6 +312,8 @@ class ModelConfig(Settings):
     keyframes: KeyframeConfig = KeyframeConfig()
     matching: MatchingConfig = MatchingConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
+    geometry: GeometryConfig | None = Field(
+        None, description='Checks the geometry of accepted matches; none does not.')
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':
@@ -322,8 +354,9 @@ class ModelConfig(Settings):
         document = handler(self)
         if document.get('cameras') == 1:
             document.pop('cameras')
-        if document.get('projection') is None:
-            document.pop('projection', None)
+        for part in ('projection', 'geometry'):
+            if document.get(part) is None:
+                document.pop(part, None)
         return document
 
 

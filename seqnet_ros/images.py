@@ -4,6 +4,7 @@
 ROS lacks. What it does for 8 and 16 bit images is done here on views of the message's bytes.
 """
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -50,6 +51,15 @@ _DEPTH = ('32FC1', '64FC1')
 
 RAW_ENCODINGS = tuple(_LAYOUTS)
 """The values of ``sensor_msgs/Image.encoding`` that `image_from_raw` converts."""
+
+
+View = np.ndarray | Sequence[np.ndarray]
+"""What the robot sees at one moment: an image, or one of each of its cameras."""
+
+
+def first_image(view: View) -> np.ndarray:
+    """Return the image of the first camera."""
+    return view if isinstance(view, np.ndarray) else view[0]
 
 
 def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ from seqnet_ros.descriptors.weights import (
     repeatable_random,
 )
 from seqnet_ros.errors import ModelError
+from seqnet_ros.images import View
 from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, build_aggregator
 from seqnet_ros.sequences.centring import centre
 
@@ -82,6 +84,14 @@ class PlaceModel:
     fingerprint: str
     device: Device
     projection: nn.Module | None = None
+
+    def describe(self, view: View) -> np.ndarray:
+        """Return the frame descriptor ``[D]`` of what the robot sees at one moment.
+
+        Raises:
+            InputError: it is not one RGB uint8 ``[H, W, 3]`` image of each camera of the model.
+        """
+        return self.describer.describe([cast(np.ndarray, view)])[0]
 
     def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
         """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.

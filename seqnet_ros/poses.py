@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqnet_ros.errors import InputError
 
@@ -48,6 +49,25 @@ def check_pose(values: Any, what: str = 'pose') -> np.ndarray:
 
 def _show(pose: np.ndarray) -> str:
     return '[' + ', '.join(f'{value:g}' for value in pose) + ']'
+
+
+def pose_matrix(pose: np.ndarray) -> np.ndarray:
+    """Return a pose as the homogeneous matrix ``[4, 4]`` from its frame to its parent."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = Rotation.from_quat(pose[3:]).as_matrix()
+    matrix[:3, 3] = pose[:3]
+    return matrix
+
+
+def pose_from_matrix(matrix: np.ndarray) -> np.ndarray:
+    """Return a homogeneous matrix ``[4, 4]`` as a pose whose quaternion has qw >= 0."""
+    rotation = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    return np.concatenate([matrix[:3, 3], -rotation if rotation[3] < 0 else rotation])
+
+
+def relative_pose(parent: np.ndarray, child: np.ndarray) -> np.ndarray:
+    """Return a pose in the frame of another, both ``[7]`` in one frame."""
+    return pose_from_matrix(np.linalg.inv(pose_matrix(parent)) @ pose_matrix(child))
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:

@@ -7,9 +7,11 @@ from itertools import pairwise
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.errors import InputError, MapModelMismatchError
 from seqnet_ros.maps.index import build_index
-from seqnet_ros.maps.place_map import MapManifest, PlaceMap, format_of
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
+from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import travelled_distance
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
@@ -21,6 +23,8 @@ _SAMPLED_STEPS = 100_000
 def build_map(
     model: PlaceModel, descriptors: np.ndarray, stamps_ns: Sequence[int], poses: np.ndarray,
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
+    *, features: KeyframeFeatures | None = None, images: KeyframeImages | None = None,
+    camera: CameraModel | None = None,
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -33,9 +37,13 @@ def build_map(
         spacing: spacing of the keyframes, for the record and for localising.
         source: name of the recording.
         pose_origin: where the poses come from.
+        features: local features of the keyframes, made with the model's geometry settings.
+        images: pictures of the keyframes.
+        camera: the calibrated camera of the drive.
 
     Raises:
-        InputError: there is no keyframe, or a value is not finite.
+        InputError: there is no keyframe, a value is not finite, or there are features that no
+            settings of the model speak of.
     """
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
@@ -43,6 +51,12 @@ def build_map(
     if not np.isfinite(descriptors).all():
         raise InputError('a frame descriptor is not finite')
     config = model.config
+    record = None
+    if features is not None:
+        if config.geometry is None:
+            raise InputError(f'model {config.name} has no geometry settings, expected them with '
+                             'local features')
+        record = FeatureRecord.of(config.geometry)
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
     frames = model.prepare(descriptors, mean if config.centring else None)
     starts = np.asarray(segment_starts, dtype=np.int64)
@@ -56,14 +70,16 @@ def build_map(
     steps = [float(np.linalg.norm(after - before))
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
-        format_version=format_of(config), map_id=map_id, model=config,
-        fingerprint=model.fingerprint, places=len(frames), dim=frames.shape[1],
-        sequence_dim=sequences.shape[1],
+        format_version=format_of(config, images is not None or camera is not None),
+        map_id=map_id, model=config, fingerprint=model.fingerprint,
+        places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
         sequence_length=config.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
-        route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin)
+        route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
+        features=record, images=images is not None,
+        camera=None if camera is None else camera.to_document())
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
-                    build_index(sequences), projected)
+                    build_index(sequences), projected, features, images)
 
 
 def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) -> PlaceMap:
@@ -92,7 +108,8 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
 
     Raises:
         MapModelMismatchError: the two were made with different models.
-        InputError: only one of them has poses, or their sequences differ in length.
+        InputError: only one of them has poses, their sequences differ in length, or they keep
+            other things of their places.
     """
     first, second = place_map.manifest, session.manifest
     if first.fingerprint != second.fingerprint:
@@ -105,6 +122,10 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     if first.sequence_length != second.sequence_length:
         raise InputError(f'the map has sequences of {first.sequence_length} frames, the session of '
                          f'{second.sequence_length}')
+    for what in ('features', 'images', 'camera'):
+        if getattr(first, what) != getattr(second, what):
+            raise InputError(f'the map and the session differ in {what}: found '
+                             f'{getattr(first, what)} and {getattr(second, what)}')
     offset = np.zeros(7)
     if not first.has_poses:  # frame number = metres goes on
         offset[0] = len(place_map)
@@ -124,7 +145,13 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
         'route_length_m': first.route_length_m + second.route_length_m,
         'source': f'{first.source} + {second.source}', 'calibration': None})
-    return PlaceMap(manifest, index=build_index(joined['sequences']), projected=projected, **joined)
+    features = images = None
+    if place_map.features is not None and session.features is not None:
+        features = place_map.features.joined(session.features)
+    if place_map.images is not None and session.images is not None:
+        images = place_map.images.joined(session.images)
+    return PlaceMap(manifest, index=build_index(joined['sequences']), projected=projected,
+                    features=features, images=images, **joined)
 
 
 def _map_id(fingerprint: str, arrays: Mapping[str, np.ndarray]) -> str:

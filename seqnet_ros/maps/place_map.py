@@ -2,22 +2,31 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
-from seqnet_ros.config import MatchingConfig, ModelConfig, Settings
-from seqnet_ros.errors import MapError
+from seqnet_ros.camera import CameraModel
+from seqnet_ros.config import GeometryConfig, MatchingConfig, ModelConfig, Settings
+from seqnet_ros.errors import InputError, MapError
 from seqnet_ros.maps.index import CoarseIndex
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.poses import median_step
 
-PLAIN_FORMAT, PROJECTED_FORMAT = 1, 2
-"""Formats of maps without and with frames that a projection described."""
-
+PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
+"""Formats of maps without and with frames that a projection described, and of maps that keep
+local features or pictures of their places or name a camera, with or without a projection."""
+FORMATS = (PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT)
 
 FRAME_NUMBERS = 'frame number = metres'
-"""The origin of the poses of a map without any: its places lie on a line, one metre apart."""
+"""Origin of poses that nobody measured: the places lie one metre apart on a line."""
 
 
 class Calibration(Settings):
@@ -36,10 +45,26 @@ class Calibration(Settings):
         description='Its relative gap to the next distinct wrong place.')
 
 
+class FeatureRecord(Settings):
+    """What the local features of a map are: the settings that decide it."""
+
+    features: Literal['sift', 'orb'] = Field(description='Kind of the features.')
+    max_features: int = Field(ge=1, description='Features kept of an image.')
+    max_width: int = Field(ge=1, description='Width that wider images were shrunk to, pixels.')
+
+    @classmethod
+    def of(cls, config: GeometryConfig) -> 'FeatureRecord':
+        """Return what decides the features that these settings make."""
+        return cls(features=config.features, max_features=config.max_features,
+                   max_width=config.max_width)
+
+
 class MapManifest(Settings):
     """What a map says of itself (``manifest.json``)."""
 
-    format_version: int = Field(PLAIN_FORMAT, description='2 with projected frames, else 1.')
+    format_version: int = Field(
+        PLAIN_FORMAT, description='3 with local features, pictures or a camera, else 2 with '
+                                  'projected frames, else 1.')
     map_id: str = Field(description='Hash over the content: equal maps have equal ids.')
     model: ModelConfig = Field(description='The model the map was made with, in full.')
     fingerprint: str = Field(description='Hash over what decides the meaning of a descriptor.')
@@ -54,10 +79,27 @@ class MapManifest(Settings):
     source: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
+    features: FeatureRecord | None = Field(None, description='Local features of the places.')
+    images: bool = Field(False, description='Whether the map holds a picture of every place.')
+    camera: dict[str, Any] | None = Field(
+        None, description='The calibrated camera of the drive.')
+
+    @field_validator('camera')
+    @classmethod
+    def _camera_makes_sense(cls, document: dict[str, Any] | None) -> dict[str, Any] | None:
+        try:
+            return None if document is None else CameraModel.from_document(document).to_document()
+        except InputError as error:
+            raise ValueError(str(error)) from error
+
+    @property
+    def camera_model(self) -> CameraModel | None:
+        """The calibrated camera of the drive; None where it is not known."""
+        return None if self.camera is None else CameraModel.from_document(self.camera)
 
     @property
     def has_poses(self) -> bool:
-        """Whether the places have poses, and not just numbers for metres."""
+        """Whether the poses were measured; else they only number the places."""
         return self.pose_origin != FRAME_NUMBERS
 
     @property
@@ -68,20 +110,37 @@ class MapManifest(Settings):
 
     @model_validator(mode='after')
     def _format_fits(self) -> 'MapManifest':
-        expected = format_of(self.model)
+        expected = format_of(self.model, self.features is not None or self.images
+                             or self.camera is not None)
         if self.format_version != expected:
             raise ValueError(f'format_version is {self.format_version}, expected {expected} for '
                              f'model {self.model.name}')
         return self
 
+    @model_serializer(mode='wrap')
+    def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write maps without these parts as before there were any."""
+        document = handler(self)
+        for part in ('features', 'images', 'camera'):
+            if not document.get(part):
+                document.pop(part, None)
+        return document
 
-def format_of(model: ModelConfig) -> int:
-    """Return the format of a model's maps; without a projection it is that of earlier versions."""
+
+def format_of(model: ModelConfig, imaged: bool = False) -> int:
+    """Return the format of a map; of one that earlier versions can read, that of theirs.
+
+    Args:
+        model: the model it is made with.
+        imaged: whether it keeps local features, pictures or a camera.
+    """
+    if imaged or model.geometry is not None:
+        return IMAGED_FORMAT
     return PROJECTED_FORMAT if model.projects_frames else PLAIN_FORMAT
 
 
 def array_names(model: ModelConfig) -> tuple[str, ...]:
-    """Return the names of the arrays that a model's maps consist of."""
+    """Return the names of the arrays that every map of a model has."""
     names = ('frames', 'sequences', 'mean', 'stamps_ns', 'poses', 'segment_starts')
     return (*names, 'projected') if model.projects_frames else names
 
@@ -118,6 +177,14 @@ class Places(Located, Protocol):
         ...
 
 
+def optional_array_names(manifest: MapManifest) -> tuple[str, ...]:
+    """Return the names of the arrays that a map has besides."""
+    features = ('feature_offsets', 'feature_points', 'feature_descriptors', 'feature_sizes')
+    images = ('image_offsets', 'image_data')
+    return (features if manifest.features is not None else ()) + (
+        images if manifest.images else ())
+
+
 @dataclass(frozen=True)
 class PlaceMap:
     """A map in memory, or memory-mapped from disk and read-only.
@@ -135,6 +202,8 @@ class PlaceMap:
         projected: float32 ``[N, D'']``, the frames as the model's projection describes them for
             sequence matching, NetVLAD descriptors in the case of VLAD sums; None for models
             without.
+        features: local features of all places; None where the map keeps none.
+        images: a picture of every place; None where the map keeps none.
     """
 
     manifest: MapManifest
@@ -146,6 +215,15 @@ class PlaceMap:
     segment_starts: np.ndarray
     index: CoarseIndex
     projected: np.ndarray | None = None
+    features: KeyframeFeatures | None = None
+    images: KeyframeImages | None = None
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return all arrays by the names of their files."""
+        arrays = {name: getattr(self, name) for name in array_names(self.manifest.model)}
+        for part in (self.features, self.images):
+            arrays.update({} if part is None else part.arrays())
+        return arrays
 
     @property
     def matching_frames(self) -> np.ndarray:

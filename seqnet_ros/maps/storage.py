@@ -28,13 +28,14 @@ from seqnet_ros.errors import (
     MapWriteError,
 )
 from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import (
-    PLAIN_FORMAT,
-    PROJECTED_FORMAT,
+    FORMATS,
     MapManifest,
     PlaceMap,
     array_names,
     check_arrays,
+    optional_array_names,
 )
 from seqnet_ros.place_model import PlaceModel
 
@@ -84,8 +85,8 @@ def _staging(path: Path) -> Iterator[Path]:
 
 
 def _write_files(place_map: PlaceMap, directory: Path) -> None:
-    for name in array_names(place_map.manifest.model):
-        _write_array(directory / f'{name}.npy', getattr(place_map, name))
+    for name, array in place_map.arrays().items():
+        _write_array(directory / f'{name}.npy', array)
     if isinstance(place_map.index, HnswIndex):
         place_map.index.save(directory / INDEX)
         _sync(directory / INDEX)
@@ -187,12 +188,26 @@ def open_map(path: Path, model: PlaceModel | None = None, verify: bool | None = 
     arrays = {name: _open_array(path / f'{name}.npy') for name in array_names(manifest.model)}
     try:
         check_arrays(manifest, arrays)
+        features, images = _open_optional(manifest, path)
     except MapError as error:
         raise MapCorruptError(f'{path}: {error}') from error
     index: CoarseIndex = ExactIndex(arrays['sequences'])
     if INDEX in files:
         index = HnswIndex.open(path / INDEX, arrays['sequences'])
-    return PlaceMap(manifest, index=index, **arrays)
+    return PlaceMap(manifest, index=index, features=features, images=images, **arrays)
+
+
+def _open_optional(manifest: MapManifest,
+                   path: Path) -> tuple[KeyframeFeatures | None, KeyframeImages | None]:
+    arrays = {name: _open_array(path / f'{name}.npy') for name in optional_array_names(manifest)}
+    features, images = None, None
+    if manifest.features is not None:
+        features = KeyframeFeatures.of_arrays(arrays)
+        features.check(manifest.places, manifest.features.features)
+    if manifest.images:
+        images = KeyframeImages.of_arrays(arrays)
+        images.check(manifest.places)
+    return features, images
 
 
 def verify_map(path: Path) -> MapManifest:
@@ -208,6 +223,12 @@ def verify_map(path: Path) -> MapManifest:
         for start in range(0, len(array), block):
             if not np.isfinite(array[start: start + block]).all():
                 raise MapCorruptError(f'{path}: {name} holds values that are not finite')
+    try:
+        for part in (place_map.features, place_map.images):
+            if part is not None:
+                part.check_values()
+    except MapError as error:
+        raise MapCorruptError(f'{path}: {error}') from error
     return place_map.manifest
 
 
@@ -228,14 +249,15 @@ def read_manifest(path: Path) -> tuple[MapManifest, dict[str, dict]]:
     try:
         document = json.loads(file.read_text(encoding='utf-8'))
         version = document['manifest']['format_version']
-        if version not in (PLAIN_FORMAT, PROJECTED_FORMAT):
+        if version not in FORMATS:
             raise MapCorruptError(f'{path} has map format {version}, this version reads '
-                                  f'{PLAIN_FORMAT} and {PROJECTED_FORMAT}')
+                                  f'{", ".join(map(str, FORMATS))}')
         if document['sha256'] != _document_digest(document):
             raise MapCorruptError(f'{file} was altered: its checksum does not fit its content')
         files = document['files']
         manifest = MapManifest.model_validate(document['manifest'])
-        if not {f'{name}.npy' for name in array_names(manifest.model)} <= set(files):
+        names = array_names(manifest.model) + optional_array_names(manifest)
+        if not {f'{name}.npy' for name in names} <= set(files):
             raise MapCorruptError(f'{file} does not list all files of a map')
         return manifest, files
     except ValidationError as error:

@@ -4,15 +4,15 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import KeyframeConfig, ModelConfig
 from seqnet_ros.errors import InputError
+from seqnet_ros.images import View, first_image
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.map_search import MapSearch, prepare_map
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.place_model import PlaceModel
@@ -33,20 +33,30 @@ class _Keyframe(NamedTuple):
     projected: np.ndarray | None
 
 
-@dataclass(frozen=True)
-class _Found:
+class _Found(NamedTuple):
     """What one map had to offer."""
 
+    search: MapSearch
     candidates: tuple[Candidate, ...]
     reason: Reason
-    acceptance: Acceptance
 
     @property
     def deviation(self) -> float:
-        """How unusual the best place is for a wrong one; infinite where there is none."""
-        if not self.candidates:
-            return np.inf
-        return self.acceptance.deviation(self.candidates[0].sequence_distance)
+        """How unusual the best place is for a wrong one there; infinite where there is none.
+
+        By this, distances in different maps are compared.
+        """
+        return self.search.acceptance.deviation(self.distance)
+
+    @property
+    def distance(self) -> float:
+        """Sequence distance of the best place; infinite where there is none."""
+        return self.candidates[0].sequence_distance if self.candidates else np.inf
+
+    def rivalled(self, others: Sequence['_Found']) -> bool:
+        """Return whether another map offers about as good a place."""
+        nearest = min((other.distance for other in others), default=np.inf)
+        return self.search.acceptance.is_ambiguous(self.distance, nearest)
 
 
 class Localizer:
@@ -56,20 +66,25 @@ class Localizer:
         model: the model the maps were made with.
         maps: where to look.
         settings: sequence length, keyframes, matching and acceptance to use in place of those of
-            the model's file; a `ModelConfig` whose other fields are not looked at.
+            the model's file, and geometry; a `ModelConfig` whose other fields are not looked at.
         overlapping: several maps may show the same places, so that a rival in another map does not
             make a match ambiguous.
+        camera: the calibrated camera of the images, of several the first, where it is known; only
+            the geometric check uses it.
 
     Raises:
         MapModelMismatchError: a map was made with another model.
+        MapError: the geometric check is asked for and a map keeps nothing to check against.
         InputError: there is no map.
     """
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
-                 settings: ModelConfig | None = None, overlapping: bool = False) -> None:
+                 settings: ModelConfig | None = None, overlapping: bool = False,
+                 camera: CameraModel | None = None) -> None:
         self.model = model
         self._settings = settings or model.config
         self._overlapping = overlapping
+        self._camera = camera
         self._pushed = 0
         self._keyframes = 0
         self._buffer: deque[_Keyframe] = deque(maxlen=self.sequence_length)
@@ -90,11 +105,11 @@ class Localizer:
 
         Raises:
             MapModelMismatchError: a map was made with another model; those in use stay.
+            MapError: a map keeps nothing for the geometric check that is asked for.
             InputError: there is no map.
         """
-        prepared = self._prepare_all(maps, self._settings)
         spacing = self._spacing()
-        self._take(list(maps), prepared)
+        self._take(list(maps), self._prepare_all(maps, self._settings))
         self._gate.use(
             self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
         if self._spacing() != spacing:
@@ -118,9 +133,10 @@ class Localizer:
         self._gate.use(settings.keyframes, self._spacing(), self.map.manifest.usual_change)
 
     def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap]) -> None:
+        self._searches = [
+            MapSearch(self.model, item, self._settings, self._camera) for item in prepared]
         self._sources = sources
         self._prepared = {self.sequence_length: prepared}
-        self._searches = [MapSearch(self.model, item, self._settings) for item in prepared]
         self._rolling = self._rolling_descriptor()
 
     def _prepare_all(self, maps: Sequence[PlaceMap], settings: ModelConfig) -> list[PlaceMap]:
@@ -133,6 +149,13 @@ class Localizer:
         if known is not None and settings.matching == self._settings.matching:
             return known
         return self._prepare_all(self._sources, settings)
+
+    def use_camera(self, camera: CameraModel | None) -> None:
+        """Take another calibration for the images from now on, as when it becomes known late."""
+        self._camera = camera
+        for search in self._searches:
+            if search.geometry is not None:
+                search.geometry.camera = camera
 
     def _rolling_descriptor(self) -> RollingSeqGeM | None:
         """Return what follows SeqGeM frame by frame; a mean that moves on changes all frames."""
@@ -191,7 +214,7 @@ class Localizer:
             search.acceptance.forget()
         self._keyframes = 0
 
-    def find(self, images: Sequence[np.ndarray]) -> MatchResult:
+    def find(self, images: Sequence[View]) -> MatchResult:
         """Find a sequence of images by itself; the sequence of the drive is left alone.
 
         Fewer images than `sequence_length` are matched as a shorter sequence; of more the last
@@ -213,18 +236,18 @@ class Localizer:
             'acceptance': self._settings.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
         maps = self._prepared[len(images)] = self._prepare(alone)
-        finder = Localizer(self.model, maps, alone, self._overlapping)
+        finder = Localizer(self.model, maps, alone, self._overlapping, self._camera)
         for number, image in enumerate(images):
             result = finder.push(image, number)
         assert result is not None
         return result
 
-    def push(self, image: np.ndarray, stamp_ns: int,
+    def push(self, image: View, stamp_ns: int,
              pose: np.ndarray | None = None) -> MatchResult | None:
         """Take in one image.
 
         Args:
-            image: RGB uint8 ``[H, W, 3]``.
+            image: RGB uint8 ``[H, W, 3]``, or one of each camera of the model.
             stamp_ns: acquisition time.
             pose: odometry pose ``[7]``, metres; only distances between such poses are used.
 
@@ -236,7 +259,7 @@ class Localizer:
         """
         return self.push_lazily(lambda: image, stamp_ns, pose)
 
-    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+    def push_lazily(self, read: Callable[[], View], stamp_ns: int,
                     pose: np.ndarray | None = None) -> MatchResult | None:
         """Take in one image that is decoded only if it counts; otherwise as `push`."""
         pose = None if pose is None else check_pose(pose)
@@ -246,13 +269,16 @@ class Localizer:
         if broken is not None:
             _logger.info('sequence cleared: %s', broken)
             self._clear_sequence()
+        image: View = ()
         describe_seconds = 0.0
 
         def describe() -> np.ndarray:
-            nonlocal describe_seconds
+            nonlocal image, describe_seconds
             image = read()
+            for search in self._searches:
+                search.check_image(first_image(image))
             started = time.perf_counter()
-            descriptor = self.model.describer.describe([image])[0]
+            descriptor = self.model.describe(image)
             describe_seconds = time.perf_counter() - started
             return descriptor
 
@@ -262,9 +288,9 @@ class Localizer:
         if verdict is Verdict.STATIONARY:
             return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
         assert descriptor is not None
-        return self._match(query, stamp_ns, descriptor, describe_seconds)
+        return self._match(query, stamp_ns, descriptor, first_image(image), describe_seconds)
 
-    def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray,
+    def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
                describe_seconds: float) -> MatchResult:
         started = time.perf_counter()
         self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
@@ -274,12 +300,13 @@ class Localizer:
                      else self._rolling.push(self.model.prepare(descriptor)))
         if len(self._buffer) < self.sequence_length:
             return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
-        candidates, reason = self._search(described)
+        candidates, reason = self._search(image, described)
         return MatchResult(
             query, stamp_ns, self._buffer[0].stamp_ns, candidates, reason,
             describe_seconds, time.perf_counter() - started)
 
-    def _search(self, described: np.ndarray | None) -> tuple[tuple[Candidate, ...], Reason]:
+    def _search(self, image: np.ndarray,
+                described: np.ndarray | None) -> tuple[tuple[Candidate, ...], Reason]:
         """Search all maps and say what to believe."""
         frames = [frame.descriptor for frame in self._buffer]
         projected = self._projected_window()
@@ -287,31 +314,26 @@ class Localizer:
         for search in self._searches:
             ranking = search.rank(frames, projected, described)
             reason = search.judge(ranking, self._keyframes)
-            found.append(_Found(search.candidates(ranking, self._settings.matching.candidates),
-                                reason, search.acceptance))
-        if len(found) == 1:
-            return found[0].candidates, found[0].reason
-        return self._choose(found)
+            found.append(_Found(
+                search, search.candidates(ranking, self._settings.matching.candidates), reason))
+        found.sort(key=lambda item: item.deviation)
+        best, others = found[0], found[1:]
+        candidates, reason = best.candidates, best.reason
+        if reason is Reason.ACCEPTED and not self._overlapping and best.rivalled(others):
+            reason = Reason.AMBIGUOUS
+        if reason is Reason.ACCEPTED and best.search.geometry is not None:
+            candidates, reason = best.search.geometry.confirm(image, candidates)
+        return self._joined(candidates, others), reason
 
-    def _choose(self, found: list[_Found]) -> tuple[tuple[Candidate, ...], Reason]:
-        """Join what was found in several maps.
-
-        Distances in different maps are compared by how unusual they are for wrong places there.
-        """
-        found = sorted(found, key=lambda item: item.deviation)
-        best = found[0]
-        rest = [(item.acceptance.deviation(candidate.sequence_distance), candidate)
-                for item in found for candidate in item.candidates
-                if candidate is not best.candidates[0]]
-        rest.sort(key=lambda pair: pair[0])
-        candidates = (*best.candidates[:1], *(candidate for _, candidate in rest))
-        reason = best.reason
-        if reason is Reason.ACCEPTED and not self._overlapping:
-            rival = min((item.candidates[0].sequence_distance for item in found[1:]
-                         if item.candidates), default=np.inf)
-            if best.acceptance.is_ambiguous(best.candidates[0].sequence_distance, rival):
-                reason = Reason.AMBIGUOUS
-        return candidates[:self._settings.matching.candidates], reason
+    def _joined(self, best: tuple[Candidate, ...],
+                others: Sequence[_Found]) -> tuple[Candidate, ...]:
+        """Return the candidates of all maps: the best, then by how unusual they are."""
+        if not others:
+            return best
+        rest = [candidate for found in others for candidate in found.candidates] + list(best[1:])
+        by_map = {search.map_id: search.acceptance for search in self._searches}
+        rest.sort(key=lambda item: by_map[item.map_id].deviation(item.sequence_distance))
+        return (*best[:1], *rest)[:self._settings.matching.candidates]
 
     def _project(self, descriptor: np.ndarray) -> np.ndarray | None:
         """Describe a frame for sequence matching: once, however long it stays in the sequence."""

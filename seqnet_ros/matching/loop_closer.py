@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 import numpy as np
 
+from seqnet_ros import images
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import LoopConfig, ModelConfig
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.calibration import RunningCalibration
+from seqnet_ros.matching.geometry import GeometricCheck, View, choose_neighbours
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.matching.recent_past import RecentPast
 from seqnet_ros.matching.result import Candidate, LoopResult, Reason
@@ -19,6 +22,24 @@ from seqnet_ros.sequences.keyframes import Verdict
 
 SAME_PLACE_M = 10.0
 """Two views of one place may be this far apart, whatever odometry drifts."""
+
+
+class _PastViews:
+    """The places of the drive so far, for the geometric check."""
+
+    def __init__(self, mapper: Mapper, past: GrowingMap) -> None:
+        self._mapper = mapper
+        self._past = past
+
+    def view(self, place: int) -> View:
+        """Return what is known of a place."""
+        return View(self._mapper.features(place), self._mapper.camera,
+                    self._mapper.pose(place) if self._mapper.posed else None)
+
+    def neighbours(self, place: int, count: int) -> list[int]:
+        """Return up to ``count`` places on each side to triangulate with."""
+        first, end = self._past.stretches(np.array([place]))
+        return choose_neighbours(self._past.positions, place, int(first[0]), int(end[0]), count)
 
 
 class LoopCloser:
@@ -32,11 +53,14 @@ class LoopCloser:
         settings: sequence length, keyframes, matching and acceptance in place of those of the
             model's file; a `ModelConfig` whose other fields are not looked at.
         loops: what counts as recent, and how far odometry is believed.
+        keep_images: keep a small picture of every place.
+        camera: the calibrated camera, where it is known; of several the first.
     """
 
     def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
-                 loops: LoopConfig | None = None) -> None:
-        self._mapper = Mapper(model, settings)
+                 loops: LoopConfig | None = None, *, keep_images: bool = False,
+                 camera: CameraModel | None = None) -> None:
+        self._mapper = Mapper(model, settings, keep_images=keep_images, camera=camera)
         self.model = self._mapper.model
         self._loops = loops or LoopConfig()
         self._past = GrowingMap(self.model, self._loops.max_places)
@@ -46,6 +70,9 @@ class LoopCloser:
         self._wrong = RunningCalibration(config)
         self._acceptance = Acceptance(
             config.acceptance, self._wrong.calibration(), self._past)
+        geometry = config.geometry
+        self._geometry = None if geometry is None else GeometricCheck(
+            geometry, camera, _PastViews(self._mapper, self._past))
         self._pushed = 0
 
     def __len__(self) -> int:
@@ -67,7 +94,7 @@ class LoopCloser:
         """Largest sequence distance that is accepted, as far as is known by now."""
         return self._acceptance.threshold
 
-    def push(self, image: np.ndarray, stamp_ns: int,
+    def push(self, image: images.View, stamp_ns: int,
              pose: np.ndarray | None = None) -> LoopResult | None:
         """Take in one image.
 
@@ -86,7 +113,7 @@ class LoopCloser:
         """
         return self.push_lazily(lambda: image, stamp_ns, pose)
 
-    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+    def push_lazily(self, read: Callable[[], images.View], stamp_ns: int,
                     pose: np.ndarray | None = None) -> LoopResult | None:
         """Take in one image that is decoded only if it counts; otherwise as `push`."""
         query = self._pushed
@@ -100,14 +127,33 @@ class LoopCloser:
             return LoopResult(query, stamp_ns, stamp_ns, (), Reason.STATIONARY, describe_seconds)
         started = time.perf_counter()
         place, first = self._add_newest()
-        if place - first + 1 < self.sequence_length:
-            ranking, reason = None, Reason.BUFFER_FILLING
-        else:
-            ranking, reason = self._look_back(place)
+        candidates: tuple[Candidate, ...] = ()
+        reason = Reason.BUFFER_FILLING
+        if place - first + 1 >= self.sequence_length:
+            candidates, reason = self._look_back(place)
         oldest = max(first, place - self.sequence_length + 1)
         return LoopResult(
-            query, stamp_ns, self._mapper.stamp_ns(oldest), self._candidates(ranking), reason,
+            query, stamp_ns, self._mapper.stamp_ns(oldest), candidates, reason,
             describe_seconds, time.perf_counter() - started, place)
+
+    def use_camera(self, camera: CameraModel) -> None:
+        """Take the calibration of the camera, which becomes known late."""
+        self._mapper.camera = camera
+        if self._geometry is not None:
+            self._geometry.camera = camera
+
+    def picture(self, place: int) -> np.ndarray | None:
+        """Return the picture of a place, RGB uint8 ``[H, W, 3]``; None where none are kept."""
+        return self._mapper.picture(place)
+
+    def pose(self, place: int) -> np.ndarray:
+        """Return where a place is, ``[7]``."""
+        return self._mapper.pose(place)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where all places so far are, float64 ``[N, 3]``, metres."""
+        return self._past.positions
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
         """Make the map of what was collected; more images may follow and a later map.
@@ -130,7 +176,7 @@ class LoopCloser:
         self._past.release(old)
         return place, newest.segment_start
 
-    def _look_back(self, place: int) -> tuple[Ranking, Reason]:
+    def _look_back(self, place: int) -> tuple[tuple[Candidate, ...], Reason]:
         described = None if self.model.config.matching.reverse else self._past.newest_sequence()
         ranking = self._search.search(
             self._past.window(place), self._acceptance.expected_speed,
@@ -138,8 +184,12 @@ class LoopCloser:
         reason = self._acceptance.judge(ranking, place)
         if reason is Reason.ACCEPTED:
             reason = self._doubt(place, int(ranking.places[0]))
+        candidates = self._candidates(ranking)
         self._learn(place, ranking)
-        return ranking, reason
+        if reason is Reason.ACCEPTED and self._geometry is not None:
+            candidates, reason = self._geometry.confirm_features(
+                self._mapper.features(place), candidates)
+        return candidates, reason
 
     def _doubt(self, place: int, found: int) -> Reason:
         """Return why a match that looks right cannot be a loop, or ACCEPTED."""
@@ -169,9 +219,7 @@ class LoopCloser:
         if self._wrong.due:
             self._acceptance.calibrate(self._wrong.calibration())
 
-    def _candidates(self, ranking: Ranking | None) -> tuple[Candidate, ...]:
-        if ranking is None:
-            return ()
+    def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return tuple(
             Candidate(int(place), self._mapper.stamp_ns(place), self._mapper.pose(place).copy(),
                       float(coarse), float(fine), self._acceptance.score(float(fine)))

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.geometry import GeometricCheck, MapViews
 from seqnet_ros.matching.result import Candidate, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
@@ -39,16 +41,23 @@ class MapSearch:
     Args:
         model: the model the map was made with.
         place_map: as `prepare_map` returned it for these settings.
-        settings: matching and acceptance.
+        settings: matching, acceptance and geometry.
+        camera: the calibrated camera of the images, where it is known.
+
+    Raises:
+        MapError: the map keeps nothing for the geometric check that is asked for.
     """
 
-    def __init__(self, model: PlaceModel, place_map: PlaceMap, settings: ModelConfig) -> None:
+    def __init__(self, model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
+                 camera: CameraModel | None = None) -> None:
         assert place_map.manifest.calibration is not None
         self.map = place_map
         self._model = model
         self._search = HierarchicalSearch(model, place_map, settings.matching)
         self.acceptance = Acceptance(
             settings.acceptance, place_map.manifest.calibration, place_map)
+        self.geometry = None if settings.geometry is None else GeometricCheck(
+            settings.geometry, camera, MapViews(place_map, settings.geometry))
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
 
     def go_on_from(self, other: 'MapSearch') -> None:
@@ -61,13 +70,23 @@ class MapSearch:
         """Which map it is."""
         return self.map.manifest.map_id
 
+    def check_image(self, image: np.ndarray) -> None:
+        """Refuse an image that the geometric check could not use later on.
+
+        Raises:
+            InputError: its size does not go with the calibration of the camera.
+        """
+        if self.geometry is not None:
+            self.geometry.check_image(image)
+
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:
         """Rank the places for a window.
 
         Args:
             frames: L descriptors ``[D]``, oldest first, as the model's describer made them.
-            projected: float32 ``[L, D'']``, as the model's projection describes them, if it has one.
+            projected: float32 ``[L, D'']``, as the model's projection describes them, where it has
+                one.
             described: float32 ``[D']``, the sequence descriptor, where that is known.
         """
         mean = None if self.mean is None else self.mean.value

@@ -3,13 +3,17 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
+from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.errors import InputError
+from seqnet_ros.images import View, first_image, image_from_compressed
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
 from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.calibration import calibrate
@@ -23,8 +27,13 @@ _DEFAULT_IMAGES = '1'
 
 
 class Place(NamedTuple):
-    """One place of a drive: frame descriptor ``[D]`` as described, stamp, pose ``[7]``, and the
-    first place of its unbroken stretch.
+    """A place of a drive.
+
+    Attributes:
+        descriptor: ``[D]``, as the model's describer made it.
+        stamp_ns: when it was seen.
+        pose: ``[7]``, where.
+        segment_start: first place of its unbroken stretch.
     """
 
     descriptor: np.ndarray
@@ -37,25 +46,36 @@ class Mapper:
     """Collects the keyframes of a drive and makes a map of them. Not thread-safe.
 
     With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
-    else every image. Images without any pose are put one metre apart on a line.
+    else every image. Images without any pose are put one metre apart on a line. Where the model has
+    geometry settings, the local features of every place are kept.
 
     Args:
         model: what to map with.
-        settings: sequence length, keyframes, matching and acceptance to use in place of those of
-            the model's file, and to keep in the map; other fields are not looked at.
+        settings: sequence length, keyframes, matching, acceptance and geometry to use in place of
+            those of the model's file, and to keep in the map; other fields are not looked at.
         extends: a map to which this drive is added as another session, with poses in its frame; its
             spacing is what 'auto' means then.
+        keep_images: keep a small picture of every place.
+        camera: the calibrated camera, where it is known; of several the first.
 
     Raises:
         MapModelMismatchError: the map to extend was made with another model.
+        InputError: the map to extend keeps other things of its places.
     """
 
     def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
-                 extends: PlaceMap | None = None) -> None:
+                 extends: PlaceMap | None = None, *, keep_images: bool = False,
+                 camera: CameraModel | None = None) -> None:
         if extends is not None:
             check_model(extends.manifest, model, 'the map to extend')
         self._extends = extends
         self.model = model if settings is None else _with_settings(model, settings)
+        self.camera = camera
+        geometry = self.model.config.geometry
+        self._extractor = None if geometry is None else LocalFeatureExtractor(geometry)
+        self._keep_images = keep_images
+        self._features: list[LocalFeatures] = []
+        self._jpegs: list[bytes] = []
         self._gate: KeyframeGate | None = None
         self._spacing: Spacing | None = None
         self._descriptors: list[np.ndarray] = []
@@ -69,7 +89,7 @@ class Mapper:
         """Return the number of places so far."""
         return len(self._stamps)
 
-    def push(self, image: np.ndarray, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
+    def push(self, image: View, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
         """Take in one RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
 
         Args:
@@ -83,12 +103,12 @@ class Mapper:
         """
         return self.push_lazily(lambda: image, stamp_ns, pose)
 
-    def push_lazily(self, read: Callable[[], np.ndarray], stamp_ns: int,
+    def push_lazily(self, read: Callable[[], View], stamp_ns: int,
                     pose: np.ndarray | None = None) -> bool:
         """Take in one image that is decoded only if it counts; otherwise as `push`."""
         return self.offer(read, stamp_ns, pose) is Verdict.KEYFRAME
 
-    def offer(self, read: Callable[[], np.ndarray], stamp_ns: int,
+    def offer(self, read: Callable[[], View], stamp_ns: int,
               pose: np.ndarray | None = None) -> Verdict:
         """Take in one image as `push_lazily` does, and say what became of it."""
         pose = None if pose is None else check_pose(pose)
@@ -103,10 +123,20 @@ class Mapper:
         if broken is not None and self._stamps:
             self._broken = True
             _logger.info('a new stretch of the map begins: %s', broken)
-        verdict, descriptor = self._gate.consider(
-            stamp_ns, pose, lambda: self.model.describer.describe([read()])[0])
+        image: Any = None
+
+        def describe() -> np.ndarray:
+            nonlocal image
+            image = read()
+            if self.camera is not None:
+                first = first_image(image)
+                self.camera.for_image(first.shape[1], first.shape[0])
+            return self.model.describe(image)
+
+        verdict, descriptor = self._gate.consider(stamp_ns, pose, describe)
         if verdict is Verdict.KEYFRAME:
             assert descriptor is not None
+            self._keep(first_image(image))
             self._add(descriptor, stamp_ns, pose)
         return verdict
 
@@ -129,6 +159,14 @@ class Mapper:
         """Return where a place is, ``[7]``."""
         return self._poses[place]
 
+    def features(self, place: int) -> LocalFeatures:
+        """Return the local features of a place; the model must have geometry settings."""
+        return self._features[place]
+
+    def picture(self, place: int) -> np.ndarray | None:
+        """Return the picture of a place, RGB uint8 ``[H, W, 3]``; None where none are kept."""
+        return image_from_compressed(self._jpegs[place], 'jpeg') if self._keep_images else None
+
     def _start(self, posed: bool) -> None:
         every = self.model.config.keyframes.every
         if self._extends is not None:
@@ -147,6 +185,13 @@ class Mapper:
                              "give poses, or a spacing in seconds ('0.5s') or images ('1')")
         self._posed = posed
         self._gate = KeyframeGate(self.model.config.keyframes, self._spacing)
+
+    def _keep(self, image: np.ndarray) -> None:
+        """Keep what the map is to hold of an image."""
+        if self._extractor is not None:
+            self._features.append(self._extractor.extract(image))
+        if self._keep_images:
+            self._jpegs.append(make_thumbnail(image))
 
     def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None) -> None:
         number = len(self._stamps)
@@ -168,7 +213,9 @@ class Mapper:
         place_map = build_map(
             self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
-            pose_origin if self._posed else FRAME_NUMBERS)
+            pose_origin if self._posed else FRAME_NUMBERS,
+            features=self._collected_features(), camera=self.camera,
+            images=KeyframeImages.collect(self._jpegs) if self._keep_images else None)
         if self._extends is not None:
             extended = with_sequence_length(
                 self._extends, self.model, self.model.config.sequence.length)
@@ -176,11 +223,16 @@ class Mapper:
         return place_map.with_calibration(
             calibrate(self.model, place_map, self.model.config.matching))
 
+    def _collected_features(self) -> KeyframeFeatures | None:
+        geometry = self.model.config.geometry
+        return None if geometry is None else KeyframeFeatures.collect(
+            self._features, geometry.features)
+
 
 def _with_settings(model: PlaceModel, settings: ModelConfig) -> PlaceModel:
     """Return the model with other settings, but for what its descriptors depend on."""
     sequence = model.config.sequence.model_copy(update={'length': settings.sequence.length})
     config = model.config.model_copy(update={
         'sequence': sequence, 'keyframes': settings.keyframes, 'matching': settings.matching,
-        'acceptance': settings.acceptance})
+        'acceptance': settings.acceptance, 'geometry': settings.geometry})
     return replace(model, config=config)

@@ -34,6 +34,13 @@ class Candidate:
         score: 0 to 1, the estimated probability that a sequence from elsewhere would not
             match this well.
         map_id: the map it is in; empty for the drive so far.
+        inliers: matched local features that agree on the geometry; 0 where none was checked.
+        relative_pose: pose ``[7]`` of the robot in the robot's frame at the place, where the
+            geometry gives one; its translation is of length 1 (or 0, where the cameras only
+            differ by a turn) unless it is metric.
+        relative_covariance: float64 ``[6, 6]`` of a metric pose, as in
+            ``geometry_msgs/PoseWithCovariance``.
+        relative_is_metric: whether the translation of the pose is in metres.
     """
 
     place_id: int
@@ -43,6 +50,10 @@ class Candidate:
     sequence_distance: float
     score: float
     map_id: str = ''
+    inliers: int = 0
+    relative_pose: np.ndarray | None = None
+    relative_covariance: np.ndarray | None = None
+    relative_is_metric: bool = False
 
 
 @dataclass(frozen=True)
