@@ -27,12 +27,14 @@ def test_place_match_fields():
     assert match['describe_seconds'] == match['match_seconds'] == 'float'
     candidate = PlaceCandidate.get_fields_and_field_types()
     assert candidate == {
+        'map_id': 'string',
         'place_id': 'uint32',
         'stamp': 'builtin_interfaces/Time',
         'pose': 'geometry_msgs/Pose',
         'descriptor_distance': 'float',
         'sequence_distance': 'float',
         'score': 'float',
+        'inliers': 'uint32',
     }
 
 

@@ -484,8 +484,11 @@ def test_silence_names_topic_quality_and_publishers(town_map, log):
         eventually(lambda: 'no images on /image for' in log, 'a warning')
         peer.node.create_publisher(
             Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
-        eventually(lambda: '(reliable, depth 5): 2 publishers, 1 of which cannot serve reliable'
-                   in log, 'a warning about the quality')
+        sides = '/peer offers best effort, volatile, but /localizer asks for reliable, volatile'
+        eventually(lambda: f'/image: {sides}; set image_reliability to best_effort' in log,
+                   'a warning as soon as the two meet')
+        eventually(lambda: f'(reliable, volatile, depth 5): 2 publishers; {sides}: set' in log,
+                   'a warning about the quality in what is said of the silence')
         eventually(lambda: peer.diagnostics and 'no images on /image'
                    in peer.diagnostics[-1].status[0].message, 'a warning in /diagnostics')
         node.trigger_deactivate()
@@ -569,14 +572,14 @@ def test_a_failed_configuration_can_be_corrected(town_map, tmp_path, log):
 
 def test_bad_values_are_refused_with_a_reason(town_map):
     with localizing(map=str(town_map)) as (_, peer):
-        assert 'clean it up first' in set_parameter(peer, 'matching.top_k', 7)
+        assert 'clean it up first' in set_parameter(peer, 'map_frame', 'world')
         assert 'deactivate it first' in set_parameter(peer, 'image_transport', 'compressed')
         assert 'read-only' in set_parameter(peer, 'autostart', False)
         assert set_parameter(peer, 'silence_after_s', 70.0) == ''
         assert change_state(peer, 'localizer', 'deactivate')
         assert set_parameter(peer, 'image_transport', 'compressed') == ''
         assert "'raw' or 'compressed'" in set_parameter(peer, 'image_transport', 'theora')
-        assert 'clean it up first' in set_parameter(peer, 'matching.top_k', 7)
+        assert 'clean it up first' in set_parameter(peer, 'map_frame', 'world')
         assert change_state(peer, 'localizer', 'cleanup')
         assert set_parameter(peer, 'matching.top_k', 7) == ''
         assert '10000' in set_parameter(peer, 'matching.top_k', 0)
@@ -588,12 +591,14 @@ def test_bad_values_are_refused_with_a_reason(town_map):
         assert change_state(peer, 'localizer', 'configure')
 
 
-@pytest.mark.parametrize('name', ['localizer', 'mapper'])
+@pytest.mark.parametrize('name', ['localizer', 'loop_closer', 'mapper'])
 def test_every_parameter_is_described(name):
     from seqnet_ros.nodes.localizer_node import LocalizerNode
+    from seqnet_ros.nodes.loop_closer_node import LoopCloserNode
     from seqnet_ros.nodes.mapper_node import MapperNode
 
-    make_node = {'localizer': LocalizerNode, 'mapper': MapperNode}[name]
+    make_node = {'localizer': LocalizerNode, 'loop_closer': LoopCloserNode,
+                 'mapper': MapperNode}[name]
     with spinning(make_node, name) as (node, _):
         for parameter in (declared.name for declared in node.settings.declared):
             descriptor = node.describe_parameter(parameter)
@@ -612,10 +617,12 @@ def test_every_parameter_is_described(name):
 def parameter_table() -> str:
     """The table of docs/nodes.md, from what the nodes declare."""
     from seqnet_ros.nodes.localizer_node import LocalizerNode
+    from seqnet_ros.nodes.loop_closer_node import LoopCloserNode
     from seqnet_ros.nodes.mapper_node import MapperNode
 
     rows: dict[str, tuple[str, list[str]]] = {}
-    for make_node, name in ((LocalizerNode, 'localizer'), (MapperNode, 'mapper')):
+    for make_node, name in ((LocalizerNode, 'localizer'), (LoopCloserNode, 'loop_closer'),
+                            (MapperNode, 'mapper')):
         with spinning(make_node, name) as (node, _):
             for declared in node.settings.declared:
                 descriptor = node.describe_parameter(declared.name)

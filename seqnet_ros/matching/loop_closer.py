@@ -34,7 +34,7 @@ class _PastViews:
     def view(self, place: int) -> View:
         """Return what is known of a place."""
         return View(self._mapper.features(place), self._mapper.camera,
-                    self._mapper.pose(place) if self._mapper.posed else None)
+                    self._mapper[place].pose if self._mapper.posed else None)
 
     def neighbours(self, place: int, count: int) -> list[int]:
         """Return up to ``count`` places on each side to triangulate with."""
@@ -63,17 +63,46 @@ class LoopCloser:
         self._mapper = Mapper(model, settings, keep_images=keep_images, camera=camera)
         self.model = self._mapper.model
         self._loops = loops or LoopConfig()
-        self._past = GrowingMap(self.model, self._loops.max_places)
         self._recent = RecentPast(self._loops)
-        config = self.model.config
-        self._search = HierarchicalSearch(self.model, self._past, config.matching)
-        self._wrong = RunningCalibration(config)
-        self._acceptance = Acceptance(
-            config.acceptance, self._wrong.calibration(), self._past)
-        geometry = config.geometry
-        self._geometry = None if geometry is None else GeometricCheck(
-            geometry, camera, _PastViews(self._mapper, self._past))
+        self._wrong = RunningCalibration(self.model.config)
+        self._look_at(GrowingMap(self.model, self._loops.max_places))
         self._pushed = 0
+
+    def _look_at(self, past: GrowingMap) -> None:
+        """Search a past with the settings of the model."""
+        config = self.model.config
+        self._past = past
+        self._search = HierarchicalSearch(self.model, past, config.matching)
+        self._acceptance = Acceptance(config.acceptance, self._wrong.calibration(), past)
+        self._geometry = None if config.geometry is None else GeometricCheck(
+            config.geometry, self._mapper.camera, _PastViews(self._mapper, past))
+
+    def use_settings(self, settings: ModelConfig) -> None:
+        """Go on with other settings, as of the constructor; places and loops so far stay.
+
+        Another sequence length costs a pass over the drive, and what wrong matches look like is
+        learned anew.
+        """
+        before = self.model.config
+        self._mapper.use_settings(settings)
+        self.model = self._mapper.model
+        agreement = self._acceptance.agreement
+        past = self._past
+        if self.model.config.sequence.length != before.sequence.length:
+            past = self._described_anew()
+        if (self.model.config.sequence, self.model.config.matching) != (
+                before.sequence, before.matching):
+            self._wrong = RunningCalibration(self.model.config)
+        self._look_at(past)
+        self._acceptance.agreement.go_on_from(agreement)
+
+    def _described_anew(self) -> GrowingMap:
+        past = GrowingMap(self.model, self._loops.max_places)
+        for number in range(len(self._mapper)):
+            place = self._mapper[number]
+            past.add(place.descriptor, place.pose[:3], place.segment_start)
+        past.release(self._past.released)
+        return past
 
     def __len__(self) -> int:
         """Return the number of places so far."""
@@ -133,7 +162,7 @@ class LoopCloser:
             candidates, reason = self._look_back(place)
         oldest = max(first, place - self.sequence_length + 1)
         return LoopResult(
-            query, stamp_ns, self._mapper.stamp_ns(oldest), candidates, reason,
+            query, stamp_ns, self._mapper[oldest].stamp_ns, candidates, reason,
             describe_seconds, time.perf_counter() - started, place)
 
     def use_camera(self, camera: CameraModel) -> None:
@@ -148,7 +177,7 @@ class LoopCloser:
 
     def pose(self, place: int) -> np.ndarray:
         """Return where a place is, ``[7]``."""
-        return self._mapper.pose(place)
+        return self._mapper[place].pose
 
     @property
     def positions(self) -> np.ndarray:
@@ -165,7 +194,7 @@ class LoopCloser:
 
     def _add_newest(self) -> tuple[int, int]:
         """Add the place just mapped to the past; return it and the first one of its stretch."""
-        newest = self._mapper.newest
+        newest = self._mapper[-1]
         place = self._past.add(newest.descriptor, newest.pose[:3], newest.segment_start)
         broken = newest.segment_start == place
         if broken:
@@ -221,7 +250,7 @@ class LoopCloser:
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return tuple(
-            Candidate(int(place), self._mapper.stamp_ns(place), self._mapper.pose(place).copy(),
+            Candidate(int(place), self._mapper[place].stamp_ns, self._mapper[place].pose.copy(),
                       float(coarse), float(fine), self._acceptance.score(float(fine)))
             for place, coarse, fine in zip(
                 ranking.places, ranking.descriptor_distances, ranking.sequence_distances,

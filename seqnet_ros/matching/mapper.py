@@ -85,6 +85,12 @@ class Mapper:
         self._posed = False
         self._broken = False
 
+    def use_settings(self, settings: ModelConfig) -> None:
+        """Go on with other settings, as of the constructor, from the next image on."""
+        self.model = _with_settings(self.model, settings)
+        if self._gate is not None and self._spacing is not None:
+            self._gate.use(settings.keyframes, self._spacing, None)
+
     def __len__(self) -> int:
         """Return the number of places so far."""
         return len(self._stamps)
@@ -145,19 +151,10 @@ class Mapper:
         """Whether the images have poses."""
         return self._posed
 
-    @property
-    def newest(self) -> Place:
-        """The place made last; there must be one."""
-        return Place(self._descriptors[-1], self._stamps[-1], self._poses[-1],
-                     self._segment_starts[-1])
-
-    def stamp_ns(self, place: int) -> int:
-        """Return when a place was seen."""
-        return self._stamps[place]
-
-    def pose(self, place: int) -> np.ndarray:
-        """Return where a place is, ``[7]``."""
-        return self._poses[place]
+    def __getitem__(self, place: int) -> Place:
+        """Return a place; -1 is the newest."""
+        return Place(self._descriptors[place], self._stamps[place], self._poses[place],
+                     self._segment_starts[place])
 
     def features(self, place: int) -> LocalFeatures:
         """Return the local features of a place; the model must have geometry settings."""

@@ -4,6 +4,7 @@ Every scalar that goes into a message passes through ``float()`` or ``int()``: a
 a field ends the process inside C code.
 """
 
+from array import array
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,15 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from seqnet_ros.images import image_from_compressed, image_from_raw
-from seqnet_ros.matching.result import Candidate, MatchResult
-from seqnet_ros.msg import PlaceCandidate, PlaceMatch
+from seqnet_ros.matching.result import Candidate, LoopResult, MatchResult
+from seqnet_ros.msg import LoopClosure, PlaceCandidate, PlaceMatch
 from seqnet_ros.poses import check_pose
 from seqnet_ros.sequences.keyframes import NANOSECONDS
+
+_UNKNOWN_M2 = 1e6
+"""Variance of a translation of which only the direction is known, square metres."""
+_DIRECTION_RAD2 = float(np.deg2rad(2.0) ** 2)
+"""Variance of the rotation that an essential matrix gives, square radians."""
 
 
 def stamp_to_ns(stamp: Time) -> int:
@@ -60,8 +66,25 @@ def image_reader(message: Image | CompressedImage) -> Callable[[], np.ndarray]:
                                   message.step, bool(message.is_bigendian))
 
 
+def image_to_message(image: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
+    """Return an RGB uint8 ``[H, W, 3]`` image as a message."""
+    height, width, _ = image.shape
+    message = Image(height=int(height), width=int(width), encoding='rgb8', step=3 * int(width))
+    message.header = Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
+    message.data = array('B', np.ascontiguousarray(image).tobytes())
+    return message
+
+
 def match_to_message(result: MatchResult, frame_id: str, map_id: str) -> PlaceMatch:
-    """Return a result as a message, stamped with the newest image of its sequence."""
+    """Return a result as a message, stamped with the newest image of its sequence.
+
+    Args:
+        result: what became of an image.
+        frame_id: the camera's frame.
+        map_id: the map searched, where no candidate says so.
+    """
+    if result.best is not None and result.best.map_id:
+        map_id = result.best.map_id
     return PlaceMatch(
         header=Header(stamp=stamp_from_ns(result.stamp_ns), frame_id=frame_id),
         sequence_start=stamp_from_ns(result.sequence_start_ns), map_id=map_id,
@@ -73,18 +96,46 @@ def match_to_message(result: MatchResult, frame_id: str, map_id: str) -> PlaceMa
 
 def _candidate_to_message(candidate: Candidate) -> PlaceCandidate:
     return PlaceCandidate(
+        map_id=candidate.map_id, inliers=int(candidate.inliers),
         place_id=int(candidate.place_id), stamp=stamp_from_ns(candidate.stamp_ns),
         pose=pose_to_message(candidate.pose),
         descriptor_distance=float(candidate.descriptor_distance),
         sequence_distance=float(candidate.sequence_distance), score=float(candidate.score))
 
 
-def pose_with_covariance(result: MatchResult, covariance: np.ndarray,
-                         frame_id: str) -> PoseWithCovarianceStamped:
-    """Return the best place of a result as a pose in the map, with its covariance ``[6, 6]``."""
+def loop_to_message(result: LoopResult, frame_id: str, map_id: str) -> LoopClosure:
+    """Return a loop, believed or not, as a message; the result must have a candidate.
+
+    Args:
+        result: what became of an image.
+        frame_id: the camera's frame.
+        map_id: name of the drive that both places are of.
+    """
     assert result.best is not None
+    assert result.place_id is not None
+    best: Candidate = result.best
+    message: Any = LoopClosure(
+        header=Header(stamp=stamp_from_ns(result.stamp_ns), frame_id=frame_id),
+        reason=int(result.reason), map_id=map_id,
+        from_id=int(best.place_id), from_stamp=stamp_from_ns(best.stamp_ns),
+        to_id=int(result.place_id), to_stamp=stamp_from_ns(result.stamp_ns),
+        score=float(best.score), inliers=int(best.inliers))
+    if best.relative_pose is not None:
+        covariance = best.relative_covariance
+        if covariance is None:
+            covariance = np.diag([_UNKNOWN_M2] * 3 + [_DIRECTION_RAD2] * 3)
+        message.has_relative_pose = True
+        message.is_metric = bool(best.relative_is_metric)
+        message.relative_pose.pose = pose_to_message(best.relative_pose)
+        message.relative_pose.covariance = [float(value) for value in covariance.ravel()]
+    return message
+
+
+def pose_with_covariance(pose: np.ndarray, covariance: np.ndarray, stamp_ns: int,
+                         frame_id: str) -> PoseWithCovarianceStamped:
+    """Return a pose ``[7]`` with its covariance ``[6, 6]`` as a message."""
     message: Any = PoseWithCovarianceStamped()
-    message.header = Header(stamp=stamp_from_ns(result.stamp_ns), frame_id=frame_id)
-    message.pose.pose = pose_to_message(result.best.pose)
+    message.header = Header(stamp=stamp_from_ns(stamp_ns), frame_id=frame_id)
+    message.pose.pose = pose_to_message(pose)
     message.pose.covariance = [float(value) for value in covariance.ravel()]
     return message

@@ -4,7 +4,7 @@ import numpy as np
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.result import Candidate
-from seqnet_ros.poses import angle_between, distance
+from seqnet_ros.poses import angle_between, distance, pose_from_matrix, pose_matrix
 
 POSITION_FLOOR_M = 0.1
 ANGLE_FLOOR_RAD = np.deg2rad(5.0)
@@ -42,6 +42,21 @@ def pose_covariance(place_map: PlaceMap, candidates: tuple[Candidate, ...],
     angle = ANGLE_FLOOR_RAD**2 + turn**2 + np.average(angles**2, weights=weights)
     yaw = np.pi**2 if any_heading else angle
     return np.diag([position, position, position, angle, angle, yaw])
+
+
+def metric_pose(candidate: Candidate) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pose ``[7]`` in the map and its covariance that the geometric check measured.
+
+    Args:
+        candidate: with a metric relative pose.
+    """
+    assert candidate.relative_pose is not None
+    assert candidate.relative_covariance is not None
+    place = pose_matrix(candidate.pose)
+    pose = pose_from_matrix(place @ pose_matrix(candidate.relative_pose))
+    # Both halves of the covariance are along the axes of the place, and turn with it.
+    turn = np.kron(np.eye(2), place[:3, :3])
+    return pose, turn @ candidate.relative_covariance @ turn.T
 
 
 def _neighbour_steps(place_map: PlaceMap, place: int) -> tuple[float, float]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import QoSCompatibility, qos_check_compatible
 
 from seqnet_ros.nodes.image_input import ImageInput, topic_of
+from seqnet_ros.nodes.qos import describe_qos, mismatches
 
 _PERIOD_S = 0.2
 
@@ -60,16 +60,16 @@ class Heartbeat:
     def explain(self) -> str:
         """Return one sentence about the silence and what may be its cause."""
         images = self._images
-        publishers = self._node.get_publishers_info_by_topic(images.topic)
+        counts = [(topic, self._node.count_publishers(topic)) for topic in images.topics]
         text = (f'no images on {images.topic} for {self.silence_s:.1f} s '
-                f'({images.reliability}, depth {images.qos.depth}): '
-                f'{_count(len(publishers), "publisher")}')
-        refused = [item for item in publishers if qos_check_compatible(
-            item.qos_profile, images.qos)[0] == QoSCompatibility.ERROR]
+                f'({describe_qos(images.qos)}, depth {images.qos.depth}): '
+                + ', '.join(_count(count, 'publisher') + (f' on {topic}' if len(counts) > 1 else '')
+                            for topic, count in counts))
+        refused = [phrase for topic in images.topics
+                   for phrase in mismatches(self._node, topic, images.qos)]
         if refused:
-            text += (f', {len(refused)} of which cannot serve {images.reliability}: set '
-                     'image_reliability to best_effort')
-        return text + ('' if publishers else self._elsewhere())
+            text += f'; {"; ".join(refused)}: set image_reliability to best_effort'
+        return text + ('' if any(count for _, count in counts) else self._elsewhere())
 
     def _elsewhere(self) -> str:
         other = 'raw' if self._images.transport == 'compressed' else 'compressed'

@@ -1,16 +1,22 @@
-"""Camera images from a topic, raw or compressed, with their stamps put right."""
+"""Camera images from topics, raw or compressed, with their stamps put right."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
 
-import numpy as np
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
+from seqnet_ros.images import View, first_image
+from seqnet_ros.nodes.camera_sync import CameraSync
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
+from seqnet_ros.nodes.qos import mismatches
 from seqnet_ros.nodes.settings import NodeSettings
+from seqnet_ros.sequences.keyframes import NANOSECONDS
 
 IMAGE_TOPIC = 'image'
 _RELIABILITY = {'best_effort': ReliabilityPolicy.BEST_EFFORT,
@@ -19,27 +25,28 @@ _RELIABILITY = {'best_effort': ReliabilityPolicy.BEST_EFFORT,
 
 @dataclass(frozen=True)
 class StampedImage:
-    """An image message, not yet decoded.
+    """An image message, not yet decoded; of several cameras one of each.
 
     Attributes:
-        stamp_ns: when it was taken.
-        frame_id: the camera's frame.
-        read: decodes it to RGB uint8 ``[H, W, 3]``; raises ``InputError``.
+        stamp_ns: when it was taken, by the first camera.
+        frame_id: the first camera's frame.
+        read: decodes it to RGB uint8 ``[H, W, 3]``, or to one such image of each camera; raises
+            ``InputError``.
         received_s: when it arrived, on the monotonic clock.
     """
 
     stamp_ns: int
     frame_id: str
-    read: Callable[[], np.ndarray]
+    read: Callable[[], View]
     received_s: float
 
 
-def topic_of(node: Node, transport: str) -> str:
-    """Return the full name of the image topic.
+def topic_of(node: Node, transport: str, camera: int = 0) -> str:
+    """Return the full name of a camera's image topic: ``image``, ``image_1``, ``image_2``, ...
 
     As with image_transport, remapping ``image`` moves the compressed topic along.
     """
-    base = node.resolve_topic_name(IMAGE_TOPIC)
+    base = node.resolve_topic_name(IMAGE_TOPIC if camera == 0 else f'{IMAGE_TOPIC}_{camera}')
     return f'{base}/compressed' if transport == 'compressed' else base
 
 
@@ -49,42 +56,73 @@ class ImageInput:
     Args:
         node: who subscribes.
         settings: transport and quality of service.
+        cameras: how many cameras there are; images of one moment are handed on together.
         deliver: called with every image, on the executor's thread.
     """
 
-    def __init__(self, node: Node, settings: NodeSettings,
+    def __init__(self, node: Node, settings: NodeSettings, cameras: int,
                  deliver: Callable[[StampedImage], None]) -> None:
         self._node = node
         self._deliver = deliver
-        self._warned = False
+        self._warned: set[str] = set()
+        self._sync = CameraSync(cameras, round(settings.camera_sync_s * NANOSECONDS))
         self.transport = settings.image_transport
         self.qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=settings.image_queue_depth,
             reliability=_RELIABILITY[settings.image_reliability])
-        self.reliability = settings.image_reliability
-        self.topic = topic_of(node, settings.image_transport)
         self.last_arrival_s: float | None = None
         kind = CompressedImage if settings.image_transport == 'compressed' else Image
-        self._subscription = node.create_subscription(
-            kind, self.topic, self._on_image, self.qos)
-        # Remapping may have moved it once more.
-        self.topic = self._subscription.topic_name
+        self._subscriptions = [
+            self._subscribe(kind, topic_of(node, self.transport, camera), camera)
+            for camera in range(cameras)]
+        # Remapping may have moved them once more.
+        self.topics = [subscription.topic_name for subscription in self._subscriptions]
+
+    def _subscribe(self, kind: type, topic: str, camera: int) -> Any:
+        refused = SubscriptionEventCallbacks(incompatible_qos=partial(self._warn_of_qos, topic))
+        return self._node.create_subscription(
+            kind, topic, partial(self._on_image, camera), self.qos, event_callbacks=refused)
 
     def close(self) -> None:
         """Stop listening."""
-        self._node.destroy_subscription(self._subscription)
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
 
-    def _on_image(self, message: Image | CompressedImage) -> None:
-        self.last_arrival_s = time.monotonic()
-        self._deliver(StampedImage(self._stamp(message), message.header.frame_id,
-                                   image_reader(message), self.last_arrival_s))
+    @property
+    def topic(self) -> str:
+        """The topics, for people."""
+        return ', '.join(self.topics)
 
-    def _stamp(self, message: Image | CompressedImage) -> int:
+    @property
+    def incomplete(self) -> int:
+        """Images of the first camera without those of the others."""
+        return self._sync.incomplete
+
+    def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
+        image = StampedImage(self._stamp(message, self.topics[camera]), message.header.frame_id,
+                             image_reader(message), time.monotonic())
+        if len(self.topics) == 1:
+            self._hand_on(image)
+        elif moment := self._sync.add(camera, image):
+            self._hand_on(replace(moment[0], received_s=image.received_s,
+                                  read=lambda: tuple(first_image(item.read()) for item in moment)))
+
+    def _hand_on(self, image: StampedImage) -> None:
+        self.last_arrival_s = image.received_s
+        self._deliver(image)
+
+    def _stamp(self, message: Image | CompressedImage, topic: str) -> int:
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns:
             return stamp_ns
-        if not self._warned:
+        if topic not in self._warned:
             self._node.get_logger().warning(
-                f'images on {self.topic} have no stamp: the time of arrival is used')
-            self._warned = True
+                f'images on {topic} have no stamp: the time of arrival is used')
+            self._warned.add(topic)
         return int(self._node.get_clock().now().nanoseconds)
+
+    def _warn_of_qos(self, topic: str, _: Any) -> None:
+        """Tell at once, not only when the silence is noticed."""
+        for mismatch in mismatches(self._node, topic, self.qos):
+            self._node.get_logger().warning(
+                f'{topic}: {mismatch}; set image_reliability to best_effort')

@@ -13,8 +13,10 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.timer import Timer
 
 from seqnet_ros.config import ModelConfig, Settings, describe_validation_error
 from seqnet_ros.errors import InputError, SeqnetRosError
@@ -32,6 +34,7 @@ class Declared:
     group: str
     field: str
     info: FieldInfo
+    usually_applied: str
 
     @property
     def name(self) -> str:
@@ -42,7 +45,9 @@ class Declared:
     def applied(self) -> str:
         """When a new value counts: 'start', 'configure', 'activate' or 'live'."""
         extra = self.info.json_schema_extra
-        return str(extra[APPLIED]) if isinstance(extra, dict) and APPLIED in extra else 'configure'
+        if isinstance(extra, dict) and APPLIED in extra:
+            return str(extra[APPLIED])
+        return self.usually_applied
 
 
 class NodeParameters:
@@ -56,9 +61,13 @@ class NodeParameters:
         node: whose parameters they are.
         settings: the node's own settings with their defaults.
         engine: parts of `ModelConfig` that can be set, e.g. ``{'sequence': ('length',)}``; an
-            empty tuple stands for all fields.
+            empty tuple stands for all fields. They are applied at once, or when configuring where
+            the node cannot change them on the way.
+        own: further settings of the node by the names of their groups.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
         defaults: returns the configuration that the engine's parameters start from.
+        changed: called after parameters of the engine were set by somebody; None where they are
+            applied when configuring.
 
     Raises:
         rclpy.exceptions.ParameterException: a value given at the start has the wrong type or is
@@ -66,26 +75,37 @@ class NodeParameters:
     """
 
     def __init__(self, node: Node, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
-                 phase: Callable[[], str], defaults: Callable[[Any], ModelConfig]) -> None:
+                 own: dict[str, Settings], phase: Callable[[], str],
+                 defaults: Callable[[Any], ModelConfig],
+                 changed: Callable[[], None] | None = None) -> None:
         self._node = node
         self._phase = phase
+        self._changed = changed
+        self._waiting: Timer | None = None
         self._following = False
-        self._groups: dict[str, Settings] = {'': settings}
+        self._groups: dict[str, Settings] = {'': settings, **own}
+        self._engine = tuple(engine)
         self._declared: dict[str, Declared] = {}
-        self._declare('', tuple(type(settings).model_fields))
+        for group, values in self._groups.items():
+            self._declare(group, tuple(type(values).model_fields), 'configure')
         try:
             self._model = defaults(self.read())
         except SeqnetRosError:  # told when the node is configured
             self._model = ModelConfig()
         for group, fields in engine.items():
             self._groups[group] = getattr(self._model, group)
-            self._declare(group, fields or tuple(type(self._groups[group]).model_fields))
+            self._declare(group, fields or tuple(type(self._groups[group]).model_fields),
+                          'configure' if changed is None else 'live')
+        # Humble and Iron do not call back once values are in place.
+        self._calls_back = hasattr(node, 'add_post_set_parameters_callback')
+        if self._calls_back:
+            node.add_post_set_parameters_callback(self._note_change)
         node.add_on_set_parameters_callback(self._judge)
 
-    def _declare(self, group: str, fields: tuple[str, ...]) -> None:
+    def _declare(self, group: str, fields: tuple[str, ...], applied: str) -> None:
         settings = self._groups[group]
         for field in fields:
-            declared = Declared(group, field, type(settings).model_fields[field])
+            declared = Declared(group, field, type(settings).model_fields[field], applied)
             self._declared[declared.name] = declared
             self._node.declare_parameter(
                 declared.name, getattr(settings, field), make_descriptor(declared))
@@ -102,13 +122,13 @@ class NodeParameters:
         """Return the defaults of a group of parameters: the model's, or the node's own for ''."""
         return self._groups[group]
 
-    def read(self) -> Any:
-        """Return the node's own settings.
+    def read(self, group: str = '') -> Any:
+        """Return the node's own settings, or another group of them.
 
         Raises:
             InputError: the values do not go together; the message names them.
         """
-        return self._checked('', {})
+        return self._checked(group, {})
 
     def read_model_config(self, model: ModelConfig) -> ModelConfig:
         """Return a model's configuration with the engine's parameters in place of its own.
@@ -119,20 +139,20 @@ class NodeParameters:
             InputError: the values do not go together; the message names them.
         """
         self._follow(model)
-        groups = [group for group in self._groups if group]
-        return model.model_copy(update={group: self._checked(group, {}) for group in groups})
+        return model.model_copy(
+            update={group: self._checked(group, {}) for group in self._engine})
 
     def _follow(self, model: ModelConfig) -> None:
         changed = []
         for declared in self._declared.values():
-            if not declared.group:
+            if declared.group not in self._engine:
                 continue
             old = getattr(getattr(self._model, declared.group), declared.field)
             new = getattr(getattr(model, declared.group), declared.field)
             if new != old and self._value(declared.name) == old:
                 changed.append(_make_parameter(declared, new))
         self._model = model
-        self._groups.update({group: getattr(model, group) for group in self._groups if group})
+        self._groups.update({group: getattr(model, group) for group in self._engine})
         self._following = True
         try:
             result = self._node.set_parameters_atomically(changed)
@@ -171,7 +191,22 @@ class NodeParameters:
                 self._checked(group, values)
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
+        if not self._calls_back:
+            # A timer that fires once comes after this callback, when the values are in place.
+            self._waiting = self._waiting or self._node.create_timer(
+                0.0, lambda: self._note_change(parameters),
+                clock=Clock(clock_type=ClockType.STEADY_TIME))
         return SetParametersResult(successful=True)
+
+    def _note_change(self, parameters: list[Parameter]) -> None:
+        if self._waiting is not None:
+            self._node.destroy_timer(self._waiting)
+            self._waiting = None
+        names = {parameter.name for parameter in parameters}
+        of_engine = any(item.group in self._engine for item in self._declared.values()
+                        if item.name in names)
+        if of_engine and self._changed is not None and not self._following:
+            self._changed()
 
     def _refusal(self, declared: Declared, value: Any) -> str:
         """Return why a parameter may not change in this state; empty when it may."""

@@ -3,7 +3,7 @@
 import time
 import traceback
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,12 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.camera import CameraModel
+from seqnet_ros.config import ModelConfig, Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
-from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.nodes.camera_input import CameraInput
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
@@ -31,6 +33,8 @@ from seqnet_ros.nodes.worker import Worker
 from seqnet_ros.place_model import PlaceModel, load_model, load_model_config
 
 ODOMETRY_TOPIC = 'odometry'
+ODOMETRY_FRAME = 'odom'
+"""The frame of odometry that names none."""
 _ODOMETRY_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50,
                            reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -48,6 +52,7 @@ class PlaceNode(LifecycleNode):
     """
 
     def __init__(self, name: str, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
+                 own: dict[str, Settings] | None = None, live: bool = False,
                  **options: Any) -> None:
         """Declare the parameters.
 
@@ -55,6 +60,8 @@ class PlaceNode(LifecycleNode):
             name: of the node.
             settings: the node's own settings with their defaults.
             engine: parts of the model's configuration that can be set, see `NodeParameters`.
+            own: further settings of the node, see `NodeParameters`.
+            live: the engine's settings can be changed on the way, see `_use_settings`.
             options: as of `rclpy.node.Node`.
 
         Raises:
@@ -66,16 +73,23 @@ class PlaceNode(LifecycleNode):
         self.model: PlaceModel | None = None
         self._worker: Worker[StampedImage] | None = None
         self._images: ImageInput | None = None
+        self._camera: CameraInput | None = None
         self._heartbeat: Heartbeat | None = None
         self._odometry_subscription: Any = None
         self._odometry_refused = False
+        self._paused = False
         self.settings = NodeParameters(
-            self, settings, engine, lambda: self._phase, self._defaults)
+            self, settings, engine, own or {}, lambda: self._phase, self._defaults,
+            self._on_settings if live else None)
         self.statistics = Statistics()
         self.odometry = OdometryBuffer()
+        self.odometry_frame = ODOMETRY_FRAME
         self._rates = Rates()
         # Services wait for the worker: in a group of their own, so that images go on.
         self._serving = MutuallyExclusiveCallbackGroup()
+        for service, act in (('pause', self._pause), ('resume', self._resume),
+                             ('clear', self._clear)):
+            self.create_service(Trigger, f'~/{service}', act, callback_group=self._serving)
         self._diagnostics = Diagnostics(
             self, self.get_parameter('diagnostics_period_s').value, self._report)
 
@@ -103,6 +117,16 @@ class PlaceNode(LifecycleNode):
     @abstractmethod
     def _close(self) -> None:
         """Forget the engine."""
+
+    @abstractmethod
+    def _forget_places(self) -> str:
+        """Begin anew, on the worker's thread; return what was forgotten."""
+
+    def _use_settings(self) -> None:
+        """Take over changed settings of the engine, on the worker's thread."""
+
+    def _use_camera(self, camera: CameraModel) -> None:
+        """Take over the calibration of the camera, on the worker's thread."""
 
     @abstractmethod
     def _judge(self, report: Report) -> None:
@@ -188,10 +212,22 @@ class PlaceNode(LifecycleNode):
         if settings.use_odometry:
             self._odometry_subscription = self.create_subscription(
                 Odometry, ODOMETRY_TOPIC, self._on_odometry, _ODOMETRY_QOS)
-        self._images = ImageInput(self, settings, self._on_image)
+        assert self.model is not None
+        self._images = ImageInput(self, settings, self.model.config.cameras, self._on_image)
+        self._camera = self._make_camera_input(settings)
         self._heartbeat = Heartbeat(
             self, self._images, lambda: float(self.get_parameter('silence_after_s').value))
         self.get_logger().info(f'listening to {self._images.topic}')
+
+    def _make_camera_input(self, settings: Any) -> CameraInput | None:
+        """Subscribe to the calibration of the camera, where anything needs it."""
+        assert self.model is not None
+        if self.model.config.geometry is None or not settings.use_camera_info:
+            return None
+        worker = self._worker
+        assert worker is not None
+        return CameraInput(self, settings.base_from_camera, lambda camera: worker.submit(
+            lambda: self._use_camera(camera)))
 
     def _deactivate(self) -> None:
         self._unsubscribe()
@@ -200,13 +236,16 @@ class PlaceNode(LifecycleNode):
         self._worker.call(self._before_inactive)
 
     def _unsubscribe(self) -> None:
+        self._paused = False
         if self._heartbeat is not None:
             self._heartbeat.close()
         if self._images is not None:
             self._images.close()
+        if self._camera is not None:
+            self._camera.close()
         if self._odometry_subscription is not None:
             self.destroy_subscription(self._odometry_subscription)
-        self._heartbeat = self._images = self._odometry_subscription = None
+        self._heartbeat = self._images = self._camera = self._odometry_subscription = None
 
     def _cleanup(self) -> None:
         if self._worker is not None:
@@ -232,7 +271,9 @@ class PlaceNode(LifecycleNode):
     def _on_image(self, image: StampedImage) -> None:
         assert self._worker is not None
         self.statistics.received += 1
-        if self._worker.offer(image):
+        if self._paused:
+            self.statistics.ignored += 1
+        elif self._worker.offer(image):
             self.statistics.dropped += 1
 
     def _on_odometry(self, message: Odometry) -> None:
@@ -246,7 +287,48 @@ class PlaceNode(LifecycleNode):
                 self.get_logger().warning(f'odometry is left out: {error}')
             self._odometry_refused = True
             return
+        self.odometry_frame = message.header.frame_id or ODOMETRY_FRAME
         self.odometry.add(stamp_ns, pose)
+
+    def _on_settings(self) -> None:
+        """Hand changed settings to the worker, and tell where they turn out not to work."""
+        if self._worker is None or self._phase not in ('inactive', 'active'):
+            return
+
+        def tell(done: ThreadFuture) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                self.get_logger().error(f'the new settings are not used: {error}')
+
+        self._worker.submit(self._use_settings).add_done_callback(tell)
+
+    # Services that all nodes have.
+
+    def _pause(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Leave images unread until `_resume`."""
+        return self._set_paused(True, response)
+
+    def _resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Look at images again."""
+        return self._set_paused(False, response)
+
+    def _set_paused(self, paused: bool, response: Trigger.Response) -> Trigger.Response:
+        response.success = self._phase == 'active'
+        if not response.success:
+            response.message = f'the node is {self._phase}: activate it first'
+            return response
+        changed, self._paused = self._paused != paused, paused
+        word = 'paused' if paused else 'running'
+        response.message = word if changed else f'{word} already'
+        return response
+
+    async def _clear(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Forget what was collected and loaded."""
+        try:
+            response.message = await self._on_worker(self._forget_places)
+            response.success = True
+        except Exception as error:
+            response.message = str(error) or type(error).__name__
+        return response
 
     # The worker's thread.
 
@@ -272,6 +354,10 @@ class PlaceNode(LifecycleNode):
         """
         if self._worker is None:
             raise StateError(f'the node is {self._phase}: configure it first')
+        return await self._awaited(self._worker.submit(job))
+
+    async def _awaited(self, outcome: ThreadFuture) -> Any:
+        """Wait for a job on another thread while the executor goes on."""
         executor = self.executor
         done: Any = Future(executor=executor)
 
@@ -280,26 +366,27 @@ class PlaceNode(LifecycleNode):
             if executor is not None:
                 executor.wake()
 
-        self._worker.submit(job).add_done_callback(finished)
+        outcome.add_done_callback(finished)
         return (await done).result()
 
-    async def _answer(self, response: Any, name: str, use: Callable[[Path], PlaceMap],
+    async def _answer(self, response: Any, name: str, use: Callable[[], Awaitable[str]],
                       nameless: SeqnetRosError,
                       results: dict[type[SeqnetRosError], int]) -> Any:
-        """Answer a service that does something with a map at a path, on the worker thread.
+        """Answer a service that does something with a map at a path.
 
         Args:
             response: of a service with a numbered result and a message.
             name: the path asked for.
-            use: does it, and returns the map.
+            use: does it, and returns what is to be said.
             nameless: the refusal of an empty path.
             results: which error is which result; others are an undefined failure.
         """
         try:
             if not name:
                 raise nameless
-            path = Path(name).expanduser()
-            place_map = await self._on_worker(lambda: use(path))
+            if self._worker is None:
+                raise StateError(f'the node is {self._phase}: configure it first')
+            message = await use()
         except Exception as error:
             response.result = next(
                 (result for kind, result in results.items() if isinstance(error, kind)),
@@ -307,7 +394,7 @@ class PlaceNode(LifecycleNode):
             response.message = str(error) or type(error).__name__
         else:
             response.result = response.RESULT_SUCCESS
-            response.message = f'{path}: {len(place_map)} places'
+            response.message = message
         return response
 
     # Diagnostics, on the executor's thread.
@@ -336,6 +423,8 @@ class PlaceNode(LifecycleNode):
             'images received per second': f'{rates["received"]:.1f}',
             'images dropped': counts.dropped,
             'images dropped per second': f'{rates["dropped"]:.1f}',
+            'images ignored while paused': counts.ignored,
+            'images without those of the other cameras': images.incomplete,
             'images processed': counts.processed,
             'images processed per second': f'{rates["processed"]:.1f}',
             'images unusable': counts.unusable,
@@ -347,6 +436,10 @@ class PlaceNode(LifecycleNode):
             'match': counts.match,
             'arrival to result': counts.delay,
         })
+        if self._camera is not None:
+            report.values['camera'] = self._camera.describe()
+        if self._paused:
+            report.message = f'paused: {report.message}'
         if rates['bad']:
             report.level, report.message = Level.ERROR, counts.last_error
         elif self._heartbeat is not None and self._heartbeat.silent:

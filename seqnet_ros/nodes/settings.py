@@ -33,6 +33,15 @@ class NodeSettings(Settings):
     image_queue_depth: int = Field(
         5, ge=1, le=1000, json_schema_extra=AT_ACTIVATION,
         description='Images the middleware keeps; the node itself keeps only the newest.')
+    camera_sync_s: float = Field(
+        0.02, ge=0, le=10, json_schema_extra=AT_ACTIVATION,
+        description='Images of several cameras at most this far apart are of one moment, s.')
+    use_camera_info: bool = Field(
+        True, json_schema_extra=AT_ACTIVATION,
+        description="Subscribe to 'camera_info' where the model has geometry settings.")
+    base_from_camera: str = Field(
+        '', description="Pose of the camera in the robot's frame, 'x y z qx qy qz qw', m; '' is an "
+                        'optical frame in its origin that looks ahead.')
     use_odometry: bool = Field(
         True, json_schema_extra=AT_ACTIVATION, description="Subscribe to 'odometry'.")
     silence_after_s: float = Field(
@@ -53,17 +62,53 @@ class LocalizerSettings(NodeSettings):
         '', description="Name of a model, or its YAML file; '' is the one the map was made with, "
                         "or hog where no map is named.")
     map: str = Field(
-        '', description="Directory of the map to search; '' waits for ~/load_map.")
+        '', description="Directory of the map to search, or several joined by ':'; '' waits for "
+                        '~/load_map.')
+    maps_overlap: bool = Field(
+        False, description='Several maps may show the same places: a rival in another map does not '
+                           'make a match ambiguous.')
     map_frame: str = Field(
         'map', min_length=1, description='frame_id of the published poses.')
+    odom_frame: str = Field(
+        '', description="Child of map_frame with publish_tf; '' is the frame of the odometry.")
+    publish_tf: bool = Field(
+        False, json_schema_extra=AT_ACTIVATION,
+        description='Publish map_frame -> odom_frame on /tf; needs odometry and tf2_msgs.')
+    tf_tolerance_s: float = Field(
+        0.1, ge=0, le=60, json_schema_extra=AT_ONCE,
+        description='The transform is stamped this far ahead, s.')
+    publish_initial_pose: bool = Field(
+        False, json_schema_extra=AT_ACTIVATION,
+        description="Publish the first accepted pose on 'initialpose', and again after a map was "
+                    'loaded, a pause, or a break in the images.')
 
 
-class MapperSettings(NodeSettings):
-    """What the mapper has."""
+class MappingSettings(NodeSettings):
+    """What nodes that make a map have."""
 
+    cameras: int = Field(
+        1, ge=1, le=16, description="Cameras described as one place, on 'image', 'image_1', ...")
     map: str = Field(
         '', json_schema_extra=AT_ONCE,
         description="Directory to save the map in where ~/save_map names none; '' is nowhere.")
     save_on_shutdown: bool = Field(
         True, json_schema_extra=AT_ONCE,
+        description='Save the map when the node is deactivated or ends.')
+    keep_images: bool = Field(
+        True, description='Keep a small picture of every place, for ~/debug_image.')
+
+
+class MapperSettings(MappingSettings):
+    """What the mapper has."""
+
+    extend: bool = Field(
+        False, description='Add this drive to the map that lies at the parameter map, as another '
+                           'session; odometry must be in the frame of that map.')
+
+
+class LoopCloserSettings(MappingSettings):
+    """What the loop closer has."""
+
+    save_on_shutdown: bool = Field(
+        False, json_schema_extra=AT_ONCE,
         description='Save the map when the node is deactivated or ends.')

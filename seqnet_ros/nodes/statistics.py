@@ -32,6 +32,7 @@ class Statistics:
     Attributes:
         received: images that arrived.
         dropped: images that a newer one replaced before the worker was free.
+        ignored: images that arrived during a pause.
         processed: images given to the engine.
         unusable: images that could not be decoded or described.
         without_pose: images that odometry had no pose for.
@@ -44,6 +45,7 @@ class Statistics:
 
     received: int = 0
     dropped: int = 0
+    ignored: int = 0
     processed: int = 0
     unusable: int = 0
     without_pose: int = 0

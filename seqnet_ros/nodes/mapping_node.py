@@ -1,0 +1,146 @@
+"""What nodes that make a map have in common: poses for all places or for none, and saving."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros.errors import InputError, MapWriteError
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.storage import save_map
+from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.image_input import StampedImage
+from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
+from seqnet_ros.nodes.settings import MappingSettings
+from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
+from seqnet_ros.srv import SaveMap
+
+DISCOVERY_S = 1.0
+"""Odometry may be discovered this much later than the images."""
+
+
+class MappingNode(PlaceNode):
+    """Collects places while active; saves them when asked and, if so set, when it ends."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """Declare the parameters, as `PlaceNode` does."""
+        super().__init__(*arguments, **options)
+        self._posed: bool | None = None
+        self._saved_places = 0
+        self._first_image_s: float | None = None
+        self.create_service(SaveMap, '~/save_map', self._save_map, callback_group=self._serving)
+
+    # What the nodes fill in, on the worker's thread.
+
+    @abstractmethod
+    def _push(self, image: StampedImage, pose: np.ndarray | None) -> None:
+        """Give an image with its pose to the engine."""
+
+    @property
+    @abstractmethod
+    def _finish(self) -> Callable[[str, str], PlaceMap]:
+        """What makes the map so far, given the names of its source and of the poses' origin."""
+
+    @property
+    @abstractmethod
+    def _places(self) -> int:
+        """Number of places so far."""
+
+    # Configuring and ending, on the worker's thread.
+
+    def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
+        config, folder = load_model_config(settings.model, weights)
+        if settings.cameras > 1:
+            config = config.model_copy(update={'cameras': settings.cameras})
+        return build_model(config, settings.device, folder)
+
+    def _warn_if_map_is_lost(self, settings: MappingSettings) -> None:
+        if settings.save_on_shutdown and not settings.map:
+            self.get_logger().warning(
+                'the parameter map is empty: the map is lost unless '
+                f'{self.get_fully_qualified_name()}/save_map is called')
+
+    def _close(self) -> None:
+        self._posed = None
+        self._saved_places = 0
+        self._first_image_s = None
+
+    def _before_inactive(self) -> None:
+        settings: MappingSettings = self.settings.read()
+        unsaved = self._places > self._saved_places
+        if not (unsaved and settings.save_on_shutdown and settings.map):
+            return
+        try:
+            self._save(Path(settings.map).expanduser())
+        except Exception as error:
+            # The node must be able to stop all the same; ~/save_map can still be called.
+            self.get_logger().error(f'the map was not saved: {error}')
+
+    # Images, on the worker's thread.
+
+    def _process(self, image: StampedImage) -> None:
+        pose = self._pose_at(image.stamp_ns) if self._posed is not False else None
+        if self._posed is None and not self._decide_on_poses(pose):
+            return
+        if not self._posed or pose is not None:
+            self._push(image, pose)
+
+    def _decide_on_poses(self, pose: np.ndarray | None) -> bool:
+        """Decide at the start whether the map has poses; return False while that is open.
+
+        Every place of a map has a pose or none has, so the first images wait for odometry that
+        is announced, or that may not have been discovered yet.
+        """
+        if pose is not None:
+            self._posed = True
+            return True
+        if self._odometry_subscription is not None:
+            now = time.monotonic()
+            self._first_image_s = self._first_image_s or now
+            announced = self.count_publishers(self._odometry_subscription.topic_name) > 0
+            patience = self.settings.read().silence_after_s if announced else DISCOVERY_S
+            if now - self._first_image_s < patience:
+                return False
+            self.get_logger().warning(
+                f'no odometry on {self.resolve_topic_name(ODOMETRY_TOPIC)}: the places of this '
+                'map are put one metre apart on a line, frame number = metres')
+        self._posed = False
+        return True
+
+    # Saving.
+
+    def _save(self, path: Path) -> str:
+        topic = self.resolve_topic_name(ODOMETRY_TOPIC)
+        place_map = self._finish(self.resolve_topic_name('image'), f'odometry on {topic}')
+        save_map(place_map, path)
+        self._saved_places = self._places
+        self.get_logger().info(f'map {path} saved: {len(place_map)} places')
+        return f'{path}: {len(place_map)} places'
+
+    async def _save_map(self, request: SaveMap.Request,
+                        response: SaveMap.Response) -> SaveMap.Response:
+        name = request.path or self.get_parameter('map').value
+        return await self._answer(
+            response, name,
+            lambda: self._on_worker(lambda: self._save(Path(name).expanduser())),
+            MapWriteError('no path was given and the parameter map is empty'),
+            {InputError: response.RESULT_NOTHING_TO_SAVE,
+             MapWriteError: response.RESULT_WRITE_FAILED})
+
+    # Diagnostics.
+
+    def _judge(self, report: Report) -> None:
+        poses = {None: 'not decided yet', True: 'odometry', False: 'frame number = metres'}
+        report.values.update({
+            'map': self.get_parameter('map').value or 'none',
+            'map places': self._places,
+            'map places not saved': self._places - self._saved_places,
+            'poses': poses[self._posed],
+        })
+        report.message = f'{report.message}: {self._places} places'
+        if self._posed is False and self._odometry_subscription is not None:
+            report.level = Level.WARN
+            report.message += ', no odometry'

@@ -1,0 +1,21 @@
+"""Quality of service: what a publisher offers and a subscription asks, and why they do not meet."""
+
+from rclpy.node import Node
+from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
+
+def describe_qos(profile: QoSProfile) -> str:
+    """Return what matters of a profile, for people."""
+    return ', '.join(policy.name.lower().replace('_', ' ')
+                     for policy in (profile.reliability, profile.durability))
+
+
+def mismatches(node: Node, topic: str, asked: QoSProfile) -> list[str]:
+    """Return a phrase for each publisher on a topic that cannot serve a subscription.
+
+    Each names both sides: who offers what, and what is asked.
+    """
+    refused = [item for item in node.get_publishers_info_by_topic(topic)
+               if qos_check_compatible(item.qos_profile, asked)[0] == QoSCompatibility.ERROR]
+    return [f'{item.node_namespace.rstrip("/")}/{item.node_name} offers '
+            f'{describe_qos(item.qos_profile)}, but {node.get_fully_qualified_name()} asks for '
+            f'{describe_qos(asked)}' for item in refused]

@@ -1,0 +1,77 @@
+"""What a node shows to people, made only while somebody looks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from visualization_msgs.msg import MarkerArray
+
+from seqnet_ros.images import View, first_image
+from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.nodes.conversions import image_to_message
+from seqnet_ros.nodes.debug_image import compose
+
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Remembered:
+    """Decodes an image once, for the engine and for the picture of it.
+
+    Args:
+        read: decodes it.
+    """
+
+    def __init__(self, read: Callable[[], View]) -> None:
+        self._read = read
+        self.view: View | None = None
+
+    def __call__(self) -> View:
+        """Return the image."""
+        if self.view is None:
+            self.view = self._read()
+        return self.view
+
+
+class Shown:
+    """Publishes ``~/debug_image``, ``~/markers`` and, to whoever comes late too, ``~/map_markers``.
+
+    Args:
+        node: who publishes; while it is not active nothing is sent.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._image = node.create_lifecycle_publisher(Image, '~/debug_image', 1)
+        self._markers = node.create_lifecycle_publisher(MarkerArray, '~/markers', 10)
+        self._map = node.create_lifecycle_publisher(MarkerArray, '~/map_markers', _LATCHED)
+
+    def show_pair(self, read: Remembered, frame_id: str, result: MatchResult,
+                  picture: Callable[[], np.ndarray | None]) -> None:
+        """Publish the newest image beside the best place.
+
+        Args:
+            read: the newest image; it is decoded here only where the engine did not need to.
+            frame_id: the camera's frame.
+            result: what became of it.
+            picture: returns that of the best place, or None.
+        """
+        if not _wanted(self._image):
+            return
+        match = None if result.best is None else picture()
+        shown = compose(first_image(read()), match, result)
+        self._image.publish(image_to_message(shown, result.stamp_ns, frame_id))
+
+    def show_markers(self, make: Callable[[], MarkerArray]) -> None:
+        """Publish what ``make`` returns, where somebody looks."""
+        if _wanted(self._markers):
+            self._markers.publish(make())
+
+    def show_map(self, markers: MarkerArray) -> None:
+        """Publish the markers of a map, for those who look later, too."""
+        self._map.publish(markers)
+
+
+def _wanted(publisher: Any) -> bool:
+    return publisher.is_activated and publisher.get_subscription_count() > 0
