@@ -35,6 +35,11 @@ def build(
     sequence_length: options.SequenceLength = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
+    geometry: Annotated[bool, typer.Option(
+        '--geometry', help='Keep local features, for the geometric check of matches.')] = False,
+    camera_info: options.CameraInfo = None,
+    keep_images: Annotated[bool, typer.Option(
+        '--keep-images', help='Keep a small picture of every place, to look at.')] = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive.
@@ -45,15 +50,22 @@ def build(
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     _refuse_other_than_map(output)
+    from seqnet_ros.camera import read_camera_info
+    from seqnet_ros.config import GeometryConfig
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.maps.storage import save_map
     from seqnet_ros.matching.mapper import Mapper
     from seqnet_ros.place_model import build_model, load_model_config
 
     config, model_folder = load_model_config(model, weights)
+    if geometry and config.geometry is None:
+        config = config.model_copy(update={'geometry': GeometryConfig()})
     config = apply_settings(config, settings)
+    camera = None if camera_info is None else read_camera_info(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
-    place_map = _map(recording, Mapper(build_model(config, device, model_folder)))
+    mapper = Mapper(build_model(config, device, model_folder), keep_images=keep_images,
+                    camera=camera)
+    place_map = _map(recording, mapper)
     save_map(place_map, output)
     print_fields({'map': output, **_describe(place_map.manifest)})
 
@@ -132,7 +144,23 @@ def _describe(manifest: 'MapManifest') -> dict[str, object]:
         'source': manifest.source,
         'sequence length': manifest.sequence_length,
         'descriptors': _dimensions(manifest),
+        **_describe_images(manifest),
     }
+
+
+def _describe_images(manifest: 'MapManifest') -> dict[str, object]:
+    """Say what the map keeps of its images; nothing of what it does not."""
+    fields: dict[str, object] = {}
+    if manifest.features is not None:
+        record = manifest.features
+        fields['local features'] = (f'{record.features}, up to {record.max_features} an image of '
+                                    f'up to {record.max_width} pixels width')
+    if manifest.images:
+        fields['pictures'] = 'one a place'
+    camera = manifest.camera_model
+    if camera is not None:
+        fields['camera'] = f'{camera.width}x{camera.height}, {camera.distortion_model}'
+    return fields
 
 
 def _dimensions(manifest: 'MapManifest') -> str:

@@ -26,6 +26,8 @@ _MIN_BASELINE_M = 0.2
 _PLACES_LOOKED_AT = 50
 _POSE_ERROR = 2.0
 """How many thresholds a feature may lie off what the poses of a map say: they are odometry's."""
+_NOISE_PX = {'sift': 1.0, 'orb': 2.0}
+"""Of a feature's coordinates: ORB's corners lie on the grid of an image shrunk up to 3.6 times."""
 _WIDEST_TANGENT = 4.0
 """Rays beyond 76 degrees are left out: a pixel there means less and less in the image plane."""
 _AGREEING_TURN_DEG, _AGREEING_DIRECTION_DEG = 3.0, 30.0
@@ -255,8 +257,9 @@ def _metric_pose(config: GeometryConfig, query: View, place: View, neighbours: S
     sightings = [sighting for near in neighbours
                  if (sighting := _sight(config, own, near, focal)) is not None]
     threshold = _POSE_ERROR * config.threshold
-    landmarks = triangulate(pixels, sightings, focal, threshold)
-    return locate(landmarks, seen_query[landmarks.rows], focal, threshold,
+    noise = _NOISE_PX[config.features]
+    landmarks = triangulate(pixels, sightings, focal, threshold, noise)
+    return locate(landmarks, seen_query[landmarks.rows], focal, threshold, noise,
                   place.camera.base_from_camera_matrix, query.camera.base_from_camera_matrix)
 
 
