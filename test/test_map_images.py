@@ -24,8 +24,8 @@ from seqnet_ros.maps.storage import open_map, save_map, verify_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, build_model
 
-CAMERA = camera_from_info(96, 72, 'plumb_bob', [-0.1, 0.0, 0.0, 0.0, 0.0],
-                          [60.0, 0, 47.5, 0, 60.0, 35.5, 0, 0, 1])
+CAMERA = camera_from_info(192, 144, 'plumb_bob', [-0.1, 0.0, 0.0, 0.0, 0.0],
+                          [120.0, 0, 95.5, 0, 120.0, 71.5, 0, 0, 1])
 PLACES = 12
 
 
@@ -40,7 +40,7 @@ def model_of(geometry: GeometryConfig | None = None) -> PlaceModel:
 def images() -> list[np.ndarray]:
     """Return pictures of noise, the third of them blank: it has no features."""
     random = np.random.default_rng(5)
-    made = [random.integers(0, 256, (18, 24, 3), np.uint8).repeat(4, 0).repeat(4, 1)
+    made = [random.integers(0, 256, (18, 24, 3), np.uint8).repeat(8, 0).repeat(8, 1)
             for _ in range(PLACES)]
     made[2] = np.full_like(made[2], 128)
     return made
@@ -74,7 +74,7 @@ def test_all_is_as_it_was_saved(full: PlaceMap, tmp_path: Path) -> None:
     for place in (0, 5, PLACES - 1):
         features = found.features.of(place)
         assert len(features) > 20
-        assert (features.width, features.height) == (96, 72)
+        assert (features.width, features.height) == (192, 144)
     assert verify_map(tmp_path / 'map') == full.manifest
 
 
@@ -193,8 +193,8 @@ def test_a_map_without_any_feature_can_be_kept(tmp_path: Path) -> None:
 def test_an_image_that_does_not_go_with_the_camera_is_no_place() -> None:
     mapper = Mapper(model_of(GeometryConfig()), keep_images=True, camera=CAMERA)
     mapper.push(images()[0], 0)
-    with pytest.raises(InputError, match='96x40 pixels, but the camera was calibrated with 96x72'):
-        mapper.push(images()[1][:40], 100_000_000)
+    with pytest.raises(InputError, match='192x80 pixels, but the camera was calibrated'):
+        mapper.push(images()[1][:80], 100_000_000)
     mapper.push(images()[3], 200_000_000)
     place_map = mapper.finish()
     assert len(place_map) == len(place_map.features) == len(place_map.images) == 2
