@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -207,12 +208,23 @@ def compare_views(config: GeometryConfig, query: View, place: View,
     known = np.isfinite(seen_query).all(axis=1) & np.isfinite(seen_place).all(axis=1)
     matches, seen_query, seen_place = matches[known], seen_query[known], seen_place[known]
     fit = fit_two_views(seen_place, seen_query, model, config.threshold, focal)
-    inliers = 0 if fit is None else int(fit.inliers.sum())
+    inliers, area = 0, 0.0
+    if fit is not None:
+        inliers = int(fit.inliers.sum())
+        area = min(_spanned(query.features, matches[fit.inliers, 0]),
+                   _spanned(place.features, matches[fit.inliers, 1]))
+    enough = inliers >= config.min_inliers
     result = GeometryResult(
-        len(matches), inliers, inliers >= config.min_inliers, '' if fit is None else model,
+        len(matches), inliers, enough and (area >= config.min_area or config.min_inliers == 0),
+        '' if fit is None else model,
         note=f'{inliers} of {len(matches)} matched features agree')
-    if fit is None or not result.passed:
+    if not enough:
         return replace(result, note=f'{result.note}, expected {config.min_inliers}')
+    if not result.passed:
+        return replace(result, note=f'{result.note} and span {area:.2f} of the image, expected '
+                                    f'{config.min_area}')
+    if fit is None:
+        return result
     if not calibrated or model != 'essential':
         return result
     motion = recover_motion(fit, seen_place, seen_query, config.threshold, focal)
@@ -222,6 +234,14 @@ def compare_views(config: GeometryConfig, query: View, place: View,
         if metric is not None and _motions_agree(metric, motion):
             return _with_metric(result, metric, query, place)
     return _with_motion(result, motion, query, place)
+
+
+def _spanned(features: LocalFeatures, rows: np.ndarray) -> float:
+    """Return the share of an image that some of its features span: that of their convex hull."""
+    if len(rows) < 3:
+        return 0.0
+    hull = cv2.convexHull(np.ascontiguousarray(features.points[rows]))
+    return float(cv2.contourArea(hull)) / (features.width * features.height)
 
 
 def _common_focal(config: GeometryConfig, query: View, place: View) -> float:
