@@ -215,6 +215,23 @@ def test_other_places_do_not_pass() -> None:
         assert result.relative_pose is None or not result.passed or not result.relative_is_metric
 
 
+def test_one_thing_seen_alike_is_not_a_place() -> None:
+    """Forty features of a poster agree, but all else differs."""
+    poster = make_scene(1, flat=True, count=40)
+    poster = Scene(poster.positions * [1, 0.15, 0.15] + [0, 1.0, 1.4], poster.looks)
+    views = []
+    for seed, pose in ((2, QUERY), (3, PLACE)):
+        street = make_scene(seed)
+        views.append(look(Scene(np.concatenate([street.positions, poster.positions]),
+                                np.concatenate([street.looks, poster.looks])), pose, seed=seed))
+    result = compare_views(CONFIG, *views)
+    assert result.inliers >= CONFIG.min_inliers
+    assert not result.passed
+    assert 'of the image, expected 0.15' in result.note
+    assert result.relative_pose is None
+    assert compare_views(CONFIG.model_copy(update={'min_area': 0.0}), *views).passed
+
+
 @pytest.mark.parametrize('count', [0, 1, 2, 5, 7])
 def test_too_few_features(count: int) -> None:
     scene = make_scene(count=600)
