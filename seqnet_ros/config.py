@@ -284,6 +284,10 @@ class GeometryConfig(Settings):
         description='How far a feature may lie off, pixels of an image of `max_width`.')
     min_inliers: int = Field(
         20, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
+    min_area: float = Field(
+        0.15, ge=0, le=1,
+        description='Share of both images that the agreeing features must span; less may be one '
+                    'thing that stands in many places.')
     candidates: int = Field(
         1, ge=1, le=100,
         description='How many of the best places are checked; the first that passes is believed.')

@@ -218,11 +218,38 @@ def copy_with_damage(folder: Path, target: Path, name: str) -> Path:
     return target
 
 
+def write_calibration(path: Path, width: int = 96) -> Path:
+    """Write what the town's camera is, as ROS's camera_calibration would."""
+    camera = Camera(width, width * 3 // 4)
+    path.write_text(yaml.safe_dump({
+        'image_width': camera.width, 'image_height': camera.height, 'camera_name': 'town',
+        'camera_matrix': {'rows': 3, 'cols': 3, 'data': camera.matrix.ravel().tolist()},
+        'distortion_model': 'plumb_bob',
+        'distortion_coefficients': {'rows': 1, 'cols': 5, 'data': [0.0] * 5}}))
+    return path
+
+
 class TestMapInfoAndVerify:
     def test_info(self, place_map):
         shown = succeed('map', 'info', place_map).stdout
         assert re.search(r'model +hog \([0-9a-f]{8}\)', shown)
         assert re.search(r'descriptors +1764 per frame', shown)
+
+    def test_what_a_map_keeps_of_its_images(self, images, tmp_path):
+        calibration = write_calibration(tmp_path / 'camera.yaml')
+        arguments = ('map', 'build', images, '-L', '5', '--geometry', '--camera-info', calibration,
+                     '--keep-images', '--set', 'geometry.max_features=200')
+        built = succeed(*arguments, '--output', tmp_path / 'map').stdout
+        shown = succeed('map', 'info', tmp_path / 'map').stdout
+        for text in (built, shown):
+            assert re.search(r'local features +sift, up to 200 an image', text)
+            assert re.search(r'pictures +one a place', text)
+            assert re.search(r'camera +96x72, plumb_bob', text)
+        succeed('map', 'verify', tmp_path / 'map')
+        succeed(*arguments, '--output', tmp_path / 'again')
+        assert names_in(tmp_path / 'map') == names_in(tmp_path / 'again')
+        for file in (tmp_path / 'map').iterdir():
+            assert file.read_bytes() == (tmp_path / 'again' / file.name).read_bytes()
 
     def test_a_sound_map(self, place_map):
         assert re.search(r'verdict +sound', succeed('map', 'verify', place_map).stdout)
@@ -279,6 +306,23 @@ class TestLocalize:
             assert row['accepted'] == str(row['reason'] == 'accepted').lower()
             assert row['reason'] in {reason.name.lower() for reason in Reason}
             assert 0 <= float(row['score']) <= 1
+
+    def test_the_geometry_of_matches_is_checked(self, images, tmp_path, drive):
+        calibration = write_calibration(tmp_path / 'camera.yaml')
+        poses = write_tum(tmp_path / 'poses.tum', drive)
+        succeed('map', 'build', images, '--output', tmp_path / 'map', '-L', '3', '--geometry',
+                '--camera-info', calibration, '--poses', poses, '--every', '1',
+                '--set', 'acceptance.agreement=1', '--set', 'acceptance.false_positive_rate=1')
+        for least, reason in ((5, 'accepted'), (5000, 'geometry')):
+            succeed('localize', images, '--map', tmp_path / 'map', '--output', tmp_path / reason,
+                    '--camera-info', calibration, '--set', f'geometry.min_inliers={least}')
+            reasons = [row['reason'] for row in read_matches(tmp_path / reason)]
+            assert reasons.count(reason) >= 5
+        lines = (tmp_path / 'accepted' / 'matches.jsonl').read_text().splitlines()
+        found = [json.loads(line) for line in lines]
+        best = [row['candidates'][0] for row in found if row['accepted']]
+        assert all(each['inliers'] >= 5 for each in best)
+        assert any(len(each.get('relative_pose', [])) == 7 for each in best)
 
     def test_every_candidate_is_in_the_jsonl(self, images, place_map, tmp_path):
         succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out')
@@ -499,6 +543,22 @@ class TestRefusals:
     def test_a_topic_of_a_folder(self, images, tmp_path):
         assert 'not a bag' in refusal('map', 'build', images, '--output', tmp_path / 'map',
                                       '--topic', '/camera')
+
+    def test_a_bad_calibration(self, images, place_map, tmp_path):
+        (tmp_path / 'camera.yaml').write_text('image_width: 96')
+        other = write_calibration(tmp_path / 'other.yaml', 128)
+        other.write_text(other.read_text().replace('image_height: 96', 'image_height: 128'))
+        for file, words in (('none.yaml', 'cannot be read'), ('camera.yaml', 'is not a camera'),
+                            ('other.yaml', '96x72 pixels, but the camera was calibrated')):
+            sentence = refusal('map', 'build', images, '--output', tmp_path / 'map',
+                               '--camera-info', tmp_path / file)
+            assert words in sentence
+        assert not (tmp_path / 'map').exists()
+
+    def test_a_geometric_check_of_a_map_without_features(self, images, place_map, tmp_path):
+        sentence = refusal('localize', images, '--map', place_map, '--output', tmp_path / 'out',
+                           '--set', 'geometry.min_inliers=10')
+        assert 'the map keeps no local features' in sentence
 
     @pytest.mark.parametrize('text', [
         '0.0 nan 0 0 0 0 0 1\n', '0.0 1 2 3\n', 'x,y,z\n', '', 'stamp,x,y\n0.0,inf,0\n'])

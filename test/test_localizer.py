@@ -519,7 +519,8 @@ def test_a_rival_in_another_map_is_ambiguous_unless_maps_overlap(
     again = map_of(small, [street.view(x) for x in range(100)])
     for overlapping in (False, True):
         localizer = Localizer(small, [street_map, again],
-                              settings_of(small, keyframes={'every': '1'}), overlapping)
+                              settings_of(small, keyframes={'every': '1'}),
+                              overlapping=overlapping)
         last = drive(localizer, street, range(20, 50))[-1]
         assert last.best.place_id == 49
         assert last.reason is (Reason.ACCEPTED if overlapping else Reason.AMBIGUOUS)

@@ -369,10 +369,10 @@ def test_altered_manifest(saved: Path) -> None:
         open_map(saved)
 
 
-@pytest.mark.parametrize('version', [0, 3, 'x'])
+@pytest.mark.parametrize('version', [0, 4, 'x'])
 def test_unknown_format(saved: Path, version: object) -> None:
     edit_manifest(saved, digest=True, format_version=version)
-    with pytest.raises(MapCorruptError, match=f'map format {version}, this version reads 1 and 2'):
+    with pytest.raises(MapCorruptError, match=f'map format {version}, this version reads 1, 2, 3'):
         open_map(saved)
 
 

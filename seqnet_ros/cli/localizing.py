@@ -38,6 +38,7 @@ def localize(
     false_positive_rate: options.FalsePositiveRate = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
+    camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
     """Find the images of a recording in a map, as the live node would; same input, same output.
@@ -50,6 +51,7 @@ def localize(
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
     if output.exists() and not output.is_dir():
         raise InputError(f'output {output} is a file, expected a folder')
+    from seqnet_ros.camera import read_camera_info
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.maps.storage import open_map, read_manifest
     from seqnet_ros.matching.localizer import Localizer
@@ -57,9 +59,10 @@ def localize(
 
     manifest, _ = read_manifest(map_path)
     settings = apply_settings(manifest.model, changes)
+    camera = None if camera_info is None else read_camera_info(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
     model = build_model(manifest.model, device, weights=weights)
-    localizer = Localizer(model, open_map(map_path, model), settings)
+    localizer = Localizer(model, open_map(map_path, model), settings, camera)
     summary = _localize(recording, localizer, output)
     print_fields({'results': output, **summary.lines()})
 

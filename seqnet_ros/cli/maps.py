@@ -41,6 +41,11 @@ def build(
     sequence_length: options.SequenceLength = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
+    geometry: Annotated[bool, typer.Option(
+        '--geometry', help='Keep local features, for the geometric check of matches.')] = False,
+    camera_info: options.CameraInfo = None,
+    keep_images: Annotated[bool, typer.Option(
+        '--keep-images', help='Keep a small picture of every place, to look at.')] = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.
@@ -51,6 +56,8 @@ def build(
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     _refuse_other_than_map(output)
+    from seqnet_ros.camera import read_camera_info
+    from seqnet_ros.config import GeometryConfig
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.maps.storage import open_map, read_manifest, save_map
     from seqnet_ros.matching.mapper import Mapper
@@ -60,11 +67,17 @@ def build(
         config, model_folder = read_manifest(extend)[0].model, None
     else:
         config, model_folder = load_model_config(model or _DEFAULT_MODEL, weights)
-    config = apply_settings(config, settings)
-    built = build_model(config, device, model_folder, weights)
-    extended = None if extend is None else open_map(extend, built)
-    recording = open_source(source, topic, poses, pose_topic, rate)
-    place_map = _map(recording, Mapper(built, extends=extended))
+    if geometry and config.geometry is None:
+        config = config.model_copy(update={'geometry': GeometryConfig()})
+    built = build_model(apply_settings(config, settings), device, model_folder, weights)
+    camera = None if camera_info is None else read_camera_info(camera_info)
+    extended = None
+    if extend is not None:
+        extended = open_map(extend, built)
+        camera = camera or extended.manifest.camera_model
+        keep_images = keep_images or extended.manifest.images
+    mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
+    place_map = _map(open_source(source, topic, poses, pose_topic, rate), mapper)
     save_map(place_map, output)
     print_fields({'map': output, **_describe(place_map.manifest)})
 
@@ -143,7 +156,23 @@ def _describe(manifest: 'MapManifest') -> dict[str, object]:
         'source': manifest.source,
         'sequence length': manifest.sequence_length,
         'descriptors': _dimensions(manifest),
+        **_describe_images(manifest),
     }
+
+
+def _describe_images(manifest: 'MapManifest') -> dict[str, object]:
+    """Say what the map keeps of its images; nothing of what it does not."""
+    fields: dict[str, object] = {}
+    if manifest.features is not None:
+        record = manifest.features
+        fields['local features'] = (f'{record.features}, up to {record.max_features} an image of '
+                                    f'up to {record.max_width} pixels width')
+    if manifest.images:
+        fields['pictures'] = 'one a place'
+    camera = manifest.camera_model
+    if camera is not None:
+        fields['camera'] = f'{camera.width}x{camera.height}, {camera.distortion_model}'
+    return fields
 
 
 def _dimensions(manifest: 'MapManifest') -> str:

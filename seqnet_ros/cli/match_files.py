@@ -117,9 +117,16 @@ def _document(query: int, result: 'MatchResult') -> dict[str, object]:
 
 
 def _candidate(candidate: 'Candidate') -> dict[str, object]:
-    return {
+    document: dict[str, object] = {
         'place_id': candidate.place_id, 'stamp_ns': candidate.stamp_ns,
         'pose': [round(float(value), _DIGITS) for value in candidate.pose],
         'score': round(candidate.score, _DIGITS),
         'descriptor_distance': round(candidate.descriptor_distance, _DIGITS),
         'sequence_distance': round(candidate.sequence_distance, _DIGITS)}
+    if candidate.inliers:
+        document['inliers'] = candidate.inliers
+    if candidate.relative_pose is not None:
+        document['relative_pose'] = [
+            round(float(value), _DIGITS) for value in candidate.relative_pose]
+        document['relative_is_metric'] = candidate.relative_is_metric
+    return document

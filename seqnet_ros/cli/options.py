@@ -29,6 +29,9 @@ Device = Annotated[str, typer.Option(
 Assignments = Annotated[list[str] | None, typer.Option(
     '--set', metavar='SETTING=VALUE', show_default=False,
     help='Another setting, such as matching.top_k=50; docs/cli.md lists them. Repeatable.')]
+CameraInfo = Annotated[Path | None, typer.Option(
+    help='Calibration file of the camera (camera_calibration YAML), for the geometric check.',
+    show_default='none')]
 
 SequenceLength = Annotated[int | None, setting_option(
     'sequence.length', '--sequence-length', '-L')]

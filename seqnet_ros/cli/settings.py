@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, get_args
 
 import typer
 import yaml
@@ -14,7 +14,7 @@ from seqnet_ros.errors import InputError
 
 # What may differ between mapping and localising. All else decides what a descriptor means and
 # belongs into a model file.
-_SECTIONS = ('keyframes', 'matching', 'acceptance')
+_SECTIONS = ('keyframes', 'matching', 'acceptance', 'geometry')
 _SINGLE = ('sequence.length',)
 
 
@@ -33,7 +33,8 @@ def _setting_fields() -> Iterator[tuple[str, FieldInfo]]:
 
 
 def _fields_of(section: str) -> dict[str, FieldInfo]:
-    model = ModelConfig.model_fields[section].annotation
+    annotation = ModelConfig.model_fields[section].annotation
+    model = next(iter(get_args(annotation)), annotation)  # that of `X | None` is X
     assert isinstance(model, type)
     assert issubclass(model, BaseModel)
     return model.model_fields
@@ -106,6 +107,8 @@ def _scalar(value: str, text: str) -> Any:
 def apply_settings(config: ModelConfig, values: Mapping[str, Any]) -> ModelConfig:
     """Return a model's configuration with some settings replaced.
 
+    A setting of `geometry` turns the geometric check on where the model has none.
+
     Raises:
         InputError: a setting is unknown.
         ModelError: a value is out of range.
@@ -117,7 +120,8 @@ def apply_settings(config: ModelConfig, values: Mapping[str, Any]) -> ModelConfi
             raise InputError(_unknown(name, list(known)))
         section, _, field = name.partition('.')
         # A spacing in images is text in the model file and looks like a number here.
-        document[section][field] = str(value) if known[name].annotation is str else value
+        text = known[name].annotation is str
+        document.setdefault(section, {})[field] = str(value) if text else value
     return parse_model_config(document, 'settings')
 
 

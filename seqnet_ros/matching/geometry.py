@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
+import cv2
 import numpy as np
 from scipy.spatial.transform import Rotation
 
@@ -26,6 +27,8 @@ _MIN_BASELINE_M = 0.2
 _PLACES_LOOKED_AT = 50
 _POSE_ERROR = 2.0
 """How many thresholds a feature may lie off what the poses of a map say: they are odometry's."""
+_NOISE_PX = {'sift': 1.0, 'orb': 2.0}
+"""Of a feature's coordinates: ORB's corners lie on the grid of an image shrunk up to 3.6 times."""
 _WIDEST_TANGENT = 4.0
 """Rays beyond 76 degrees are left out: a pixel there means less and less in the image plane."""
 _AGREEING_TURN_DEG, _AGREEING_DIRECTION_DEG = 3.0, 30.0
@@ -232,12 +235,23 @@ def compare_views(config: GeometryConfig, query: View, place: View,
     known = np.isfinite(seen_query).all(axis=1) & np.isfinite(seen_place).all(axis=1)
     matches, seen_query, seen_place = matches[known], seen_query[known], seen_place[known]
     fit = fit_two_views(seen_place, seen_query, model, config.threshold, focal)
-    inliers = 0 if fit is None else int(fit.inliers.sum())
+    inliers, area = 0, 0.0
+    if fit is not None:
+        inliers = int(fit.inliers.sum())
+        area = min(_spanned(query.features, matches[fit.inliers, 0]),
+                   _spanned(place.features, matches[fit.inliers, 1]))
+    enough = inliers >= config.min_inliers
     result = GeometryResult(
-        len(matches), inliers, inliers >= config.min_inliers, '' if fit is None else model,
+        len(matches), inliers, enough and (area >= config.min_area or config.min_inliers == 0),
+        '' if fit is None else model,
         note=f'{inliers} of {len(matches)} matched features agree')
-    if fit is None or not result.passed:
+    if not enough:
         return replace(result, note=f'{result.note}, expected {config.min_inliers}')
+    if not result.passed:
+        return replace(result, note=f'{result.note} and span {area:.2f} of the image, expected '
+                                    f'{config.min_area}')
+    if fit is None:
+        return result
     if not calibrated or model != 'essential':
         return result
     motion = recover_motion(fit, seen_place, seen_query, config.threshold, focal)
@@ -247,6 +261,14 @@ def compare_views(config: GeometryConfig, query: View, place: View,
         if metric is not None and _motions_agree(metric, motion):
             return _with_metric(result, metric, query, place)
     return _with_motion(result, motion, query, place)
+
+
+def _spanned(features: LocalFeatures, rows: np.ndarray) -> float:
+    """Return the share of an image that some of its features span: that of their convex hull."""
+    if len(rows) < 3:
+        return 0.0
+    hull = cv2.convexHull(np.ascontiguousarray(features.points[rows]))
+    return float(cv2.contourArea(hull)) / (features.width * features.height)
 
 
 def _common_focal(config: GeometryConfig, query: View, place: View) -> float:
@@ -282,8 +304,9 @@ def _metric_pose(config: GeometryConfig, query: View, place: View, neighbours: S
     sightings = [sighting for near in neighbours
                  if (sighting := _sight(config, own, near, focal)) is not None]
     threshold = _POSE_ERROR * config.threshold
-    landmarks = triangulate(pixels, sightings, focal, threshold)
-    return locate(landmarks, seen_query[landmarks.rows], focal, threshold,
+    noise = _NOISE_PX[config.features]
+    landmarks = triangulate(pixels, sightings, focal, threshold, noise)
+    return locate(landmarks, seen_query[landmarks.rows], focal, threshold, noise,
                   place.camera.base_from_camera_matrix, query.camera.base_from_camera_matrix)
 
 

@@ -20,6 +20,8 @@ MIN_LANDMARKS = 12
 _MIN_PARALLAX_DEG = 0.5
 _STEPS = 5
 _HUBER = 2.0
+_VAGUEST_DEPTH = 0.25
+"""Largest standard deviation of a landmark's depth, relative to it; beyond, errors are lopsided."""
 _AGREES = 3.5
 """Landmarks farther off than this, in standard deviations, are left out in the end."""
 _LARGEST_STD_M = 2.0
@@ -49,7 +51,7 @@ class Landmarks:
     Attributes:
         rows: int ``[K]``, which points of the first view.
         positions: float64 ``[K, 3]``, in its optical frame, metres.
-        covariances: float64 ``[K, 3, 3]`` for an error of one pixel.
+        covariances: float64 ``[K, 3, 3]``, square metres.
     """
 
     rows: np.ndarray
@@ -73,17 +75,19 @@ class MetricPose:
 
 
 def triangulate(pixels: np.ndarray, sightings: Sequence[Sighting], focal: float,
-                threshold: float) -> Landmarks:
+                threshold: float, noise: float) -> Landmarks:
     """Triangulate points of a view with its neighbours.
 
     A sighting counts where the point lies in front of both cameras, both see it within the
-    threshold, and its rays differ by half a degree.
+    threshold, and its rays differ by half a degree; a landmark counts where its depth is known to a
+    quarter.
 
     Args:
         pixels: float64 ``[N, 2]``, the points in the first view.
         sightings: where the neighbours have some of them.
         focal: focal length, pixels.
         threshold: how far a point may lie off, pixels.
+        noise: standard deviation of a pixel's coordinates.
     """
     rays = pixels / focal
     inverse_depth, parallax = np.zeros(len(pixels)), np.zeros(len(pixels))
@@ -101,7 +105,7 @@ def triangulate(pixels: np.ndarray, sightings: Sequence[Sighting], focal: float,
         return Landmarks(rows, np.zeros((0, 3)), np.zeros((0, 3, 3)))
     positions = np.insert(rays[rows], 2, 1.0, axis=1) / inverse_depth[rows, None]
     views = [Sighting(np.arange(len(pixels)), pixels, np.eye(4)), *accepted]
-    return _refine(rows, positions, views, focal)
+    return _refine(rows, positions, views, focal, noise)
 
 
 def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
@@ -127,7 +131,7 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
 
 
 def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
-            focal: float) -> Landmarks:
+            focal: float, noise: float) -> Landmarks:
     """Minimise the squared errors in all views, by Gauss and Newton's steps."""
     place = np.full(int(max(view.rows.max(initial=0) for view in views)) + 1, -1)
     place[rows] = np.arange(len(rows))
@@ -145,8 +149,11 @@ def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
             np.add.at(gradient, at, np.einsum('nij,ni->nj', jacobian, view.pixels - pixels))
         if step < _STEPS:
             positions = positions + np.linalg.solve(normal, gradient[..., None])[..., 0]
-    good = (positions[:, 2] > 0) & np.isfinite(positions).all(axis=1)
-    return Landmarks(rows[good], positions[good], np.linalg.inv(normal[good]))
+    covariances = noise**2 * np.linalg.inv(normal)
+    depth = positions[:, 2]
+    good = ((depth > 0) & np.isfinite(positions).all(axis=1)
+            & (np.sqrt(covariances[:, 2, 2]) <= _VAGUEST_DEPTH * depth))
+    return Landmarks(rows[good], positions[good], covariances[good])
 
 
 def _project(positions: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarray]:
@@ -160,19 +167,21 @@ def _project(positions: np.ndarray, focal: float) -> tuple[np.ndarray, np.ndarra
 
 
 def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: float,
-           first_base: np.ndarray, base_from_camera: np.ndarray) -> MetricPose | None:
+           noise: float, first_base: np.ndarray,
+           base_from_camera: np.ndarray) -> MetricPose | None:
     """Return where a camera is that sees landmarks.
 
     MAGSAC++ over minimal samples, then least squares in which every landmark counts as much as
     its own uncertainty allows. The covariance is that of the robot's pose in the robot's frame at
     the place, in the order and about the axes of ``geometry_msgs/PoseWithCovariance``; pixels that
-    agree less than a pixel's noise would let expect widen it.
+    agree less than their noise would let expect widen it.
 
     Args:
         landmarks: landmarks in the frame of the place's camera.
         pixels: float64 ``[K, 2]``, where the camera has them.
         focal: focal length, pixels.
         threshold: how far a landmark may lie off, pixels.
+        noise: standard deviation of a pixel's coordinates.
         first_base: ``[4, 4]``, pose of the place's camera on its robot.
         base_from_camera: ``[4, 4]``, pose of the camera on its robot.
 
@@ -192,7 +201,7 @@ def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: fl
     pose = first_base @ np.linalg.inv(transform) @ np.linalg.inv(base_from_camera)
     seen = pixels[agree]
     for _ in range(2):  # the weights, and what agrees, depend a little on the pose
-        weights = _weights(pose, positions, turned, base_from_camera, focal)
+        weights = _weights(pose, positions, turned, base_from_camera, focal, noise)
         pose = _minimise(pose, positions, seen, weights, base_from_camera, focal)
         residuals, jacobian = _whitened(pose, positions, seen, weights, base_from_camera, focal)
         near = np.linalg.norm(residuals.reshape(-1, 2), axis=1) <= _AGREES
@@ -255,10 +264,10 @@ def _in_camera(pose: np.ndarray, positions: np.ndarray, base_from_camera: np.nda
 
 
 def _weights(pose: np.ndarray, positions: np.ndarray, covariances: np.ndarray,
-             base_from_camera: np.ndarray, focal: float) -> np.ndarray:
+             base_from_camera: np.ndarray, focal: float, noise: float) -> np.ndarray:
     """Return what makes errors of pixels and of landmarks alike, ``[K, 2, 2]``."""
     _, by_position, _ = _in_camera(pose, positions, base_from_camera, focal)
-    total = np.eye(2) + by_position @ covariances @ by_position.transpose(0, 2, 1)
+    total = noise**2 * np.eye(2) + by_position @ covariances @ by_position.transpose(0, 2, 1)
     return np.linalg.inv(np.linalg.cholesky(total))
 
 

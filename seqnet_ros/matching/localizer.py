@@ -67,10 +67,10 @@ class Localizer:
         maps: where to look.
         settings: sequence length, keyframes, matching and acceptance to use in place of those of
             the model's file, and geometry; a `ModelConfig` whose other fields are not looked at.
-        overlapping: several maps may show the same places, so that a rival in another map does not
-            make a match ambiguous.
         camera: the calibrated camera of the images, of several the first, where it is known; only
             the geometric check uses it.
+        overlapping: several maps may show the same places, so that a rival in another map does not
+            make a match ambiguous.
 
     Raises:
         MapModelMismatchError: a map was made with another model.
@@ -79,8 +79,8 @@ class Localizer:
     """
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
-                 settings: ModelConfig | None = None, overlapping: bool = False,
-                 camera: CameraModel | None = None) -> None:
+                 settings: ModelConfig | None = None, camera: CameraModel | None = None, *,
+                 overlapping: bool = False) -> None:
         self.model = model
         self._settings = settings or model.config
         self._overlapping = overlapping
@@ -236,7 +236,8 @@ class Localizer:
             'acceptance': self._settings.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
         maps = self._prepared[len(images)] = self._prepare(alone)
-        finder = Localizer(self.model, maps, alone, self._overlapping, self._camera)
+        finder = Localizer(self.model, maps, alone, self._camera,
+                           overlapping=self._overlapping)
         for number, image in enumerate(images):
             result = finder.push(image, number)
         assert result is not None

@@ -138,8 +138,8 @@ class LocalizerNode(PlaceNode):
         settings: LocalizerSettings = self.settings.read()
         config = self.settings.read_model_config(maps[0].manifest.model)
         if self.engine is None:
-            self.engine = Localizer(
-                self.model, maps, config, settings.maps_overlap, self._camera_model)
+            self.engine = Localizer(self.model, maps, config, self._camera_model,
+                                    overlapping=settings.maps_overlap)
         else:
             if config != self._config:
                 self.engine.use_settings(config)

@@ -3,6 +3,7 @@
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+
 def describe_qos(profile: QoSProfile) -> str:
     """Return what matters of a profile, for people."""
     return ', '.join(policy.name.lower().replace('_', ' ')
