@@ -29,6 +29,10 @@ _MOST_NAMED = 3
 _RANDOM_SEED = 0
 _JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
 _TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
+# How the names of those backbones of the SeqVLAD project begin that see an image as tokens.
+_TOKEN_TRUNKS = {
+    'encoder.tokenizer.': 'a CCT', 'encoder.classifier.': 'a CCT', 'encoder.embeddings.': 'a ViT',
+    'encoder.encoder.layer.': 'a ViT', 'encoder.model.': 'a TimeSformer'}
 _AGGREGATOR = re.compile(r'^(sequence|seq_gem|pool\.(module\.)?0)\.')
 
 
@@ -37,7 +41,8 @@ class ModelTensors(NamedTuple):
 
     Attributes:
         frame: for `FrameNetwork`.
-        sequence: for the sequence aggregator (``seq_gem.p`` of JIST), under the file's names.
+        sequence: for the sequence aggregator (``seq_gem.p`` of JIST), under the names that
+            `of_aggregator` takes.
     """
 
     frame: Tensors
@@ -120,11 +125,11 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
     Raises:
         ModelError: the names are those of another project.
     """
-    rename, is_sequence = _LAYOUTS[layout]
+    rename, name_in_sequence = _LAYOUTS[layout]
     frame, sequence = {}, {}
     for name, tensor in tensors.items():
-        if is_sequence(name):
-            sequence[name] = tensor
+        if (sequence_name := name_in_sequence(name)) is not None:
+            sequence[sequence_name] = tensor
         elif (new_name := rename(name)) is not None:
             frame[new_name] = tensor
     whitening = frame.get('aggregation.1.weight')
@@ -300,6 +305,11 @@ def _from_jist(name: str) -> str:
 
 
 def _from_vg_transformers(name: str) -> str:
+    for start, found in _TOKEN_TRUNKS.items():
+        if name.startswith(start):
+            raise ModelError(f'tensor {name} is one of {found}, expected those of a ResNet or '
+                             'VGG-16: of the SeqVLAD project only networks with a convolutional '
+                             'trunk can be run')
     name = re.sub(r'^(pooling|aggregator)\.(conv\.|centroids)', r'aggregation.0.\2', name)
     return _with_prefix(name, {'encoder.': 'backbone.', 'pooling.1.': 'aggregation.1.'})
 
@@ -318,28 +328,33 @@ def _with_prefix(name: str, prefixes: Mapping[str, str]) -> str:
     return name
 
 
-def _never(name: str) -> bool:
-    return False
+def _never(name: str) -> None:
+    return None
 
 
-def _in_jist_sequence(name: str) -> bool:
-    return name in _JIST_SEQUENCE
+def _in_jist_sequence(name: str) -> str | None:
+    return name if name in _JIST_SEQUENCE else None
 
 
-def _in_own_sequence(name: str) -> bool:
-    return name.startswith('sequence.')
+def _in_vg_sequence(name: str) -> str | None:
+    start = 'aggregator.1.'
+    return f'fc.{name.removeprefix(start)}' if name.startswith(start) else None
 
 
-def _in_seqnet_pool(name: str) -> bool:
-    return name.startswith('pool.')
+def _in_own_sequence(name: str) -> str | None:
+    return name if name.startswith('sequence.') else None
 
 
-_LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], bool]]] = {
+def _in_seqnet_pool(name: str) -> str | None:
+    return name if name.startswith('pool.') else None
+
+
+_LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str | None]]] = {
     'seqnet_ros': (_same_name, _in_own_sequence),
     'torchvision': (_from_torchvision, _never),
     'cosplace': (_same_name, _never),
     'jist': (_from_jist, _in_jist_sequence),
-    'vg_transformers': (_from_vg_transformers, _never),
+    'vg_transformers': (_from_vg_transformers, _in_vg_sequence),
     'netvlad': (_from_netvlad, _never),
     'patch_netvlad': (_from_netvlad, _never),
     'seqnet': (_same_name, _in_seqnet_pool),
