@@ -5,7 +5,7 @@ and the documentation say the same. A model file (``models/*.yaml``) is a `Model
 defaults of `ModelConfig` are the ``hog`` model, which needs no weights.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,23 @@ class Settings(BaseModel):
     """Base of all settings: unknown names are refused, values are checked when assigned."""
 
     model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class GrownSettings(Settings):
+    """Settings that gained fields later, which are left out where they have their defaults.
+
+    So models are written as before: maps hold them in full, and fingerprints cover them.
+    """
+
+    later: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode='wrap')
+    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document = handler(self)
+        for name in self.later:
+            if name in document and document[name] == type(self).model_fields[name].default:
+                del document[name]
+        return document
 
 
 class ImageConfig(Settings):
@@ -53,20 +70,13 @@ class PatchNormConfig(Settings):
     patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
 
 
-class ChannelPoolingConfig(Settings):
+class ChannelPoolingConfig(GrownSettings):
     """One value for each channel of the map."""
 
+    later = ('normalise',)
     normalise: bool = Field(
         True, description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
                           'do not.')
-
-    @model_serializer(mode='wrap')
-    def _leave_out_the_usual(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models as before frames could have any length: fingerprints cover them."""
-        document = handler(self)
-        if document.get('normalise') is True:
-            document.pop('normalise')
-        return document
 
 
 class GemConfig(ChannelPoolingConfig):
@@ -155,9 +165,10 @@ class WeightsConfig(Settings):
         return self
 
 
-class SequenceConfig(Settings):
+class SequenceConfig(GrownSettings):
     """How successive frames become one sequence descriptor."""
 
+    later = ('normalise',)
     length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
     aggregator: Literal[
         'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
@@ -179,14 +190,6 @@ class SequenceConfig(Settings):
             raise ValueError(f'a sequence of {self.length} frames is shorter than the SeqNet '
                              f'kernel of {self.kernel}')
         return self
-
-    @model_serializer(mode='wrap')
-    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models as before they could normalise: maps hold them in full."""
-        document = handler(self)
-        if document.get('normalise') is False:
-            document.pop('normalise')
-        return document
 
 
 class ProjectionConfig(Settings):
@@ -267,9 +270,10 @@ class AcceptanceConfig(Settings):
         return self
 
 
-class ModelConfig(Settings):
+class ModelConfig(GrownSettings):
     """A model: everything that decides what a descriptor means and how matches are made."""
 
+    later = ('projection',)
     name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
     description: str = ''
     image: ImageConfig = ImageConfig()
@@ -321,14 +325,6 @@ class ModelConfig(Settings):
     @property
     def _pooling(self) -> Settings | None:
         return self.frame.pooling if isinstance(self.frame, NetworkConfig) else None
-
-    @model_serializer(mode='wrap')
-    def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models without a projection as before there were any: maps hold them in full."""
-        document = handler(self)
-        if document.get('projection') is None:
-            document.pop('projection', None)
-        return document
 
 
 def parse_model_config(values: dict[str, Any], origin: str) -> ModelConfig:

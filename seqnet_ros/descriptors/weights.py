@@ -1,4 +1,4 @@
-"""Reads trained weights safely and fits them to a `FrameNetwork`.
+"""Reads trained weights safely, fits them to a `FrameNetwork`, and writes torch files.
 
 Files are safetensors, or torch files read without running any code in them. Each layout is the
 naming of the tensors in the files of one project; reading translates it to `FrameNetwork`'s.
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from seqnet_ros.config import WeightsConfig
 from seqnet_ros.descriptors.download import download, file_sha256
-from seqnet_ros.errors import ModelError
+from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.files import whole_file
 
 Tensors = dict[str, Tensor]
 
@@ -115,6 +116,19 @@ def read_torch(path: Path) -> Mapping[str, Any]:
         raise ModelError(
             f'weights {path} hold a {type(content).__name__}, expected named tensors')
     return content
+
+
+def write_torch(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a torch file that `read_torch` reads; it appears complete or not at all.
+
+    Raises:
+        InputError: it cannot be written; what lay at the path before is untouched.
+    """
+    try:
+        with whole_file(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch's own word for a full disk
+        raise InputError(f'{path} cannot be written: {_first_line(error)}') from error
 
 
 def translate(tensors: Tensors, layout: str) -> ModelTensors:
