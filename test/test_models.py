@@ -188,6 +188,16 @@ def test_normalising_is_part_of_the_fingerprint():
     assert ModelConfig.model_validate(unit.model_dump()) == unit
 
 
+def test_length_of_frames_is_part_of_the_fingerprint():
+    unit, plain = (ModelConfig(
+        centring=False, sequence={'aggregator': 'concat'},
+        frame={'kind': 'network', 'pooling': {'kind': 'gem', 'normalise': normalise}})
+        for normalise in (True, False))
+    assert 'normalise' not in unit.model_dump()['frame']['pooling']
+    assert config_fingerprint(unit, 'd') != config_fingerprint(plain, 'd')
+    assert ModelConfig.model_validate(plain.model_dump()) == plain
+
+
 def test_fingerprint_ignores_what_may_differ_between_mapping_and_localising():
     base = ModelConfig()
     variants = [
