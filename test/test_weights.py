@@ -230,6 +230,15 @@ def test_misfits_are_named_with_both_shapes_and_counted():
         'aggregation.3.weight is [8, 64], expected [16, 64] and 1 more')
 
 
+def test_weights_of_another_network_are_told_by_their_names():
+    network = frame_network(model())
+    state = {f'model.{name}': tensor for name, tensor in network.state_dict().items()}
+    with pytest.raises(ModelError, match=(
+            r'weights w\.pth do not fit the network: they are of another one or of another layout, '
+            r'found model\.backbone\.0\.weight, .* and \d+ more, expected backbone\.0\.weight, ')):
+        load_strictly(network, state, 'w.pth')
+
+
 def test_unexpected_and_broken_tensors_are_refused():
     network = frame_network(model())
     state = network.state_dict()

@@ -190,19 +190,20 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape or not finite; the message
-            names the first three.
+            names the first three. Where none has a name of the network it names some of both.
     """
     expected = network.state_dict()
+    if tensors and expected and not tensors.keys() & expected.keys():
+        raise ModelError(
+            f'weights {origin} do not fit the network: they are of another one or of another '
+            f'layout, found {_first_names(tensors)}, expected {_first_names(expected)}')
     # Old and converted files lack the batch counters of batch norm, which nothing reads.
     counters = {name: torch.zeros((), dtype=torch.int64)
                 for name in expected if name.endswith('.num_batches_tracked')}
     tensors = {**counters, **tensors}
     faults = _misfits(expected, tensors)
     if faults:
-        more = f' and {len(faults) - _MOST_NAMED} more' if len(faults) > _MOST_NAMED else ''
-        raise ModelError(
-            f'weights {origin} do not fit the network: '
-            f'{"; ".join(faults[:_MOST_NAMED])}{more}')
+        raise ModelError(f'weights {origin} do not fit the network: {_first_of(faults, "; ")}')
     network.load_state_dict(tensors, assign=True)
 
 
@@ -293,6 +294,15 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
     unexpected = [f'{name} {_shape(tensor)} is not expected'
                   for name, tensor in found.items() if name not in expected]
     return missing + misshapen + broken + unexpected
+
+
+def _first_of(phrases: list[str], separator: str) -> str:
+    more = f' and {len(phrases) - _MOST_NAMED} more' if len(phrases) > _MOST_NAMED else ''
+    return separator.join(phrases[:_MOST_NAMED]) + more
+
+
+def _first_names(tensors: Mapping[str, Tensor]) -> str:
+    return _first_of(list(tensors), ', ')
 
 
 def _shape(tensor: Tensor) -> str:
