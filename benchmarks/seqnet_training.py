@@ -17,10 +17,10 @@ from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.nearest import Predictions
 from seqnet_ros.evaluation.seqnet import build_method, rerank, search
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
-from seqnet_ros.training.seqnet_data import DrivePair
-from seqnet_ros.training.seqnet_run import load_run
-from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
+from seqnet_ros.training.seqnet.data import DrivePair
+from seqnet_ros.training.seqnet.run import load_run
+from seqnet_ros.training.seqnet.trainer import SeqNetTraining, train_seqnet
 
 _TOP_K = 20
 

@@ -24,7 +24,7 @@ from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
-from seqnet_ros.training.netvlad_fitting import (
+from seqnet_ros.training.netvlad.fitting import (
     Sampling,
     fit_netvlad,
     load_trunk,

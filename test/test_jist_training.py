@@ -26,20 +26,20 @@ from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.evaluation.jist import describe_all, evaluate
 from seqnet_ros.place_model import load_model
 from seqnet_ros.sequences.aggregators import SeqGeM
-from seqnet_ros.training import cosplace_trainer
-from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig, ImageTrainingConfig
-from seqnet_ros.training.cosplace_data import ImageClasses, ImageSearch, ImageStream
-from seqnet_ros.training.cosplace_model import (
+from seqnet_ros.training.cosplace import trainer
+from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig, ImageTrainingConfig
+from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch, ImageStream
+from seqnet_ros.training.cosplace.model import (
     TrainedModel,
     fix_layers,
     set_training_mode,
     start_model,
 )
-from seqnet_ros.training.cosplace_steps import Best
-from seqnet_ros.training.cosplace_trainer import CosPlaceTraining, train_cosplace
-from seqnet_ros.training.jist_config import JistTrainingConfig
-from seqnet_ros.training.jist_data import SequencePair
-from seqnet_ros.training.jist_mining import (
+from seqnet_ros.training.cosplace.steps import Best
+from seqnet_ros.training.cosplace.trainer import CosPlaceTraining, train_cosplace
+from seqnet_ros.training.jist.config import JistTrainingConfig
+from seqnet_ros.training.jist.data import SequencePair
+from seqnet_ros.training.jist.mining import (
     Draw,
     TripletSource,
     WindowDescriptors,
@@ -47,7 +47,7 @@ from seqnet_ros.training.jist_mining import (
     frames_of,
     pool_windows,
 )
-from seqnet_ros.training.jist_trainer import JistTraining, train_jist
+from seqnet_ros.training.jist.trainer import JistTraining, train_jist
 from seqnet_ros.training.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -119,7 +119,7 @@ class TestLearning:
         assert len([text for text in caplog.messages if text.startswith('epoch ')]) == 3
 
     def test_images_are_recognised_better_after_cosplace(self, streets, tmp_path, monkeypatch):
-        monkeypatch.setattr(cosplace_trainer, 'ITERATIONS_KEPT', 15)
+        monkeypatch.setattr(trainer, 'ITERATIONS_KEPT', 15)
         config = CosPlaceTrainingConfig(**{**IMAGES, 'epochs': 3, 'iterations': 40, 'radius': 2})
         job = CosPlaceTraining(
             start_model(streets / 'small.yaml', None, 0),

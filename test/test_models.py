@@ -30,8 +30,8 @@ from seqnet_ros.place_model import (
     load_model_config,
 )
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.model_files import create_model
-from seqnet_ros.training.seqnet_run import SeqNetRun, save_run
+from seqnet_ros.training.seqnet.model import create_model
+from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
 
 SHIPPED = Path(__file__).resolve().parents[1] / 'models'
 

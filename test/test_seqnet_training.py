@@ -21,12 +21,12 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet import DescriptorSearch, search
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig, parse_training_config
-from seqnet_ros.training.seqnet_data import DrivePair, hold_out
-from seqnet_ros.training.seqnet_mining import NONE
-from seqnet_ros.training.seqnet_run import load_run
-from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
-from seqnet_ros.training.seqnet_tuples import DriveWindows, TupleBatch, TupleMiner
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig, parse_training_config
+from seqnet_ros.training.seqnet.data import DrivePair, hold_out
+from seqnet_ros.training.seqnet.mining import NONE
+from seqnet_ros.training.seqnet.run import load_run
+from seqnet_ros.training.seqnet.trainer import SeqNetTraining, train_seqnet
+from seqnet_ros.training.seqnet.tuples import DriveWindows, TupleBatch, TupleMiner
 from seqnet_ros.training.sharing import Sharing
 
 QUICK = {'length': 5, 'kernel': 3, 'out_dim': 24, 'lr': 0.02, 'epochs': 3}

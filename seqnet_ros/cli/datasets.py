@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource
     from seqnet_ros.datasets.published_caches import ClassCache, SequenceCache
     from seqnet_ros.place_model import PlaceModel
-    from seqnet_ros.training.dataset_builder import Traverse
+    from seqnet_ros.training.seqnet.dataset_builder import Traverse
 
 app = typer.Typer(no_args_is_help=True, help='Make data sets for evaluation and training.')
 app.add_typer(preparing.app, name='prepare')
@@ -78,7 +78,7 @@ def create(
     """
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.place_model import load_model
-    from seqnet_ros.training import dataset_builder as builder
+    from seqnet_ros.training.seqnet import dataset_builder as builder
 
     name = builder.dataset_name(reference, query) if name is None else name
     builder.check_dataset_options(name, split, radius, positive_radius, output)
@@ -125,8 +125,8 @@ def create_msls(
     """
     from seqnet_ros.datasets.msls_drives import read_city
     from seqnet_ros.place_model import load_model
-    from seqnet_ros.training import msls_builder
-    from seqnet_ros.training.dataset_builder import check_split_and_radii
+    from seqnet_ros.training.seqnet import msls_builder
+    from seqnet_ros.training.seqnet.dataset_builder import check_split_and_radii
 
     check_split_and_radii(split, radius, positive_radius)
     drives = read_city(folder, city)
@@ -177,7 +177,7 @@ def download(
 def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
               every: str | None) -> 'Traverse':
     from seqnet_ros.datasets.rosbag import is_bag
-    from seqnet_ros.training.dataset_builder import describe_traverse
+    from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
 
     # The images of a folder have no times of their own.
     timed = is_bag(location) or not location.is_dir()

@@ -25,7 +25,7 @@ from seqnet_ros.errors import ModelError
 from seqnet_ros.files import explain_write_errors, whole_file
 from seqnet_ros.place_model import load_model_config
 from seqnet_ros.sequences.aggregators import LEARNED, build_aggregator
-from seqnet_ros.training.cosplace_config import BatchNormUpdate
+from seqnet_ros.training.cosplace.config import BatchNormUpdate
 from seqnet_ros.training.model_files import document_of, save_tensors
 
 MODEL, TENSORS, BEST = 'model.yaml', 'model.safetensors', 'best_model.pth'
