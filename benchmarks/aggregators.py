@@ -5,12 +5,11 @@ described once; every aggregator sees the same ones. SeqGeM has its untrained ex
 """
 
 import argparse
-from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from benchmarks.seqnet_training import describe
+from benchmarks.image_pairs import describe_both, pair_arguments
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.ground_truth import matches_within, recall_at
 from seqnet_ros.evaluation.seqnet import DescriptorSearch, Method, SequenceMatching, search
@@ -23,8 +22,7 @@ _RECALLS = (1, 5, 10, 20)
 def main() -> None:
     """Measure and print."""
     arguments = parse_arguments()
-    frames = [describe(folder, arguments.model, arguments.weights)
-              for folder in (arguments.reference, arguments.query)]
+    frames = describe_both(arguments)
     line = np.arange(len(frames[0]), dtype=float)[:, None]
     truth = matches_within(line, line, arguments.tolerance)
     print(f'{arguments.model}, D = {frames[0].shape[1]}, {len(frames[0])} images, tolerance '
@@ -56,12 +54,7 @@ def centred(frames: np.ndarray) -> np.ndarray:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('reference', type=Path, help='image folder that is searched')
-    parser.add_argument('query', type=Path, help='image folder that asks')
-    parser.add_argument('--model', default='hog')
-    parser.add_argument('--weights', type=Path)
+    parser = pair_arguments(__doc__)
     parser.add_argument('--tolerance', type=float, default=2, help='images')
     parser.add_argument('--lengths', type=int, nargs='+', default=[5, 10])
     return parser.parse_args()

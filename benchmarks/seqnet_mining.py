@@ -13,7 +13,7 @@ import faiss
 import numpy as np
 import torch
 
-from seqnet_ros.training.seqnet_mining import mine
+from seqnet_ros.training.seqnet.mining import mine
 
 _DRAWN = 1000
 _MARGIN = 0.1

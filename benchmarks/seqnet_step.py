@@ -14,7 +14,7 @@ from torch.nn.functional import linear, normalize, triplet_margin_loss
 
 from benchmarks.timing import time_calls
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.seqnet_loss import triplet_loss
+from seqnet_ros.training.seqnet.loss import triplet_loss
 
 _BATCH, _NEGATIVES, _MARGIN = 16, 10, 0.1
 _REFERENCES = 15_000

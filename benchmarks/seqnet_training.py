@@ -11,27 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.sources import open_source
+from benchmarks.image_pairs import describe_both, pair_arguments
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.nearest import Predictions
 from seqnet_ros.evaluation.seqnet import build_method, rerank, search
-from seqnet_ros.place_model import load_model
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
-from seqnet_ros.training.seqnet_data import DrivePair
-from seqnet_ros.training.seqnet_run import load_run
-from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
+from seqnet_ros.training.seqnet.data import DrivePair
+from seqnet_ros.training.seqnet.run import load_run
+from seqnet_ros.training.seqnet.trainer import SeqNetTraining, train_seqnet
 
-_BATCH = 16
 _TOP_K = 20
 
 
 def main() -> None:
     """Train, measure and print."""
     arguments = parse_arguments()
-    frames = [describe(folder, arguments.model, arguments.weights)
-              for folder in (arguments.reference, arguments.query)]
+    frames = describe_both(arguments)
     training = stretch(frames, arguments.train, arguments.radius, arguments.positive_radius)
     validation, test = (stretch(frames, span, arguments.tolerance, arguments.tolerance)
                         for span in (arguments.validate, arguments.test))
@@ -47,12 +44,7 @@ def main() -> None:
 
 def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('reference', type=Path, help='image folder that is searched')
-    parser.add_argument('query', type=Path, help='image folder that asks')
-    parser.add_argument('--model', default='hog')
-    parser.add_argument('--weights', type=Path)
+    parser = pair_arguments(__doc__)
     for name in ('train', 'validate', 'test'):
         parser.add_argument(f'--{name}', type=span, required=True, help='images, such as 0:1900')
     parser.add_argument('--radius', type=float, default=5, help='of places that are the same')
@@ -69,15 +61,6 @@ def span(text: str) -> slice:
     """Read 'first:end'."""
     first, end = text.split(':')
     return slice(int(first), int(end))
-
-
-def describe(folder: Path, model_name: str, weights: Path | None) -> np.ndarray:
-    """Return the descriptors ``[N, D]`` of a folder of images."""
-    model = load_model(model_name, weights=weights)
-    images = list(open_source(folder))
-    return np.concatenate([
-        model.describer.describe([frame.read() for frame in images[start: start + _BATCH]])
-        for start in range(0, len(images), _BATCH)])
 
 
 def stretch(frames: list[np.ndarray], rows: slice, radius: float, positive: float) -> DrivePair:

@@ -5,7 +5,7 @@ and the documentation say the same. A model file (``models/*.yaml``) is a `Model
 defaults of `ModelConfig` are the ``hog`` model, which needs no weights.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -24,6 +24,23 @@ class Settings(BaseModel):
     """Base of all settings: unknown names are refused, values are checked when assigned."""
 
     model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+class GrownSettings(Settings):
+    """Settings that gained fields later, which are left out where they have their defaults.
+
+    So models are written as before: maps hold them in full, and fingerprints cover them.
+    """
+
+    later: ClassVar[tuple[str, ...]]
+
+    @model_serializer(mode='wrap')
+    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        document = handler(self)
+        for name in self.later:
+            if name in document and document[name] == type(self).model_fields[name].default:
+                del document[name]
+        return document
 
 
 class ImageConfig(Settings):
@@ -53,13 +70,28 @@ class PatchNormConfig(Settings):
     patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
 
 
-class GemConfig(Settings):
+class ChannelPoolingConfig(GrownSettings):
+    """One value for each channel of the map."""
+
+    later = ('normalise',)
+    normalise: bool = Field(
+        True, description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
+                          'do not.')
+
+
+class GemConfig(ChannelPoolingConfig):
     """Generalised mean over the map, optionally a linear layer (CosPlace)."""
 
     kind: Literal['gem'] = 'gem'
     p: float = Field(3.0, gt=0, le=100, description='Exponent before any weights are loaded.')
     fc_dim: int | None = Field(
         None, ge=1, le=65536, description='Output size of the linear layer; none without it.')
+
+
+class PlainPoolingConfig(ChannelPoolingConfig):
+    """Mean over the map (spoc), its maximum (mac), or the sum of maxima over regions (rmac)."""
+
+    kind: Literal['spoc', 'mac', 'rmac']
 
 
 class CellsConfig(Settings):
@@ -101,8 +133,9 @@ class NetworkConfig(Settings):
         None, ge=1, le=64,
         description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
                     '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
-    pooling: Annotated[GemConfig | CellsConfig | NetVladConfig | VladSumsConfig,
-                       Field(discriminator='kind')] = GemConfig()
+    pooling: Annotated[
+        GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
+        Field(discriminator='kind')] = GemConfig()
 
 
 class WeightsConfig(Settings):
@@ -132,21 +165,23 @@ class WeightsConfig(Settings):
         return self
 
 
-class SequenceConfig(Settings):
+class SequenceConfig(GrownSettings):
     """How successive frames become one sequence descriptor."""
 
+    later = ('normalise',)
     length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
     aggregator: Literal[
         'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
-        'seqgem', 'seqvlad'] = Field(
+        'seqgem', 'fc', 'seqvlad'] = Field(
             'smooth', description='How frame descriptors become a sequence descriptor.')
     kernel: int = Field(3, ge=1, le=100, description='Temporal kernel width w of SeqNet.')
     p: float = Field(3.0, gt=0, le=100, description='SeqGeM exponent before weights are loaded.')
     out_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of SeqNet; none keeps the input size.')
+        None, ge=1, le=65536,
+        description='Output size of SeqNet and fc; none keeps the input size.')
     normalise: bool = Field(
-        False, description="L2-normalise the output of JIST's aggregators, which is not by "
-                           'default; that of the others always is.')
+        False, description="L2-normalise the output of JIST's aggregators and of fc, which is not "
+                           'by default; that of the others always is.')
     weights: WeightsConfig = WeightsConfig()
 
     @model_validator(mode='after')
@@ -155,14 +190,6 @@ class SequenceConfig(Settings):
             raise ValueError(f'a sequence of {self.length} frames is shorter than the SeqNet '
                              f'kernel of {self.kernel}')
         return self
-
-    @model_serializer(mode='wrap')
-    def _leave_out_what_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models as before they could normalise: maps hold them in full."""
-        document = handler(self)
-        if document.get('normalise') is False:
-            document.pop('normalise')
-        return document
 
 
 class ProjectionConfig(Settings):
@@ -296,9 +323,10 @@ class GeometryConfig(Settings):
         description='Places before and after a place that landmarks are triangulated with.')
 
 
-class ModelConfig(Settings):
+class ModelConfig(GrownSettings):
     """A model: everything that decides what a descriptor means and how matches are made."""
 
+    later = ('cameras', 'projection', 'geometry')
     name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
     description: str = ''
     image: ImageConfig = ImageConfig()
@@ -328,15 +356,15 @@ class ModelConfig(Settings):
 
     @model_validator(mode='after')
     def _sums_are_summed(self) -> 'ModelConfig':
-        pooling = self.frame.pooling if isinstance(self.frame, NetworkConfig) else None
-        sums = isinstance(pooling, VladSumsConfig)
+        sums = isinstance(self._pooling, VladSumsConfig)
         if sums != (self.sequence.aggregator == 'seqvlad'):
-            found = pooling.kind if pooling is not None else self.frame.kind
+            frames = self.frame.pooling if isinstance(self.frame, NetworkConfig) else self.frame
             raise ValueError('vlad_sums pooling and the aggregator seqvlad need one another, found '
-                             f'{found} and {self.sequence.aggregator}')
-        if sums and (self.centring or self.projection is not None):
-            raise ValueError('seqvlad needs centring: false and no projection, because it adds up '
-                             'frames as they are')
+                             f'{frames.kind} and {self.sequence.aggregator}')
+        if not self.normalises_frames and (self.centring or self.projection is not None):
+            found = 'seqvlad' if sums else 'pooling with normalise: false'
+            raise ValueError(f'{found} needs centring: false and no projection, because frames are '
+                             'taken as they are')
         if sums and self.cameras > 1:
             raise ValueError('seqvlad takes the images of one camera, found cameras: '
                              f'{self.cameras}')
@@ -345,23 +373,18 @@ class ModelConfig(Settings):
     @property
     def normalises_frames(self) -> bool:
         """Whether frames have unit length; the sums that SeqVLAD adds up have not."""
-        return self.sequence.aggregator != 'seqvlad'
+        if isinstance(self._pooling, ChannelPoolingConfig):
+            return self._pooling.normalise
+        return not isinstance(self._pooling, VladSumsConfig)
 
     @property
     def projects_frames(self) -> bool:
         """Whether frames are described once more for sequence matching."""
         return self.projection is not None or not self.normalises_frames
 
-    @model_serializer(mode='wrap')
-    def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write models without these parts as before there were any: maps hold them in full."""
-        document = handler(self)
-        if document.get('cameras') == 1:
-            document.pop('cameras')
-        for part in ('projection', 'geometry'):
-            if document.get(part) is None:
-                document.pop(part, None)
-        return document
+    @property
+    def _pooling(self) -> Settings | None:
+        return self.frame.pooling if isinstance(self.frame, NetworkConfig) else None
 
 
 def parse_model_config(values: dict[str, Any], origin: str) -> ModelConfig:

@@ -36,12 +36,12 @@ from seqnet_ros.descriptors.weights import (
 )
 from seqnet_ros.errors import ModelError
 from seqnet_ros.images import View
-from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, build_aggregator
+from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, Smooth, build_aggregator
 from seqnet_ros.sequences.centring import centre
 
 _SUFFIXES = ('.yaml', '.yml')
 # Layouts of files that hold the weights of frames and of sequences.
-_WITH_SEQUENCE = ('seqnet_ros', 'jist')
+_WITH_SEQUENCE = ('seqnet_ros', 'jist', 'vg_transformers')
 _SOURCE_MODELS = Path(__file__).parents[1] / 'models'
 
 
@@ -96,8 +96,8 @@ class PlaceModel:
     def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
         """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.
 
-        They are of unit length, and centred before where a mean is given; VLAD sums stay as they
-        are.
+        They are of unit length, and centred before where a mean is given; those of models that
+        do not normalise frames stay as they are.
         """
         return centre(frames, mean) if self.config.normalises_frames else frames
 
@@ -295,9 +295,12 @@ def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
     """Build the projection of single frames: a SeqNet with kernel 1.
 
     The sums of SeqVLAD become comparable by SeqVLAD itself, as sequences of one frame: NetVLAD.
+    Other frames that are not of unit length become comparable by normalising them.
     """
-    if not config.normalises_frames:
+    if config.sequence.aggregator == 'seqvlad':
         return aggregator
+    if not config.normalises_frames:
+        return Smooth()
     if config.projection is None:
         return None
     weights = config.projection.weights

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchvision.transforms import functional as vision
 
-from seqnet_ros.training.augmentation import (
+from seqnet_ros.training.cosplace.augmentation import (
     AugmentationConfig,
     Changes,
     augment,

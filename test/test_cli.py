@@ -27,9 +27,9 @@ from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.place_model import list_models
-from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig
-from seqnet_ros.training.jist_config import JistTrainingConfig
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
+from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
+from seqnet_ros.training.jist.config import JistTrainingConfig
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ['query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 import yaml
 from command_line import refusal, succeed
 from scipy.io import loadmat
@@ -17,7 +18,7 @@ from seqnet_ros.datasets.seqnet_datasets import open_split
 from seqnet_ros.datasets.seqnet_files import open_descriptors, read_bounds, read_names
 from seqnet_ros.place_model import load_model
 from seqnet_ros.poses import GeoPoint, geodetic_to_enu
-from seqnet_ros.training.dataset_builder import dataset_name
+from seqnet_ros.training.seqnet.dataset_builder import dataset_name
 
 COUNT = 12
 RADII = ('--radius', '3', '--positive-radius', '1')
@@ -333,6 +334,23 @@ def test_info_of_a_published_struct(shared_data):
     shown = succeed('dataset', 'info', path).stdout
     assert '3000 reference, 3000 query' in shown
     assert 'matches per query      3.00' in shown
+
+
+def test_info_of_caches_of_the_published_code(shared_golden, tmp_path):
+    folder = shared_golden / 'jist'
+    shown = succeed('dataset', 'info', folder / 'sequences' / 'msls_seq5_goa.torch').stdout
+    assert '127 of the database, 49 queries, of 5 frames' in shown
+    assert 'goa, zurich' in shown
+    assert 'queries without match  11' in shown
+    assert 'matches per query      9.18' in shown
+    shown = succeed('dataset', 'info',
+                    folder / 'partition' / 'processed_M10_N5_mipc10.torch').stdout
+    assert 'classes  29' in shown
+    assert '21 of 1 to 3 classes' in shown
+    torch.save({'db_paths': []}, tmp_path / 'x.torch')
+    assert 'no cache of sequences' in refusal('dataset', 'info', tmp_path / 'x.torch')
+    torch.save([1, 2, 3], tmp_path / 'x.torch')
+    assert 'no cache of classes' in refusal('dataset', 'info', tmp_path / 'x.torch')
 
 
 @pytest.mark.parametrize(('reference', 'query', 'expected'), [

@@ -22,7 +22,7 @@ from seqnet_ros.datasets.seqnet_files import (
     write_splits,
 )
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.seqnet_run import SeqNetRun, save_run
+from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
 
 GOLDEN = Path(__file__).resolve().parents[2] / 'shared' / 'golden' / 'seqnet'
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason='no golden vectors beside the checkout')

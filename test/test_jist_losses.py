@@ -6,8 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seqnet_ros.training.cosface import CosFace
-from seqnet_ros.training.jist_loss import sequence_triplet_loss
+from seqnet_ros.training.cosplace.cosface import CosFace
+from seqnet_ros.training.jist.loss import sequence_triplet_loss
 
 
 def classifier(weight: torch.Tensor, *scale_and_margin: float) -> CosFace:

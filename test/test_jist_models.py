@@ -24,7 +24,7 @@ from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
-from seqnet_ros.training.netvlad_fitting import (
+from seqnet_ros.training.netvlad.fitting import (
     Sampling,
     fit_netvlad,
     load_trunk,
@@ -350,22 +350,23 @@ def test_clusters_are_those_fitted_for_netvlad(shared_data: Path, tmp_path: Path
 
 # Checkpoints of the SeqVLAD project ------------------------------------------------------------
 
-def vg_checkpoint(config: ModelConfig, pooling: str) -> dict:
+def vg_checkpoint(config: ModelConfig, pooling: str, prefix: str = 'module.',
+                  **sequence: torch.Tensor) -> dict:
     """A checkpoint as its trainings leave it: data-parallel names and what else they keep."""
     torch.manual_seed(1)
     state = FrameNetwork(config.frame, config.image).state_dict()
     names = {'backbone.': 'encoder.', 'aggregation.0.': pooling, 'aggregation.1.': 'pooling.1.'}
-    renamed = {}
+    renamed = {f'{prefix}aggregator.1.{name}': tensor for name, tensor in sequence.items()}
     for name, tensor in state.items():
         old = next(old for old in names if name.startswith(old))
-        renamed[f'module.{names[old]}{name.removeprefix(old)}'] = tensor
+        renamed[f'{prefix}{names[old]}{name.removeprefix(old)}'] = tensor
     return {'epoch_num': 9, 'model_state_dict': renamed, 'recalls': np.array([80.0, 90.0]),
             'best_r5': np.float64(90.0), 'not_improved_num': 0, 'optimizer_state_dict': {}}
 
 
 @pytest.mark.parametrize(('kind', 'aggregator', 'prefix'), [
     ('vlad_sums', 'seqvlad', 'aggregator.'), ('netvlad', 'concat', 'pooling.'),
-    ('gem', 'concat', 'unused.')])
+    ('gem', 'concat', 'unused.'), ('rmac', 'concat', 'unused.')])
 def test_checkpoints_of_the_seqvlad_project(
         kind: str, aggregator: str, prefix: str, tmp_path: Path) -> None:
     values = seqvlad_values(path='best_model.pth', layout='vg_transformers')
@@ -386,6 +387,109 @@ def test_checkpoints_of_the_seqvlad_project(
     torch.save(checkpoint, tmp_path / 'best_model.pth')
     with pytest.raises(ModelError, match='is missing'):
         build_model(config, 'cpu', tmp_path)
+
+
+def vg_values(pooling: dict, aggregator: str = 'concat', **sequence: object) -> dict:
+    """A model of the SeqVLAD project's poolings, whose frames are not of unit length."""
+    return seqvlad_values(path='best_model.pth', layout='vg_transformers') | {
+        'frame': {'kind': 'network', 'layer': 1, 'pooling': {**pooling, 'normalise': False}},
+        'sequence': {'length': 3, 'aggregator': aggregator, **sequence}}
+
+
+def images_of(count: int) -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (count, 96, 128, 3), dtype=np.uint8))
+
+
+def pooled_by_hand(network: FrameNetwork, pixels: torch.Tensor, kind: str) -> torch.Tensor:
+    """Pool unit local features, and stop there."""
+    local = torch.nn.functional.normalize(network.backbone(pixels), dim=1)
+    if kind == 'gem':
+        return local.clamp(min=1e-6).pow(3).mean(dim=(2, 3)).pow(1 / 3)
+    return local.mean(dim=(2, 3)) if kind == 'spoc' else local.amax(dim=(2, 3))
+
+
+@pytest.mark.parametrize('prefix', ['module.', ''])
+@pytest.mark.parametrize('kind', ['gem', 'spoc', 'mac'])
+def test_sequences_of_the_seqvlad_project_are_pooled_frames_as_they_are(
+        kind: str, prefix: str, tmp_path: Path) -> None:
+    weight, bias = torch.randn(24, 3 * 64), torch.randn(24)
+    config = parse_model_config(vg_values({'kind': kind}, 'fc', out_dim=24), 'test')
+    torch.save(vg_checkpoint(config, 'unused.', prefix, weight=weight, bias=bias),
+               tmp_path / 'best_model.pth')
+    model = build_model(config, 'cpu', tmp_path)
+    images = images_of(3)
+    frames = model.describer.describe(images)
+    torch.manual_seed(1)
+    network = FrameNetwork(config.frame, config.image).eval()
+    with torch.inference_mode():
+        expected = pooled_by_hand(network, model.describer._prepare(images), kind)
+    assert abs(float(expected.norm(dim=1).mean()) - 1) > 0.05
+    np.testing.assert_allclose(frames, expected.numpy(), atol=1e-5)
+    assert model.prepare(frames) is frames
+    found = aggregate(model.aggregator, frames, np.arange(3)[None])
+    np.testing.assert_allclose(found[0], weight @ expected.flatten() + bias, atol=1e-4)
+    concat = build_model(parse_model_config(vg_values({'kind': kind}), 'test'), 'cpu', tmp_path)
+    np.testing.assert_array_equal(
+        aggregate(concat.aggregator, frames, np.arange(3)[None])[0], frames.ravel())
+
+
+def test_a_regional_pooling_of_the_seqvlad_project_is_read(tmp_path: Path) -> None:
+    config = parse_model_config(vg_values({'kind': 'rmac'}), 'test')
+    torch.save(vg_checkpoint(config, 'unused.'), tmp_path / 'best_model.pth')
+    frames = build_model(config, 'cpu', tmp_path).describer.describe(images_of(2))
+    assert frames.shape == (2, 64)
+    assert (np.linalg.norm(frames, axis=1) > 2).all()  # a sum over regions
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    ({'weight': None, 'bias': None}, r'needs sequence\.weights for fc'),
+    ({'bias': None}, r'fc\.bias \[24\] is missing'),
+    ({'weight': torch.ones(24, 2 * 64)}, r'fc\.weight is \[24, 128\], expected \[24, 192\]')])
+def test_the_linear_layer_of_the_seqvlad_project_is_taken_whole(
+        change: dict, message: str, tmp_path: Path) -> None:
+    config = parse_model_config(vg_values({'kind': 'gem'}, 'fc', out_dim=24), 'test')
+    whole = {'weight': torch.ones(24, 3 * 64), 'bias': torch.ones(24)} | change
+    torch.save(vg_checkpoint(config, 'unused.', **{
+        name: tensor for name, tensor in whole.items() if tensor is not None}),
+        tmp_path / 'best_model.pth')
+    with pytest.raises(ModelError, match=message):
+        build_model(config, 'cpu', tmp_path)
+
+
+@pytest.mark.parametrize(('name', 'found'), [
+    ('encoder.tokenizer.conv_layers.0.0.weight', 'a CCT'),
+    ('encoder.classifier.blocks.0.linear1.weight', 'a CCT'),
+    ('encoder.embeddings.cls_token', 'a ViT'),
+    ('encoder.encoder.layer.0.attention.attention.query.weight', 'a ViT'),
+    ('encoder.model.blocks.0.temporal_attn.qkv.weight', 'a TimeSformer')])
+def test_trunks_of_tokens_are_named(name: str, found: str, tmp_path: Path) -> None:
+    torch.save({'model_state_dict': {
+        'module.aggregator.centroids': torch.ones(64, 384), f'module.{name}': torch.ones(3)}},
+        tmp_path / 'best_model.pth')
+    config = parse_model_config(vg_values({'kind': 'gem'}), 'test')
+    with pytest.raises(ModelError, match=f'is one of {found}, expected those of a ResNet or VGG'):
+        build_model(config, 'cpu', tmp_path)
+
+
+def test_frames_of_any_length_are_mapped_and_found(walk: list[np.ndarray]) -> None:
+    values = vg_values({'kind': 'mac'}) | {'weights': {'random': True}}
+    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    place_map = mapped(model, walk[:30])
+    lengths = np.linalg.norm(place_map.frames, axis=1)
+    assert lengths.min() > 1.05
+    np.testing.assert_allclose(place_map.projected, place_map.frames / lengths[:, None], atol=1e-6)
+    localizer = Localizer(model, place_map)
+    results = [localizer.push(image, number * STEP_NS)
+               for number, image in enumerate(walk[10:25], 10)]
+    matched = [result for result in results if result is not None and result.candidates]
+    assert len(matched) > 8
+    assert all(result.candidates[0].place_id == result.query + 10 for result in matched)
+
+
+@pytest.mark.parametrize('change', [{'centring': True}, {'projection': {}}])
+def test_frames_of_any_length_are_taken_as_they_are(change: dict) -> None:
+    with pytest.raises(ValidationError, match='pooling with normalise: false needs centring'):
+        ModelConfig.model_validate(vg_values({'kind': 'gem'}) | change)
 
 
 def test_checkpoints_with_arrays_of_older_numpy_are_read(tmp_path: Path) -> None:

@@ -3,10 +3,7 @@
 import dataclasses
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
@@ -22,26 +19,27 @@ from jist_trees import make_tree, read_tree, sequences_of
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchvision.models import mobilenet_v2
+from training_command import train_alone, train_in_two, train_until
 
 from seqnet_ros.descriptors.weights import read_tensors, read_torch
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.evaluation.jist import describe_all, evaluate
 from seqnet_ros.place_model import load_model
 from seqnet_ros.sequences.aggregators import SeqGeM
-from seqnet_ros.training import cosplace_trainer
-from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig, ImageTrainingConfig
-from seqnet_ros.training.cosplace_data import ImageClasses, ImageSearch, ImageStream
-from seqnet_ros.training.cosplace_model import (
+from seqnet_ros.training.cosplace import trainer
+from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig, ImageTrainingConfig
+from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch, ImageStream
+from seqnet_ros.training.cosplace.model import (
     TrainedModel,
     fix_layers,
     set_training_mode,
     start_model,
 )
-from seqnet_ros.training.cosplace_steps import Best
-from seqnet_ros.training.cosplace_trainer import CosPlaceTraining, train_cosplace
-from seqnet_ros.training.jist_config import JistTrainingConfig
-from seqnet_ros.training.jist_data import SequencePair
-from seqnet_ros.training.jist_mining import (
+from seqnet_ros.training.cosplace.steps import Best
+from seqnet_ros.training.cosplace.trainer import CosPlaceTraining, train_cosplace
+from seqnet_ros.training.jist.config import JistTrainingConfig
+from seqnet_ros.training.jist.data import SequencePair
+from seqnet_ros.training.jist.mining import (
     Draw,
     TripletSource,
     WindowDescriptors,
@@ -49,7 +47,7 @@ from seqnet_ros.training.jist_mining import (
     frames_of,
     pool_windows,
 )
-from seqnet_ros.training.jist_trainer import JistTraining, train_jist
+from seqnet_ros.training.jist.trainer import JistTraining, train_jist
 from seqnet_ros.training.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -121,7 +119,7 @@ class TestLearning:
         assert len([text for text in caplog.messages if text.startswith('epoch ')]) == 3
 
     def test_images_are_recognised_better_after_cosplace(self, streets, tmp_path, monkeypatch):
-        monkeypatch.setattr(cosplace_trainer, 'ITERATIONS_KEPT', 15)
+        monkeypatch.setattr(trainer, 'ITERATIONS_KEPT', 15)
         config = CosPlaceTrainingConfig(**{**IMAGES, 'epochs': 3, 'iterations': 40, 'radius': 2})
         job = CosPlaceTraining(
             start_model(streets / 'small.yaml', None, 0),
@@ -503,17 +501,10 @@ class TestWhatIsKept:
         assert not (tmp_path / 'last_checkpoint.pth').exists()
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, '-m', 'seqnet_ros.cli.main', *map(str, arguments)]
-
-
 def options(streets: Path) -> list[object]:
     return ['--sequences', streets / 'msls', '--images', streets / 'sf_xl',
             '--frame-model', streets / 'small.yaml', '--recipe', streets / 'jist.yaml',
             '--device', 'cpu']
-
-
-ALONE = {**os.environ, 'OMP_NUM_THREADS': '1'}
 
 
 def states(*runs: Path) -> list[dict[str, torch.Tensor]]:
@@ -525,20 +516,12 @@ class TestCommand:
     def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(self, streets, tmp_path):
         whole, broken = tmp_path / 'whole', tmp_path / 'broken'
         common = [*options(streets), '--epochs', 3]
-        process = subprocess.Popen(
-            command('train', 'jist', '--output', broken, *common, '--workers', 2),
-            env=ALONE, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith('epoch 1 of 3'):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.wait(timeout=60)
+        train_until('epoch 1 of 3', signal.SIGKILL, 'jist', '--output', broken, *common,
+                    '--workers', 2)
         assert read_torch(broken / 'last_checkpoint.pth')['epoch_num'] < 3
         for arguments in (('--output', whole, *common, '--workers', 0),
                           ('--output', broken, '--resume', '--workers', 1)):
-            subprocess.run(command('train', 'jist', *arguments), env=ALONE, check=True,
-                           capture_output=True, timeout=200)
+            train_alone('jist', *arguments)
         found = states(whole, broken)
         for expected, resumed in (found[:2], found[2:]):
             assert all(torch.equal(expected[name], resumed[name]) for name in expected)
@@ -547,14 +530,10 @@ class TestCommand:
         assert ends[0]['epoch_num'] == ends[1]['epoch_num'] == 3
 
     def test_two_processes_come_to_the_weights_of_one(self, streets, tmp_path):
-        common = ['train', 'jist', *options(streets), '--epochs', 1, '--workers', 0,
+        common = ['jist', *options(streets), '--epochs', 1, '--workers', 0,
                   '--set', 'update_batch_norm=none', '--set', 'lr=1e-4', '--output']
-        subprocess.run(command(*common, tmp_path / 'one'), env=ALONE, check=True,
-                       capture_output=True, timeout=200)
-        subprocess.run(
-            [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-             '2', *command(*common, tmp_path / 'two')[1:]],
-            env=ALONE, check=True, capture_output=True, timeout=250)
+        train_alone(*common, tmp_path / 'one')
+        train_in_two(*common, tmp_path / 'two')
         one, two = states(tmp_path / 'one', tmp_path / 'two')[:2]
         for name, expected in one.items():
             torch.testing.assert_close(two[name], expected, atol=5e-5, rtol=0)

@@ -29,8 +29,8 @@ from seqnet_ros.matching.retrieval import HierarchicalSearch
 from seqnet_ros.place_model import PlaceModel, build_model, load_model
 from seqnet_ros.poses import make_pose
 from seqnet_ros.sequences.windows import trailing_windows
-from seqnet_ros.training.model_files import create_model
-from seqnet_ros.training.seqnet_run import SeqNetRun, load_run
+from seqnet_ros.training.seqnet.model import create_model
+from seqnet_ros.training.seqnet.run import SeqNetRun, load_run
 
 STEP_NS = 100_000_000
 Images = Sequence[np.ndarray]

@@ -30,8 +30,8 @@ from seqnet_ros.place_model import (
     load_model_config,
 )
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.model_files import create_model
-from seqnet_ros.training.seqnet_run import SeqNetRun, save_run
+from seqnet_ros.training.seqnet.model import create_model
+from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
 
 SHIPPED = Path(__file__).resolve().parents[1] / 'models'
 
@@ -186,6 +186,16 @@ def test_normalising_is_part_of_the_fingerprint():
     unit = ModelConfig(sequence={'aggregator': 'seqgem', 'normalise': True})
     assert config_fingerprint(plain, 'd') != config_fingerprint(unit, 'd')
     assert ModelConfig.model_validate(unit.model_dump()) == unit
+
+
+def test_length_of_frames_is_part_of_the_fingerprint():
+    unit, plain = (ModelConfig(
+        centring=False, sequence={'aggregator': 'concat'},
+        frame={'kind': 'network', 'pooling': {'kind': 'gem', 'normalise': normalise}})
+        for normalise in (True, False))
+    assert 'normalise' not in unit.model_dump()['frame']['pooling']
+    assert config_fingerprint(unit, 'd') != config_fingerprint(plain, 'd')
+    assert ModelConfig.model_validate(plain.model_dump()) == plain
 
 
 def test_fingerprint_ignores_what_may_differ_between_mapping_and_localising():

@@ -23,9 +23,9 @@ from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.errors import InputError
 from seqnet_ros.images import read_image
 from seqnet_ros.place_model import load_model
-from seqnet_ros.training import netvlad_fitting, whitening
-from seqnet_ros.training.netvlad_fitting import cluster, local_features, soft_assignment
-from seqnet_ros.training.whitening import fit_whitening
+from seqnet_ros.training.netvlad import fitting, whitening
+from seqnet_ros.training.netvlad.fitting import cluster, local_features, soft_assignment
+from seqnet_ros.training.netvlad.whitening import fit_whitening
 from seqnet_ros.vectors import normalise_rows
 
 CPU = select_device('cpu')
@@ -235,7 +235,7 @@ def test_a_fitted_model_describes_as_it_says(
     images = [read_image(path) for path in list_images(photographs)]
     tensors = load_file(file)
     without = checked({**small_model(), 'name': 'plain'})
-    frame = netvlad_fitting._without_whitening(without)
+    frame = fitting._without_whitening(without)
     whole = FrameNetwork(frame, without.image)
     whole.load_state_dict({name: tensor for name, tensor in tensors.items()
                            if not name.startswith('aggregation.1')}, strict=False)
@@ -292,7 +292,8 @@ def test_a_random_trunk_is_fitted_where_the_model_asks_for_one(
     (('--model', 'netvlad-seqnet'), 'has a SeqNet trained on other frame descriptors'),
     (('--model', 'netvlad-vgg16'),
      "names no weights of vgg16 alone: give trunk weights with torchvision's names"),
-    (('--trunk-weights', 'other.safetensors'), r'backbone.0.0.weight [32, 3, 3, 3] is missing'),
+    (('--trunk-weights', 'other.safetensors'),
+     'found backbone.0.0.bias, expected backbone.0.0.weight, backbone.0.1.weight, '),
     (('--trunk-weights', 'absent.pth'), 'absent.pth'),
     (('--wpca-dim', '20'),
      '20 images cannot give a whitening of 20 dimensions, expected more images than dimensions'),
@@ -344,9 +345,9 @@ def test_clusters_of_photographs_find_more_places_than_random_ones(
                                 'std': [128 / 255] * 3})
     values['frame'] |= {'layer': 14, 'pooling': {'kind': 'netvlad', 'clusters': 16}}
     config = checked(values)
-    tensors = netvlad_fitting.load_trunk(config, Path(), trunk)
-    describer = netvlad_fitting._describer(
-        config, netvlad_fitting._trunk_of(config), tensors, CPU)
+    tensors = fitting.load_trunk(config, Path(), trunk)
+    describer = fitting._describer(
+        config, fitting._trunk_of(config), tensors, CPU)
 
     def photographs(name: str, rows: slice) -> list[np.ndarray]:
         return [read_image(path) for path in list_images(folder / name)[rows]]

@@ -385,8 +385,8 @@ def test_a_seqnet_model_gives_in_the_node_what_the_engine_gives(
     import torch
 
     from seqnet_ros.sequences.aggregators import SeqNet
-    from seqnet_ros.training.model_files import create_model
-    from seqnet_ros.training.seqnet_run import SeqNetRun
+    from seqnet_ros.training.seqnet.model import create_model
+    from seqnet_ros.training.seqnet.run import SeqNetRun
 
     (tmp_path / 'frames.yaml').write_text(
         'image: {height: 64, width: 64}\nframe: {kind: hog, cell: 16, block: 32}\n')

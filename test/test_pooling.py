@@ -12,7 +12,18 @@ from pydantic import TypeAdapter
 from seqnet_ros.config import ImageConfig, NetworkConfig, SequenceConfig
 from seqnet_ros.descriptors.backbones import build_trunk, map_shape
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
-from seqnet_ros.descriptors.pooling import Cells, GeM, L2Norm, NetVLAD, VladSums
+from seqnet_ros.descriptors.pooling import (
+    MAC,
+    RMAC,
+    Cells,
+    GeM,
+    L2Norm,
+    NetVLAD,
+    SPoC,
+    VladSums,
+    build_pooling,
+    square_regions,
+)
 from seqnet_ros.errors import ModelError
 from seqnet_ros.sequences.aggregators import build_aggregator
 
@@ -118,6 +129,53 @@ def test_gem_equals_the_reference(index, p, name):
     np.testing.assert_allclose(result.numpy(), golden[f'{name}_{index}'], rtol=0, atol=2e-6)
 
 
+@needs_golden
+@pytest.mark.parametrize('index', [0, 1, 2])
+@pytest.mark.parametrize('kind', ['spoc', 'mac', 'rmac'])
+def test_plain_poolings_equal_the_reference(kind, index):
+    golden = np.load(GOLDEN / 'aggregators' / 'pooling.npz')
+    x = tensor(golden[f'x_{index}'])
+    config = network_config(pooling={'kind': kind, 'normalise': False})
+    pooling, dim = build_pooling(config, tuple(x.shape[1:]))
+    with torch.inference_mode():
+        result = pooling(x)
+    assert result.shape[1] == dim
+    np.testing.assert_allclose(result.numpy(), golden[f'{kind}_{index}'], rtol=0, atol=2e-6)
+
+
+def test_plain_poolings_of_a_map_with_one_bright_cell():
+    x = torch.zeros(1, 2, 4, 6)
+    x[0, 0, 1, 2] = 3.0
+    assert SPoC()(x).flatten().tolist() == [3 / 24, 0]
+    assert MAC()(x).flatten().tolist() == [3, 0]
+    hit = sum(top <= 1 < top + edge and left <= 2 < left + edge
+              for top, left, edge in square_regions(4, 6, 3))
+    torch.testing.assert_close(
+        RMAC()(x).flatten(), torch.tensor([1.0 + hit, 0]), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(('height', 'width', 'counts'), [
+    (15, 20, [(1, 2), (2, 3), (3, 4)]), (20, 15, [(2, 1), (3, 2), (4, 3)]),
+    (12, 12, [(1, 1), (2, 2), (3, 3)]), (6, 60, [(1, 7), (2, 8), (3, 9)])])
+def test_regions_lie_in_the_map_and_cover_it(height, width, counts):
+    regions = square_regions(height, width, 3)
+    assert len(regions) == sum(rows * columns for rows, columns in counts)
+    edges = sorted({edge for _, _, edge in regions}, reverse=True)
+    assert edges == [2 * min(height, width) // (level + 1) for level in (1, 2, 3)]
+    for top, left, edge in regions:
+        assert 0 <= top <= height - edge
+        assert 0 <= left <= width - edge
+    for edge in edges:
+        assert max(top for top, _, e in regions if e == edge) == height - edge
+        assert max(left for _, left, e in regions if e == edge) == width - edge
+
+
+def test_maps_of_a_single_cell_have_regions():
+    assert square_regions(1, 1, 3) == [(0, 0, 1)]
+    found = RMAC()(torch.tensor([3.0, 4.0]).view(1, 2, 1, 1))
+    assert found.flatten().tolist() == pytest.approx([1.2, 1.6])
+
+
 def test_gem_exponent_is_learnable_and_one_is_the_mean():
     layer = GeM(1.0)
     x = torch.rand(2, 3, 4, 5) + 0.1
@@ -185,6 +243,7 @@ def test_image_too_small_for_the_trunk_is_refused():
 
 @pytest.mark.parametrize('pooling', [
     {'kind': 'gem'}, {'kind': 'gem', 'fc_dim': 24}, {'kind': 'cells'},
+    {'kind': 'spoc'}, {'kind': 'mac'}, {'kind': 'rmac'},
     {'kind': 'netvlad', 'clusters': 4}, {'kind': 'netvlad', 'clusters': 4, 'wpca_dim': 16}])
 def test_dim_is_known_without_weights_and_rows_are_unit(pooling):
     config = network_config(backbone='mobilenet_v2', layer=7, pooling=pooling)

@@ -11,8 +11,8 @@ from seqnet_ros.datasets.db_struct import read_struct
 from seqnet_ros.errors import InputError
 from seqnet_ros.sequences.aggregators import SeqNet, aggregate
 from seqnet_ros.sequences.windows import centred_windows
-from seqnet_ros.training.seqnet_loss import triplet_loss
-from seqnet_ros.training.seqnet_mining import NONE, draw_negatives, mine
+from seqnet_ros.training.seqnet.loss import triplet_loss
+from seqnet_ros.training.seqnet.mining import NONE, draw_negatives, mine
 
 
 def rows(indptr: np.ndarray, indices: np.ndarray, queries: np.ndarray) -> tuple:
@@ -118,7 +118,7 @@ def test_mining_is_the_plain_rule() -> None:
 
 def test_blocks_do_not_change_the_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = mine(*case(), margin=0.1)
-    monkeypatch.setattr('seqnet_ros.training.seqnet_mining._BLOCK_VALUES', 7 * 300)
+    monkeypatch.setattr('seqnet_ros.training.seqnet.mining._BLOCK_VALUES', 7 * 300)
     blocks = mine(*case(), margin=0.1)
     assert torch.equal(whole.positives, blocks.positives)
     assert torch.equal(whole.negatives, blocks.negatives)

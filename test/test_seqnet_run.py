@@ -22,8 +22,8 @@ from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import load_model
 from seqnet_ros.sequences.aggregators import SeqNet, aggregate
 from seqnet_ros.sequences.windows import centred_windows
-from seqnet_ros.training.model_files import create_model
-from seqnet_ros.training.seqnet_run import DEFAULT_FLAGS, SeqNetRun, load_run, save_run
+from seqnet_ros.training.seqnet.model import create_model
+from seqnet_ros.training.seqnet.run import DEFAULT_FLAGS, SeqNetRun, load_run, save_run
 
 DIM = 36
 

@@ -1,10 +1,7 @@
 """Training SeqNet: it learns, is repeatable, can be resumed and shared among processes."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -17,18 +14,19 @@ from command_line import refusal, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_command import train_alone, train_in_two, train_until
 
 from seqnet_ros.datasets.db_struct import DbStruct
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet import DescriptorSearch, search
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig, parse_training_config
-from seqnet_ros.training.seqnet_data import DrivePair, hold_out
-from seqnet_ros.training.seqnet_mining import NONE
-from seqnet_ros.training.seqnet_run import load_run
-from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
-from seqnet_ros.training.seqnet_tuples import DriveWindows, TupleBatch, TupleMiner
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig, parse_training_config
+from seqnet_ros.training.seqnet.data import DrivePair, hold_out
+from seqnet_ros.training.seqnet.mining import NONE
+from seqnet_ros.training.seqnet.run import load_run
+from seqnet_ros.training.seqnet.trainer import SeqNetTraining, train_seqnet
+from seqnet_ros.training.seqnet.tuples import DriveWindows, TupleBatch, TupleMiner
 from seqnet_ros.training.sharing import Sharing
 
 QUICK = {'length': 5, 'kernel': 3, 'out_dim': 24, 'lr': 0.02, 'epochs': 3}
@@ -227,29 +225,15 @@ def arrays(shared_golden) -> list[object]:
             '--kernel', 3, '--out-dim', 48, '--set', 'lr=0.01', '--device', 'cpu']
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, '-m', 'seqnet_ros.cli.main', *map(str, arguments)]
-
-
 class TestCommand:
     def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(self, arrays, tmp_path):
         whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-        subprocess.run(command('train', 'seqnet', '--output', whole, '--epochs', 8, *arrays),
-                       env=environment, check=True, capture_output=True, timeout=120)
-        process = subprocess.Popen(
-            command('train', 'seqnet', '--output', broken, '--epochs', 8, *arrays),
-            env=environment, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith('epoch 3 of 8'):
-                process.send_signal(signal.SIGKILL)
-                break
-        process.wait(timeout=60)
+        train_alone('seqnet', '--output', whole, '--epochs', 8, *arrays)
+        train_until('epoch 3 of 8', signal.SIGKILL, 'seqnet', '--output', broken, '--epochs', 8,
+                    *arrays)
         killed_at = load_run(broken).epoch
         assert 3 <= killed_at < 8
-        subprocess.run(command('train', 'seqnet', '--output', broken, '--resume'),
-                       env=environment, check=True, capture_output=True, timeout=120)
+        train_alone('seqnet', '--output', broken, '--resume')
         for which in ('latest', 'best'):
             expected, found = load_run(whole, which), load_run(broken, which)
             assert torch.equal(found.module.conv.weight, expected.module.conv.weight)
@@ -259,14 +243,9 @@ class TestCommand:
         assert found.flags == expected.flags
 
     def test_two_processes_come_to_the_weights_of_one(self, arrays, tmp_path):
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-        options = ['train', 'seqnet', '--epochs', 3, *arrays]
-        subprocess.run(command(*options, '--output', tmp_path / 'one'),
-                       env=environment, check=True, capture_output=True, timeout=120)
-        subprocess.run(
-            [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node',
-             '2', *command(*options, '--output', tmp_path / 'two')[1:]],
-            env=environment, check=True, capture_output=True, timeout=200)
+        options = ['seqnet', '--epochs', 3, *arrays]
+        train_alone(*options, '--output', tmp_path / 'one')
+        train_in_two(*options, '--output', tmp_path / 'two')
         one, two = load_run(tmp_path / 'one'), load_run(tmp_path / 'two')
         torch.testing.assert_close(two.module.conv.weight, one.module.conv.weight,
                                    atol=1e-6, rtol=0)
@@ -274,16 +253,9 @@ class TestCommand:
 
     @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
     def test_a_training_that_is_interrupted_says_so(self, arrays, tmp_path, number):
-        process = subprocess.Popen(
-            command('train', 'seqnet', '--output', tmp_path / 'run', '--epochs', 100_000, *arrays),
-            env={**os.environ, 'OMP_NUM_THREADS': '1'}, stderr=subprocess.PIPE, text=True)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith('epoch 2 of'):
-                process.send_signal(number)
-                break
-        said = process.stderr.read()
-        assert process.wait(timeout=60) == 128 + number
+        status, said = train_until('epoch 2 of', number, 'seqnet', '--output', tmp_path / 'run',
+                                   '--epochs', 100_000, *arrays)
+        assert status == 128 + number
         assert 'Traceback' not in said
         assert load_run(tmp_path / 'run').epoch >= 2
 

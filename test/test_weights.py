@@ -3,7 +3,10 @@
 import functools
 import hashlib
 import http.server
+import multiprocessing
 import os
+import resource
+import signal
 import threading
 from pathlib import Path
 
@@ -24,9 +27,11 @@ from seqnet_ros.descriptors.weights import (
     load_strictly,
     read_aggregator,
     read_tensors,
+    read_torch,
     translate,
+    write_torch,
 )
-from seqnet_ros.errors import ModelError
+from seqnet_ros.errors import InputError, ModelError
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
 COMPAT = SHARED / 'golden' / 'seqnet' / 'compat'
@@ -225,6 +230,15 @@ def test_misfits_are_named_with_both_shapes_and_counted():
         'aggregation.3.weight is [8, 64], expected [16, 64] and 1 more')
 
 
+def test_weights_of_another_network_are_told_by_their_names():
+    network = frame_network(model())
+    state = {f'model.{name}': tensor for name, tensor in network.state_dict().items()}
+    with pytest.raises(ModelError, match=(
+            r'weights w\.pth do not fit the network: they are of another one or of another layout, '
+            r'found model\.backbone\.0\.weight, .* and \d+ more, expected backbone\.0\.weight, ')):
+        load_strictly(network, state, 'w.pth')
+
+
 def test_unexpected_and_broken_tensors_are_refused():
     network = frame_network(model())
     state = network.state_dict()
@@ -298,6 +312,29 @@ def test_files_without_tensors_are_refused(tmp_path):
 def test_checkpoints_with_numpy_numbers_of_any_age_are_read(name):
     tensors = read_tensors(COMPAT / name)
     assert set(tensors) == {'pool.0.conv.weight', 'pool.0.conv.bias'}
+
+
+def write_with_limited_file_size(path):
+    """Run in a process of its own, because the limit cannot be raised again."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+    try:
+        write_torch(path, {'w': torch.zeros(10_000)})
+    except InputError as error:
+        os._exit(0 if str(error).startswith(f'{path} cannot be written: ') else 3)
+    os._exit(4)
+
+
+def test_torch_files_appear_whole_or_not_at_all(tmp_path):
+    path = tmp_path / 'w.pth'
+    write_torch(path, {'w': torch.ones(3), 'epoch': 2})
+    process = multiprocessing.get_context('fork').Process(
+        target=write_with_limited_file_size, args=(path,))
+    process.start()
+    process.join(30)
+    assert process.exitcode == 0
+    assert [file.name for file in tmp_path.iterdir()] == ['w.pth']
+    assert read_torch(path)['epoch'] == 2
 
 
 def test_half_precision_files_are_widened(tmp_path):

@@ -11,8 +11,9 @@ from seqnet_ros.cli.console import INCOMPLETE, print_fields, print_table, progre
 if TYPE_CHECKING:
     from seqnet_ros.datasets.db_struct import DbStruct
     from seqnet_ros.datasets.frames import FrameSource
+    from seqnet_ros.datasets.published_caches import ClassCache, SequenceCache
     from seqnet_ros.place_model import PlaceModel
-    from seqnet_ros.training.dataset_builder import Traverse
+    from seqnet_ros.training.seqnet.dataset_builder import Traverse
 
 app = typer.Typer(no_args_is_help=True, help='Make data sets for evaluation and training.')
 app.add_typer(preparing.app, name='prepare')
@@ -21,12 +22,22 @@ app.command()(rendering.render)
 
 @app.command()
 def info(
-    struct: Annotated[Path, typer.Argument(help='A .db struct file.', show_default=False)],
+    file: Annotated[Path, typer.Argument(
+        help="A .db struct, or a .torch cache of JIST's or CosPlace's published code.",
+        show_default=False)],
 ) -> None:
-    """Show what a struct says of its two drives, and how many places they share."""
+    """Show what a struct says of its two drives, and how many places they share.
+
+    Of a cache of the published code, which is never needed, what it keeps.
+    """
+    if file.suffix == '.torch':
+        from seqnet_ros.datasets.published_caches import read_cache
+
+        print_fields({'cache': file, **_describe_cache(read_cache(file))})
+        return
     from seqnet_ros.datasets.db_struct import read_struct
 
-    print_fields({'struct': struct, **_describe(read_struct(struct))})
+    print_fields({'struct': file, **_describe(read_struct(file))})
 
 
 @app.command()
@@ -67,7 +78,7 @@ def create(
     """
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.place_model import load_model
-    from seqnet_ros.training import dataset_builder as builder
+    from seqnet_ros.training.seqnet import dataset_builder as builder
 
     name = builder.dataset_name(reference, query) if name is None else name
     builder.check_dataset_options(name, split, radius, positive_radius, output)
@@ -114,8 +125,8 @@ def create_msls(
     """
     from seqnet_ros.datasets.msls_drives import read_city
     from seqnet_ros.place_model import load_model
-    from seqnet_ros.training import msls_builder
-    from seqnet_ros.training.dataset_builder import check_split_and_radii
+    from seqnet_ros.training.seqnet import msls_builder
+    from seqnet_ros.training.seqnet.dataset_builder import check_split_and_radii
 
     check_split_and_radii(split, radius, positive_radius)
     drives = read_city(folder, city)
@@ -166,12 +177,30 @@ def download(
 def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
               every: str | None) -> 'Traverse':
     from seqnet_ros.datasets.rosbag import is_bag
-    from seqnet_ros.training.dataset_builder import describe_traverse
+    from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
 
     # The images of a folder have no times of their own.
     timed = is_bag(location) or not location.is_dir()
     with progress_bar(f'describing {location.name}', len(source)) as show:
         return describe_traverse(source, model, location.resolve().name, show, every, timed)
+
+
+def _describe_cache(cache: 'SequenceCache | ClassCache') -> dict[str, object]:
+    from seqnet_ros.datasets.published_caches import ClassCache
+
+    if isinstance(cache, ClassCache):
+        sizes = [len(group) for group in cache.groups]
+        return {'images': sum(map(len, cache.images.values())),
+                'classes': len(cache.images),
+                'groups': f'{len(sizes)} of {min(sizes, default=0)} to {max(sizes, default=0)} '
+                          'classes'}
+    matched = len(cache.matched_queries)
+    mean = sum(map(len, cache.positives)) / max(1, matched)
+    return {'sequences': f'{len(cache.database)} of the database, {len(cache.queries)} queries, '
+                         f'of {cache.database.windows.shape[1]} frames',
+            'cities': ', '.join(sorted(set(cache.database.frames.cities))),
+            'queries without match': len(cache.queries) - matched,
+            'matches per query': f'{mean:.2f}, of those that have any'}
 
 
 def _describe(struct: 'DbStruct') -> dict[str, object]:

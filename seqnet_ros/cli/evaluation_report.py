@@ -153,7 +153,7 @@ def write_published(measured: 'Measurement', plan: Plan, drives: 'Drives', path:
 
 
 def _published_options(plan: Plan, drives: 'Drives') -> dict[str, Any]:
-    from seqnet_ros.training.seqnet_run import DEFAULT_FLAGS
+    from seqnet_ros.training.seqnet.run import DEFAULT_FLAGS
 
     stage = plan.stages[-1]
     options = dict(DEFAULT_FLAGS)

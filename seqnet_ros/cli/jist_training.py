@@ -24,8 +24,8 @@ from seqnet_ros.cli.training_runs import (
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.training.cosplace_data import ImageSearch
-    from seqnet_ros.training.cosplace_steps import Best, Workplace
+    from seqnet_ros.training.cosplace.data import ImageSearch
+    from seqnet_ros.training.cosplace.steps import Best, Workplace
 
 _TRAIN, _VALIDATE = 'train', 'val'
 _MOST_WORKERS = 8
@@ -145,13 +145,13 @@ def _located(frame_model: str | None) -> str:
 def _train_jist(record: _JistRecord, output: Path, resume: bool, device: str,
                 workers: int | None) -> 'Best':
     try:
-        from seqnet_ros.training.jist_trainer import JistTraining, train_jist
+        from seqnet_ros.training.jist.trainer import JistTraining, train_jist
     except ModuleNotFoundError as error:
         raise missing_training_package(error) from error
-    from seqnet_ros.training.cosplace_data import ImageClasses
-    from seqnet_ros.training.cosplace_model import start_model
-    from seqnet_ros.training.jist_config import JistTrainingConfig
-    from seqnet_ros.training.jist_data import SequencePair
+    from seqnet_ros.training.cosplace.data import ImageClasses
+    from seqnet_ros.training.cosplace.model import start_model
+    from seqnet_ros.training.jist.config import JistTrainingConfig
+    from seqnet_ros.training.jist.data import SequencePair
     from seqnet_ros.training.settings import parse_settings
 
     config = parse_settings(JistTrainingConfig, record.settings, 'settings')
@@ -172,12 +172,12 @@ def _train_jist(record: _JistRecord, output: Path, resume: bool, device: str,
 def _train_cosplace(record: _CosPlaceRecord, output: Path, resume: bool, device: str,
                     workers: int | None) -> 'Best':
     try:
-        from seqnet_ros.training.cosplace_trainer import CosPlaceTraining, train_cosplace
+        from seqnet_ros.training.cosplace.trainer import CosPlaceTraining, train_cosplace
     except ModuleNotFoundError as error:
         raise missing_training_package(error) from error
-    from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig
-    from seqnet_ros.training.cosplace_data import ImageClasses
-    from seqnet_ros.training.cosplace_model import start_model
+    from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
+    from seqnet_ros.training.cosplace.data import ImageClasses
+    from seqnet_ros.training.cosplace.model import start_model
     from seqnet_ros.training.settings import parse_settings
 
     assert record.images is not None
@@ -193,7 +193,7 @@ def _train_cosplace(record: _CosPlaceRecord, output: Path, resume: bool, device:
 
 def _image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSearch | None':
     """Return the images of a folder to validate on; None where there are none to look for."""
-    from seqnet_ros.training.cosplace_data import ImageSearch
+    from seqnet_ros.training.cosplace.data import ImageSearch
 
     if folder is None or (not required and not (folder / _VALIDATE).exists()):
         return None
@@ -201,7 +201,7 @@ def _image_search(folder: Path | None, radius: float, required: bool) -> 'ImageS
 
 
 def _workplace(record: TrainingRecord, device: str, workers: int | None) -> 'Workplace':
-    from seqnet_ros.training.cosplace_steps import Workplace
+    from seqnet_ros.training.cosplace.steps import Workplace
     from seqnet_ros.training.lightning_runs import process_counts
 
     _, local = process_counts()
@@ -213,7 +213,7 @@ def _workplace(record: TrainingRecord, device: str, workers: int | None) -> 'Wor
 def _show(output: Path, best: 'Best') -> None:
     if not is_first_process():
         return
-    from seqnet_ros.training.cosplace_model import BEST, MODEL
+    from seqnet_ros.training.cosplace.model import BEST, MODEL
 
     print_fields({
         'run': output,

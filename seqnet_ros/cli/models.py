@@ -39,8 +39,8 @@ def create(
         '--best', help='Take the best checkpoint of the runs, not the latest.')] = False,
 ) -> None:
     """Make a model of a trained SeqNet, ready to build maps and to localize with."""
-    from seqnet_ros.training.model_files import create_model
-    from seqnet_ros.training.seqnet_run import load_run
+    from seqnet_ros.training.seqnet.model import create_model
+    from seqnet_ros.training.seqnet.run import load_run
 
     trained = load_run(run, 'best' if best else 'latest')
     matching = None if match_run is None else load_run(match_run, 'best' if best else 'latest')
@@ -88,8 +88,8 @@ def fit_netvlad(
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.descriptors.device import select_device
     from seqnet_ros.place_model import load_model_config
-    from seqnet_ros.training import netvlad_fitting as fitting
     from seqnet_ros.training.model_files import new_model_path
+    from seqnet_ros.training.netvlad import fitting
 
     path = new_model_path(output, '.safetensors')
     config, folder = load_model_config(model)

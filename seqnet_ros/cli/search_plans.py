@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from seqnet_ros.cli.evaluated_drives import Drives
     from seqnet_ros.evaluation.nearest import Predictions
     from seqnet_ros.evaluation.seqnet import Method
-    from seqnet_ros.training.seqnet_run import SeqNetRun
+    from seqnet_ros.training.seqnet.run import SeqNetRun
 
 HVPR = 'hvpr'
 ALL = 'all'
@@ -188,7 +188,7 @@ class _StageMaker:
 
     def run_of(self, checkpoint: Path) -> 'SeqNetRun':
         """Return the weights in a checkpoint."""
-        from seqnet_ros.training.seqnet_run import load_run
+        from seqnet_ros.training.seqnet.run import load_run
 
         if checkpoint not in self._runs:
             self._runs[checkpoint] = load_run(checkpoint)

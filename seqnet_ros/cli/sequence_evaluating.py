@@ -72,14 +72,15 @@ def evaluate_sequences(
     All sequences of the database are searched for each query sequence. Queries without any true
     match are left out. Each image is described once, however many sequences it is in.
     """
+    from seqnet_ros.datasets.msls_sequences import read_windows
     from seqnet_ros.place_model import load_model
 
     prepare_outputs((json_path, predictions))
-    data = _Data(folder, split, tuple(city or ()), seq_length, reverse, compat)
+    cities = tuple(city or ())
     protocol = _Protocol(radius, rule, options.numbers('--radii', radii, '5,10,25'), cache, pca)
     protocol.check()
     with working('reading names'):
-        windows = data.open()
+        windows = read_windows(folder, split, seq_length, cities, reverse, compat)
     with working('finding true matches'):
         truth = protocol.truth(*windows)
     place_model = load_model(model, device, weights)
@@ -87,36 +88,13 @@ def evaluate_sequences(
     run = protocol.measure(place_model, *_describe(place_model, windows, batch, skip_broken),
                            windows, truth)
     document = {**document_run(run), 'split': split, 'seq_length': seq_length, 'radius': radius,
-                'rule': rule, 'cities': data.cities, 'reverse': reverse, 'compat': compat,
+                'rule': rule, 'cities': cities, 'reverse': reverse, 'compat': compat,
                 'pca': pca}
     if predictions is not None:
         write_window_predictions(run, predictions)
     if json_path is not None:
         write_json(document, json_path)
     show_run(document)
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Which sequences to look at, as options name them."""
-
-    folder: Path
-    split: str
-    cities: tuple[str, ...]
-    length: int
-    reverse: bool
-    compat: bool
-
-    def open(self) -> tuple['Sequences', 'Sequences']:
-        """Return the windows of database and queries."""
-        from seqnet_ros.datasets.msls_sequences import read_side
-        from seqnet_ros.datasets.sequence_folders import make_sequences
-
-        database, queries = (
-            make_sequences(read_side(self.folder, self.split, side, self.cities, self.compat),
-                           self.length, reverse, self.compat).compact()
-            for side, reverse in (('database', self.reverse), ('queries', False)))
-        return database, queries
 
 
 @dataclass(frozen=True)

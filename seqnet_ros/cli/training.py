@@ -24,7 +24,7 @@ from seqnet_ros.cli.training_runs import (
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.training.seqnet_data import DrivePair
+    from seqnet_ros.training.seqnet.data import DrivePair
 
 _TRAIN, _VALIDATE, _TEST = 'train', 'val', 'test'
 _CHANGEABLE = ('output', 'resume', 'epochs', 'device')
@@ -139,14 +139,14 @@ def _located(dataset: str | None, folder: Path | None) -> dict[str, Any]:
 
 
 def _train(record: _Record, output: Path, resume: bool, device: str) -> None:
-    from seqnet_ros.training.seqnet_config import parse_training_config
-    from seqnet_ros.training.seqnet_run import load_run
+    from seqnet_ros.training.seqnet.config import parse_training_config
+    from seqnet_ros.training.seqnet.run import load_run
 
     config = parse_training_config(record.settings, 'settings')
     training, validation = _open_data(record)
     initial = None if record.initial is None else load_run(record.initial).module
     try:
-        from seqnet_ros.training.seqnet_trainer import SeqNetTraining, train_seqnet
+        from seqnet_ros.training.seqnet.trainer import SeqNetTraining, train_seqnet
     except ModuleNotFoundError as error:
         raise missing_training_package(error) from error
     job = SeqNetTraining(
@@ -159,7 +159,7 @@ def _train(record: _Record, output: Path, resume: bool, device: str) -> None:
 
 def _open_data(record: _Record) -> tuple['DrivePair', 'DrivePair']:
     """Return what to train on and what to validate on."""
-    from seqnet_ros.training.seqnet_data import hold_out
+    from seqnet_ros.training.seqnet.data import hold_out
 
     pair = _open_training(record)
     if record.validation is not None:
@@ -171,7 +171,7 @@ def _open_data(record: _Record) -> tuple['DrivePair', 'DrivePair']:
 
 def _open_training(record: _Record) -> 'DrivePair':
     from seqnet_ros.datasets.db_struct import read_struct
-    from seqnet_ros.training.seqnet_data import DrivePair
+    from seqnet_ros.training.seqnet.data import DrivePair
 
     if record.dataset is not None:
         return _open_dataset(record, record.dataset, _TRAIN)
@@ -187,7 +187,7 @@ def _open_training(record: _Record) -> 'DrivePair':
 def _open_dataset(record: _Record, dataset: str, split: str) -> 'DrivePair':
     from seqnet_ros.datasets.seqnet_datasets import NAMES, open_split
     from seqnet_ros.evaluation.drives import Drive
-    from seqnet_ros.training.seqnet_data import DrivePair
+    from seqnet_ros.training.seqnet.data import DrivePair
 
     city = record.city if split == _TRAIN else None
     folder = record.folder if dataset in NAMES else None
@@ -214,7 +214,7 @@ def _has_own_validation(record: _Record) -> bool:
 
 
 def _show(output: Path) -> None:
-    from seqnet_ros.training.seqnet_run import load_run
+    from seqnet_ros.training.seqnet.run import load_run
 
     latest, best = load_run(output), load_run(output, 'best')
     print_fields({

@@ -20,7 +20,14 @@ import numpy as np
 from seqnet_ros.datasets.msls import CITIES as OFFICIAL_CITIES
 from seqnet_ros.datasets.msls import PARTS, CityPart, cities_in, read_city_part
 from seqnet_ros.datasets.sequence_export import Placement, Written, frame_name, place_images
-from seqnet_ros.datasets.sequence_folders import SIDES, SPLITS, FrameTable, read_frames
+from seqnet_ros.datasets.sequence_folders import (
+    SIDES,
+    SPLITS,
+    FrameTable,
+    Sequences,
+    make_sequences,
+    read_frames,
+)
 from seqnet_ros.datasets.utm_grid import to_utm, truncated
 from seqnet_ros.errors import InputError
 
@@ -160,6 +167,30 @@ def read_side(folder: str | PathLike[str], split: str, side: str, cities: Sequen
         _logger.warning('%d rows of %s %s are left out, such as: %s', len(found.problems), split,
                         side, found.problems[0])
     return found.table
+
+
+def read_windows(folder: str | PathLike[str], split: str, length: int, cities: Sequence[str] = (),
+                 reverse: bool = False, compat: bool = False) -> tuple[Sequences, Sequences]:
+    """Read the sequences of a split, without the frames that none of them uses.
+
+    Args:
+        folder: as of `read_side`.
+        split: 'train', 'val' or 'test'.
+        length: frames per sequence.
+        cities: only sequences of these; all where empty.
+        reverse: reverse the sequences of the database.
+        compat: as the published code does, see `read_frames` and `make_sequences`.
+
+    Returns:
+        Those of the database and of the queries.
+
+    Raises:
+        InputError: a side is missing, holds no sequence that long, or a name cannot be read.
+    """
+    database, queries = (
+        make_sequences(read_side(folder, split, side, cities, compat), length,
+                       reverse and side == SIDES[0], compat).compact() for side in SIDES)
+    return database, queries
 
 
 def _cities_of_split(root: Path, split: str, cities: Sequence[str]) -> tuple[str, ...]:

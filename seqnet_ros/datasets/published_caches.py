@@ -59,6 +59,19 @@ class ClassCache:
     images: dict[tuple[int, int, int], tuple[str, ...]]
 
 
+def read_cache(path: str | PathLike[str]) -> SequenceCache | ClassCache:
+    """Read either kind of cache; paths of sequences are relative to its folder.
+
+    Raises:
+        InputError: the file is no such cache.
+    """
+    file = Path(path)
+    content = read_plain_torch(file)
+    if isinstance(content, dict):
+        return _sequence_cache(content, file, file.parent, None)
+    return _class_cache(content, file)
+
+
 def read_sequence_cache(path: str | PathLike[str], split: str | PathLike[str],
                         length: int | None = None) -> SequenceCache:
     """Read a cache of windows and matches.
@@ -74,13 +87,15 @@ def read_sequence_cache(path: str | PathLike[str], split: str | PathLike[str],
     Raises:
         InputError: the file is no such cache, or is of another length.
     """
-    file = Path(path)
-    content = read_plain_torch(file)
+    return _sequence_cache(read_plain_torch(Path(path)), Path(path), Path(split), length)
+
+
+def _sequence_cache(content: Any, file: Path, split: Path, length: int | None) -> SequenceCache:
     if not isinstance(content, dict) or any(key not in content for key in _KEYS):
         raise InputError(f'{file} is no cache of sequences: expected a dictionary with '
                          f'{", ".join(_KEYS)}')
     database, queries = (
-        _sequences(content[key], Path(split).absolute(), length, f'{file}: {key}')
+        _sequences(content[key], split.absolute(), length, f'{file}: {key}')
         for key in ('db_paths', 'q_paths'))
     matched = _indices([content['qIdx']], len(queries), f'{file}: qIdx')[0]
     positives, near = (_indices(content[key], len(database), f'{file}: {key}')
@@ -140,8 +155,10 @@ def read_class_cache(path: str | PathLike[str]) -> ClassCache:
     Raises:
         InputError: the file is no such cache.
     """
-    file = Path(path)
-    content = read_plain_torch(file)
+    return _class_cache(read_plain_torch(Path(path)), Path(path))
+
+
+def _class_cache(content: Any, file: Path) -> ClassCache:
     try:
         groups, images = content
         numbered = tuple(_class_rows(group) for group in groups)

@@ -1,4 +1,4 @@
-"""From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM, cells, NetVLAD, whitening."""
+"""From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM and its kin, cells, NetVLAD."""
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from seqnet_ros.config import (
     GemConfig,
     NetVladConfig,
     NetworkConfig,
+    PlainPoolingConfig,
     VladSumsConfig,
 )
 
@@ -38,6 +39,50 @@ class GeM(nn.Module):
         """Pool ``[N, C, H, W]`` to ``[N, C, 1, 1]``."""
         powered = x.clamp(min=self.eps).pow(self.p)
         return powered.mean(dim=(2, 3), keepdim=True).pow(1.0 / self.p)
+
+
+class SPoC(nn.Module):
+    """Mean over the map (Babenko and Lempitsky, ICCV 2015)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to ``[N, C, 1, 1]``."""
+        return x.mean(dim=(2, 3), keepdim=True)
+
+
+class MAC(nn.Module):
+    """Maximum over the map (Tolias et al., ICLR 2016)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to ``[N, C, 1, 1]``."""
+        return x.amax(dim=(2, 3), keepdim=True)
+
+
+class RMAC(nn.Module):
+    """Sum of the maxima of the map and of square regions of it, each of unit length.
+
+    Tolias et al., "Particular object retrieval with integral max-pooling of CNN activations",
+    ICLR 2016.
+
+    Args:
+        levels: sizes of regions; those of the first are as large as the map is high or wide.
+        eps: added to the length of a maximum before it is divided by it.
+    """
+
+    def __init__(self, levels: int = 3, eps: float = 1e-6) -> None:
+        super().__init__()
+        self.levels = levels
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pool ``[N, C, H, W]`` to ``[N, C, 1, 1]``, of any length."""
+        total = self._maximum(x)
+        for top, left, edge in square_regions(x.shape[2], x.shape[3], self.levels):
+            total = total + self._maximum(x[:, :, top:top + edge, left:left + edge])
+        return total
+
+    def _maximum(self, x: Tensor) -> Tensor:
+        largest = x.amax(dim=(2, 3), keepdim=True)
+        return largest / (largest.norm(dim=1, keepdim=True) + self.eps)
 
 
 class Cells(nn.Module):
@@ -89,14 +134,43 @@ class VladSums(NetVLAD):
         return self.residual_sums(x).flatten(1)
 
 
+_PLAIN: dict[str, type[nn.Module]] = {'spoc': SPoC, 'mac': MAC, 'rmac': RMAC}
+_MOST_REGIONS_MORE = 6
+_WANTED_STEP = 0.6  # of a region's edge, from one to the next: they share 40 %
+
+
+def square_regions(height: int, width: int, levels: int) -> list[tuple[int, int, int]]:
+    """Lay square regions over a map, as R-MAC does: top row, first column and edge of each.
+
+    At level l there are l regions along the short side and as many more along the long one as let
+    those of the first level overlap by 40 % at best.
+    """
+    short, long = sorted((height, width))
+    more = 0 if short == long else min(
+        range(1, _MOST_REGIONS_MORE + 1),
+        key=lambda count: abs((long - short) / (count * short) - _WANTED_STEP))
+    regions = []
+    for level in range(1, levels + 1):
+        edge = 2 * short // (level + 1)
+        if edge > 0:
+            rows, columns = (_starts(side, edge, level + (more if side > short else 0))
+                             for side in (height, width))
+            regions += [(top, left, edge) for top in rows for left in columns]
+    return regions
+
+
+def _starts(side: int, edge: int, count: int) -> list[int]:
+    return [i * (side - edge) // max(1, count - 1) for i in range(count)]
+
+
 def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
     """Build the pooling for maps of ``shape`` (channels, height, width).
 
     The positions in the returned Sequential are CosPlace's: exponent at 1, linear layer at 3.
 
     Returns:
-        The pooling, whose output rows have unit length except for VLAD sums, and their number of
-        values D.
+        The pooling, whose output rows have unit length unless the configuration says otherwise,
+        and their number of values D.
     """
     channels, height, width = shape
     pooling = config.pooling
@@ -104,6 +178,9 @@ def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[n
         return nn.Sequential(Cells()), channels * height * width
     if isinstance(pooling, NetVladConfig):
         return _build_netvlad(pooling, channels)
+    if isinstance(pooling, PlainPoolingConfig):
+        stages: list[nn.Module] = [L2Norm(), _PLAIN[pooling.kind](), nn.Flatten()]
+        return _sequential(stages, pooling.normalise), channels
     if isinstance(pooling, VladSumsConfig):
         sums = VladSums(pooling.clusters, channels, normalise_input=pooling.normalise_input)
         return nn.Sequential(sums), pooling.clusters * channels
@@ -111,10 +188,14 @@ def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[n
 
 
 def _build_gem(config: GemConfig, channels: int) -> tuple[nn.Sequential, int]:
-    stages = [L2Norm(), GeM(config.p), nn.Flatten()]
+    stages: list[nn.Module] = [L2Norm(), GeM(config.p), nn.Flatten()]
     if config.fc_dim is not None:
         stages.append(nn.Linear(channels, config.fc_dim))
-    return nn.Sequential(*stages, L2Norm()), config.fc_dim or channels
+    return _sequential(stages, config.normalise), config.fc_dim or channels
+
+
+def _sequential(stages: list[nn.Module], normalise: bool) -> nn.Sequential:
+    return nn.Sequential(*stages, *([L2Norm()] if normalise else []))
 
 
 def _build_netvlad(config: NetVladConfig, channels: int) -> tuple[nn.Sequential, int]:

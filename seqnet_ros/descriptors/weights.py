@@ -1,4 +1,4 @@
-"""Reads trained weights safely and fits them to a `FrameNetwork`.
+"""Reads trained weights safely, fits them to a `FrameNetwork`, and writes torch files.
 
 Files are safetensors, or torch files read without running any code in them. Each layout is the
 naming of the tensors in the files of one project; reading translates it to `FrameNetwork`'s.
@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from seqnet_ros.config import WeightsConfig
 from seqnet_ros.descriptors.download import download, file_sha256
-from seqnet_ros.errors import ModelError
+from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.files import whole_file
 
 Tensors = dict[str, Tensor]
 
@@ -29,6 +30,10 @@ _MOST_NAMED = 3
 _RANDOM_SEED = 0
 _JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
 _TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
+# How the names of those backbones of the SeqVLAD project begin that see an image as tokens.
+_TOKEN_TRUNKS = {
+    'encoder.tokenizer.': 'a CCT', 'encoder.classifier.': 'a CCT', 'encoder.embeddings.': 'a ViT',
+    'encoder.encoder.layer.': 'a ViT', 'encoder.model.': 'a TimeSformer'}
 _AGGREGATOR = re.compile(r'^(sequence|seq_gem|pool\.(module\.)?0)\.')
 
 
@@ -37,7 +42,8 @@ class ModelTensors(NamedTuple):
 
     Attributes:
         frame: for `FrameNetwork`.
-        sequence: for the sequence aggregator (``seq_gem.p`` of JIST), under the file's names.
+        sequence: for the sequence aggregator (``seq_gem.p`` of JIST), under the names that
+            `of_aggregator` takes.
     """
 
     frame: Tensors
@@ -112,6 +118,19 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     return content
 
 
+def write_torch(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a torch file that `read_torch` reads; it appears complete or not at all.
+
+    Raises:
+        InputError: it cannot be written; what lay at the path before is untouched.
+    """
+    try:
+        with whole_file(path) as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # torch's own word for a full disk
+        raise InputError(f'{path} cannot be written: {_first_line(error)}') from error
+
+
 def translate(tensors: Tensors, layout: str) -> ModelTensors:
     """Bring the names of a project's file to those of `FrameNetwork`.
 
@@ -120,11 +139,11 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
     Raises:
         ModelError: the names are those of another project.
     """
-    rename, is_sequence = _LAYOUTS[layout]
+    rename, name_in_sequence = _LAYOUTS[layout]
     frame, sequence = {}, {}
     for name, tensor in tensors.items():
-        if is_sequence(name):
-            sequence[name] = tensor
+        if (sequence_name := name_in_sequence(name)) is not None:
+            sequence[sequence_name] = tensor
         elif (new_name := rename(name)) is not None:
             frame[new_name] = tensor
     whitening = frame.get('aggregation.1.weight')
@@ -171,19 +190,20 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape or not finite; the message
-            names the first three.
+            names the first three. Where none has a name of the network it names some of both.
     """
     expected = network.state_dict()
+    if tensors and expected and not tensors.keys() & expected.keys():
+        raise ModelError(
+            f'weights {origin} do not fit the network: they are of another one or of another '
+            f'layout, found {_first_names(tensors)}, expected {_first_names(expected)}')
     # Old and converted files lack the batch counters of batch norm, which nothing reads.
     counters = {name: torch.zeros((), dtype=torch.int64)
                 for name in expected if name.endswith('.num_batches_tracked')}
     tensors = {**counters, **tensors}
     faults = _misfits(expected, tensors)
     if faults:
-        more = f' and {len(faults) - _MOST_NAMED} more' if len(faults) > _MOST_NAMED else ''
-        raise ModelError(
-            f'weights {origin} do not fit the network: '
-            f'{"; ".join(faults[:_MOST_NAMED])}{more}')
+        raise ModelError(f'weights {origin} do not fit the network: {_first_of(faults, "; ")}')
     network.load_state_dict(tensors, assign=True)
 
 
@@ -276,6 +296,15 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
     return missing + misshapen + broken + unexpected
 
 
+def _first_of(phrases: list[str], separator: str) -> str:
+    more = f' and {len(phrases) - _MOST_NAMED} more' if len(phrases) > _MOST_NAMED else ''
+    return separator.join(phrases[:_MOST_NAMED]) + more
+
+
+def _first_names(tensors: Mapping[str, Tensor]) -> str:
+    return _first_of(list(tensors), ', ')
+
+
 def _shape(tensor: Tensor) -> str:
     return str(list(tensor.shape))
 
@@ -300,6 +329,11 @@ def _from_jist(name: str) -> str:
 
 
 def _from_vg_transformers(name: str) -> str:
+    for start, found in _TOKEN_TRUNKS.items():
+        if name.startswith(start):
+            raise ModelError(f'tensor {name} is one of {found}, expected those of a ResNet or '
+                             'VGG-16: of the SeqVLAD project only networks with a convolutional '
+                             'trunk can be run')
     name = re.sub(r'^(pooling|aggregator)\.(conv\.|centroids)', r'aggregation.0.\2', name)
     return _with_prefix(name, {'encoder.': 'backbone.', 'pooling.1.': 'aggregation.1.'})
 
@@ -318,28 +352,33 @@ def _with_prefix(name: str, prefixes: Mapping[str, str]) -> str:
     return name
 
 
-def _never(name: str) -> bool:
-    return False
+def _never(name: str) -> None:
+    return None
 
 
-def _in_jist_sequence(name: str) -> bool:
-    return name in _JIST_SEQUENCE
+def _in_jist_sequence(name: str) -> str | None:
+    return name if name in _JIST_SEQUENCE else None
 
 
-def _in_own_sequence(name: str) -> bool:
-    return name.startswith('sequence.')
+def _in_vg_sequence(name: str) -> str | None:
+    start = 'aggregator.1.'
+    return f'fc.{name.removeprefix(start)}' if name.startswith(start) else None
 
 
-def _in_seqnet_pool(name: str) -> bool:
-    return name.startswith('pool.')
+def _in_own_sequence(name: str) -> str | None:
+    return name if name.startswith('sequence.') else None
 
 
-_LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], bool]]] = {
+def _in_seqnet_pool(name: str) -> str | None:
+    return name if name.startswith('pool.') else None
+
+
+_LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str | None]]] = {
     'seqnet_ros': (_same_name, _in_own_sequence),
     'torchvision': (_from_torchvision, _never),
     'cosplace': (_same_name, _never),
     'jist': (_from_jist, _in_jist_sequence),
-    'vg_transformers': (_from_vg_transformers, _never),
+    'vg_transformers': (_from_vg_transformers, _in_vg_sequence),
     'netvlad': (_from_netvlad, _never),
     'patch_netvlad': (_from_netvlad, _never),
     'seqnet': (_same_name, _in_seqnet_pool),

@@ -15,6 +15,7 @@ from seqnet_ros.config import SequenceConfig
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.sequences.jist_aggregators import (
     Concat,
+    FullyConnected,
     Max,
     Mean,
     MeanFc,
@@ -24,10 +25,10 @@ from seqnet_ros.sequences.jist_aggregators import (
 )
 from seqnet_ros.sequences.seqvlad import SeqVlad
 
-LEARNED = ('seqnet', 'simplefc', 'meanfc', 'conv1d', 'seqgem')
+LEARNED = ('seqnet', 'simplefc', 'meanfc', 'conv1d', 'seqgem', 'fc')
 """The aggregators that have weights."""
 
-TRAINED = ('seqnet', 'simplefc', 'conv1d')
+TRAINED = ('seqnet', 'simplefc', 'conv1d', 'fc')
 """Those of them that are of no use before training; the others start as means."""
 
 
@@ -120,6 +121,8 @@ def build_aggregator(config: SequenceConfig, frame_dim: int,
             module = TimeConvolution(frame_dim, length, normalise)
         case 'seqgem':
             module = SeqGeM(config.p, normalise=normalise)
+        case 'fc':
+            module = FullyConnected(frame_dim, length, config.out_dim or frame_dim, normalise)
         case 'seqvlad':
             if clusters is None:
                 raise ModelError('seqvlad needs frames described by vlad_sums, found others')

@@ -1,7 +1,8 @@
-"""The seven sequence aggregators of JIST: ``[B, L, D]`` frame descriptors to ``[B, D']``.
+"""The seven sequence aggregators of JIST, and its kin: ``[B, L, D]`` frames to ``[B, D']``.
 
 Berton et al., "JIST: Joint Image and Sequence Training for Sequential Visual Place Recognition",
-RA-L 2024. None of them normalises its output: JIST's ranking depends on its length.
+RA-L 2024. None of them normalises its output: JIST's ranking depends on its length. The linear
+layer of SeqVLAD's project (`FullyConnected`) is one like them.
 """
 
 from abc import ABC, abstractmethod
@@ -14,7 +15,7 @@ from seqnet_ros.errors import InputError
 
 
 class JistAggregator(nn.Module, ABC):
-    """What the seven have in common.
+    """What they have in common.
 
     Args:
         normalise: whether the output is L2-normalised, which JIST does not do.
@@ -25,11 +26,7 @@ class JistAggregator(nn.Module, ABC):
         self.normalise = normalise
 
     def forward(self, frames: Tensor) -> Tensor:
-        """Map ``[B, L, D]``, oldest first, to ``[B, D']``.
-
-        Raises:
-            InputError: the weights are for sequences of another length.
-        """
+        """Map ``[B, L, D]``, oldest first, to ``[B, D']``."""
         pooled = self.pool(frames)
         return normalize(pooled, dim=-1) if self.normalise else pooled
 
@@ -62,7 +59,31 @@ class Max(JistAggregator):
         return frames.amax(dim=1)
 
 
-class SimpleFc(JistAggregator):
+class OfOneLength(JistAggregator):
+    """One whose weights are for sequences of one length.
+
+    Args:
+        length: frames L of a sequence.
+        normalise: as of `JistAggregator`.
+    """
+
+    def __init__(self, length: int, normalise: bool = False) -> None:
+        super().__init__(normalise)
+        self.length = length
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]``, oldest first, to ``[B, D']``.
+
+        Raises:
+            InputError: the weights are for sequences of another length.
+        """
+        if frames.shape[1] != self.length:
+            raise InputError(f'a sequence has {frames.shape[1]} frames, expected the {self.length} '
+                             'that the weights of its aggregator are for')
+        return super().forward(frames)
+
+
+class SimpleFc(OfOneLength):
     """Linear layer over the concatenated sequence, without bias: JIST's ``simplefc``.
 
     Args:
@@ -72,13 +93,11 @@ class SimpleFc(JistAggregator):
     """
 
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
-        super().__init__(normalise)
-        self.length = length
+        super().__init__(length, normalise)
         self.final_fc = nn.Linear(length * dim, dim, bias=False)
 
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, D]``."""
-        _check_length(frames, self.length)
         return self.final_fc(frames.flatten(1))
 
 
@@ -92,23 +111,37 @@ class MeanFc(SimpleFc):
             self.final_fc.weight.copy_(torch.eye(dim).repeat(1, length) / length)
 
 
-class TimeConvolution(JistAggregator):
-    """Convolution over time as wide as the sequence: JIST's ``conv1d``.
+class FullyConnected(OfOneLength):
+    """Linear layer over the concatenated sequence, with bias: ``fc`` of SeqVLAD's project.
+
+    Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
+    RA-L 2022.
 
     Args:
         dim: length D of a frame descriptor.
         length: frames L of a sequence.
+        out_dim: length of a sequence descriptor.
         normalise: as of `JistAggregator`.
     """
 
+    def __init__(self, dim: int, length: int, out_dim: int, normalise: bool = False) -> None:
+        super().__init__(length, normalise)
+        self.fc = nn.Linear(length * dim, out_dim)
+
+    def pool(self, frames: Tensor) -> Tensor:
+        """Map ``[B, L, D]`` to ``[B, out_dim]``."""
+        return self.fc(frames.flatten(1))
+
+
+class TimeConvolution(OfOneLength):
+    """Convolution over time as wide as the sequence: JIST's ``conv1d``; arguments of `SimpleFc`."""
+
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
-        super().__init__(normalise)
-        self.length = length
+        super().__init__(length, normalise)
         self.conv1d = nn.Conv1d(dim, dim, kernel_size=length)
 
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, D]``."""
-        _check_length(frames, self.length)
         return self.conv1d(frames.transpose(1, 2)).squeeze(2)
 
 
@@ -135,9 +168,3 @@ class SeqGeM(JistAggregator):
         largest = clamped.amax(dim=1, keepdim=True).detach()
         mean = (clamped / largest).pow(self.p).mean(dim=1)
         return largest.squeeze(1) * mean.pow(1.0 / self.p)
-
-
-def _check_length(frames: Tensor, expected: int) -> None:
-    if frames.shape[1] != expected:
-        raise InputError(f'a sequence has {frames.shape[1]} frames, expected the {expected} that '
-                         'the weights of its aggregator are for')

@@ -1,1 +1,1 @@
-"""Training and its files."""
+"""Trainings, each in a package of its own, and what they share."""

@@ -1,4 +1,4 @@
-"""From trained weights to a model file that localises."""
+"""Model files with trained weights beside them."""
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -11,13 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from seqnet_ros.config import ModelConfig, parse_model_config
-from seqnet_ros.descriptors.describer import frame_dim
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.weights import local_path
-from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.errors import InputError
 from seqnet_ros.files import explain_write_errors
-from seqnet_ros.place_model import load_model_config
-from seqnet_ros.training.seqnet_run import SeqNetRun
 
 
 class WeightsFile(NamedTuple):
@@ -32,53 +29,6 @@ class WeightsFile(NamedTuple):
     suffix: str
     section: dict[str, Any]
     tensors: dict[str, Tensor]
-
-
-def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike[str],
-                 match_run: SeqNetRun | None = None) -> ModelConfig:
-    """Write a model of a trained SeqNet on the frame descriptors of another model.
-
-    The weights lie beside the model file, as safetensors. Centring is off: SeqNet is trained on
-    descriptors as they are.
-
-    Args:
-        run: the trained SeqNet.
-        frame_model: name or YAML file of the model whose images, frame descriptors, keyframes and
-            matching are taken over.
-        output: the YAML file to write, named as the model shall be; it must not exist.
-        match_run: a SeqNet with kernel 1 that describes frames for sequence matching (the paper's
-            HVPR); None matches frames as they are.
-
-    Returns:
-        The model as written; paths are relative to its file.
-
-    Raises:
-        ModelError: there is no such frame model, its descriptors are of another length, or the
-            kernel of ``match_run`` is not 1.
-        InputError: the file exists, has another ending, or cannot be written.
-    """
-    path = new_model_path(output, '.safetensors', '-matching.safetensors')
-    frame, base_dir = load_model_config(frame_model)
-    _check_run(run, frame)
-    document = document_of(frame, base_dir)
-    document.update(
-        name=path.stem,
-        description=f'SeqNet of {run.length} frames and kernel {run.kernel} on {frame.name}.',
-        centring=False,
-        sequence={'length': run.length, 'aggregator': 'seqnet', 'kernel': run.kernel,
-                  'out_dim': run.out_dim})
-    document.pop('projection', None)
-    files = [WeightsFile('.safetensors', document['sequence'], _tensors(run))]
-    if match_run is not None:
-        _check_run(match_run, frame)
-        if match_run.kernel != 1:
-            raise ModelError('the run for sequence matching describes single frames, but its '
-                             f'kernel spans {match_run.kernel}, expected 1')
-        document['description'] += f' Frames are matched in {match_run.out_dim} dimensions.'
-        document['projection'] = {'out_dim': match_run.out_dim}
-        files.append(WeightsFile('-matching.safetensors', document['projection'],
-                                 _tensors(match_run)))
-    return write_model(path, document, files)
 
 
 def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
@@ -158,13 +108,3 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     except SafetensorError as error:
         raise InputError(f'{path} cannot be written: {error}') from error
     path.chmod(0o644)  # safetensors lets nobody else read it
-
-
-def _check_run(run: SeqNetRun, frame: ModelConfig) -> None:
-    if frame_dim(frame) != run.in_dim:
-        raise ModelError(f'model {frame.name} makes frame descriptors of length '
-                         f'{frame_dim(frame)}, but the SeqNet takes {run.in_dim}')
-
-
-def _tensors(run: SeqNetRun) -> dict[str, Tensor]:
-    return {f'sequence.{name}': tensor for name, tensor in run.module.state_dict().items()}

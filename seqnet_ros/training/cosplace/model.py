@@ -19,12 +19,13 @@ from seqnet_ros.descriptors.weights import (
     read_tensors,
     translate,
     without_stages_beyond,
+    write_torch,
 )
-from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.errors import ModelError
 from seqnet_ros.files import explain_write_errors, whole_file
 from seqnet_ros.place_model import load_model_config
 from seqnet_ros.sequences.aggregators import LEARNED, build_aggregator
-from seqnet_ros.training.cosplace_config import BatchNormUpdate
+from seqnet_ros.training.cosplace.config import BatchNormUpdate
 from seqnet_ros.training.model_files import document_of, save_tensors
 
 MODEL, TENSORS, BEST = 'model.yaml', 'model.safetensors', 'best_model.pth'
@@ -92,12 +93,7 @@ class TrainedModel:
         """
         document = self._document(folder, description)
         state = {name: tensor.detach().cpu() for name, tensor in self.published_state().items()}
-        try:
-            with whole_file(folder / BEST) as file:
-                torch.save(state, file)
-        except RuntimeError as error:  # torch's own word for a full disk
-            reason = str(error).splitlines()[0]
-            raise InputError(f'{folder / BEST} cannot be written: {reason}') from error
+        write_torch(folder / BEST, state)
         part = folder / f'{TENSORS}.part'
         save_tensors(part, self._own_tensors())
         with explain_write_errors(folder / TENSORS):

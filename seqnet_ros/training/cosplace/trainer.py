@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from seqnet_ros.training.cosplace_config import CosPlaceTrainingConfig
-from seqnet_ros.training.cosplace_data import ImageClasses, ImageSearch
-from seqnet_ros.training.cosplace_model import TrainedModel, fix_layers
-from seqnet_ros.training.cosplace_module import ImageModule, carry_out
-from seqnet_ros.training.cosplace_steps import Best, Step, Steps, Workplace
+from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
+from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch
+from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
+from seqnet_ros.training.cosplace.module import ImageModule, carry_out
+from seqnet_ros.training.cosplace.steps import Best, Step, Steps, Workplace
 
 ITERATIONS_KEPT = 1000
 """After so many steps the state is kept."""

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from seqnet_ros.training.cosplace_data import ImageBatch
+from seqnet_ros.training.cosplace.data import ImageBatch
 
 
 @dataclass(frozen=True, eq=False)

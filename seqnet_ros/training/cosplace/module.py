@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 from seqnet_ros.descriptors.pooling import GeM
 from seqnet_ros.errors import InputError
 from seqnet_ros.sequences.aggregators import SeqGeM
-from seqnet_ros.training.augmentation import augment, draw_changes
-from seqnet_ros.training.cosface import CosFace
-from seqnet_ros.training.cosplace_classifiers import Classifiers
-from seqnet_ros.training.cosplace_config import ImageTrainingConfig
-from seqnet_ros.training.cosplace_data import ImageBatch, ImageClasses, ImageSearch, ImageStream
-from seqnet_ros.training.cosplace_model import TrainedModel, set_training_mode
-from seqnet_ros.training.cosplace_steps import Best, PartLoss, Step, Steps, Workplace
+from seqnet_ros.training.cosplace.augmentation import augment, draw_changes
+from seqnet_ros.training.cosplace.classifiers import Classifiers
+from seqnet_ros.training.cosplace.config import ImageTrainingConfig
+from seqnet_ros.training.cosplace.cosface import CosFace
+from seqnet_ros.training.cosplace.data import ImageBatch, ImageClasses, ImageSearch, ImageStream
+from seqnet_ros.training.cosplace.model import TrainedModel, set_training_mode
+from seqnet_ros.training.cosplace.steps import Best, PartLoss, Step, Steps, Workplace
 from seqnet_ros.training.image_reading import (
     Descriptors,
     ImageSize,

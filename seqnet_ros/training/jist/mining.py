@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from seqnet_ros.datasets.sequence_folders import Sequences
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.ground_truth import GroundTruth
-from seqnet_ros.training.jist_config import JistTrainingConfig
-from seqnet_ros.training.jist_data import SequencePair, Triplets
+from seqnet_ros.training.jist.config import JistTrainingConfig
+from seqnet_ros.training.jist.data import SequencePair, Triplets
 
 _BLOCK_BYTES = 64 << 20
 _QUERIES, _PLACES = range(2, 4)

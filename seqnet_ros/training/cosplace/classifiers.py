@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.training.cosface import CosFace
+from seqnet_ros.training.cosplace.cosface import CosFace
 
 _SEED = 4
 

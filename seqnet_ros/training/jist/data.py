@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.datasets.msls_sequences import read_side
-from seqnet_ros.datasets.sequence_folders import SIDES, Sequences, make_sequences
+from seqnet_ros.datasets.msls_sequences import read_windows
+from seqnet_ros.datasets.sequence_folders import Sequences
 from seqnet_ros.evaluation.ground_truth import GroundTruth
 from seqnet_ros.evaluation.sequence_truth import sequence_truth
 from seqnet_ros.training.image_reading import ImageSize, read_batch
@@ -43,8 +43,7 @@ class SequencePair:
         Raises:
             InputError: a side is missing, holds no sequence that long, or a name cannot be read.
         """
-        return cls(*(make_sequences(read_side(folder, split, side, cities), length).compact()
-                     for side in SIDES))
+        return cls(*read_windows(folder, split, length, cities))
 
     def truth(self, radius: float, rows: np.ndarray | None = None) -> GroundTruth:
         """Return the database windows with a frame within a radius of one of a query's frames.

@@ -39,7 +39,7 @@ from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.files import explain_write_errors
 from seqnet_ros.maps.index import one_faiss_thread
 from seqnet_ros.training.model_files import WeightsFile, document_of, write_model
-from seqnet_ros.training.whitening import fit_whitening
+from seqnet_ros.training.netvlad.whitening import fit_whitening
 from seqnet_ros.vectors import normalise_rows
 
 CLUSTER_IMAGES = 500

@@ -7,7 +7,7 @@ RA-L 2024.
 from pydantic import Field, model_validator
 
 from seqnet_ros.config import SequenceConfig
-from seqnet_ros.training.cosplace_config import ImageTrainingConfig
+from seqnet_ros.training.cosplace.config import ImageTrainingConfig
 
 
 class JistTrainingConfig(ImageTrainingConfig):

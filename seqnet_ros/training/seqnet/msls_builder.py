@@ -24,7 +24,7 @@ from seqnet_ros.datasets.seqnet_files import write_bounds, write_names
 from seqnet_ros.errors import InputError
 from seqnet_ros.files import explain_write_errors
 from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.training.dataset_builder import DatasetFiles
+from seqnet_ros.training.seqnet.dataset_builder import DatasetFiles
 
 _BATCH = 16
 _CITY = re.compile(r'[A-Za-z0-9-]+')

@@ -27,7 +27,7 @@ from seqnet_ros.evaluation.ground_truth import (
     require_matches,
 )
 from seqnet_ros.evaluation.nearest import nearest_descriptors
-from seqnet_ros.training.cosplace_config import ImageTrainingConfig
+from seqnet_ros.training.cosplace.config import ImageTrainingConfig
 from seqnet_ros.training.image_reading import ImageSize, read_resized, stack
 
 RECALL_NS = (1, 5, 10, 20)

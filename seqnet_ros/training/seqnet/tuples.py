@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from seqnet_ros.evaluation.drives import Drive
 from seqnet_ros.evaluation.ground_truth import GroundTruth
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
-from seqnet_ros.training.seqnet_data import DrivePair
-from seqnet_ros.training.seqnet_mining import NONE, Mined, draw_negatives, mine
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
+from seqnet_ros.training.seqnet.data import DrivePair
+from seqnet_ros.training.seqnet.mining import NONE, Mined, draw_negatives, mine
 from seqnet_ros.training.sharing import Sharing
 
 _CACHE_BYTES = 64 << 20

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.descriptors.weights import load_strictly, read_torch
+from seqnet_ros.descriptors.weights import load_strictly, read_torch, write_torch
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.files import whole_file
 from seqnet_ros.sequences.aggregators import SeqNet
@@ -134,7 +134,7 @@ def save_run(run: SeqNetRun, path: str | PathLike[str],
     except (TypeError, ValueError) as error:
         raise InputError(f'options of the run cannot be written as JSON: {error}') from error
     for name in which:
-        _save(folder / FILES[name], _checkpoint_of(run, flags))
+        write_torch(folder / FILES[name], _checkpoint_of(run, flags))
     with whole_file(folder / FLAGS) as file:
         file.write(text.encode())
     return Path(path)
@@ -253,12 +253,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return type(value)(_plain(element) for element in value)
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _save(path: Path, checkpoint: dict[str, Any]) -> None:
-    try:
-        with whole_file(path) as file:
-            torch.save(checkpoint, file)
-    except RuntimeError as error:  # torch's own word for a full disk
-        reason = str(error).splitlines()[0]
-        raise InputError(f'{path} cannot be written: {reason}') from error

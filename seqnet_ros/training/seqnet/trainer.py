@@ -17,12 +17,12 @@ from seqnet_ros.evaluation.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet import DescriptorSearch, search
 from seqnet_ros.sequences.aggregators import SeqNet
 from seqnet_ros.training.lightning_runs import LightningRun, require_state, sharing_of
-from seqnet_ros.training.seqnet_config import SeqNetTrainingConfig
-from seqnet_ros.training.seqnet_data import DrivePair
-from seqnet_ros.training.seqnet_loss import triplet_loss
-from seqnet_ros.training.seqnet_mining import NONE
-from seqnet_ros.training.seqnet_run import SeqNetRun, save_run
-from seqnet_ros.training.seqnet_tuples import DriveWindows, TupleBatch, TupleMiner
+from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
+from seqnet_ros.training.seqnet.data import DrivePair
+from seqnet_ros.training.seqnet.loss import triplet_loss
+from seqnet_ros.training.seqnet.mining import NONE
+from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
+from seqnet_ros.training.seqnet.tuples import DriveWindows, TupleBatch, TupleMiner
 
 STATE = 'last.ckpt'
 

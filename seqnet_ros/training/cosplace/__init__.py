@@ -1,0 +1,1 @@
+"""Training CosPlace: single images, in classes by place and direction."""

@@ -1,0 +1,1 @@
+"""Training JIST: images and sequences of them together."""

@@ -1,0 +1,1 @@
+"""NetVLAD from images alone."""

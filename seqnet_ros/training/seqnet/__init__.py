@@ -1,0 +1,1 @@
+"""Training SeqNet, its runs and its data sets."""
