@@ -355,7 +355,7 @@ def test_town_poses(town_map: TownMap, condition, metres: float) -> None:
     drive = Drive(Town(7), condition, Camera(480, 360), length=55.0, rate=8.0, seed=2,
                   speed=7.0, lateral_offset=0.8)
     place_map = town_map.place_map
-    check = GeometricCheck(CONFIG, town_map.camera, place_map)
+    check = GeometricCheck.of_map(CONFIG, town_map.camera, place_map)
     errors, wrong, asked = [], [], 0
     for number in range(4, len(drive), 6):
         query = check.extract(drive.render(number))
@@ -406,7 +406,7 @@ def test_the_engine_checks_what_it_would_accept(town_map: TownMap) -> None:
 
 
 def test_the_first_candidate_that_passes_is_believed(town_map: TownMap) -> None:
-    check = GeometricCheck(GeometryConfig(candidates=2), town_map.camera, town_map.place_map)
+    check = GeometricCheck.of_map(GeometryConfig(candidates=2), town_map.camera, town_map.place_map)
     best = next(result for result in localize(town_map, town_map.images) if result.accepted).best
     wrong = dataclasses.replace(best, place_id=55, inliers=0, relative_pose=None)
     image = town_map.images[best.place_id]
@@ -424,7 +424,7 @@ def test_frame_numbers_are_no_metres(town_map: TownMap) -> None:
     manifest = town_map.place_map.manifest.model_copy(
         update={'pose_origin': 'frame number = metres'})
     place_map = dataclasses.replace(town_map.place_map, manifest=manifest)
-    check = GeometricCheck(CONFIG, town_map.camera, place_map)
+    check = GeometricCheck.of_map(CONFIG, town_map.camera, place_map)
     found = check.verify(check.extract(town_map.images[10]), 12)
     assert found.passed
     assert not found.relative_is_metric
@@ -434,15 +434,15 @@ def test_maps_that_cannot_be_checked_are_refused(town_map: TownMap) -> None:
     place_map = town_map.place_map
     bare = dataclasses.replace(place_map, features=None)
     with pytest.raises(MapError, match='keeps no local features'):
-        GeometricCheck(CONFIG, None, bare)
+        GeometricCheck.of_map(CONFIG, None, bare)
     with pytest.raises(MapError, match='keeps no local features'):
         Localizer(build_model(ModelConfig(geometry=CONFIG), 'cpu'), bare)
     with pytest.raises(MapError, match='keeps sift features, but the geometric check uses orb'):
-        GeometricCheck(GeometryConfig(features='orb'), None, place_map)
+        GeometricCheck.of_map(GeometryConfig(features='orb'), None, place_map)
     manifest = place_map.manifest.model_copy(update={'camera': None})
     with pytest.raises(MapError, match='knows no camera'):
-        GeometricCheck(GeometryConfig(model='essential'), town_map.camera,
-                       dataclasses.replace(place_map, manifest=manifest))
+        GeometricCheck.of_map(GeometryConfig(model='essential'), town_map.camera,
+                              dataclasses.replace(place_map, manifest=manifest))
 
 
 def test_an_image_of_another_camera_changes_nothing(town_map: TownMap) -> None:

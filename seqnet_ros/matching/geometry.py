@@ -134,6 +134,17 @@ class GeometricCheck:
         self._views = views
         self._extractor = LocalFeatureExtractor(config)
 
+    @classmethod
+    def of_map(cls, config: GeometryConfig, camera: CameraModel | None,
+               place_map: PlaceMap) -> 'GeometricCheck':
+        """Check images against the places of a map.
+
+        Raises:
+            MapError: the map keeps no features or those of another kind, or has no camera although
+                essential matrices are asked for.
+        """
+        return cls(config, camera, MapViews(place_map, config))
+
     def check_image(self, image: np.ndarray) -> None:
         """Refuse an image that the camera cannot have taken.
 

@@ -11,7 +11,7 @@ from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance
 from seqnet_ros.matching.calibration import calibrate
-from seqnet_ros.matching.geometry import GeometricCheck, MapViews
+from seqnet_ros.matching.geometry import GeometricCheck
 from seqnet_ros.matching.result import Candidate, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
 from seqnet_ros.place_model import PlaceModel
@@ -56,8 +56,8 @@ class MapSearch:
         self._search = HierarchicalSearch(model, place_map, settings.matching)
         self.acceptance = Acceptance(
             settings.acceptance, place_map.manifest.calibration, place_map)
-        self.geometry = None if settings.geometry is None else GeometricCheck(
-            settings.geometry, camera, MapViews(place_map, settings.geometry))
+        self.geometry = None if settings.geometry is None else GeometricCheck.of_map(
+            settings.geometry, camera, place_map)
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
 
     def go_on_from(self, other: 'MapSearch') -> None:
