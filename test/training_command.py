@@ -34,8 +34,10 @@ def train_until(said: str, number: signal.Signals, *arguments: object) -> tuple[
     Returns:
         Its exit status and what else it wrote to standard error.
     """
-    with subprocess.Popen(command('train', *arguments), env=ALONE, stderr=subprocess.PIPE,
-                          text=True) as process:
+    # A shell starts what runs in the background deaf to Ctrl-C, and children inherit that.
+    with subprocess.Popen(
+            command('train', *arguments), env=ALONE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if line.startswith(said):
