@@ -1,17 +1,17 @@
 """The engine from images to accepted places: real drives, a rendered town, and a paper street."""
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
 from torch.utils.flop_counter import FlopCounterMode
+
+from streets import Street, small_model
 
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.image_folder import list_images
@@ -253,28 +253,7 @@ def test_town_at_dusk(seed: int) -> None:
 
 @pytest.fixture(scope='module')
 def small() -> PlaceModel:
-    return build_model(ModelConfig.model_validate({
-        'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
-
-
-class Street:
-    """A long painted wall, seen through a square window; one metre is eight pixels."""
-
-    def __init__(self, seed: int, metres: int = 120) -> None:
-        random = np.random.default_rng(seed)
-        paint = random.uniform(0, 255, (16, metres * 2 + 40, 3)).astype(np.float32)
-        self._wall = cv2.resize(paint, None, fx=4, fy=4, interpolation=cv2.INTER_CUBIC)
-
-    @functools.cache  # noqa: B019 - streets live as long as their tests
-    def view(self, x: float, seed: int | None = None) -> np.ndarray:
-        """Return the view at a place; with a seed another day's light and noise."""
-        left = round(x * 8)
-        image = self._wall[:, left: left + 64].copy()
-        if seed is not None:
-            noise = np.random.default_rng([seed, left]).normal(0, 12, image.shape)
-            image = 0.7 * image + 20 + noise
-        return np.clip(image, 0, 255).astype(np.uint8)
+    return small_model()
 
 
 @pytest.fixture(scope='module')

@@ -86,6 +86,16 @@ class GrowingMap:
         ends = ends[np.searchsorted(ends, places, side='right')]
         return self._starts[places], np.minimum(ends, self.released)
 
+    def check_room(self) -> None:
+        """Refuse to go on when no further place fits.
+
+        Raises:
+            InputError: there is no room for another place.
+        """
+        if self._count == self.capacity:
+            raise InputError(
+                f'the drive has {self._count} places, which is the most that were allowed')
+
     def add(self, descriptor: np.ndarray, position: np.ndarray, segment_start: int) -> int:
         """Add a place; return its number.
 
@@ -97,9 +107,8 @@ class GrowingMap:
         Raises:
             InputError: there is no room for another place.
         """
+        self.check_room()
         place = self._count
-        if place == self.capacity:
-            raise InputError(f'the drive has {place} places, which is the most that were allowed')
         self._positions[place] = position
         self._starts[place] = segment_start
         if segment_start == place:

@@ -101,13 +101,20 @@ class Acceptance:
         self.agreement = Agreement(config, places)
         self.calibrate(calibration)
 
-    def calibrate(self, calibration: Calibration) -> None:
-        """Take the threshold from what is known of wrong matches by now."""
+    def calibrate(self, calibration: Calibration, by_distance_alone: bool = False) -> None:
+        """Take the threshold from what is known of wrong matches by now.
+
+        Args:
+            calibration: what is known.
+            by_distance_alone: set the threshold as if margin and agreement rejected nothing; for
+                calibrations that cannot tell how often wrong matches pass them.
+        """
         self._wrong, share = _WITHOUT_EVIDENCE, 1.0
         if len(calibration.distances) >= _FEWEST_SAMPLES:
             self._wrong = NormalDist(float(np.mean(calibration.distances)),
                                      max(float(np.std(calibration.distances)), 1e-3))
-            share = self._share_let_through(calibration)
+            if not by_distance_alone:
+                share = self._share_let_through(calibration)
         quantile = min(self._config.false_positive_rate / share, _LOOSEST_QUANTILE)
         self.threshold = self._wrong.inv_cdf(quantile)
 

@@ -147,6 +147,7 @@ class LoopCloser:
         """Take in one image that is decoded only if it counts; otherwise as `push`."""
         query = self._pushed
         self._pushed += 1
+        self._past.check_room()
         started = time.perf_counter()
         verdict = self._mapper.offer(read, stamp_ns, pose)
         describe_seconds = time.perf_counter() - started
@@ -246,7 +247,10 @@ class LoopCloser:
             self._wrong.learn_by_agreement(
                 place, ranking, self._acceptance.agreement, self._on_edge(int(ranking.places[0])))
         if self._wrong.due:
-            self._acceptance.calibrate(self._wrong.calibration())
+            # Without positions those matches count as wrong that disagree; how many wrong ones
+            # agree is not known then.
+            self._acceptance.calibrate(
+                self._wrong.calibration(), by_distance_alone=not self._mapper.posed)
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return tuple(
