@@ -9,9 +9,8 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from torch.utils.flop_counter import FlopCounterMode
-
 from streets import Street, small_model
+from torch.utils.flop_counter import FlopCounterMode
 
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.image_folder import list_images

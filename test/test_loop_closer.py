@@ -287,7 +287,7 @@ def test_corridor(name: str, least: int, shared_data: Path, shared_weights: Path
 
 def test_town_twice() -> None:
     """Two rounds of a rendered town, with odometry that drifts by two per cent."""
-    town = Town(seed=5, columns=2, rows=1)
+    town = Town(seed=5, blocks=(2, 1))
     tour = Drive(town, OVERCAST, Camera(width=160, height=120), rate=4.0, laps=1.6, seed=3,
                  lateral_offset=0.4)
     model = load_model('hog', 'cpu')
