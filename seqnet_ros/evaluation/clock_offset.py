@@ -107,9 +107,9 @@ def estimate_offset(first: Motion, second: Motion, range_s: float = RANGE_S) -> 
     begin = min(first.seconds[0], second.seconds[0])
     end = max(first.seconds[-1], second.seconds[-1])
     grid = np.arange(begin, end + _STEP_S, _STEP_S)
-    signals = [_signals(motion, grid) for motion in (first, second)]
+    signals = _signals(first, grid), _signals(second, grid)
     shifts = np.arange(-round(range_s / _STEP_S), round(range_s / _STEP_S) + 1)
-    by_signal = np.array([_agreement(*signals, shift) for shift in shifts])
+    by_signal = np.array([_agreement(*signals, int(shift)) for shift in shifts])
     if not np.isfinite(by_signal).any():
         return None
     # Turns show in images whatever there is to see; speed does in starts and stops only.
