@@ -14,7 +14,7 @@ from seqnet_ros.cli.settings import apply_settings, collect_settings
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.evaluating import Evaluated, Request
+    from seqnet_ros.evaluation.evaluating import Evaluated
     from seqnet_ros.evaluation.recordings import RecordingOptions
 
 _USUAL_TOLERANCE = '5m'
@@ -136,7 +136,7 @@ def _show(run: 'Evaluated', report: Path) -> None:
     from seqnet_ros.evaluation.verdict import length, percent
 
     measures, timing = run.document['measures'], run.timing
-    results.print(Text(f'{run.verdict.level}: {run.verdict.headline}', 'bold'), soft_wrap=True)
+    results.print(Text(f'{run.verdict.label}: {run.verdict.headline}', 'bold'), soft_wrap=True)
     accepted, route, unit = measures['accepted'], measures['route'], measures['unit']
     recalls = ', '.join(f'R@{n}: {percent(value)}' for n, value in measures['recall'].items())
     matched = timing['match_milliseconds'] or {'p50': '-', 'p99': '-'}

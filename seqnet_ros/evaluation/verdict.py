@@ -10,12 +10,16 @@ _COVERED = 0.4
 _FEW = 20
 
 
+LABELS = {'good': 'Reliable', 'usable': 'Usable with care', 'poor': 'Not reliable',
+          'unknown': 'Not judged'}
+
+
 @dataclass(frozen=True)
 class Verdict:
     """The outcome of an evaluation.
 
     Attributes:
-        level: 'good', 'usable', 'poor' or 'not judged'.
+        level: one of `LABELS`.
         headline: one sentence.
         details: further sentences, the most important first.
     """
@@ -23,6 +27,11 @@ class Verdict:
     level: str
     headline: str
     details: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """The level for people."""
+        return LABELS[self.level]
 
 
 def give_verdict(measures: dict[str, Any], restarts: dict[str, Any]) -> Verdict:
@@ -34,19 +43,19 @@ def give_verdict(measures: dict[str, Any], restarts: dict[str, Any]) -> Verdict:
     """
     queries = measures['queries']
     if not queries['searched']:
-        return Verdict('not judged', 'Nothing was searched: no sequence of images filled.', ())
+        return Verdict('unknown', 'Nothing was searched: no sequence of images filled.', ())
     if not queries['with_truth']:
-        return Verdict('not judged', 'It is not known where the queries really are.', (
+        return Verdict('unknown', 'It is not known where the queries really are.', (
             f'{queries["searched"]} searches were made and are listed.',))
     if not queries['in_map']:
         return _nothing_in_map(measures)
     level = _level(measures)
-    return Verdict(level, _headline(level, measures), tuple(_details(measures, restarts)))
+    return Verdict(level, _headline(measures), tuple(_details(measures, restarts)))
 
 
 def _nothing_in_map(measures: dict[str, Any]) -> Verdict:
     elsewhere = measures['not_in_map']
-    return Verdict('not judged', 'The map shows none of the places of the queries.', (
+    return Verdict('unknown', 'The map shows none of the places of the queries.', (
         f'{elsewhere["accepted"]} of {elsewhere["searched"]} searches were accepted nevertheless.',
         ('If the drives did pass the same places, their poses are of different frames or clocks, '
          'or the tolerance is too small.')))
@@ -64,17 +73,16 @@ def _level(measures: dict[str, Any]) -> str:
     return 'poor'
 
 
-def _headline(level: str, measures: dict[str, Any]) -> str:
+def _headline(measures: dict[str, Any]) -> str:
     accepted, route = measures['accepted'], measures['route']
     if accepted['precision'] is None:
         return 'The robot never said where it is.'
-    opening = {'good': 'Reliable', 'usable': 'Usable with care', 'poor': 'Not reliable'}[level]
     judged = accepted['right'] + accepted['wrong']
-    right = ('all' if not accepted['wrong'] else f'{accepted["right"]} of') + f' {judged}'
+    right = ('All' if not accepted['wrong'] else f'{accepted["right"]} of') + f' {judged}'
     localized = route['localized']
     share = '' if localized is None else (
         f', and the robot knew its place on {percent(localized)} of the mapped route')
-    return f'{opening}: {right} accepted places are right{share}.'
+    return f'{right} accepted places are right{share}.'
 
 
 def _details(measures: dict[str, Any], restarts: dict[str, Any]) -> list[str]:
@@ -85,8 +93,8 @@ def _details(measures: dict[str, Any], restarts: dict[str, Any]) -> list[str]:
               f'{queries["in_map"]} searches.')]
     error = measures['accepted']['error']
     if error['median'] is not None:
-        found.append(f'Accepted places are off by {length(error["median"], unit)} in the middle, '
-                     f'{length(error["p90"], unit)} for nine in ten, '
+        found.append(f'Accepted places are off by {length(error["median"], unit)} in the median, '
+                     f'by at most {length(error["p90"], unit)} in nine of ten cases and by '
                      f'{length(error["worst"], unit)} at worst.')
     if route['longest_without']:
         gap = route['gaps'][0]
@@ -96,7 +104,7 @@ def _details(measures: dict[str, Any], restarts: dict[str, Any]) -> list[str]:
     if restarts['right']:
         found.append(f'Started anywhere, it finds its place after '
                      f'{restarts["seconds"]["median"]:.1f} s '
-                     f'({length(restarts["distance"]["median"], unit)}) in the middle; '
+                     f'({length(restarts["distance"]["median"], unit)}) in the median; '
                      f'{restarts["never"] + restarts["wrong"]} of {restarts["starts"]} starts led '
                      'nowhere or to a wrong place.')
     if elsewhere['searched']:

@@ -13,6 +13,7 @@ from seqnet_ros.evaluation.report.pictures import data_uri
 _EDGE = 640
 _MOST_WHOLE = 4096
 _LOW, _HIGH = 1.0, 99.8
+_CROWD = 800
 
 
 def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -67,16 +68,17 @@ def draw_matrix(picture: np.ndarray, rows: Sequence[int], places: Sequence[int],
     width = 640.0
     height = float(np.clip(width * size[0] / size[1], 240, 720))
     left, top = 26.0, 22.0
-    small = picture.nbytes < 1_000_000
+    crowded = len(rows) > _CROWD
     content = (f'<image href="{data_uri(_png(picture))}" x="{left}" y="{top}" '
                f'width="{svg.num(width)}" height="{svg.num(height)}" preserveAspectRatio="none" '
-               f'class="{"crisp" if small else ""}"/>')
+               f'class="crisp"/><g class="{"crowded" if crowded else ""}">')
     for outcome in reversed(OUTCOMES):
         marks = ''.join(
             svg.glyph(outcome, left + width * (place + 0.5) / size[1],
-                      top + height * (row + 0.5) / size[0], 2.6)
+                      top + height * (row + 0.5) / size[0], 1.5 if crowded else 2.6)
             for row, place, name in zip(rows, places, outcomes, strict=True) if name == outcome)
         content += f'<path class="o-{outcome}" d="{marks}"/>'
+    content += '</g>'
     content += svg.text(left + width / 2, 14, labels[1], css='label')
     content += (f'<text class="label" text-anchor="middle" transform="translate(15 '
                 f'{svg.num(top + height / 2)}) rotate(-90)">{labels[0]}</text>')

@@ -60,6 +60,7 @@ def render_page(run: Evaluated, budget: int = BUDGET) -> str:
 def _context(run: Evaluated, budget: int) -> dict[str, Any]:
     queries = run.replayed.queries
     order = worst_first(queries)
+    episodes = group_failures(queries, order)
     pictures = _pictures(run, order, budget)
     measures, document = run.document['measures'], run.document
     route, points = _route(run)
@@ -80,8 +81,9 @@ def _context(run: Evaluated, budget: int) -> dict[str, Any]:
         'recall': plots.recall_plot(measures['recall'], measures['recall_by_distance']),
         'reliability': plots.reliability_plot(measures['calibration']),
         'matrix': _matrix(run),
-        'worst': [_failure(run, row, pictures) for row in order[:_WORST]],
-        'failures': sum(queries[row].judged.outcome in _SEVERITY for row in range(len(queries))),
+        'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
+        'failures': len(order), 'episodes': len(episodes),
+        'label': run.verdict.label,
         'settings': yaml.safe_dump(document['settings'], sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
 
@@ -104,6 +106,21 @@ def worst_first(queries: Sequence[Query]) -> list[int]:
         return (_SEVERITY[judged.outcome], -error if np.isfinite(error) else -1e18, row)
 
     return sorted(failed, key=weight)
+
+
+def group_failures(queries: Sequence[Query], order: Sequence[int]) -> list[list[int]]:
+    """Put failures of one kind that follow each other together, the worst of each first."""
+    runs: list[list[int]] = []
+    for row in sorted(order):
+        before = runs[-1][-1] if runs else None
+        same = before == row - 1 and queries[before].judged.outcome == queries[row].judged.outcome
+        if same:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    rank = {row: position for position, row in enumerate(order)}
+    return sorted((sorted(found, key=rank.__getitem__) for found in runs),
+                  key=lambda found: rank[found[0]])
 
 
 def _pictures(run: Evaluated, order: Sequence[int], budget: int) -> Pictures:
@@ -198,7 +215,9 @@ def _embedded(data: dict[str, Any]) -> Markup:
     return Markup(text.replace('<', '\\u003c'))
 
 
-def _failure(run: Evaluated, row: int, pictures: Pictures) -> dict[str, Any]:
+def _failure(run: Evaluated, episode: Sequence[int], pictures: Pictures) -> dict[str, Any]:
+    row = episode[0]
+    first, last = (run.replayed.queries[end].number for end in (min(episode), max(episode)))
     query = run.replayed.queries[row]
     judged, best = query.judged, query.judged.result.best
     assert best is not None
@@ -206,7 +225,8 @@ def _failure(run: Evaluated, row: int, pictures: Pictures) -> dict[str, Any]:
     error = float(judged.judgement.errors[0])
     return {
         'row': row, 'outcome': judged.outcome, 'meaning': OUTCOMES[judged.outcome],
-        'number': query.number, 'place': best.place_id, 'score': best.score,
+        'number': query.number, 'first': first, 'last': last, 'count': len(episode),
+        'place': best.place_id, 'score': best.score,
         'travelled': judged.travelled, 'error': error if np.isfinite(error) else None,
         'query': _uri(pictures.found[0], query.number),
         'found': _uri(pictures.found[1], int(frames[best.place_id]))}

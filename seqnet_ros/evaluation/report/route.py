@@ -15,7 +15,7 @@ from seqnet_ros.evaluation.verdict import length
 _WIDTH = 720.0
 _MARGIN = 18.0
 _TALLEST, _LOWEST = 640.0, 160.0
-_ROW_HEIGHT = 26.0
+_ROW_HEIGHT = 19.0
 _MOST_LINES = 400
 _SPREAD = 200.0
 
@@ -32,7 +32,7 @@ def layout(truth: np.ndarray | None, travelled: np.ndarray) -> np.ndarray:
 
 def _snake(travelled: np.ndarray) -> np.ndarray:
     total = float(travelled.max()) + 1 if len(travelled) else 1.0
-    rows = int(np.clip(np.ceil(total / 100), 1, 24))
+    rows = int(np.clip(np.ceil(total / 60), 1, 30))
     per_row = total / rows
     row = np.minimum((travelled / per_row).astype(int), rows - 1)
     along = travelled / per_row - row

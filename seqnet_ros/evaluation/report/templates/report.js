@@ -36,7 +36,7 @@
     byId('slider').setAttribute('aria-valuetext', `query ${row[NUMBER]}, ${data.meanings[row[OUTCOME]]}`);
     showPicture('pane-query', 0, row[NUMBER], `Query ${row[NUMBER]}`);
     showPicture('pane-found', 1, row[FOUND], `Place ${row[PLACE]}`);
-    byId('truth').style.visibility = row[TRUE] >= 0 ? 'visible' : 'hidden';
+    byId('truth').classList.toggle('none', row[TRUE] < 0);
     showPicture('pane-true', 1, row[TRUE], 'The true place');
     if (row[X] !== null) { byId('here').setAttribute('cx', row[X]); byId('here').setAttribute('cy', row[Y]); }
   }
