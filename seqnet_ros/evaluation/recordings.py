@@ -1,6 +1,5 @@
 """One or several recordings as one row of frames, each with where it truly was taken."""
 
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
@@ -26,8 +25,6 @@ _OFFSET_WINDOW_S = 90.0
 _OFFSET_IMAGES = 900
 _LEAST_TURN = 0.05
 _Entry = TypeVar('_Entry')
-
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,7 +126,6 @@ class Recordings:
 
     def __iter__(self) -> Iterator[ReplayFrame]:
         """Yield the frames of the range."""
-        self.problems.clear()
         for recording, source in enumerate(self.sources):
             begin, end = self._offsets[recording: recording + 2]
             if end > self.first and begin < self.end:
@@ -141,8 +137,8 @@ class Recordings:
             try:
                 frame = next(frames, None)
             except InputError as error:
-                self.problems.append(str(error))
-                _logger.warning('%s ends early: %s', source.name, error)
+                if str(error) not in self.problems:
+                    self.problems.append(str(error))
                 return
             if frame is None or begin + frame.index >= self.end:
                 return
