@@ -18,6 +18,7 @@ from command_line import refusal, run, succeed
 from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.town import DAY, OVERCAST, Camera, Drive, Town
 from seqnet_ros.evaluation.run_files import COLUMNS, read_queries, read_results
+from seqnet_ros.poses import GeoPoint, enu_to_latlon
 
 TIMING = {'timing.json', 'timing.js'}
 
@@ -348,3 +349,28 @@ def test_poses_of_places_and_of_truth_differ(bags, tmp_path):
     assert read_results(tmp_path / 'true')['measures']['recall']['1'] > 0.8
     false = read_results(tmp_path / 'false')['measures']['recall']['1']
     assert false is None or false < 0.3
+
+
+def test_earth_positions_have_one_origin(drives, tmp_path):
+    """Two drives with fixes of their own, the second one begins elsewhere."""
+    folders, tables = [], []
+    datum = GeoPoint(48.0, 11.0)
+    parts = (('map', drives[0], range(80)), ('query', drives[1], range(40, 100)))
+    for name, drive, frames in parts:
+        folders.append(write_folder(tmp_path / name, drive, frames))
+        fixes = enu_to_latlon(drive.poses[list(frames), :3], datum)
+        tables.append(tmp_path / f'{name}.csv')
+        tables[-1].write_text('image,lat,lon\n' + ''.join(
+            f'{number}.png,{north:.9f},{east:.9f}\n'
+            for number, (north, east) in zip(frames, fixes, strict=True)))
+    common = ('evaluate', 'bags', '--query-source', folders[1], '--query-poses', tables[1], '-L', 5)
+    succeed(*common, '--map-source', folders[0], '--map-poses', tables[0], '--output',
+            tmp_path / 'made')
+    succeed('map', 'build', folders[0], '--poses', tables[0], '--output', tmp_path / 'built', '-L',
+            5)
+    succeed(*common, '--map', tmp_path / 'built', '--output', tmp_path / 'taken')
+    made, taken = (read_results(tmp_path / name)['measures'] for name in ('made', 'taken'))
+    assert made['recall']['1'] > 0.8
+    assert taken['recall'] == made['recall']
+    assert taken['accepted']['error']['median'] == pytest.approx(
+        made['accepted']['error']['median'], abs=0.1)

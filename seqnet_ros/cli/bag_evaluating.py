@@ -1,6 +1,5 @@
 """``seqnet_ros evaluate bags``: two recordings in, a verdict out."""
 
-import re
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,16 +9,15 @@ from rich.text import Text
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
+from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.cli.settings import apply_settings, collect_settings
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.evaluating import Evaluated
-    from seqnet_ros.evaluation.recordings import RecordingOptions
 
 _USUAL_TOLERANCE = '5m'
 _USUAL_PAIR_TOLERANCE = '0frames'
-_RANGE = re.compile(r'(\d*):(\d*)')
 
 
 def evaluate_bags(
@@ -85,22 +83,15 @@ def evaluate_bags(
         raise InputError('found neither --map-source nor --map, expected one of them')
     from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
     from seqnet_ros.evaluation.place_truth import Tolerance
-    from seqnet_ros.evaluation.recordings import RecordingOptions
     from seqnet_ros.evaluation.report.page import write_report
 
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
     offset = _read_offset(clock_offset)
 
-    def side(sources: list[Path], poses: list[Path] | None, truth: list[str] | None,
-             frames: str | None, option: str) -> 'RecordingOptions':
-        has_bags = any(path.is_dir() or path.suffix for path in sources)
-        return RecordingOptions(
-            tuple(sources), topic if has_bags else None, tuple(poses or ()), pose_topic,
-            rate, tuple(truth or ()), _read_range(option, frames))
-
+    side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     request = Request(
-        queries=side(query_source, query_poses, query_truth, query_range, '--query-range'),
-        maps=side(map_source, map_poses, map_truth, map_range, '--map-range')
+        queries=side(query_source, query_poses, query_truth, query_range),
+        maps=side(map_source, map_poses, map_truth, map_range)
         if map_source else None,
         map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs, model=model,
         weights=weights, device=device, clock_offset=offset,
@@ -121,15 +112,6 @@ def _read_offset(text: str | None) -> float | str | None:
     except ValueError:
         raise InputError(
             f"--clock-offset is {text!r}, expected seconds or 'auto'") from None
-
-
-def _read_range(option: str, text: str | None) -> tuple[int, int | None]:
-    if text is None:
-        return 0, None
-    match = _RANGE.fullmatch(text)
-    if match is None:
-        raise InputError(f'{option} is {text!r}, expected frames such as 0:400 or 400:')
-    return int(match[1] or 0), int(match[2]) if match[2] else None
 
 
 def _show(run: 'Evaluated', report: Path) -> None:

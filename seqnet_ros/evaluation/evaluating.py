@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -34,9 +35,11 @@ from seqnet_ros.evaluation.run_files import (
 from seqnet_ros.evaluation.verdict import Verdict, give_verdict
 from seqnet_ros.maps.storage import open_map, read_manifest
 from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
+from seqnet_ros.poses import GeoPoint
 from seqnet_ros.sequences.aggregators import describe_frames
 
 FORMAT = 1
+_DATUM = re.compile(r'east and north of (-?[\d.]+), (-?[\d.]+)')
 _NOTABLE_OFFSET_S = 0.1
 _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
 
@@ -132,7 +135,7 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     started = time.perf_counter()
     with watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)
-        queries = Recordings(request.queries, None if maps is None else maps.datum)
+        queries = Recordings(request.queries, _map_datum(request, maps))
         model, settings = _load(request)
         described = DescribedModel(model, folder / DESCRIPTORS)
         try:
@@ -172,6 +175,17 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     write_timing(folder, timing)
     return Evaluated(document, verdict, mapped, maps, queries, replayed, rows,
                      descriptors, timing)
+
+
+def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
+    """Return the origin of the map's earth positions, if it has one: queries need the same."""
+    if maps is not None and maps.datum is not None:
+        return maps.datum
+    if request.map_path is None:
+        return None
+    origin = read_manifest(request.map_path)[0].pose_origin
+    match = _DATUM.search(origin)
+    return GeoPoint(float(match[1]), float(match[2])) if match else None
 
 
 def _load(request: Request) -> tuple[PlaceModel, ModelConfig]:

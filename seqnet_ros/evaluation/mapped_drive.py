@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
@@ -43,13 +44,20 @@ class MappedDrive:
 
 
 def map_recordings(described: DescribedModel, recordings: Recordings,
-                   progress: Callable[[int], None]) -> MappedDrive:
+                   progress: Callable[[int], None],
+                   settings: ModelConfig | None = None) -> MappedDrive:
     """Make a map of recordings.
+
+    Args:
+        described: the model.
+        recordings: what to map.
+        progress: told how many frames are done.
+        settings: sequence length, keyframes, matching and acceptance in place of the model's.
 
     Raises:
         InputError: no image became a place.
     """
-    mapper, files = Mapper(described.model), described.files(recordings)
+    mapper, files = Mapper(described.model, settings), described.files(recordings)
     places: list[ReplayFrame] = []
     left_out, damaged = 0, []
     for done, found in enumerate(recordings, 1):
