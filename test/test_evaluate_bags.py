@@ -156,7 +156,7 @@ class TestResults:
         assert found['restarts']['starts'] > 10
         assert found['map']['bytes_per_metre'] > 1000
         assert found['notes'] == []
-        assert found['verdict']['level'] in ('good', 'usable', 'poor')
+        assert found['verdict']['level'] in ('good', 'usable', 'sparse')
 
     def test_json_csv_and_report_agree(self, evaluated):
         measures, rows = read_results(evaluated)['measures'], read_queries(evaluated)

@@ -10,8 +10,8 @@ _COVERED = 0.4
 _FEW = 20
 
 
-LABELS = {'good': 'Reliable', 'usable': 'Usable with care', 'poor': 'Not reliable',
-          'unknown': 'Not judged'}
+LABELS = {'good': 'Reliable', 'usable': 'Usable with care', 'sparse': 'Right but seldom sure',
+          'poor': 'Not reliable', 'unknown': 'Not judged'}
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _level(measures: dict[str, Any]) -> str:
         return 'poor'
     if precision >= _TRUSTED and localized >= _WELL_COVERED:
         return 'good'
-    if precision >= _TOLERABLE and localized >= _COVERED:
-        return 'usable'
+    if precision >= _TOLERABLE:
+        return 'usable' if localized >= _COVERED else 'sparse'
     return 'poor'
 
 

@@ -21,7 +21,8 @@ def precision_recall_plot(curve: PrecisionRecall, accepted: dict[str, Any]) -> M
     if accepted['precision'] is not None and accepted['recall'] is not None:
         x, y = axes.x(min(accepted['recall'], 1.0)), axes.y(accepted['precision'])
         content += f'<path class="mark" d="{svg.glyph("elsewhere", x, y, 6)}"/>'
-        content += svg.text(min(x, axes.width - 70), y + 20, 'as accepted', css='tick')
+        beside, anchor = (x + 10, 'start') if x < axes.width - 90 else (x - 10, 'end')
+        content += svg.text(beside, y + 4, 'as accepted', anchor, 'tick')
         described += (f' As accepted: precision {percent(accepted["precision"])}, recall '
                       f'{percent(accepted["recall"])}.')
     return svg.drawing(axes.width, axes.height, 'Precision and recall', described, content)

@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from seqnet_ros.evaluation.measures import OUTCOMES
 from seqnet_ros.evaluation.report import svg
-from seqnet_ros.evaluation.verdict import length
 
 _WIDTH = 720.0
 _MARGIN = 18.0
@@ -110,7 +109,7 @@ class RouteMap:
         y, right = self.height - 8, _MARGIN + metres * self.scale
         return (f'<path class="scale" d="M{svg.num(_MARGIN)} {svg.num(y - 4)}v4'
                 f'H{svg.num(right)}v-4"/>'
-                + svg.text((_MARGIN + right) / 2, y - 5, length(metres, 'm'), css='tick'))
+                + svg.text((_MARGIN + right) / 2, y - 5, f'{metres:g} m', css='tick'))
 
 
 def _unbroken(points: np.ndarray) -> list[np.ndarray]:
