@@ -341,14 +341,13 @@ def test_the_columns_are_described_in_the_manual():
 def test_poses_of_places_and_of_truth_differ(bags, tmp_path):
     """The robot's own poses drift; what counts is where the truth says the places are."""
     drifted = Drive(Town(7, (2, 1)), DAY, Camera(96, 72), length=60.0, speed=9.0, seed=1)
-    bag = write_bag(tmp_path / 'drifted', drifted, shift=(40.0, 0.0))
+    bag = write_bag(tmp_path / 'drifted', drifted, shift=(0.0, 400.0))
     truth = write_truth(tmp_path / 'truth.tum', drifted)
     common = ('evaluate', 'bags', '--map-source', bag, '--query-source', bags[1], '-L', 5)
     succeed(*common, '--map-truth', truth, '--output', tmp_path / 'true')
     succeed(*common, '--output', tmp_path / 'false')
     assert read_results(tmp_path / 'true')['measures']['recall']['1'] > 0.8
-    false = read_results(tmp_path / 'false')['measures']['recall']['1']
-    assert false is None or false < 0.3
+    assert read_results(tmp_path / 'false')['measures']['queries']['in_map'] == 0
 
 
 def test_earth_positions_have_one_origin(drives, tmp_path):

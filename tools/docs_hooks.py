@@ -47,8 +47,9 @@ def on_files(files: Files, config: Any) -> Files:
 
 def messages_page() -> str:
     """Return all messages and services with their comments."""
-    parts = ['# Messages and services\n\nMade from `msg/` and `srv/`. Topics and their quality of '
-             'service are on the page of [the nodes](../nodes.md).\n']
+    opening = ('# Messages and services\n\nMade from `msg/` and `srv/`. Topics and their quality '
+               'of service are on the page of [the nodes](../nodes.md).\n')
+    parts = [opening]
     for folder, kind in (('msg', 'message'), ('srv', 'service')):
         for path in sorted((ROOT / folder).glob(f'*.{folder}')):
             parts.append(f'## {path.stem} ({kind})\n')
@@ -58,10 +59,10 @@ def messages_page() -> str:
 
 def _interface(text: str) -> str:
     """Return the description of an interface and a table for each of its parts."""
-    sections = text.split('\n---\n') if '\n---\n' in text else [text]
+    sections = text.split('\n---\n', 1)
     titles = [''] if len(sections) == 1 else ['Request', 'Answer']
     parts = []
-    for title, section in zip(titles, sections):
+    for title, section in zip(titles, sections, strict=True):
         opening, rows = _fields(section)
         if title:
             parts.append(f'### {title} {{ .{title.lower()} }}\n')
@@ -98,9 +99,11 @@ def parameters_page() -> str:
     from seqnet_ros.config import ModelConfig
     from seqnet_ros.nodes import settings
 
-    parts = ['# Parameters\n\nMade from the classes that the nodes declare their parameters from; '
-             '`ros2 param describe` says the same. *When* is when a new value counts: at the start '
-             'of the node, when it is configured, when it is activated, or at once (live).\n']
+    opening = ('# Parameters\n\nMade from the classes that the nodes declare their parameters '
+               'from; `ros2 param describe` says the same. *When* is when a new value counts: at '
+               'the start of the node, when it is configured, when it is activated, or at once '
+               '(live).\n')
+    parts = [opening]
     for name, found in inspect.getmembers(settings, inspect.isclass):
         if issubclass(found, settings.NodeSettings) and found is not settings.NodeSettings:
             node = re.sub(r'(?<!^)(?=[A-Z])', '_', name.removesuffix('Settings')).lower()

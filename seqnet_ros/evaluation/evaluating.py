@@ -205,10 +205,12 @@ def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries:
     documents = []
     with bars('comparing clocks', 1) as show:
         for name, side in (('map', maps), ('queries', queries)):
-            for offset in side.clock_offsets() if side is not None else ():
+            if side is None:
+                continue
+            for recording, offset in side.clock_offsets().items():
                 applied = wanted == 'auto' and offset.certain
                 if applied:
-                    side.offset_s = offset.seconds  # type: ignore[union-attr]
+                    side.offsets_s[recording] = offset.seconds
                 _report_offset(offset, applied)
                 documents.append({
                     'of': name, 'seconds': offset.seconds, 'correlation': offset.correlation,
@@ -216,7 +218,7 @@ def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries:
                     'compared': list(offset.compared)})
         show(1)
     if isinstance(wanted, float):
-        queries.offset_s = wanted
+        queries.offsets_s = [wanted] * len(queries.sources)
         documents.append({'of': 'queries', 'seconds': wanted, 'correlation': None, 'certain': True,
                           'applied': True, 'compared': ['given']})
     return documents
@@ -303,8 +305,8 @@ def _notes(replayed: Replayed, mapped: MappedDrive, maps: Recordings | None, que
         notes.append(f'for {unknown} of {counts["searched"]} searches the true place is not known: '
                      'they count in no measure of right and wrong')
     if counts['with_truth'] and not counts['in_map']:
-        nearest = [row.judgement.nearest for row in replayed.measures.rows
-                   if row.judgement.known and row.searched]
+        nearest = [query.judged.judgement.nearest for query in replayed.queries
+                   if query.judged.judgement.known and query.judged.searched]
         notes.append(f'no query is within {tolerance} of a place of the map, the nearest one is '
                      f'{min(nearest):.6g} {measures["unit"]} away: are the poses of both drives in '
                      'the same frame, and did the drives pass the same places?')

@@ -5,8 +5,7 @@ numbers for the same results.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from seqnet_ros.evaluation.place_truth import Judgement
 from seqnet_ros.evaluation.precision_recall import PrecisionRecall, rank_by_distance
 from seqnet_ros.evaluation.score_calibration import Reliability, reliability
-from seqnet_ros.matching.result import MatchResult, Reason
+from seqnet_ros.matching.result import MatchResult
 
 RECALL_NS = (1, 5, 10, 20)
 _STILL_M = 0.05
@@ -71,6 +70,13 @@ class Judged:
         """Whether the best candidate is a true place."""
         return self.searched and bool(self.judgement.right[0])
 
+    def shortened(self) -> 'Judged':
+        """Return the same with the best candidate only."""
+        judgement = replace(self.judgement, errors=self.judgement.errors[:1],
+                            right=self.judgement.right[:1])
+        return replace(self, judgement=judgement, result=replace(
+            self.result, candidates=self.result.candidates[:1]))
+
     @property
     def outcome(self) -> str:
         """One of `OUTCOMES`."""
@@ -108,17 +114,21 @@ class Gap:
 class LocalizationMeasures:
     """Collects results and their truth, and measures. Results come in the order of time.
 
+    Of a result a few numbers are kept, so that a node can go on for days.
+
     Args:
         unit: of errors and of the way: 'm' or 'frames'.
     """
 
     def __init__(self, unit: str = 'm') -> None:
         self.unit = unit
-        self.rows: list[Judged] = []
+        self._columns: dict[str, list[Any]] = {name: [] for name in _KINDS}
+        self._reasons: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Return the number of results."""
-        return len(self.rows)
+        return len(self._columns['stamps_ns'])
 
     def add(self, result: MatchResult, judgement: Judgement, travelled: float) -> Judged:
         """Add a result.
@@ -129,13 +139,26 @@ class LocalizationMeasures:
             travelled: way from the start to this image, never falling.
         """
         row = Judged(result, judgement, travelled)
-        self.rows.append(row)
+        best = result.best
+        values = {
+            'stamps_ns': result.stamp_ns, 'searched': row.searched, 'accepted': result.accepted,
+            'known': judgement.known, 'in_map': judgement.in_map,
+            'hits': result.accepted and row.right, 'first_hit': _first(judgement.right),
+            'distances': np.nan if best is None else best.sequence_distance,
+            'scores': np.nan if best is None else best.score,
+            'errors': np.nan if best is None else float(judgement.errors[0]),
+            'travelled': travelled}
+        for name, value in values.items():
+            self._columns[name].append(value)
+        self._reasons[result.reason.name.lower()] += 1
+        self._outcomes[row.outcome] += 1
         self.__dict__.pop('_table', None)
         return row
 
     @cached_property
     def _table(self) -> '_Table':
-        return _Table.of(self.rows)
+        return _Table(**{name: np.array(values, dtype=_KINDS[name])
+                         for name, values in self._columns.items()})
 
     def recall(self, n: int, by_distance: bool = False) -> float:
         """Return the share of searches with a right place among the ``n`` best; NaN for none.
@@ -196,9 +219,8 @@ class LocalizationMeasures:
         return _plain({
             'unit': self.unit,
             'results': len(self),
-            'reasons': dict(sorted(Counter(
-                row.result.reason.name.lower() for row in self.rows).items())),
-            'outcomes': {name: sum(row.outcome == name for row in self.rows) for name in OUTCOMES},
+            'reasons': dict(sorted(self._reasons.items())),
+            'outcomes': {name: self._outcomes[name] for name in OUTCOMES},
             'queries': {
                 'searched': int(table.searched.sum()),
                 'with_truth': int((table.searched & table.known).sum()),
@@ -246,13 +268,13 @@ class LocalizationMeasures:
                      for gap in gaps[:_MOST_GAPS]]}
 
     def _first_fix(self) -> dict[str, Any]:
-        first = next((row for row in self.rows if row.result.accepted), None)
+        table = self._table
+        first = int(table.accepted.argmax()) if table.accepted.any() else None
         if first is None:
             return {'seconds': None, 'distance': None, 'right': None}
-        start = self.rows[0]
-        return {'seconds': (first.result.stamp_ns - start.result.stamp_ns) / 1e9,
-                'distance': first.travelled - start.travelled,
-                'right': first.right if first.judgement.known else None}
+        return {'seconds': float(table.stamps_ns[first] - table.stamps_ns[0]) / 1e9,
+                'distance': float(table.travelled[first] - table.travelled[0]),
+                'right': bool(table.hits[first]) if table.known[first] else None}
 
     def _not_in_map(self) -> dict[str, Any]:
         table = self._table
@@ -262,10 +284,17 @@ class LocalizationMeasures:
                 'rate': _share(accepted, int(asked.sum()))}
 
 
+_KINDS: dict[str, type] = {
+    'stamps_ns': np.int64, 'searched': bool, 'accepted': bool, 'known': bool, 'in_map': bool,
+    'hits': bool, 'first_hit': np.int64, 'distances': np.float64, 'scores': np.float64,
+    'errors': np.float64, 'travelled': np.float64}
+
+
 @dataclass(frozen=True, eq=False)
 class _Table:
     """Columns of all results, ``[R]``; ``first_hit`` is the number of the first right candidate."""
 
+    stamps_ns: np.ndarray
     searched: np.ndarray
     accepted: np.ndarray
     known: np.ndarray
@@ -276,26 +305,6 @@ class _Table:
     scores: np.ndarray
     errors: np.ndarray
     travelled: np.ndarray
-
-    @classmethod
-    def of(cls, rows: Sequence[Judged]) -> '_Table':
-        def column(values: Iterator[Any], kind: type) -> np.ndarray:
-            return np.fromiter(values, dtype=kind, count=len(rows))
-
-        best = [row.result.best for row in rows]
-        return cls(
-            searched=column((row.searched for row in rows), bool),
-            accepted=column((row.result.reason is Reason.ACCEPTED for row in rows), bool),
-            known=column((row.judgement.known for row in rows), bool),
-            in_map=column((row.judgement.in_map for row in rows), bool),
-            hits=column((row.result.accepted and row.right for row in rows), bool),
-            first_hit=column((_first(row.judgement.right) for row in rows), int),
-            distances=column((np.nan if one is None else one.sequence_distance
-                              for one in best), float),
-            scores=column((np.nan if one is None else one.score for one in best), float),
-            errors=column((row.judgement.errors[0] if row.searched else np.nan
-                           for row in rows), float),
-            travelled=column((row.travelled for row in rows), float))
 
     @cached_property
     def steps(self) -> np.ndarray:

@@ -84,8 +84,8 @@ class Recordings:
         """
         self.options = options
         self.datum = datum
-        self.offset_s = 0.0
-        """What is added to the time of an image before its true pose is looked up."""
+        self.offsets_s = [0.0] * len(options.paths)
+        """What is added to the times of each recording's images to look up their true poses."""
         self.problems: list[str] = []
         self.sources: list[FrameSource] = []
         self.truths: list[Trajectory | FramePoses | None] = []
@@ -147,12 +147,10 @@ class Recordings:
                 yield ReplayFrame(number, recording, frame, self._truth_of(recording, frame))
 
     def _truth_of(self, recording: int, frame: Frame) -> np.ndarray | None:
-        truth = self.truths[recording]
-        if isinstance(truth, Trajectory) or (
-                truth is None and self.offset_s and self._trajectory(recording) is not None):
-            trajectory = truth or self._trajectory(recording)
-            assert isinstance(trajectory, Trajectory)
-            return trajectory.at(frame.stamp_ns + round(self.offset_s * 1e9))
+        truth, offset_s = self.truths[recording], self.offsets_s[recording]
+        trajectory = truth or self._trajectory(recording)
+        if isinstance(trajectory, Trajectory) and offset_s:
+            return trajectory.at(frame.stamp_ns + round(offset_s * 1e9))
         return frame.pose if truth is None else pose_of(frame, truth)
 
     def _trajectory(self, recording: int) -> Trajectory | None:
@@ -181,13 +179,16 @@ class Recordings:
         """Return the names of all frames, whatever the range; reads through every recording."""
         return [frame.name for source in self.sources for frame in source]
 
-    def clock_offsets(self) -> list[ClockOffset]:
+    def clock_offsets(self) -> dict[int, ClockOffset]:
         """Estimate what to add to the times of images to get those of the true poses.
 
         Where poses and truth are of two sources, these are compared, else images and poses.
         Recordings whose truth has no times, or which never turn, are left out.
+
+        Returns:
+            Offsets by number of the recording.
         """
-        found = []
+        found = {}
         for recording, source in enumerate(self.sources):
             truth = self.truths[recording] or self._trajectory(recording)
             if not isinstance(truth, Trajectory):
@@ -198,7 +199,7 @@ class Recordings:
             else:
                 offset = _offset_of_images(source, truth)
             if offset is not None:
-                found.append(offset)
+                found[recording] = offset
         return found
 
 

@@ -32,7 +32,7 @@ class Query:
     Attributes:
         number: of the frame in the row of recordings.
         recording: which one it is of.
-        judged: the result and its truth.
+        judged: the result and its truth; once kept, with the best candidate only.
         truth: true pose ``[7]``, None where not known.
     """
 
@@ -113,7 +113,7 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
             judgement = truth.judge(found, [one.place_id for one in result.candidates])
             query = Query(found.number, found.recording,
                           replayed.measures.add(result, judgement, travelled), found.truth)
-            replayed.queries.append(query)
+            replayed.queries.append(replace(query, judged=query.judged.shortened()))
             replayed.match_seconds.append(result.match_seconds)
             if result.describe_seconds:
                 replayed.describe_seconds.append(described.last_seconds)
