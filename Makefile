@@ -8,7 +8,7 @@ PYTEST_WORKERS ?= 2
 in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) &&
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench docs clean
 
 help:
 	@echo 'make setup  make .venv and the colcon workspace (the other targets do it as needed)'
@@ -16,6 +16,7 @@ help:
 	@echo 'make test   run the tests'
 	@echo 'make lint   run ruff, mypy and import-linter'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
+	@echo 'make docs   build the documentation as a site in build/site'
 	@echo 'make clean  remove everything that make made'
 
 setup:
@@ -34,6 +35,11 @@ lint: setup
 
 bench: setup
 	@$(in_workspace) python -m benchmarks $(ARGS)
+
+docs: setup
+	@$(in_workspace) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
+	@echo 'The documentation is in build/site/index.html; its search needs a server, such as'
+	@echo 'python3 -m http.server -d build/site'
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

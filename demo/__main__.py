@@ -30,7 +30,7 @@ def demo(
         min=160, max=1920, help='Width of the images, pixels.')] = 640,
     model: Annotated[str, typer.Option(help='Model to map and to localize with.')] = 'hog',
 ) -> None:
-    """Map a rendered town by day and find the robot in it at dusk."""
+    """Map a rendered town by day, find the robot in it at dusk, and report how well that went."""
     from demo.errors import DemoError
     from seqnet_ros.errors import SeqnetRosError
 
@@ -68,7 +68,9 @@ def _run(output: Path, length: float | None, width: int, model: str) -> None:
         picture = output / 'demo.png'
         draw_picture(judged, map_bag, query_bag, scenario.mapping_drive.poses,
                      _title(score(judged)), picture)
-        print_fields({'picture': picture, 'time': f'{time.monotonic() - started:.0f} s in all'})
+        print_fields({'picture': picture})
+    report = _evaluate(output, map_bag, map_path, query_bag)
+    print_fields({'report': report, 'time': f'{time.monotonic() - started:.0f} s in all'})
     require_found(judged)
 
 
@@ -103,6 +105,19 @@ def _command(*arguments: str) -> None:
     done = subprocess.run([sys.executable, '-m', 'seqnet_ros.cli.main', *arguments], check=False)
     if done.returncode:
         raise DemoError(f'the command ended with status {done.returncode}')
+
+
+def _evaluate(output: Path, map_bag: Path, map_path: Path, query_bag: Path) -> Path:
+    """Replay the second drive through the same engine and write the report."""
+    from demo.report import TOLERANCE_M
+    from seqnet_ros.evaluation.run_files import REPORT
+
+    folder = output / 'evaluation'
+    _command('evaluate', 'bags', '--map', str(map_path), '--map-source', str(map_bag),
+             '--query-source', str(query_bag), '--query-truth',
+             str(query_bag.with_suffix('.tum')), '--tolerance', f'{TOLERANCE_M:g}m',
+             '--output', str(folder))
+    return folder / REPORT
 
 
 def _localize(map_path: Path, query_bag: Path, seconds: float, model: str,

@@ -84,6 +84,23 @@ def nav_sat_fix(stamp_ns: int, latitude: float, status: int = 0) -> tuple[str, A
         position_covariance=np.zeros(9), position_covariance_type=0)
 
 
+def transforms(*found: tuple[int, str, str, float, float]) -> tuple[str, Any]:
+    """Make a message of transforms: stamp, parent, child, x and yaw."""
+    kind = 'tf2_msgs/msg/TFMessage'
+    made = []
+    for stamp_ns, parent, child, x, yaw in found:
+        above = header(stamp_ns)
+        above.frame_id = parent
+        made.append(make(
+            'geometry_msgs/msg/TransformStamped', header=above, child_frame_id=child,
+            transform=make(
+                'geometry_msgs/msg/Transform',
+                translation=make('geometry_msgs/msg/Vector3', x=x, y=0.0, z=0.0),
+                rotation=make('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=np.sin(yaw / 2),
+                              w=np.cos(yaw / 2)))))
+    return kind, make(kind, transforms=made)
+
+
 def write_messages(path: Path, messages: list[tuple[str, int, tuple[str, Any]]],
                    storage: StoragePlugin = StoragePlugin.MCAP,
                    prepare: Callable[[Ros2Writer], None] = lambda _: None) -> Path:
@@ -274,6 +291,27 @@ def test_pose_preference_and_fallback(tmp_path):
     assert open_source(path).pose_origin == 'poses on /pose'
     with pytest.raises(InputError, match=r'odometry on /odom covers 0\.000 s to 0\.000 s'):
         open_source(path, pose_topic='/odom')
+
+
+def test_poses_follow_the_tree_of_transforms(tmp_path):
+    """The map is corrected twice, by a quarter turn; the camera hangs on the robot."""
+    messages = [('/tf_static', START_NS, transforms((0, 'base_link', 'camera', 0.3, 0.0)))]
+    for index in range(5):
+        stamp = START_NS + index * STEP_NS
+        messages.append(('/tf', stamp, transforms((stamp, 'odom', 'base_link', index, 0.0))))
+        if index in (1, 3):
+            messages.append(('/tf', stamp, transforms(
+                (stamp, 'map', 'odom', 10.0 * index, np.pi / 2))))
+        messages.append(('/camera', stamp, raw_image(stamp)))
+    source = open_source(write_messages(tmp_path / 'drive', messages))
+    assert source.pose_origin == 'transforms on /tf, base_link in map'
+    poses = [frame.pose for frame in source]
+    assert poses[0] is None  # the map was not known yet
+    np.testing.assert_allclose([pose[:2] for pose in poses[1:]],
+                               [[10, 1], [10, 2], [30, 3], [30, 4]], atol=1e-9)
+    assert yaw_of(poses[1]) == pytest.approx(np.pi / 2)
+    with pytest.raises(InputError, match='has no pose topic /odom; pose topics found: /tf'):
+        open_source(tmp_path / 'drive', pose_topic='/odom')
 
 
 def test_fixes_without_reception_are_skipped(tmp_path):

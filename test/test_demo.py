@@ -1,5 +1,6 @@
 """The demo: its honest parts exactly, and a short run with the real node over DDS."""
 
+import json
 import os
 import re
 import subprocess
@@ -92,6 +93,12 @@ def test_a_short_demo_finds_the_robot(tmp_path):
     picture = cv2.imread(str(tmp_path / 'demo.png'))
     assert picture.shape[1] > 1000
     assert picture.std() > 30
+    report = tmp_path / 'evaluation' / 'report.html'
+    assert str(report) in done.stdout
+    replayed = json.loads((report.parent / 'results.json').read_text())['measures']
+    # The same engine: what the node missed while it was being discovered makes a little difference.
+    assert replayed['recall']['1'] == pytest.approx(recall, abs=0.05)
+    assert 'Frame by frame' in report.read_text()
     rows = (tmp_path / 'query_drive.tum').read_text().splitlines()
     assert f'images played   {len(rows)}' in done.stdout
 

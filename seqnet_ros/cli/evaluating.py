@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import options, sequence_evaluating
+from seqnet_ros.cli import bag_evaluating, options, sequence_evaluating
 from seqnet_ros.cli.console import working
 from seqnet_ros.cli.evaluated_drives import (
     USUAL_SPLIT,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 
 app = typer.Typer()
+app.command('bags')(bag_evaluating.evaluate_bags)
 app.command('sequences')(sequence_evaluating.evaluate_sequences)
 
 

@@ -8,6 +8,7 @@ import typer
 from seqnet_ros import __version__
 from seqnet_ros.cli import (
     bags,
+    comparing,
     datasets,
     descriptors,
     evaluating,
@@ -15,6 +16,7 @@ from seqnet_ros.cli import (
     maps,
     models,
     training,
+    tuning,
 )
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 
@@ -26,6 +28,8 @@ app.add_typer(maps.app, name='map')
 app.command()(localizing.localize)
 app.command()(descriptors.describe)
 app.add_typer(evaluating.app, name='evaluate')
+app.command()(comparing.compare)
+app.command()(tuning.tune)
 app.add_typer(models.app, name='models')
 app.add_typer(bags.app, name='bag')
 app.add_typer(datasets.app, name='dataset')

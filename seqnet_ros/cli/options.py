@@ -16,8 +16,8 @@ Topic = Annotated[str | None, typer.Option(
 Poses = Annotated[Path | None, typer.Option(
     help='Pose file: TUM, KITTI or CSV.', show_default="the bag's poses")]
 PoseTopic = Annotated[str | None, typer.Option(
-    help='Pose topic of a bag: odometry, poses or GPS.',
-    show_default='odometry, else poses, else GPS')]
+    help='Pose topic of a bag: odometry, poses, GPS or transforms.',
+    show_default='odometry, else poses, GPS, /tf')]
 Rate = Annotated[float | None, typer.Option(
     help='Images per second of a folder or video.', show_default="10, or the video's")]
 Model = Annotated[str, typer.Option(

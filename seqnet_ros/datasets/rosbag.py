@@ -18,11 +18,12 @@ import numpy as np
 from rosbags.interfaces import Connection
 from rosbags.rosbag1 import Reader as Ros1Reader
 from rosbags.rosbag2 import Reader as Ros2Reader
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.datasets.image_folder import natural_key
+from seqnet_ros.datasets.transforms import Transform, follow_transforms
 from seqnet_ros.errors import InputError
 from seqnet_ros.images import image_from_compressed, image_from_raw
 from seqnet_ros.poses import (
@@ -38,17 +39,20 @@ RAW_IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'
 IMAGE_TYPES = (RAW_IMAGE, COMPRESSED_IMAGE)
 NAV_SAT_FIX = 'sensor_msgs/msg/NavSatFix'
+TRANSFORMS = 'tf2_msgs/msg/TFMessage'
 _POSE_NAMES = {
     'nav_msgs/msg/Odometry': 'odometry',
     'geometry_msgs/msg/PoseStamped': 'poses',
     'geometry_msgs/msg/PoseWithCovarianceStamped': 'poses',
     NAV_SAT_FIX: 'GPS',
+    TRANSFORMS: 'transforms',
 }
 POSE_TYPES = tuple(_POSE_NAMES)
 """The message types poses are taken from, the preferred one first."""
 
 STORAGE_SUFFIXES = ('.mcap', '.db3')
 BAG_SUFFIXES = ('.bag', *STORAGE_SUFFIXES)
+_STATIC = '_static'
 REORDER_WINDOW = 8
 """How many images may overtake one another between the camera's stamp and the recorder."""
 
@@ -182,7 +186,11 @@ class Bag:
 
 @cache
 def _typestore(is_ros1: bool) -> Typestore:
-    return get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.LATEST)
+    store = get_typestore(Stores.ROS1_NOETIC if is_ros1 else Stores.LATEST)
+    if TRANSFORMS not in store.types:
+        store.register(get_types_from_msg('geometry_msgs/TransformStamped[] transforms',
+                                          TRANSFORMS))
+    return store
 
 
 def is_bag(path: Path) -> bool:
@@ -320,7 +328,8 @@ def read_bag_poses(bag: Bag, topic: str | None = None, datum: GeoPoint | None = 
     if topic is not None:
         chosen = _choose_topic(bag, bag.topics_of(POSE_TYPES), topic, 'pose')
         return _read_trajectory(bag, chosen, datum)
-    choices = [choice for choice in bag.topics_of(POSE_TYPES) if choice.messages]
+    choices = [choice for choice in bag.topics_of(POSE_TYPES)
+               if choice.messages and not choice.name.endswith(_STATIC)]
     for choice in sorted(choices, key=lambda found: POSE_TYPES.index(found.type)):
         trajectory = _read_trajectory(bag, choice, datum)
         if trajectory is not None and usable(trajectory):
@@ -332,6 +341,8 @@ def _read_trajectory(bag: Bag, topic: Topic, datum: GeoPoint | None) -> Trajecto
     origin = f'{_POSE_NAMES[topic.type]} on {topic.name}'
     if topic.type == NAV_SAT_FIX:
         return _read_fixes(bag, topic, origin, datum)
+    if topic.type == TRANSFORMS:
+        return follow_transforms(_read_transforms(bag, topic), origin)
     stamps, poses = [], []
     for message in bag.messages(topic):
         pose = bag.decode(message).pose
@@ -361,6 +372,20 @@ def _read_fixes(bag: Bag, topic: Topic, origin: str, datum: GeoPoint | None) -> 
     order = np.argsort(stamps, kind='stable')
     return make_trajectory(np.array(stamps)[order], poses_from_positions(positions[order]),
                            f'{origin}, east and north of {datum}', datum)
+
+
+def _read_transforms(bag: Bag, topic: Topic) -> Iterator[Transform]:
+    """Yield the transforms of a topic and of the static one beside it."""
+    static = [found for found in bag.topics_of([TRANSFORMS]) if found.name == topic.name + _STATIC]
+    for source in (*static, topic):
+        for message in bag.messages(source):
+            for found in bag.decode(message).transforms:
+                t, q = found.transform.translation, found.transform.rotation
+                pose = check_pose([t.x, t.y, t.z, q.x, q.y, q.z, q.w],
+                                  f'bag {bag.path}, {source.name} message {message.number}')
+                stamp_ns = found.header.stamp.sec * 10**9 + found.header.stamp.nanosec
+                yield Transform(found.header.frame_id.strip('/'), found.child_frame_id.strip('/'),
+                                int(stamp_ns), pose, source is not topic)
 
 
 class _Fix(NamedTuple):

@@ -6,6 +6,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
+
 from seqnet_ros.datasets.frames import Frame, FrameSource
 from seqnet_ros.datasets.image_folder import DEFAULT_RATE_HZ, ImageFolderSource
 from seqnet_ros.datasets.pose_files import FramePoses, read_poses
@@ -30,7 +32,11 @@ class _Recording(FrameSource, Protocol):
 
 
 class PosedSource:
-    """A `FrameSource` whose images have the poses of a trajectory or of a pose file."""
+    """A `FrameSource` whose images have the poses of a trajectory or of a pose file.
+
+    Attributes:
+        poses: all of them, also those between images.
+    """
 
     def __init__(self, source: FrameSource, poses: Trajectory | FramePoses) -> None:
         """Combine images and poses; a frame for which there is no pose keeps None."""
@@ -38,7 +44,7 @@ class PosedSource:
         self.pose_origin = poses.origin
         self.datum = poses.datum
         self._source = source
-        self._poses = poses
+        self.poses = poses
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -47,11 +53,12 @@ class PosedSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames of the source with their poses."""
         for frame in self._source:
-            if isinstance(self._poses, Trajectory):
-                pose = self._poses.at(frame.stamp_ns)
-            else:
-                pose = self._poses.of(frame)
-            yield replace(frame, pose=pose)
+            yield replace(frame, pose=pose_of(frame, self.poses))
+
+
+def pose_of(frame: Frame, poses: Trajectory | FramePoses) -> np.ndarray | None:
+    """Return the pose ``[7]`` of a frame, by its time, name or number; None where there is none."""
+    return poses.at(frame.stamp_ns) if isinstance(poses, Trajectory) else poses.of(frame)
 
 
 def open_source(path: str | PathLike[str], topic: str | None = None,

@@ -42,7 +42,11 @@ class PrecisionRecall:
     @property
     def recall_at_full_precision(self) -> float:
         """Highest recall at which no believed prediction is wrong."""
-        return float(np.max(self.recall[self.precision == 1], initial=0.0))
+        return self.recall_at_precision(1.0)
+
+    def recall_at_precision(self, precision: float) -> float:
+        """Highest recall at which at least this share of what is believed is right."""
+        return float(np.max(self.recall[self.precision >= precision], initial=0.0))
 
 
 def precision_recall(predictions: Predictions, truth: GroundTruth) -> PrecisionRecall:
@@ -55,9 +59,20 @@ def precision_recall(predictions: Predictions, truth: GroundTruth) -> PrecisionR
     nearest = predictions.indices[:, :1]
     right = first_hits(nearest, truth) == 0
     found = np.flatnonzero(nearest[:, 0] >= 0)
-    distances = predictions.distances[found, 0]
+    return rank_by_distance(predictions.distances[found, 0], right[found], matched)
+
+
+def rank_by_distance(distances: np.ndarray, right: np.ndarray, matched: int) -> PrecisionRecall:
+    """Measure the curve of first predictions.
+
+    Args:
+        distances: float ``[Q]``, of those queries for which something was found.
+        right: bool ``[Q]``, whether it is true.
+        matched: number of queries that have a true match, at least 1; also those for which nothing
+            was found.
+    """
     order = distances.argsort(kind='stable')
-    distances, right = distances[order], right[found[order]]
+    distances, right = distances[order], right[order]
     # Equal distances are believed together.
     last = np.flatnonzero(np.append(np.diff(distances) > 0, [True] * bool(len(distances))))
     believed_right = np.cumsum(right)[last]

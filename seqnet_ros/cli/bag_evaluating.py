@@ -1,0 +1,135 @@
+"""``seqnet_ros evaluate bags``: two recordings in, a verdict out."""
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
+from seqnet_ros.cli.recording_options import recording_options
+from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.evaluation.evaluating import Evaluated
+
+_USUAL_TOLERANCE = '5m'
+_USUAL_PAIR_TOLERANCE = '0frames'
+
+
+def evaluate_bags(
+    query_source: Annotated[list[Path], typer.Option(
+        help='Recording that asks: bag, image folder or video. Repeatable.',
+        show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='Folder for the report and the results.', show_default=False)],
+    map_source: Annotated[list[Path] | None, typer.Option(
+        help='Recording the map is made of; with --map, that it was made of. Repeatable.',
+        show_default=False)] = None,
+    map_path: Annotated[Path | None, typer.Option(
+        '--map', help='A map, in place of making one.', show_default=False)] = None,
+    tolerance: Annotated[str | None, typer.Option(
+        help="How near to the truth is right: '5m', '5m,30deg' or '2frames'.",
+        show_default=_USUAL_TOLERANCE)] = None,
+    pairs: Annotated[Path | None, typer.Option(
+        help='CSV file of frames that show the same place, with the columns query and map.',
+        show_default='poses, or equal frame numbers')] = None,
+    model: options.Model = 'hog',
+    topic: options.Topic = None,
+    rate: options.Rate = None,
+    pose_topic: options.PoseTopic = None,
+    map_poses: Annotated[list[Path] | None, typer.Option(
+        help='Pose file of the map: TUM, KITTI or CSV. One for all sources, or one for each.',
+        show_default="the bag's poses")] = None,
+    query_poses: Annotated[list[Path] | None, typer.Option(
+        help='Pose file of the queries.', show_default="the bag's poses")] = None,
+    map_truth: Annotated[list[str] | None, typer.Option(
+        help='Pose file, or pose topic of the bag, with the true poses of the map.',
+        show_default='its poses')] = None,
+    query_truth: Annotated[list[str] | None, typer.Option(
+        help='The same for the queries; their other poses then only space the images.',
+        show_default='their poses')] = None,
+    map_range: Annotated[str | None, typer.Option(
+        help='Frames of the map source that count, such as 0:400 or 400:.',
+        show_default='all')] = None,
+    query_range: Annotated[str | None, typer.Option(
+        help='Frames of the query source that count.', show_default='all')] = None,
+    clock_offset: Annotated[str | None, typer.Option(
+        help="Seconds to add to the times of query images before their true pose is looked up, or "
+             "'auto' for what is estimated.", show_default='only estimated')] = None,
+    sequence_length: options.SequenceLength = None,
+    every: options.Every = None,
+    top_k: options.TopK = None,
+    reverse: options.Reverse = None,
+    false_positive_rate: options.FalsePositiveRate = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+    assignments: options.Assignments = None,
+) -> None:
+    """Judge how well one drive is found in another, by the engine that the node runs.
+
+    Writes report.html, which needs nothing beside it, results.json and tables. Repeating it gives
+    the same files; an interrupted run goes on where it stopped.
+    """
+    changes = collect_settings(assignments, {
+        'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
+        'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
+    if output.exists() and not output.is_dir():
+        raise InputError(f'output {output} is a file, expected a folder')
+    if not map_source and map_path is None:
+        raise InputError('found neither --map-source nor --map, expected one of them')
+    from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
+    from seqnet_ros.evaluation.place_truth import Tolerance
+    from seqnet_ros.evaluation.report.page import write_report
+
+    usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
+    offset = _read_offset(clock_offset)
+
+    side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
+    request = Request(
+        queries=side(query_source, query_poses, query_truth, query_range),
+        maps=side(map_source, map_poses, map_truth, map_range)
+        if map_source else None,
+        map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs, model=model,
+        weights=weights, device=device, clock_offset=offset,
+        settings=partial(apply_settings, values=changes))
+    run = evaluate_drives(request, output, progress_bar)
+    with working('writing the report'):
+        report = write_report(run, output)
+    _show(run, report)
+    if not run.complete:
+        raise typer.Exit(INCOMPLETE)
+
+
+def _read_offset(text: str | None) -> float | str | None:
+    if text is None or text == 'auto':
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(
+            f"--clock-offset is {text!r}, expected seconds or 'auto'") from None
+
+
+def _show(run: 'Evaluated', report: Path) -> None:
+    from seqnet_ros.evaluation.verdict import length, percent
+
+    measures, timing = run.document['measures'], run.timing
+    results.print(Text(f'{run.verdict.label}: {run.verdict.headline}', 'bold'), soft_wrap=True)
+    accepted, route, unit = measures['accepted'], measures['route'], measures['unit']
+    recalls = ', '.join(f'R@{n}: {percent(value)}' for n, value in measures['recall'].items())
+    matched = timing['match_milliseconds'] or {'p50': '-', 'p99': '-'}
+    print_fields({
+        'report': report,
+        'recall': f'{recalls} of {measures["queries"]["in_map"]} searches',
+        'accepted': f'{accepted["results"]}, {accepted["right"]} right, {accepted["wrong"]} wrong',
+        'error': f'median {length(accepted["error"]["median"], unit)}, 90 % within '
+                 f'{length(accepted["error"]["p90"], unit)}, worst '
+                 f'{length(accepted["error"]["worst"], unit)}',
+        'localized': f'{percent(route["localized"])} of {length(route["in_map"], unit)}, at most '
+                     f'{length(route["longest_without"], unit)} without',
+        'time': f'{timing["seconds"]} s in all for {timing["recorded_seconds"]} s of recording, '
+                f'p50 {matched["p50"]} ms and p99 {matched["p99"]} ms per match'})

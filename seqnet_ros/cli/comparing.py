@@ -1,0 +1,51 @@
+"""``seqnet_ros compare``: runs of the same drive side by side."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from seqnet_ros.cli.console import print_fields, print_table, say, working
+
+
+def compare(
+    runs: Annotated[list[Path], typer.Argument(
+        help='Folders of runs that `evaluate bags` wrote; the first is what the others are '
+             'compared with.', show_default=False)],
+    output: Annotated[Path | None, typer.Option(
+        help='Folder for compare.json and compare.html.', show_default=False)] = None,
+    block: Annotated[int, typer.Option(
+        min=1, help='Successive queries that are drawn together.')] = 20,
+) -> None:
+    """Compare evaluations of the same queries, with intervals from a paired bootstrap."""
+    from seqnet_ros.evaluation.comparison import compare_runs
+    from seqnet_ros.evaluation.report.comparison_page import write_comparison
+
+    with working('resampling'):
+        found = compare_runs(runs, block)
+    show_comparison(found)
+    if output is not None:
+        print_fields({'report': write_comparison(found, output)})
+
+
+def show_comparison(found: dict[str, Any]) -> None:
+    """Print a comparison: a table of values, and what clearly differs."""
+    for note in found['notes']:
+        say('Warning: ', note, style='yellow')
+    names = list(found['runs'][0]['shares'])
+    print_table(('run', 'model', *names), [
+        (run['name'], run['model'], *(_cell(run['shares'][name]) for name in names))
+        for run in found['runs']])
+    for run in found['runs'][1:]:
+        clear = [f'{name} {share["difference"]["verdict"]}'
+                 for name, share in run['shares'].items()
+                 if share['difference']['verdict'] in ('better', 'worse')]
+        print_fields({run['name']: ', '.join(clear) or 'no clear difference'})
+    for name, values in found['settings'].items():
+        print_fields({name: ', '.join(map(str, values))})
+
+
+def _cell(share: dict[str, Any]) -> str:
+    if share['value'] is None:
+        return '-'
+    return f'{share["value"]:.3f} [{share["low"]:.3f}, {share["high"]:.3f}]'

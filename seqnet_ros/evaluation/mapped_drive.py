@@ -1,0 +1,125 @@
+"""The drive that is searched: a map, and the frames and true poses its places were made of."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.datasets.sources import PosedSource
+from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
+from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
+from seqnet_ros.maps.place_map import PlaceMap, array_names
+from seqnet_ros.matching.mapper import Mapper
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedDrive:
+    """A map and the frames its places were made of.
+
+    Attributes:
+        place_map: the map.
+        place_frames: int64 ``[N]``, numbers of frames in their row of recordings; -1 where not
+            known.
+        truth: float64 ``[N, 7]``, true poses of the places, NaN where not known.
+        left_out: images without a pose, which have no place.
+        damaged: why images could not be read.
+    """
+
+    place_map: PlaceMap
+    place_frames: np.ndarray
+    truth: np.ndarray
+    left_out: int = 0
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the arrays of the map."""
+        return sum(getattr(self.place_map, name).nbytes
+                   for name in array_names(self.place_map.manifest.model))
+
+
+def map_recordings(described: DescribedModel, recordings: Recordings,
+                   progress: Callable[[int], None],
+                   settings: ModelConfig | None = None) -> MappedDrive:
+    """Make a map of recordings.
+
+    Args:
+        described: the model.
+        recordings: what to map.
+        progress: told how many frames are done.
+        settings: sequence length, keyframes, matching and acceptance in place of the model's.
+
+    Raises:
+        InputError: no image became a place.
+    """
+    mapper, files = Mapper(described.model, settings), described.files(recordings)
+    places: list[ReplayFrame] = []
+    left_out, damaged = 0, []
+    for done, found in enumerate(recordings, 1):
+        posed = isinstance(recordings.sources[found.recording], PosedSource)
+        if posed and found.frame.pose is None:
+            left_out += 1
+        else:
+            try:
+                if mapper.push_lazily(described.reader(files, found), found.frame.stamp_ns,
+                                      found.frame.pose):
+                    # Its closure may hold an image in memory.
+                    places.append(found._replace(frame=replace(found.frame, read=_nothing)))
+            except DamagedFrameError as error:
+                damaged.append(str(error))
+        progress(done)
+    if left_out:
+        _logger.warning('%d of %d images were left out of the map: there is no pose at their time',
+                        left_out, len(recordings))
+    warn_damaged(damaged)
+    place_map = mapper.finish(
+        ', '.join(source.name for source in recordings.sources),
+        ', '.join(dict.fromkeys(source.pose_origin for source in recordings.sources)))
+    return MappedDrive(
+        place_map, np.array([found.number for found in places]), _stack(places), left_out,
+        tuple(damaged))
+
+
+def _nothing() -> np.ndarray:
+    raise InputError('the image was not kept')
+
+
+def _stack(places: list[ReplayFrame]) -> np.ndarray:
+    nowhere = np.full(7, np.nan)
+    return np.stack([nowhere if found.truth is None else found.truth for found in places])
+
+
+def warn_damaged(damaged: list[str]) -> None:
+    """Say how many images could not be read, and one reason."""
+    if damaged:
+        _logger.warning('%d images cannot be read and were left out, such as: %s', len(damaged),
+                        damaged[0])
+
+
+def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive:
+    """Return a map that was made before, with the frames it was made of where they are known.
+
+    Args:
+        place_map: the map.
+        recordings: those it was made of; None where they are not at hand.
+    """
+    count = len(place_map)
+    frames, truth = np.full(count, -1), place_map.poses
+    if recordings is None:
+        return MappedDrive(place_map, frames, truth)
+    of_stamp = {found.frame.stamp_ns: found._replace(frame=replace(found.frame, read=_nothing))
+                for found in recordings}
+    places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
+    frames = np.array([-1 if place is None else place.number for place in places])
+    if (frames < 0).all():
+        _logger.warning('no place of the map is of %s: their times differ',
+                        ', '.join(source.name for source in recordings.sources))
+    if any(one is not None for one in recordings.truths):
+        truth = np.stack([np.full(7, np.nan) if place is None or place.truth is None
+                          else place.truth for place in places])
+    return MappedDrive(place_map, frames, truth)

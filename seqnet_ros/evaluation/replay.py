@@ -1,0 +1,124 @@
+"""Two drives through the engine of the node: one is mapped, the other one found in it.
+
+Every number of an evaluation comes from `Localizer.push_lazily`, as it would on the robot. What is
+added here is that frames are described once, that more candidates are kept than a robot reports,
+and that further localizers start at random places of the drive.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros.config import ModelConfig
+from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
+from seqnet_ros.evaluation.mapped_drive import warn_damaged
+from seqnet_ros.evaluation.measures import RECALL_NS, Judged, LocalizationMeasures
+from seqnet_ros.evaluation.query_truth import QueryTruth, Way
+from seqnet_ros.evaluation.recordings import Recordings
+from seqnet_ros.evaluation.restarts import RESTARTS, Restart, Restarts
+from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.calibration import calibrate
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.place_model import PlaceModel
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A result of the replay.
+
+    Attributes:
+        number: of the frame in the row of recordings.
+        recording: which one it is of.
+        judged: the result and its truth; once kept, with the best candidate only.
+        truth: true pose ``[7]``, None where not known.
+    """
+
+    number: int
+    recording: int
+    judged: Judged
+    truth: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """What became of the queries.
+
+    Attributes:
+        measures: of all results.
+        queries: the results, in the same order.
+        restarts: from random places, in the order of the drive.
+        frames: images of the recordings.
+        damaged: why images could not be read.
+        describe_seconds: of each frame that was described.
+        match_seconds: of each result.
+    """
+
+    measures: LocalizationMeasures
+    queries: list[Query] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
+    frames: int = 0
+    damaged: list[str] = field(default_factory=list)
+    describe_seconds: list[float] = field(default_factory=list)
+    match_seconds: list[float] = field(default_factory=list)
+
+
+def engine_for(model: PlaceModel, place_map: PlaceMap,
+               settings: ModelConfig) -> Callable[[], Localizer]:
+    """Return what makes localizers that decide as the node's and report more candidates.
+
+    The threshold is that of the number of candidates that is set, as on the robot.
+    """
+    place_map = with_sequence_length(place_map, model, settings.sequence.length)
+    calibration = place_map.manifest.calibration
+    if calibration is None or calibration.matching != settings.matching:
+        calibration = calibrate(model, place_map, settings.matching)
+    more = settings.matching.model_copy(update={
+        'candidates': max(settings.matching.candidates, *RECALL_NS)})
+    place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))
+    deep = settings.model_copy(update={'matching': more})
+    return lambda: Localizer(model, place_map, deep)
+
+
+def replay(described: DescribedModel, engine: Callable[[], Localizer], recordings: Recordings,
+           truth: QueryTruth, progress: Callable[[int], None],
+           keep: Callable[[Query], Any] = lambda _: None, restarts: int = RESTARTS) -> Replayed:
+    """Find the frames of recordings in a map.
+
+    Args:
+        described: the model of the map.
+        engine: makes a localizer.
+        recordings: the queries.
+        truth: where they really are.
+        progress: told how many frames are done.
+        keep: given every result as it comes.
+        restarts: how many localizers start at random places.
+    """
+    localizer, files = engine(), described.files(recordings)
+    replayed = Replayed(LocalizationMeasures(truth.unit))
+    way = Way(truth.unit, recordings)
+    starts = Restarts(recordings, restarts, engine, truth)
+    for done, found in enumerate(recordings, 1):
+        travelled = way.to(found)
+        read = described.reader(files, found)
+        starts.push(found, read, travelled)
+        try:
+            result = localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose)
+        except DamagedFrameError as error:
+            replayed.damaged.append(str(error))
+            result = None
+        if result is not None:
+            judgement = truth.judge(found, [one.place_id for one in result.candidates])
+            query = Query(found.number, found.recording,
+                          replayed.measures.add(result, judgement, travelled), found.truth)
+            replayed.queries.append(replace(query, judged=query.judged.shortened()))
+            replayed.match_seconds.append(result.match_seconds)
+            if result.describe_seconds:
+                replayed.describe_seconds.append(described.last_seconds)
+            keep(query)
+        progress(done)
+    warn_damaged(replayed.damaged)
+    replayed.restarts.extend(starts.all)
+    return replace(replayed, frames=len(recordings))

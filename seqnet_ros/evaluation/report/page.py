@@ -1,0 +1,236 @@
+"""Puts the report together: plots, pictures and numbers into one page."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from seqnet_ros.evaluation.evaluating import Evaluated
+from seqnet_ros.evaluation.measures import OUTCOMES
+from seqnet_ros.evaluation.replay import Query
+from seqnet_ros.evaluation.report import plots, svg
+from seqnet_ros.evaluation.report.matrix import draw_matrix, similarity_picture
+from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
+from seqnet_ros.evaluation.report.route import RouteMap, layout
+from seqnet_ros.evaluation.run_files import REPORT
+from seqnet_ros.evaluation.verdict import length, percent
+from seqnet_ros.files import whole_file
+
+_TEMPLATES = Path(__file__).parent / 'templates'
+_WORST = 12
+_SEVERITY = {'wrong': 0, 'lost': 1, 'missed': 2}
+_MOST_MARKS = 20_000
+
+
+def write_report(run: Evaluated, folder: Path, budget: int = BUDGET) -> Path:
+    """Write the report of an evaluation.
+
+    Args:
+        run: the evaluation.
+        folder: where to.
+        budget: bytes of all pictures.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        InputError: it cannot be written, or a recording cannot be read again.
+    """
+    path = folder / REPORT
+    page = render_page(run, budget)
+    with whole_file(path) as file:
+        file.write(page.encode())
+    return path
+
+
+def render_page(run: Evaluated, budget: int = BUDGET) -> str:
+    """Return the report of an evaluation as HTML."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(default=True),
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters.update(percent=percent, length=length)
+    return environment.get_template('report.html').render(_context(run, budget))
+
+
+def _context(run: Evaluated, budget: int) -> dict[str, Any]:
+    queries = run.replayed.queries
+    order = worst_first(queries)
+    episodes = group_failures(queries, order)
+    pictures = _pictures(run, order, budget)
+    measures, document = run.document['measures'], run.document
+    route, points = _route(run)
+    curve = run.replayed.measures.curve()
+    present = [name for name in OUTCOMES if measures['outcomes'][name]]
+    return {
+        'document': document, 'measures': measures, 'unit': measures['unit'],
+        'restarts': document['restarts'],
+        'title': _title(document),
+        'style': Markup((_TEMPLATES / 'report.css').read_text(encoding='utf-8')),
+        'script': Markup((_TEMPLATES / 'report.js').read_text(encoding='utf-8')),
+        'data': _embedded(_data(run, order, points, pictures)),
+        'route': route,
+        'legend': [(name, OUTCOMES[name], measures['outcomes'][name],
+                    Markup(svg.glyph(name, 10, 10, 6))) for name in present],
+        'precision_recall': None if curve is None else plots.precision_recall_plot(
+            curve, measures['accepted']),
+        'recall': plots.recall_plot(measures['recall'], measures['recall_by_distance']),
+        'reliability': plots.reliability_plot(measures['calibration']),
+        'matrix': _matrix(run),
+        'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
+        'failures': len(order), 'episodes': len(episodes),
+        'label': run.verdict.label,
+        'settings': yaml.safe_dump(document['settings'], sort_keys=False, width=80),
+        'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
+
+
+def _title(document: dict[str, Any]) -> str:
+    queries = ', '.join(Path(name).name for name in document['drives']['queries']['sources'])
+    return f'{queries} in {document["map"]["source"].split("/")[-1] or "the map"}'
+
+
+def worst_first(queries: Sequence[Query]) -> list[int]:
+    """Return the failures, by how much they matter: wrong places, then places not found.
+
+    Within each kind the largest errors come first.
+    """
+    failed = [row for row, query in enumerate(queries) if query.judged.outcome in _SEVERITY]
+
+    def weight(row: int) -> tuple[int, float, int]:
+        judged = queries[row].judged
+        error = float(judged.judgement.errors[0])
+        return (_SEVERITY[judged.outcome], -error if np.isfinite(error) else -1e18, row)
+
+    return sorted(failed, key=weight)
+
+
+def group_failures(queries: Sequence[Query], order: Sequence[int]) -> list[list[int]]:
+    """Put failures of one kind that follow each other together, the worst of each first."""
+    runs: list[list[int]] = []
+    for row in sorted(order):
+        before = runs[-1][-1] if runs else None
+        same = before == row - 1 and queries[before].judged.outcome == queries[row].judged.outcome
+        if same:
+            runs[-1].append(row)
+        else:
+            runs.append([row])
+    rank = {row: position for position, row in enumerate(order)}
+    return sorted((sorted(found, key=rank.__getitem__) for found in runs),
+                  key=lambda found: rank[found[0]])
+
+
+def _pictures(run: Evaluated, order: Sequence[int], budget: int) -> Pictures:
+    """Keep pictures of queries, of what was found and of the truth; failures count most."""
+    queries, frames = run.replayed.queries, run.mapped.place_frames
+    rows = [*order, *(row for row, query in enumerate(queries) if query.judged.searched),
+            *range(len(queries))]
+    asked = [queries[row].number for row in rows]
+    found = [int(frames[place]) for row in rows for place in _places(queries[row])]
+    return Pictures([(run.queries, asked), (run.maps, [one for one in found if one >= 0])], budget)
+
+
+def _places(query: Query) -> list[int]:
+    """Return the places to show with a query: the best one, and the true one if it differs."""
+    best = query.judged.result.best
+    places = [] if best is None else [best.place_id]
+    truth = query.judged.judgement.true_place
+    if truth >= 0 and best is not None and not query.judged.right:
+        places.append(truth)
+    return places
+
+
+def _route(run: Evaluated) -> tuple[Markup, np.ndarray]:
+    queries = run.replayed.queries
+    posed = run.replayed.measures.unit == 'm'
+    nowhere = (np.nan, np.nan)
+    truth = np.array([nowhere if query.truth is None else query.truth[:2]
+                      for query in queries]).reshape(-1, 2)
+    travelled = np.array([query.judged.travelled for query in queries])
+    positions = layout(truth if posed else None, travelled)
+    places = run.mapped.truth[:, :2] if posed else None
+    found = np.full((len(queries), 2), np.nan)
+    if places is not None:
+        for row, query in enumerate(queries):
+            best = query.judged.result.best
+            if query.judged.outcome == 'wrong' and best is not None:
+                found[row] = places[best.place_id]
+    drawn = RouteMap(positions, places)
+    outcomes = [query.judged.outcome for query in queries]
+    return drawn.draw(outcomes, found, run.replayed.measures.unit), drawn.points(positions)
+
+
+def _matrix(run: Evaluated) -> Markup | None:
+    rows = run.described
+    if not len(rows):
+        return None
+    places = np.asarray(run.mapped.place_map.matching_frames)
+    position = np.full(len(run.replayed.queries), -1)
+    position[rows] = np.arange(len(rows))
+    searched = [row for row, query in enumerate(run.replayed.queries)
+                if query.judged.searched and position[row] >= 0]
+    searched = searched[:: len(searched) // _MOST_MARKS + 1]
+    queries = [run.replayed.queries[row] for row in searched]
+    return draw_matrix(
+        similarity_picture(run.descriptors, places), position[searched].tolist(),
+        [query.judged.result.candidates[0].place_id for query in queries],
+        [query.judged.outcome for query in queries], (len(rows), len(places)),
+        ('queries', 'places of the map'))
+
+
+def _data(run: Evaluated, order: Sequence[int], points: np.ndarray,
+          pictures: Pictures) -> dict[str, Any]:
+    """Return what the scrubber needs; rows are lists to keep them short, see report.js."""
+    queries, frames = run.replayed.queries, run.mapped.place_frames
+    asked, found = pictures.found
+    rows = []
+    for query, (x, y) in zip(queries, points, strict=True):
+        judged, best = query.judged, query.judged.result.best
+        shown = [int(frames[place]) for place in _places(query)]
+        true_frame = shown[1] if len(shown) > 1 else -1
+        rows.append([
+            query.number, judged.outcome, judged.result.reason.name.lower(),
+            _rounded(judged.travelled, 1),
+            -1 if best is None else best.place_id, shown[0] if shown else -1, true_frame,
+            None if best is None else _rounded(best.score, 3),
+            None if best is None else _rounded(best.sequence_distance, 3),
+            None if best is None else _rounded(float(judged.judgement.errors[0]), 2),
+            _rounded(x, 1), _rounded(y, 1)])
+    return {'rows': rows, 'worst': list(order), 'unit': run.replayed.measures.unit,
+            'meanings': OUTCOMES,
+            'pictures': [{number: data_uri(('image/webp', content))
+                          for number, content in sorted(side.items())} for side in (asked, found)]}
+
+
+def _rounded(value: float, digits: int) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None
+
+
+def _embedded(data: dict[str, Any]) -> Markup:
+    """Return data as JSON that no text in it can end early."""
+    text = json.dumps(data, separators=(',', ':'), allow_nan=False)
+    return Markup(text.replace('<', '\\u003c'))
+
+
+def _failure(run: Evaluated, episode: Sequence[int], pictures: Pictures) -> dict[str, Any]:
+    row = episode[0]
+    first, last = (run.replayed.queries[end].number for end in (min(episode), max(episode)))
+    query = run.replayed.queries[row]
+    judged, best = query.judged, query.judged.result.best
+    assert best is not None
+    frames = run.mapped.place_frames
+    error = float(judged.judgement.errors[0])
+    return {
+        'row': row, 'outcome': judged.outcome, 'meaning': OUTCOMES[judged.outcome],
+        'number': query.number, 'first': first, 'last': last, 'count': len(episode),
+        'place': best.place_id, 'score': best.score,
+        'travelled': judged.travelled, 'error': error if np.isfinite(error) else None,
+        'query': _uri(pictures.found[0], query.number),
+        'found': _uri(pictures.found[1], int(frames[best.place_id]))}
+
+
+def _uri(found: dict[int, bytes], number: int) -> str | None:
+    return data_uri(('image/webp', found[number])) if number in found else None

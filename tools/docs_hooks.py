@@ -1,0 +1,148 @@
+"""What mkdocs cannot do by itself: pages made from the code, so that they cannot fall behind it.
+
+- ``reference/messages.md`` from ``msg/`` and ``srv/``, with their comments;
+- ``reference/parameters.md`` from the settings classes that nodes declare their parameters from;
+- pages of the navigation that this checkout does not have are left out of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).resolve().parent.parent
+MESSAGES, PARAMETERS = 'reference/messages.md', 'reference/parameters.md'
+_GENERATED = (MESSAGES, PARAMETERS)
+
+
+def on_config(config: Any) -> Any:
+    """Leave out of the navigation what is not there."""
+    config.nav = [part for part in map(_existing, config.nav) if part]
+    return config
+
+
+def _existing(part: Any) -> Any:
+    """Return a part of the navigation without missing pages; None where nothing is left."""
+    if isinstance(part, str):
+        there = part in _GENERATED or (ROOT / 'docs' / part).is_file()
+        return part if there else None
+    (title, content), = part.items()
+    if isinstance(content, list):
+        kept = [one for one in map(_existing, content) if one]
+        return {title: kept} if kept else None
+    return {title: content} if _existing(content) else None
+
+
+def on_files(files: Files, config: Any) -> Files:
+    """Add the pages made from the code."""
+    files.append(File.generated(config, MESSAGES, content=messages_page()))
+    files.append(File.generated(config, PARAMETERS, content=parameters_page()))
+    return files
+
+
+def messages_page() -> str:
+    """Return all messages and services with their comments."""
+    opening = ('# Messages and services\n\nMade from `msg/` and `srv/`. Topics and their quality '
+               'of service are on the page of [the nodes](../nodes.md).\n')
+    parts = [opening]
+    for folder, kind in (('msg', 'message'), ('srv', 'service')):
+        for path in sorted((ROOT / folder).glob(f'*.{folder}')):
+            parts.append(f'## {path.stem} ({kind})\n')
+            parts.append(_interface(path.read_text(encoding='utf-8')))
+    return '\n'.join(parts)
+
+
+def _interface(text: str) -> str:
+    """Return the description of an interface and a table for each of its parts."""
+    sections = text.split('\n---\n', 1)
+    titles = [''] if len(sections) == 1 else ['Request', 'Answer']
+    parts = []
+    for title, section in zip(titles, sections, strict=True):
+        opening, rows = _fields(section)
+        if title:
+            parts.append(f'### {title} {{ .{title.lower()} }}\n')
+        if opening:
+            parts.append(opening + '\n')
+        parts.append(_table(('type', 'name', 'meaning'), rows) if rows else 'Nothing.\n')
+    return '\n'.join(parts)
+
+
+def _fields(section: str) -> tuple[str, list[tuple[str, ...]]]:
+    """Return the opening comment and (type, name, comment) of every field and constant."""
+    blocks = re.split(r'\n\s*\n', section.strip())
+    opening = ''
+    if blocks and all(line.startswith('#') for line in blocks[0].splitlines() if line):
+        opening = _words(blocks.pop(0).splitlines())
+    rows, comment = [], []
+    for line in '\n'.join(blocks).splitlines():
+        if line.startswith('#'):
+            comment.append(line)
+        elif line.strip():
+            code, _, beside = line.partition('#')
+            kind, _, name = code.strip().partition(' ')
+            rows.append((f'`{kind}`', f'`{name.strip()}`', _words([*comment, beside])))
+            comment = []
+    return opening, rows
+
+
+def _words(lines: Iterable[str]) -> str:
+    return ' '.join(line.lstrip('# ').strip() for line in lines).strip()
+
+
+def parameters_page() -> str:
+    """Return the parameters of every node, and those of the engine that all of them share."""
+    from seqnet_ros.config import ModelConfig
+    from seqnet_ros.nodes import settings
+
+    opening = ('# Parameters\n\nMade from the classes that the nodes declare their parameters '
+               'from; `ros2 param describe` says the same. *When* is when a new value counts: at '
+               'the start of the node, when it is configured, when it is activated, or at once '
+               '(live).\n')
+    parts = [opening]
+    for name, found in inspect.getmembers(settings, inspect.isclass):
+        if issubclass(found, settings.NodeSettings) and found is not settings.NodeSettings:
+            node = re.sub(r'(?<!^)(?=[A-Z])', '_', name.removesuffix('Settings')).lower()
+            parts.append(f'## `{node}`\n')
+            parts.append(_settings_table(found, ''))
+    parts.append('## The engine\n\nOf the nodes that map or localize; their defaults are those of '
+                 'the model or of the map.\n')
+    for section in ('sequence', 'keyframes', 'matching', 'acceptance'):
+        group = ModelConfig.model_fields[section].annotation
+        parts.append(f'### `{section}`\n')
+        fields = {'length'} if section == 'sequence' else None
+        parts.append(_settings_table(group, f'{section}.', fields))
+    return '\n'.join(parts)
+
+
+def _settings_table(group: Any, prefix: str, wanted: set[str] | None = None) -> str:
+    return _table(('parameter', 'default', 'when', 'meaning'), [
+        (f'`{prefix}{name}`', f'`{_default(info)}`', _when(info), _meaning(info))
+        for name, info in group.model_fields.items() if wanted is None or name in wanted])
+
+
+def _default(info: Any) -> str:
+    value = info.default
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _when(info: Any) -> str:
+    extra = info.json_schema_extra
+    return str(extra.get('applied', 'configure')) if isinstance(extra, dict) else 'configure'
+
+
+def _meaning(info: Any) -> str:
+    words = info.description or ''
+    if get_origin(info.annotation) is Literal:
+        words += ' One of: ' + ', '.join(map(str, get_args(info.annotation))) + '.'
+    return words
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = ['| ' + ' | '.join(header) + ' |', '|' + ' --- |' * len(header)]
+    lines += ['| ' + ' | '.join(cell.replace('|', '\\|') for cell in row) + ' |' for row in rows]
+    return '\n'.join(lines) + '\n'
