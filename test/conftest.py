@@ -7,6 +7,7 @@ import os
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,3 +97,48 @@ def shared_golden() -> Path:
 def shared_weights() -> Path:
     """Directory of trained weights."""
     return _shared('weights')
+
+
+# The nodes' town; what it needs is imported when it is asked for.
+
+
+@pytest.fixture(scope='session')
+def first_drive() -> list:
+    """Stamp, image and pose of fifty frames of a drive through a rendered town."""
+    from node_harness import render
+
+    return render(seed=1, count=50)
+
+
+@pytest.fixture(scope='session')
+def second_drive() -> list:
+    """Thirty frames of a second drive along the same way."""
+    from node_harness import render
+
+    return render(seed=2, count=30, lateral_offset=0.3)
+
+
+@pytest.fixture(scope='session')
+def town_map(first_drive: list, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A map of every image of the first drive, with pictures."""
+    from node_harness import with_keyframes
+
+    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.matching.mapper import Mapper
+    from seqnet_ros.place_model import load_model
+
+    model = load_model('hog', device='cpu')
+    mapper = Mapper(model, with_keyframes(model, every='1'), keep_images=True)
+    for stamp_ns, image, pose in first_drive:
+        mapper.push(image, stamp_ns, pose)
+    path = tmp_path_factory.mktemp('maps') / 'town'
+    save_map(mapper.finish('first drive', 'exact'), path)
+    return path
+
+
+@pytest.fixture
+def log(capfd: pytest.CaptureFixture) -> Any:
+    """What the nodes of a test wrote to the console."""
+    from node_harness import Log
+
+    return Log(capfd)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streets import Street, small_model
 
-from seqnet_ros.config import LoopConfig, ModelConfig
+from seqnet_ros.config import LoopConfig
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
@@ -288,12 +288,10 @@ def test_corridor(name: str, least: int, shared_data: Path, shared_weights: Path
 def test_town_twice() -> None:
     """Two rounds of a rendered town, with odometry that drifts by two per cent."""
     town = Town(seed=5, blocks=(2, 1))
-    tour = Drive(town, OVERCAST, Camera(width=160, height=120), rate=4.0, laps=1.6, seed=3,
+    tour = Drive(town, OVERCAST, Camera(width=160, height=120), rate=10.0, laps=1.6, seed=3,
                  lateral_offset=0.4)
     model = load_model('hog', 'cpu')
-    settings = ModelConfig.model_validate({
-        **model.config.model_dump(), 'sequence': {'length': 8, 'aggregator': 'smooth'}})
-    closer = LoopCloser(model, settings)
+    closer = LoopCloser(model)
     positions, accepted, asked, right = [], 0, 0, 0
     for frame, driven in zip(tour, tour.distances, strict=True):
         odometry = frame.pose.copy()
@@ -312,5 +310,5 @@ def test_town_twice() -> None:
             accepted += 1
             assert apart <= 5.0, f'place {result.place_id} is not place {result.best.place_id}'
     assert asked > 100
-    assert right >= 0.9 * asked
-    assert accepted >= 0.2 * asked
+    assert right >= 0.95 * asked
+    assert accepted >= 0.5 * asked

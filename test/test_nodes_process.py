@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_nodes import PATIENCE_S, Peer, Shown, eventually, render
+from node_harness import PATIENCE_S, Peer, Shown, eventually, render
 
 from seqnet_ros.maps.storage import open_map, save_map
 from seqnet_ros.matching.mapper import Mapper

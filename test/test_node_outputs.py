@@ -1,0 +1,235 @@
+"""What nodes show and hand on: loops, markers, pictures, poses to start from, several cameras."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from streets import Street
+
+from seqnet_ros.maps.storage import open_map
+from seqnet_ros.poses import make_pose
+
+rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
+from node_harness import (  # noqa: E402
+    TOWN_EVERY,
+    Peer,
+    closing_loops,
+    deliver,
+    eventually,
+    localizing,
+    mapping,
+    raw_message,
+    settle,
+)
+
+pytestmark = pytest.mark.requires_ros
+
+SECOND = 10**9
+ROUND_M = 60
+SMALL = {'sequence.length': 5, 'loop.exclude_frames': 15, 'loop.exclude_s': 0.0,
+         'loop.exclude_m': 0.0}
+
+
+def latched() -> Any:
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+
+    return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+def show_all(node: Any, peer: Peer, shown: list) -> None:
+    for stamp_ns, image, _ in shown:
+        deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+
+
+# Loops.
+
+
+def drive_round(node: Any, peer: Peer, street: Street, places: range) -> None:
+    """Drive along a street that closes on itself, a metre a second, with odometry."""
+    radius = 1.01 * ROUND_M / (2 * np.pi)
+    for x in places:
+        angle = 2 * np.pi * x / ROUND_M
+        pose = make_pose(radius * np.cos(angle), radius * np.sin(angle), yaw=angle)
+        stamp_ns = (x + 1) * SECOND
+        peer.move(pose, stamp_ns)
+        eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
+                   'odometry')
+        image = street.view(x % ROUND_M, seed=1 + x // ROUND_M)
+        deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+
+
+def test_loops_are_published_with_both_ends(tmp_path):
+    from seqnet_ros.msg import LoopClosure, PlaceMatch
+    from seqnet_ros.srv import SaveMap
+    from visualization_msgs.msg import MarkerArray
+
+    with closing_loops(**SMALL) as (node, peer):
+        closures = peer.listen(LoopClosure, 'loop_closer/loop_closure')
+        rejected = peer.listen(LoopClosure, 'loop_closer/rejected_loop_closure')
+        markers = peer.listen(MarkerArray, 'loop_closer/markers')
+        eventually(lambda: node._closures.get_subscription_count()
+                   and node._rejected.get_subscription_count(), 'discovery')
+        street = Street(1)
+        drive_round(node, peer, street, range(2 * ROUND_M))
+        settle(node)
+        eventually(lambda: len(peer.matches) == 2 * ROUND_M, 'a result for every image')
+        accepted = [item for item in peer.matches if item.accepted]
+        assert len(accepted) > 20
+        eventually(lambda: len(closures) == len(accepted), 'a closure for every accepted match')
+        with_candidates = [item for item in peer.matches if item.candidates]
+        eventually(lambda: len(closures) + len(rejected) == len(with_candidates),
+                   'all others as rejected')
+        for closure in closures:
+            assert closure.to_id - closure.from_id == ROUND_M
+            assert closure.reason == PlaceMatch.ACCEPTED
+            assert closure.to_stamp == closure.header.stamp
+            assert closure.to_stamp.sec == closure.to_id + 1
+            assert closure.from_stamp.sec == closure.from_id + 1
+            assert closure.map_id == f'drive-{SECOND}'
+            assert not closure.has_relative_pose
+            assert closure.header.frame_id == 'camera'
+        assert PlaceMatch.ACCEPTED not in {item.reason for item in rejected}
+        loops = [marker for array in markers for marker in array.markers if marker.ns == 'loops']
+        assert any(marker.points for marker in loops)
+        answer = peer.call(SaveMap, 'loop_closer/save_map', path=str(tmp_path / 'drive'))
+        assert answer.result == SaveMap.Response.RESULT_SUCCESS
+        assert len(open_map(tmp_path / 'drive')) == 2 * ROUND_M
+        eventually(lambda: ('loops closed', str(len(closures))) in {
+            (item.key, item.value) for report in peer.diagnostics[-1:]
+            for item in report.status[0].values}, 'the loops in /diagnostics')
+
+
+def test_a_standing_robot_publishes_no_loop():
+    with closing_loops(**SMALL) as (node, peer):
+        street = Street(1)
+        drive_round(node, peer, street, range(ROUND_M + 20))
+        before = len([item for item in peer.matches if item.candidates])
+        x = ROUND_M + 19
+        for n in range(20):
+            stamp_ns = (x + 1) * SECOND + n * SECOND // 5
+            peer.move(make_pose(*_position(x)), stamp_ns)
+            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
+                       'odometry')
+            image = street.view(x % ROUND_M, seed=100 + n)
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        settle(node)
+        assert node.engine is not None
+        assert len([item for item in peer.matches if item.candidates]) <= before + 1
+        assert peer.matches[-1].reason == peer.matches[-1].STATIONARY
+
+
+def _position(x: int) -> tuple[float, float]:
+    radius, angle = 1.01 * ROUND_M / (2 * np.pi), 2 * np.pi * x / ROUND_M
+    return float(radius * np.cos(angle)), float(radius * np.sin(angle))
+
+
+# Markers and pictures.
+
+
+def test_map_and_matches_are_shown(town_map, second_drive):
+    from sensor_msgs.msg import Image
+    from visualization_msgs.msg import Marker, MarkerArray
+
+    place_map = open_map(town_map)
+    with localizing(map=str(town_map), map_frame='world', **TOWN_EVERY) as (node, peer):
+        maps = peer.listen(MarkerArray, 'localizer/map_markers', latched())
+        eventually(lambda: maps, 'the markers of a map shown before anybody looked')
+        dots = next(item for item in maps[-1].markers if item.type == Marker.POINTS)
+        assert dots.header.frame_id == 'world'
+        np.testing.assert_allclose([[p.x, p.y, p.z] for p in dots.points], place_map.positions)
+        markers = peer.listen(MarkerArray, 'localizer/markers')
+        pictures = peer.listen(Image, 'localizer/debug_image')
+        eventually(lambda: node._shown._markers.get_subscription_count()
+                   and node._shown._image.get_subscription_count(), 'discovery')
+        show_all(node, peer, second_drive)
+        eventually(lambda: len(markers) == len(pictures) == len(second_drive), 'all of them')
+        accepted = next(n for n, item in enumerate(peer.matches) if item.accepted)
+        by_name = {item.ns: item for item in markers[accepted].markers}
+        assert by_name['match'].pose == peer.matches[accepted].candidates[0].pose
+        assert by_name['verdict'].text.startswith('ACCEPTED')
+        assert len(by_name['candidates'].points) == len(peer.matches[accepted].candidates)
+        picture = pictures[accepted]
+        pixels = np.frombuffer(picture.data, np.uint8).reshape(
+            picture.height, picture.width, 3)
+        assert picture.header.stamp == peer.matches[accepted].header.stamp
+        # Query and match of a drive along the same way look alike.
+        half = (picture.width - 4) // 2
+        left, right = pixels[:240, :half].astype(float), pixels[:240, -half:].astype(float)
+        assert np.corrcoef(left.ravel(), right.ravel())[0, 1] > 0.5
+
+
+def test_nothing_is_drawn_while_nobody_looks(town_map, second_drive, monkeypatch):
+    from seqnet_ros.nodes import shown
+
+    drawn = []
+    monkeypatch.setattr(shown, 'compose', lambda *_: drawn.append(1))
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        show_all(node, peer, second_drive[:10])
+        assert not drawn
+
+
+# A pose to start from.
+
+
+def test_the_first_accepted_pose_starts_others(town_map, second_drive):
+    from geometry_msgs.msg import PoseWithCovarianceStamped
+
+    with localizing(map=str(town_map), publish_initial_pose=True, **TOWN_EVERY) as (node, peer):
+        initial = peer.listen(PoseWithCovarianceStamped, 'initialpose')
+        eventually(node._initial_poses.get_subscription_count, 'discovery')
+        show_all(node, peer, second_drive[:25])
+        settle(node)
+        eventually(lambda: initial and len(peer.poses) > 2, 'poses')
+        assert initial == [peer.poses[0]]
+        assert min(np.diag(np.reshape(initial[0].pose.covariance, (6, 6)))) > 0
+        # A recording that starts anew is another beginning.
+        show_all(node, peer, second_drive[:25])
+        settle(node)
+        eventually(lambda: len(initial) == 2, 'a second first pose')
+
+
+# Several cameras.
+
+
+def pair_of(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a left and a right camera see of a wide image."""
+    middle = image.shape[1] // 2
+    return np.ascontiguousarray(image[:, :middle]), np.ascontiguousarray(image[:, middle:])
+
+
+def test_two_cameras_are_one_place(first_drive, second_drive, tmp_path):
+    from sensor_msgs.msg import Image
+
+    path = tmp_path / 'pairs'
+
+    def show_pairs(node: Any, peer: Peer, right: Any, shown: list, late_ns: int = 0) -> None:
+        for stamp_ns, image, _ in shown:
+            views = pair_of(image)
+
+            def publish(stamp_ns=stamp_ns, views=views) -> None:
+                peer.show(views[0], stamp_ns)
+                right.publish(raw_message(views[1], stamp_ns + late_ns))
+
+            deliver(node, publish)
+
+    with mapping(map=str(path), cameras=2, use_odometry=False, camera_sync_s=0.005,
+                 **TOWN_EVERY) as (node, peer):
+        right = peer.node.create_publisher(Image, 'image_1', 10)
+        eventually(lambda: node.count_publishers('image_1'), 'discovery')
+        show_pairs(node, peer, right, first_drive, late_ns=1_000_000)
+        assert node.trigger_deactivate()
+    place_map = open_map(path)
+    assert len(place_map) == len(first_drive)
+    assert place_map.manifest.model.cameras == 2
+    assert place_map.manifest.dim == 2 * 1764
+    with localizing(map=str(path), camera_sync_s=0.005, **TOWN_EVERY) as (node, peer):
+        right = peer.node.create_publisher(Image, 'image_1', 10)
+        eventually(lambda: node.count_publishers('image_1'), 'discovery')
+        show_pairs(node, peer, right, second_drive)
+        eventually(lambda: len(peer.matches) == len(second_drive), 'all results')
+        assert any(item.accepted for item in peer.matches)
+        # The second camera falls out: nothing is matched by half.
+        for stamp_ns, image, _ in second_drive[:12]:
+            peer.show(pair_of(image)[0], stamp_ns + 100 * SECOND)
+        eventually(lambda: node._images.incomplete > 0, 'a count of what is incomplete')
+        assert len(peer.matches) == len(second_drive)
