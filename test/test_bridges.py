@@ -38,6 +38,7 @@ def where(t: float) -> np.ndarray:
 def closure_message(older: float, newer: float, pose: np.ndarray | None = None,
                     metric: bool = True) -> Any:
     from seqnet_ros.msg import LoopClosure
+
     from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 
     message = LoopClosure(map_id='drive', score=0.9, inliers=60)
@@ -149,6 +150,7 @@ def details(node: Any) -> dict[str, str]:
 @needs_rtabmap
 def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
     from seqnet_ros.msg import LoopClosure
+
     from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode, timeout_s=60.0) as (node, peer):
@@ -187,6 +189,7 @@ def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
 @needs_rtabmap
 def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
     from seqnet_ros.msg import LoopClosure
+
     from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode, timeout_s=0.5) as (node, peer):
@@ -219,6 +222,7 @@ def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
 @needs_rtabmap
 def test_links_wait_for_the_service_of_rtabmap(capfd):
     from seqnet_ros.msg import LoopClosure
+
     from seqnet_ros.nodes.diagnostics import Level
     from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
 
@@ -262,8 +266,8 @@ def test_poses_are_handed_on_as_global_poses_of_the_base():
 @pytest.mark.parametrize('rejected', [False, True])
 def test_loop_closures_become_edges_keyed_by_stamps(rejected, capfd):
     from pose_graph_tools_msgs.msg import PoseGraph, PoseGraphEdge
-
     from seqnet_ros.msg import LoopClosure
+
     from seqnet_ros.nodes.pose_graph_bridge_node import PoseGraphBridgeNode
 
     delay_s = 1.0
