@@ -44,15 +44,28 @@ def pose_to_message(pose: np.ndarray) -> Pose:
     return Pose(position=Point(x=x, y=y, z=z), orientation=Quaternion(x=qx, y=qy, z=qz, w=qw))
 
 
+def pose_from_message(message: Pose, what: str = 'pose') -> np.ndarray:
+    """Return a pose message as ``[7]``.
+
+    Args:
+        message: the pose.
+        what: what to call it in an error.
+
+    Raises:
+        InputError: a number is not finite, or the quaternion is zero.
+    """
+    position, rotation = message.position, message.orientation
+    return check_pose([position.x, position.y, position.z,
+                       rotation.x, rotation.y, rotation.z, rotation.w], what)
+
+
 def pose_from_odometry(message: Odometry) -> np.ndarray:
     """Return the pose ``[7]`` of an odometry message.
 
     Raises:
         InputError: a number is not finite, or the quaternion is zero.
     """
-    position, rotation = message.pose.pose.position, message.pose.pose.orientation
-    return check_pose([position.x, position.y, position.z,
-                       rotation.x, rotation.y, rotation.z, rotation.w], 'odometry pose')
+    return pose_from_message(message.pose.pose, 'odometry pose')
 
 
 def image_reader(message: Image | CompressedImage) -> Callable[[], np.ndarray]:

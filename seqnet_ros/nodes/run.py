@@ -3,18 +3,22 @@
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.nodes.logs import forward_logs
 from seqnet_ros.nodes.place_node import PlaceNode
 
 REFUSED = 2
 _LOOK_EVERY_S = 0.2
+
+AnyNode = TypeVar('AnyNode', bound=Node)
 
 
 def run(make_node: Callable[[], PlaceNode]) -> None:
@@ -23,22 +27,37 @@ def run(make_node: Callable[[], PlaceNode]) -> None:
     A node that cannot be configured stays, unconfigured, for a corrected parameter and another
     try. Exits with status 2 when a parameter given at the start is refused.
     """
+    def start(node: PlaceNode) -> None:
+        forward_logs(node.get_logger())
+        if node.get_parameter('autostart').value and not node.start():
+            node.get_logger().fatal('autostart failed: correct what is wrong and configure again')
+
+    _run(make_node, start)
+
+
+def run_plain(make_node: Callable[[], Node]) -> None:
+    """Make a node without a lifecycle and spin until interrupted.
+
+    Exits with status 2 when a parameter given at the start is refused, or the node cannot be made.
+    """
+    _run(make_node, lambda _: None)
+
+
+def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> None:
     # By itself rclpy ends its context at once, and Python raises in the middle of anything. Asked
     # this way a node finishes what it does, saves its map and still can say so.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = _note_signals()
     try:
         node = make_node()
-    except ParameterException as error:
+    except (ParameterException, SeqnetRosError) as error:
         rclpy.logging.get_logger('seqnet_ros').fatal(str(error))
         rclpy.try_shutdown()
         sys.exit(REFUSED)
-    forward_logs(node.get_logger())
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        if node.get_parameter('autostart').value and not node.start():
-            node.get_logger().fatal('autostart failed: correct what is wrong and configure again')
+        start(node)
         while not interrupted and rclpy.ok():
             executor.spin_once(timeout_sec=_LOOK_EVERY_S)
     except ExternalShutdownException:

@@ -1,0 +1,107 @@
+"""The bridge to systems that take edges of pose_graph_tools, such as Kimera and Hydra."""
+
+from typing import Any
+
+from pydantic import Field
+from std_msgs.msg import Header
+
+from seqnet_ros.msg import LoopClosure
+from seqnet_ros.nodes.bridge import (
+    CLOSURE_QOS,
+    REJECTED_TOPIC,
+    BridgeNode,
+    BridgeSettings,
+    now_s,
+)
+from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
+from seqnet_ros.nodes.delayed import Delayed
+from seqnet_ros.nodes.diagnostics import Report
+from seqnet_ros.nodes.graph_edges import GraphEdge, make_edge
+from seqnet_ros.nodes.run import run_plain
+
+PACKAGE = 'pose_graph_tools_msgs'
+
+
+class PoseGraphBridgeSettings(BridgeSettings):
+    """What the bridge has."""
+
+    robot_id: int = Field(0, ge=0, le=2**31 - 1, description='Robot that both frames are of.')
+    delay_s: float = Field(
+        0.0, ge=0, le=3600,
+        description='Hand an edge on this long after it came, s of wall time, for systems that '
+                    'add their nodes late and drop edges between nodes they do not have.')
+    include_rejected: bool = Field(
+        False, description='Also publish closures that are not believed, as REJECTED_LOOPCLOSE.')
+
+
+class PoseGraphBridgeNode(BridgeNode):
+    """Publishes ``~/pose_graph``: one edge for every loop closure with a metric pose."""
+
+    def __init__(self, **options: Any) -> None:
+        """Declare the parameters; options as of `rclpy.node.Node`."""
+        super().__init__('pose_graph_bridge', PACKAGE, PoseGraphBridgeSettings(), **options)
+        from pose_graph_tools_msgs.msg import PoseGraph, PoseGraphEdge
+
+        self._graph_message: Any = PoseGraph
+        self._edge_message: Any = PoseGraphEdge
+        self._edges: Delayed[GraphEdge] = Delayed(self.settings.delay_s)
+        self._published = 0
+        self._without_pose = 0
+        self._publisher = self.create_publisher(PoseGraph, '~/pose_graph', CLOSURE_QOS)
+        if self.settings.include_rejected:
+            self.listen(REJECTED_TOPIC, self._on_rejected)
+
+    def on_closure(self, closure: Closure, message: LoopClosure) -> None:
+        """Take in a closure that is believed."""
+        self._add(make_edge(closure, rejected=False))
+
+    def _on_rejected(self, closure: Closure, message: LoopClosure) -> None:
+        self._add(make_edge(closure, rejected=True))
+
+    def _add(self, edge: GraphEdge | None) -> None:
+        if edge is not None:
+            self._edges.add(edge, now_s())
+            return
+        self._without_pose += 1
+        if self._without_pose == 1:
+            self.get_logger().warning(
+                'a loop closure without a metric pose makes no edge; more are counted in '
+                '/diagnostics only')
+
+    def look(self) -> None:
+        """Publish the edges that are due."""
+        due = self._edges.take(now_s())
+        if not due:
+            return
+        newest = max(edge.key_to for edge in due)
+        graph = self._graph_message(header=Header(stamp=stamp_from_ns(newest)),
+                                    edges=[self._to_message(edge) for edge in due])
+        self._publisher.publish(graph)
+        self._published += len(due)
+
+    def _to_message(self, edge: GraphEdge) -> Any:
+        kind = self._edge_message
+        robot = int(self.settings.robot_id)
+        return kind(
+            header=Header(stamp=stamp_from_ns(edge.key_to)),
+            key_from=int(edge.key_from), key_to=int(edge.key_to),
+            robot_from=robot, robot_to=robot,
+            type=kind.REJECTED_LOOPCLOSE if edge.rejected else kind.LOOPCLOSE,
+            pose=pose_to_message(edge.pose),
+            covariance=[float(value) for value in edge.covariance.ravel()])
+
+    def report(self) -> Report:
+        """Return the state of the node."""
+        report = super().report()
+        report.values.update({
+            'edges published': self._published,
+            'edges waiting': len(self._edges),
+            'loop closures without a metric pose': self._without_pose,
+        })
+        return report
+
+
+def main() -> None:
+    """Run the node until it is interrupted."""
+    run_plain(PoseGraphBridgeNode)

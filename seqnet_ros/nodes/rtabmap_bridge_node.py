@@ -1,0 +1,172 @@
+"""The bridge to rtabmap: loop closures become links of its graph, poses its global poses."""
+
+from typing import Any
+
+from geometry_msgs.msg import PoseWithCovarianceStamped, Quaternion, Transform, Vector3
+from nav_msgs.msg import Odometry
+from pydantic import Field
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+
+from seqnet_ros.errors import InputError
+from seqnet_ros.msg import LoopClosure
+from seqnet_ros.nodes.bridge import BridgeNode, BridgeSettings, now_s
+from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
+from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.graph_links import GraphLink, GraphNodes, LinkLimits, LinkQueue
+from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC
+from seqnet_ros.nodes.pose_log import PoseLog
+from seqnet_ros.nodes.run import run_plain
+
+PACKAGE = 'rtabmap_msgs'
+INFO_TOPIC = 'info'
+GRAPH_TOPIC = 'mapGraph'
+SERVICE = 'add_link'
+POSE_TOPIC = 'pose'
+GLOBAL_POSE_TOPIC = 'global_pose'
+USER_CLOSURE = 4
+"""``rtabmap::Link::kUserClosure``; the message has no constants."""
+
+
+class RtabmapBridgeSettings(BridgeSettings):
+    """What the bridge has."""
+
+    max_offset_s: float = Field(
+        1.0, gt=0, le=60,
+        description="How far rtabmap's node may be from a frame in time, s, where odometry tells "
+                    'how the robot moved between the two.')
+    max_offset_without_odometry_s: float = Field(
+        0.02, ge=0, le=60, description='The same where odometry does not tell, s.')
+    timeout_s: float = Field(
+        10.0, gt=0, le=3600,
+        description='How long a loop closure waits for its nodes, s of wall time.')
+    use_odometry: bool = Field(
+        True, description="Subscribe to 'odometry', the odometry that rtabmap uses.")
+    base_frame: str = Field(
+        '', description="Hand accepted poses on from 'pose' to 'global_pose' in this frame, which "
+                        "is rtabmap's frame_id; '' does not.")
+
+
+class RtabmapBridgeNode(BridgeNode):
+    """Calls ``add_link`` for every loop closure with a metric pose."""
+
+    def __init__(self, **options: Any) -> None:
+        """Declare the parameters; options as of `rclpy.node.Node`."""
+        super().__init__('rtabmap_bridge', PACKAGE, RtabmapBridgeSettings(), **options)
+        from rtabmap_msgs.msg import Info, Link, MapGraph
+        from rtabmap_msgs.srv import AddLink
+
+        settings = self.settings
+        self._link_message: Any = Link
+        self._request: Any = AddLink.Request
+        self._nodes = GraphNodes()
+        self._odometry = PoseLog()
+        self._links = LinkQueue(self._nodes, self._odometry, LinkLimits(
+            settings.max_offset_s, settings.max_offset_without_odometry_s, settings.timeout_s))
+        self._outbox: list[GraphLink] = []
+        self._sent: set[tuple[int, int]] = set()
+        self._in_graph = 0
+        self._told_no_service = False
+        self._client: Any = self.create_client(AddLink, SERVICE)
+        self._service = self.resolve_service_name(SERVICE)
+        self.create_subscription(Info, INFO_TOPIC, self._on_info, 100)
+        # rtabmap offers its graph transient local or volatile: this asks for what both have.
+        self.create_subscription(MapGraph, GRAPH_TOPIC, self._on_graph, 1)
+        if settings.use_odometry:
+            self.create_subscription(
+                Odometry, ODOMETRY_TOPIC, self._on_odometry,
+                QoSProfile(depth=100, reliability=ReliabilityPolicy.BEST_EFFORT))
+        if settings.base_frame:
+            self._global_poses = self.create_publisher(
+                PoseWithCovarianceStamped, GLOBAL_POSE_TOPIC, 10)
+            self.create_subscription(PoseWithCovarianceStamped, POSE_TOPIC, self._on_pose, 10)
+
+    # Inputs.
+
+    def on_closure(self, closure: Closure, message: LoopClosure) -> None:
+        """Take in a closure that is believed."""
+        if not self._links.add(closure, now_s()) and (
+                self._links.counts['without a metric pose'] == 1):
+            self.get_logger().warning(
+                'a loop closure without a metric pose makes no link; more are counted in '
+                '/diagnostics only')
+
+    def _on_info(self, message: Any) -> None:
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if message.ref_id > 0 and stamp_ns:
+            self._nodes.add(int(message.ref_id), stamp_ns)
+
+    def _on_graph(self, message: Any) -> None:
+        self._nodes.keep(message.poses_id, stamp_to_ns(message.header.stamp))
+        self._in_graph = sum(
+            link.type == USER_CLOSURE
+            and not self._sent.isdisjoint(((link.from_id, link.to_id), (link.to_id, link.from_id)))
+            for link in message.links)
+
+    def _on_odometry(self, message: Odometry) -> None:
+        try:
+            self._odometry.add(stamp_to_ns(message.header.stamp), pose_from_odometry(message))
+        except InputError as error:
+            self.get_logger().warning(f'odometry is left out: {error}', once=True)
+
+    def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
+        # rtabmap takes the frame for that of the sensor which the pose is of, not for the map's.
+        message.header.frame_id = self.settings.base_frame
+        self._global_poses.publish(message)
+
+    # Output.
+
+    def look(self) -> None:
+        """Send the links whose nodes are known."""
+        links, dropped = self._links.take(now_s())
+        for item in dropped:
+            self.get_logger().warning(
+                f'a loop closure makes no link after {self.settings.timeout_s:g} s: {item.reason}')
+        self._outbox += links
+        if not self._outbox:
+            return
+        if not self._client.service_is_ready():
+            if not self._told_no_service:
+                self.get_logger().warning(
+                    f'{len(self._outbox)} links wait for the service {self._service}, '
+                    'which nobody offers')
+            self._told_no_service = True
+            return
+        self._told_no_service = False
+        for link in self._outbox:
+            self._client.call_async(self._request(link=self._to_message(link)))
+            self._sent.add((link.from_id, link.to_id))
+            self.get_logger().info(f'link {link.from_id} -> {link.to_id} is sent')
+        self._outbox.clear()
+
+    def _to_message(self, link: GraphLink) -> Any:
+        x, y, z, qx, qy, qz, qw = (float(value) for value in link.pose)
+        return self._link_message(
+            from_id=int(link.from_id), to_id=int(link.to_id), type=USER_CLOSURE,
+            transform=Transform(translation=Vector3(x=x, y=y, z=z),
+                                rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
+            information=[float(value) for value in link.information.ravel()])
+
+    def report(self) -> Report:
+        """Return the state of the node."""
+        report = super().report()
+        counts = self._links.counts
+        report.values.update({
+            'nodes of rtabmap known': len(self._nodes),
+            'odometry poses kept': len(self._odometry),
+            'loop closures waiting for nodes': len(self._links),
+            'loop closures without a metric pose': counts['without a metric pose'],
+            'loop closures dropped': counts['dropped'],
+            'links waiting for the service': len(self._outbox),
+            'links sent': len(self._sent),
+            "links in rtabmap's graph": self._in_graph,
+        })
+        if self._told_no_service:
+            report.level = Level.WARN
+            report.message = f'nobody offers the service {self._service}'
+        return report
+
+
+def main() -> None:
+    """Run the node until it is interrupted."""
+    run_plain(RtabmapBridgeNode)
