@@ -82,7 +82,7 @@ def check_poses(matches: Arrived, poses: Arrived, findings: Findings) -> None:
         for _, match in matches if match.accepted and match.candidates)
     published: Counter = Counter()
     for _, pose in poses:
-        published[stamp_to_ns(pose.header.stamp), *pose_values(pose.pose.pose)] += 1
+        published[(stamp_to_ns(pose.header.stamp), *pose_values(pose.pose.pose))] += 1
         variances = np.diag(np.reshape(pose.pose.covariance, (6, 6)))
         findings.expect(bool((variances > 0).all()), 'pose without uncertainty', variances)
     findings.expect(not published - accepted, 'pose without an accepted match',
@@ -97,7 +97,7 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
     expect = findings.expect
     believed, doubted = _by_stamp(closures), _by_stamp(rejected)
     seen: dict[int, int] = {}
-    newest = -1
+    newest, drive = -1, ''
     for _, match in matches:
         if not match.candidates:
             continue
@@ -112,9 +112,9 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
         expect(stamp_to_ns(loop.to_stamp) == stamp, 'loop of another image')
         expect(loop.reason == match.reason, 'loop for another reason')
         expect(loop.map_id == match.map_id, 'loop of another drive')
-        if loop.to_id <= newest:  # the drive began anew
+        if loop.to_id <= newest or loop.map_id != drive:  # it began anew
             seen.clear()
-        newest = loop.to_id
+        newest, drive = loop.to_id, loop.map_id
         seen[loop.to_id] = stamp
         for item in match.candidates:
             expect(item.place_id < loop.to_id, 'place of the future', (item.place_id, loop.to_id))

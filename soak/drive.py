@@ -19,7 +19,7 @@ _START_NS = 1000 * _SECOND_NS
 
 
 class EndlessDrive:
-    """Sends the images of laps through two towns, one after the other.
+    """Sends the images of laps through two streets, one after the other.
 
     Args:
         peer: who sends.
@@ -32,7 +32,7 @@ class EndlessDrive:
         self._laps = laps
         self._chance = chance
         self._messages = [lap.messages() for lap in laps]
-        self._town = 0
+        self._street = 0
         self._frame = 0
         self._clock_ns = _START_NS
         self._lap_start_ns = _START_NS
@@ -57,13 +57,13 @@ class EndlessDrive:
         """Send the next image, or another one in its place."""
         self._clock_ns += STEP_NS
         self._frame += 1
-        if self._frame >= len(self._laps[self._town]):
+        if self._frame >= len(self._laps[self._street]):
             self._frame, self._lap_start_ns = 0, self._clock_ns
-        self._send(message or self._messages[self._town][self._frame])
+        self._send(message or self._messages[self._street][self._frame])
 
     def _send(self, message: Any) -> None:
         if self.odometry:
-            self._peer.move(self._laps[self._town].poses[self._frame], self._clock_ns)
+            self._peer.move(self._laps[self._street].poses[self._frame], self._clock_ns)
         self._peer.show(message, self._clock_ns)
         self.images += 1
 
@@ -77,21 +77,21 @@ class EndlessDrive:
         """Start the lap anew with the same stamps, as a bag that is played in a loop."""
         self._clock_ns, self._frame = self._lap_start_ns, 0
 
-    def change_town(self) -> None:
-        """Go on in the other town."""
-        self._town, self._frame = 1 - self._town, 0
+    def change_street(self) -> None:
+        """Go on in the other street."""
+        self._street, self._frame = 1 - self._street, 0
 
     def stand(self, count: int) -> None:
         """Send the same image and pose again and again."""
         for _ in range(count):
             self._clock_ns += STEP_NS
-            self._send(self._messages[self._town][self._frame])
+            self._send(self._messages[self._street][self._frame])
             time.sleep(0.003)
 
     def repeat_stamp(self) -> None:
         """Send several images of one stamp."""
         for _ in range(3):
-            self._send(self._messages[self._town][self._frame])
+            self._send(self._messages[self._street][self._frame])
 
     # What happens to images.
 
@@ -99,7 +99,7 @@ class EndlessDrive:
         """Return messages of successive images, stamped and noted as sent."""
         from seqnet_ros.nodes.conversions import stamp_from_ns
 
-        lap = self._laps[self._town]
+        lap = self._laps[self._street]
         first = self._chance.randrange(len(lap) - count)
         messages = Lap(lap.images[first: first + count], []).messages()
         for number, message in enumerate(messages):
@@ -113,11 +113,11 @@ class EndlessDrive:
         for message in (*self._unusual(), *broken_images()):
             self._step(message)
             time.sleep(_TIME_FOR_ONE_S)
-        self._peer.show(self._messages[self._town][self._frame], 0)
+        self._peer.show(self._messages[self._street][self._frame], 0)
         self.images += 1
 
     def _unusual(self) -> list[Any]:
-        image = self._laps[self._town].images[self._frame]
+        image = self._laps[self._street].images[self._frame]
         gray = image.mean(axis=2).astype(np.uint8)
         alpha = np.concatenate([image[..., ::-1], image[..., :1]], axis=2)
         return [
@@ -129,7 +129,7 @@ class EndlessDrive:
 
     def break_odometry(self) -> None:
         """Send poses that cannot be, and some from the past."""
-        lap = self._laps[self._town]
+        lap = self._laps[self._street]
         self._peer.move(np.array([np.nan, 0, 0, 0, 0, 0, 1.0]), self._clock_ns)
         self._peer.move(np.zeros(7), self._clock_ns)
         self._peer.move(lap.poses[0], 0)

@@ -1,15 +1,16 @@
 """What happens to a node on a robot, by turns that a seed decides."""
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 from std_srvs.srv import Trigger
 
 from seqnet_ros.nodes.conversions import stamp_to_ns
-from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 from soak.checks import check_counts, check_match, check_places
 from soak.drive import EndlessDrive, broken_images
 from soak.findings import Findings
@@ -24,7 +25,7 @@ _LIVE: dict[str, tuple[Any, ...]] = {
     'keyframes.max_gap_s': (2.0, 5.0, 50.0)}
 _REFUSED: dict[str, Any] = {
     'matching.top_k': 0, 'keyframes.every': 'often', 'acceptance.min_margin': 2.0,
-    'device': 'cpu', 'image_transport': 'compressed', 'sequence.length': 'long'}
+    'device': 'openvino', 'image_transport': 'compressed', 'sequence.length': 'long'}
 
 
 class Happenings:
@@ -50,7 +51,7 @@ class Happenings:
     def kinds(self) -> list[Callable[[], None]]:
         """Return everything that can happen."""
         return [self.time_jumps_ahead, self.time_jumps_back, self.bag_loops, self.stamps_repeat,
-                self.robot_stands, self.other_town, self.odd_images, self.odometry_gap,
+                self.robot_stands, self.other_street, self.odd_images, self.odometry_gap,
                 self.odometry_restarts, self.pause, self.settings_change, self.settings_refused,
                 self.clear, self.deactivate, self.clean_up]
 
@@ -96,9 +97,9 @@ class Happenings:
         """Nothing moves but time."""
         self._drive.stand(self._chance.randrange(10, 30))
 
-    def other_town(self) -> None:
+    def other_street(self) -> None:
         """The robot is carried away."""
-        self._drive.change_town()
+        self._drive.change_street()
 
     def odd_images(self) -> None:
         """A camera sends something else."""
@@ -138,11 +139,7 @@ class Happenings:
     def settings_refused(self) -> None:
         """Set parameters to what they cannot be."""
         name = self._chance.choice(sorted(_REFUSED))
-        if name == 'device':
-            value = 'openvino'
-        else:
-            value = _REFUSED[name]
-        reason = self._peer.set_parameter(name, value)
+        reason = self._peer.set_parameter(name, _REFUSED[name])
         self._findings.expect(bool(reason) and reason != 'refused without a reason',
                               'bad value not refused with a reason', name)
 
@@ -254,8 +251,6 @@ class LocalizerHappenings(Happenings):
 
     def find_place(self) -> None:
         """Ask where some images were taken, while others come."""
-        import time
-
         images = self._drive.views(5)
         future = self._peer.ask(FindPlace, 'find_place', images=images)
         self._drive.go_until(future.done)

@@ -17,8 +17,8 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
-
 from seqnet_ros.msg import LoopClosure, PlaceMatch
+
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from soak.errors import SoakError
 from soak.sent import Sent

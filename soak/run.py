@@ -16,7 +16,7 @@ from soak.happenings import Happenings, LocalizerHappenings, LoopCloserHappening
 from soak.memory import BOUND_MIB, slope_mib
 from soak.node import NodeProcess
 from soak.peer import Peer
-from soak.town import make_maps, second_laps
+from soak.town import drive_streets, make_maps
 
 _MIB = 2**20
 _LAP_M = 70.0
@@ -106,13 +106,14 @@ def _soak(name: str, parameters: dict[str, object], count: int, seed: int, folde
           check: Callable[[Peer, Happenings, Findings], None],
           show: Callable[[int], None]) -> Outcome:
     outcome, chance = Outcome(name), random.Random(seed)
-    laps = second_laps(_LAP_M)
+    laps = drive_streets(1, _LAP_M)
     memory: list[tuple[int, int]] = []
     started = time.monotonic()
     with NodeProcess(name, {**_COMMON, **parameters}, folder / f'{name}.log') as node:
         peer = Peer(name, node.check)
         try:
             peer.wait_until_active()
+            starting_s = node.cpu_seconds
             drive = EndlessDrive(peer, laps, chance)
             happenings = make_happenings(peer, drive, chance, outcome.findings)
             while (processed := happenings.totals['processed']) < count or (
@@ -123,7 +124,7 @@ def _soak(name: str, parameters: dict[str, object], count: int, seed: int, folde
                 memory.append((happenings.totals['processed'], node.resident_bytes))
             happenings.account()
             outcome.counts = dict(happenings.totals)
-            outcome.cpu_ms = 1e3 * node.cpu_seconds / outcome.counts['processed']
+            outcome.cpu_ms = 1e3 * (node.cpu_seconds - starting_s) / outcome.counts['processed']
             node.stop()
             _judge(outcome, peer, happenings, node, check)
         finally:
@@ -131,6 +132,8 @@ def _soak(name: str, parameters: dict[str, object], count: int, seed: int, folde
     outcome.seconds = time.monotonic() - started
     outcome.sent, outcome.happened = drive.images, dict(happenings.happened)
     _judge_memory(outcome, memory)
+    (folder / 'memory.csv').write_text('images,bytes\n' + ''.join(
+        f'{images},{resident}\n' for images, resident in memory))
     return outcome
 
 

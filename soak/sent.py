@@ -50,7 +50,7 @@ class Searched:
         return self._changes[-1][1]
 
     def may_become(self, maps: set[str] | frozenset[str]) -> None:
-        """Note that the node is asked to search these maps: it searches those of before or these."""
+        """Note that the node is asked to search these maps: it searches these or those before."""
         self._changes.append((time.monotonic(), self.now | maps))
 
     def became(self, maps: set[str] | frozenset[str]) -> None:

@@ -1,20 +1,23 @@
-"""Two small towns with a map and a drive each, rendered once and kept in memory."""
+"""Two streets of a town, rendered once and kept in memory, and maps of them."""
 
 from array import array
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.storage import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel
 
 _CAMERA = Camera(width=160, height=120)
-_TOWNS = (7, 8)
+_SEED = 7
 _SPEED, _RATE = 6.0, 6.0
+_STREETS_M = (0.0, 200.0)
+"""Where on the town's route the two streets begin, metres."""
 STEP_NS = round(1e9 / _RATE)
 """Time between two images of a drive, nanoseconds."""
 
@@ -44,20 +47,26 @@ class Lap:
         return made
 
 
-def render(town: int, seed: int, length_m: float, lateral_offset: float = 0.0) -> Lap:
-    """Drive through a town."""
-    frames = list(Drive(Town(seed=town), OVERCAST, _CAMERA, speed=_SPEED, rate=_RATE, seed=seed,
-                        length=length_m, lateral_offset=lateral_offset))
-    return Lap([frame.read() for frame in frames], [frame.pose for frame in frames])
+@cache
+def drive_streets(lap: int, length_m: float) -> list[Lap]:
+    """Drive down both streets, for the first (0) or the second (1) time, with other traffic."""
+    drive = _drive()
+    laps = []
+    for start_m in _STREETS_M:
+        first, end = np.searchsorted(
+            drive.distances, lap * drive.town.route_length + start_m + np.array([0.0, length_m]))
+        frames = [drive.frame(number) for number in range(first, end)]
+        laps.append(Lap([frame.read() for frame in frames], [frame.pose for frame in frames]))
+    return laps
 
 
-def second_laps(length_m: float) -> list[Lap]:
-    """Drive through both towns again, a little to the side."""
-    return [render(town, 2, length_m, lateral_offset=0.3) for town in _TOWNS]
+@cache
+def _drive() -> Drive:
+    return Drive(Town(seed=_SEED), OVERCAST, _CAMERA, speed=_SPEED, rate=_RATE, laps=2.0)
 
 
 def make_maps(model: PlaceModel, folder: Path, length_m: float) -> list[Path]:
-    """Map both towns; return the directories of the maps."""
+    """Map both streets, as they look the first time; return the directories of the maps."""
     keyframes = model.config.keyframes.model_copy(update={'every': '1'})
     sequence = model.config.sequence.model_copy(update={'length': 5})
     # With one speed candidates are ranked by their distance alone, so their order can be checked.
@@ -65,12 +74,11 @@ def make_maps(model: PlaceModel, folder: Path, length_m: float) -> list[Path]:
     settings = model.config.model_copy(
         update={'keyframes': keyframes, 'sequence': sequence, 'matching': matching})
     paths = []
-    for town in _TOWNS:
-        lap = render(town, 1, length_m)
+    for number, lap in enumerate(drive_streets(0, length_m)):
         mapper = Mapper(model, settings)
-        for number, (image, pose) in enumerate(zip(lap.images, lap.poses, strict=True)):
-            mapper.push(image, (number + 1) * STEP_NS, pose)
-        save_map(mapper.finish(f'town {town}'), folder / f'town-{town}')
-        open_map(folder / f'town-{town}', model)
-        paths.append(folder / f'town-{town}')
+        for frame, (image, pose) in enumerate(zip(lap.images, lap.poses, strict=True)):
+            mapper.push(image, (frame + 1) * STEP_NS, pose)
+        path = folder / f'street-{number}'
+        save_map(mapper.finish(path.name), path)
+        paths.append(path)
     return paths
