@@ -137,9 +137,11 @@ class Camera:
             self._images.publish(message)
             due += 1 / rate
         self._spin_until(time.perf_counter() + _LAST_S)
-        return len(published), [
-            arrived - published[match.header.stamp.sec * 10 ** 9 + match.header.stamp.nanosec]
-            for arrived, match in self._arrived]
+        matched = [(arrived, match.header.stamp.sec * 10 ** 9 + match.header.stamp.nanosec)
+                   for arrived, match in self._arrived]
+        # A match may still be of the images shown before.
+        return len(published), [arrived - published[stamp_ns]
+                                for arrived, stamp_ns in matched if stamp_ns in published]
 
     def _spin_until(self, due: float) -> None:
         while (left := due - time.perf_counter()) > 0:
