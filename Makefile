@@ -8,12 +8,13 @@ PYTEST_WORKERS ?= 2
 in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) &&
 
-.PHONY: help setup demo test lint bench docs clean
+.PHONY: help setup demo test soak lint bench docs clean
 
 help:
 	@echo 'make setup  make .venv and the colcon workspace (the other targets do it as needed)'
 	@echo 'make demo   make a map of a rendered town and find the camera in it'
 	@echo 'make test   run the tests'
+	@echo "make soak   send the nodes 10,000 images each while everything happens; ARGS='--count 500'"
 	@echo 'make lint   run ruff, mypy and import-linter'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make docs   build the documentation as a site in build/site'
@@ -27,6 +28,9 @@ demo: setup
 
 test: setup
 	@$(in_workspace) python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile
+
+soak: setup
+	@$(in_workspace) python -m soak $(ARGS)
 
 lint: setup
 	@$(in_workspace) python -m ruff check .

@@ -11,8 +11,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.loop_closing import SIZES as LOOP_SIZES
+from benchmarks.loop_closing import loop_tables, measure_loops
 from benchmarks.maps import CACHE, cached_map
 from benchmarks.node_overhead import measure_node
+from benchmarks.node_rates import measure_all, rates_table
 from benchmarks.searching import SizeReport, measure_rerank, measure_size
 from benchmarks.timing import measure_bandwidth, time_calls
 from seqnet_ros.place_model import PlaceModel, load_model
@@ -29,8 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog='python -m benchmarks', description=__doc__)
     parser.add_argument('--quick', action='store_true', help='maps of up to 10,000 places')
     quick = parser.parse_args().quick
-    fastdds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
-    os.environ.setdefault(f'{fastdds}_DEFAULT_PROFILES_FILE', str(_FASTDDS))
+    use_shared_memory()
     console = Console(width=150)
     bandwidth = measure_bandwidth(512 << 20)
     console.print(
@@ -51,11 +53,22 @@ def main() -> None:
             reports.append(measure_size(network, places, images))
     console.print(_search_table(reports))
     console.print(_frame_table(reports))
+    with console.status('the loop closer'):
+        loops = measure_loops(_QUICK_SIZES if quick else LOOP_SIZES)
+    for table in loop_tables(loops):
+        console.print(table)
     console.print(f'The maps are kept in {CACHE} for the next run.')
     if find_spec('rclpy') is None:
         console.print('The overhead of the node was not measured: rclpy is not installed.')
         return
     console.print(_node_table(network, images))
+    console.print(rates_table(measure_all(images)))
+
+
+def use_shared_memory() -> None:
+    """Let raw images of this size go through shared memory, unless told otherwise."""
+    fastdds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
+    os.environ.setdefault(f'{fastdds}_DEFAULT_PROFILES_FILE', str(_FASTDDS))
 
 
 def _describe_table(models: dict[str, PlaceModel], images: np.ndarray) -> Table:

@@ -4,8 +4,11 @@ import subprocess
 import sys
 import time
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -17,6 +20,8 @@ from seqnet_ros.place_model import PlaceModel
 _ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_S = 60.0
 _WARM_UP = 8
+_LAST_S = 1.0
+"""How long the results of the last images are waited for."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +46,27 @@ class NodeReport:
 def measure_node(model_file: Path, model: PlaceModel, map_path: Path,
                  images: np.ndarray) -> NodeReport:
     """Run the localizer as a process and give it images as a camera would."""
+    with localizer_process(model_file, map_path, 'reliable'):
+        return _alternate(Localizer(model, open_map(map_path, model)), images)
+
+
+@contextmanager
+def localizer_process(model_file: str | Path, map_path: Path,
+                      reliability: str) -> Iterator[subprocess.Popen]:
+    """Run the localizer as a process of its own while the block lasts."""
     command = [sys.executable, str(_ROOT / 'scripts' / 'localizer'), '--ros-args',
                '-p', f'model:={model_file}', '-p', f'map:={map_path}', '-p', 'device:=cpu',
-               '-p', 'use_odometry:=false', '-p', 'image_reliability:=reliable']
+               '-p', 'use_odometry:=false', '-p', f'image_reliability:={reliability}']
     with subprocess.Popen(command, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL) as process:
         try:
-            return _alternate(Localizer(model, open_map(map_path, model)), images)
+            yield process
         finally:
             process.terminate()
 
 
 def _alternate(engine: Localizer, images: np.ndarray) -> NodeReport:
-    camera = _Camera()
+    camera = Camera()
     try:
         bare, node, inside = [], [], []
         for number, image in enumerate(images):
@@ -72,8 +85,8 @@ def _alternate(engine: Localizer, images: np.ndarray) -> NodeReport:
         float(np.median((node_s - inside_s) / inside_s)), float(np.median(node_s / bare_s - 1)))
 
 
-class _Camera:
-    """Publishes images, one at a time, and waits for the match of each."""
+class Camera:
+    """Publishes images and receives their matches."""
 
     def __init__(self) -> None:
         import rclpy
@@ -97,17 +110,50 @@ class _Camera:
 
     def show(self, image: np.ndarray, stamp_ns: int) -> tuple[float, float]:
         """Return the seconds until the match of an RGB image arrived, and the engine's share."""
-        message = self._image_type(
-            height=image.shape[0], width=image.shape[1], encoding='rgb8',
-            step=image.shape[1] * 3)
-        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
-        message.data = array('B', image.tobytes())
+        message = self._message(image, stamp_ns)
         self._arrived.clear()
         started = time.perf_counter()
         self._images.publish(message)
         self._wait(lambda: self._arrived, 'a match')
         arrived, match = self._arrived[-1]
         return arrived - started, match.describe_seconds + match.match_seconds
+
+    def show_all(self, images: np.ndarray, rate: float, seconds: float,
+                 first_ns: int) -> tuple[int, list[float]]:
+        """Publish RGB images one after the other at a rate, whatever comes back.
+
+        Returns:
+            The number published, and the seconds until its match arrived for each that was matched.
+        """
+        published: dict[int, float] = {}
+        messages = [self._message(image, 0) for image in images]
+        self._arrived.clear()
+        due = time.perf_counter()
+        for number in range(round(rate * seconds)):
+            message, stamp_ns = messages[number % len(messages)], first_ns + number * 10 ** 7
+            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
+            self._spin_until(due)
+            published[stamp_ns] = time.perf_counter()
+            self._images.publish(message)
+            due += 1 / rate
+        self._spin_until(time.perf_counter() + _LAST_S)
+        matched = [(arrived, match.header.stamp.sec * 10 ** 9 + match.header.stamp.nanosec)
+                   for arrived, match in self._arrived]
+        # A match may still be of the images shown before.
+        return len(published), [arrived - published[stamp_ns]
+                                for arrived, stamp_ns in matched if stamp_ns in published]
+
+    def _spin_until(self, due: float) -> None:
+        while (left := due - time.perf_counter()) > 0:
+            self._executor.spin_once(timeout_sec=left)
+
+    def _message(self, image: np.ndarray, stamp_ns: int) -> Any:
+        message = self._image_type(
+            height=image.shape[0], width=image.shape[1], encoding='rgb8',
+            step=image.shape[1] * 3)
+        message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
+        message.data = array('B', image.tobytes())
+        return message
 
     def _wait(self, condition, what: str) -> None:
         deadline = time.monotonic() + _PATIENCE_S

@@ -49,6 +49,7 @@ class GrowingMap:
         self._mean: np.ndarray | None = None
         self._mean_due = 1
         self._waiting: deque[np.ndarray] = deque()
+        self._newest = np.zeros(self._sequence_dim, dtype=np.float32)
         self.index = GrowingIndex(self._sequence_dim)
 
     def __len__(self) -> int:
@@ -145,7 +146,9 @@ class GrowingMap:
             assert self._model.projection is not None
             self._projected[first: self._count] = describe_frames(self._model.projection, frames)
         windows = np.stack([self._window_of(place) for place in range(first, self._count)])
-        self._waiting.extend(aggregate(self._model.aggregator, self._frames, windows))
+        sequences = aggregate(self._model.aggregator, self._frames, windows)
+        self._waiting.extend(sequences)
+        self._newest = sequences[-1]
 
     def _window_of(self, place: int) -> np.ndarray:
         return np.maximum(np.arange(place - self._length + 1, place + 1), self._starts[place])
@@ -160,7 +163,7 @@ class GrowingMap:
 
     def newest_sequence(self) -> np.ndarray:
         """Return the descriptor of the sequence that ends at the newest place, ``[D']``."""
-        return self._waiting[-1]
+        return self._newest
 
     def release(self, count: int) -> None:
         """Let the first ``count`` places be found from now on."""

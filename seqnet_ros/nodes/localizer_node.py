@@ -57,6 +57,8 @@ class LocalizerNode(PlaceNode):
 
     def __init__(self, **options: Any) -> None:
         """Declare the parameters; options as of `rclpy.node.Node`."""
+        # Maps are read and prepared beside the worker, so that no image waits for them.
+        self._loader = ThreadPoolExecutor(1, 'map loader')
         super().__init__('localizer', LocalizerSettings(), ENGINE_PARAMETERS, live=True, **options)
         self.engine: Localizer | None = None
         self.map_paths: tuple[Path, ...] = ()
@@ -70,8 +72,6 @@ class LocalizerNode(PlaceNode):
             PoseWithCovarianceStamped, INITIAL_POSE_TOPIC, 1)
         self._shown = Shown(self)
         self._transform: MapToOdom | None = None
-        # Maps are read and prepared beside the worker, so that no image waits for them.
-        self._loader = ThreadPoolExecutor(1, f'{self.get_name()} loader')
         for kind, name, act in ((LoadMap, 'load_map', self._load_map),
                                 (SaveMap, 'save_map', self._save_map),
                                 (FindPlace, 'find_place', self._find_place)):

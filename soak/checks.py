@@ -1,0 +1,147 @@
+"""Are the messages of a node consistent with what it was given?"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.result import Reason
+from seqnet_ros.nodes.conversions import stamp_to_ns
+from soak.findings import Findings
+from soak.sent import Searched, Sent
+
+_WITHOUT_CANDIDATES = {Reason.BUFFER_FILLING, Reason.STATIONARY, Reason.NO_CANDIDATES}
+_ROUNDING = 1e-5
+Arrived = Iterable[tuple[float, Any]]
+"""Messages with the time of their arrival, seconds on the monotonic clock."""
+
+
+def check_match(message: Any, arrived_s: float, sent: Sent, findings: Findings) -> None:
+    """Check what every PlaceMatch must fulfil."""
+    expect = findings.expect
+    stamp, start = stamp_to_ns(message.header.stamp), stamp_to_ns(message.sequence_start)
+    expect(sent.sent_s(stamp, arrived_s) is not None, 'stamp of no image', stamp)
+    expect(start in sent, 'sequence that starts with no image', start)
+    expect(start <= stamp, 'sequence that starts after its end', (start, stamp))
+    expect(message.accepted == (message.reason == Reason.ACCEPTED),
+           'accepted against the reason', message.reason)
+    expect(message.reason in Reason.__members__.values(), 'unknown reason', message.reason)
+    expect(bool(message.candidates) != (message.reason in _WITHOUT_CANDIDATES),
+           'candidates against the reason', (message.reason, len(message.candidates)))
+    _check_order(message, findings)
+    values = [value for item in message.candidates
+              for value in (item.descriptor_distance, item.sequence_distance, item.score)]
+    expect(bool(np.isfinite(values).all()), 'value that is not finite', values)
+
+
+def _check_order(message: Any, findings: Findings) -> None:
+    scores = [item.score for item in message.candidates]
+    findings.expect(bool((np.diff(scores) <= _ROUNDING).all()), 'candidates out of order', scores)
+    distances = defaultdict(list)
+    for item in message.candidates:
+        distances[item.map_id].append(item.sequence_distance)
+    for values in distances.values():
+        findings.expect(bool((np.diff(values) >= -_ROUNDING).all()),
+                        'candidates of a map out of order', values)
+
+
+def check_places(message: Any, arrived_s: float, sent: Sent, searched: Searched,
+                 maps: Mapping[str, PlaceMap], findings: Findings) -> None:
+    """Check that the candidates of a localizer are places of the maps it may have searched."""
+    sent_s = sent.sent_s(stamp_to_ns(message.header.stamp), arrived_s)
+    allowed = searched.between(arrived_s if sent_s is None else sent_s, arrived_s)
+    expect = findings.expect
+    named = {message.map_id, *(item.map_id for item in message.candidates)}
+    expect(named <= allowed, 'map that is not searched', (named, allowed))
+    if message.candidates:
+        expect(message.map_id == message.candidates[0].map_id, 'map of another candidate')
+    for item in message.candidates:
+        place_map = maps.get(item.map_id)
+        known = place_map is not None and item.place_id < len(place_map)
+        expect(known, 'place that no map has', (item.map_id, item.place_id))
+        if place_map is None or not known:
+            continue
+        expect(stamp_to_ns(item.stamp) == place_map.stamps_ns[item.place_id],
+               'stamp of another place', item.place_id)
+        expect(pose_values(item.pose) == place_map.poses[item.place_id].tolist(),
+               'pose of another place', item.place_id)
+
+
+def pose_values(pose: Any) -> list[float]:
+    """Return a pose message as ``[x, y, z, qx, qy, qz, qw]``."""
+    position, rotation = pose.position, pose.orientation
+    return [position.x, position.y, position.z, rotation.x, rotation.y, rotation.z, rotation.w]
+
+
+def check_poses(matches: Arrived, poses: Arrived, findings: Findings) -> None:
+    """Check that a pose was published for every accepted match, and for no other."""
+    accepted = Counter(
+        (stamp_to_ns(match.header.stamp), *pose_values(match.candidates[0].pose))
+        for _, match in matches if match.accepted and match.candidates)
+    published: Counter = Counter()
+    for _, pose in poses:
+        published[(stamp_to_ns(pose.header.stamp), *pose_values(pose.pose.pose))] += 1
+        variances = np.diag(np.reshape(pose.pose.covariance, (6, 6)))
+        findings.expect(bool((variances > 0).all()), 'pose without uncertainty', variances)
+    findings.expect(not published - accepted, 'pose without an accepted match',
+                    published - accepted)
+    findings.expect(not accepted - published, 'accepted match without a pose',
+                    accepted - published)
+
+
+def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Sent,
+                findings: Findings) -> None:
+    """Check that every match of a loop closer is one loop, and speaks of its own past."""
+    expect = findings.expect
+    believed, doubted = _by_stamp(closures), _by_stamp(rejected)
+    seen: dict[int, int] = {}
+    newest, drive = -1, ''
+    for _, match in matches:
+        if not match.candidates:
+            continue
+        stamp = stamp_to_ns(match.header.stamp)
+        waiting = (believed if match.accepted else doubted)[stamp]
+        expect(bool(waiting), 'match that is no loop', (stamp, match.accepted))
+        if not waiting:
+            continue
+        loop, best = waiting.popleft(), match.candidates[0]
+        expect((loop.from_id, loop.from_stamp) == (best.place_id, best.stamp),
+               'loop to another place', (loop.from_id, best.place_id))
+        expect(stamp_to_ns(loop.to_stamp) == stamp, 'loop of another image')
+        expect(loop.reason == match.reason, 'loop for another reason')
+        expect(loop.map_id == match.map_id, 'loop of another drive')
+        if loop.to_id <= newest or loop.map_id != drive:  # it began anew
+            seen.clear()
+        newest, drive = loop.to_id, loop.map_id
+        seen[loop.to_id] = stamp
+        for item in match.candidates:
+            expect(item.place_id < loop.to_id, 'place of the future', (item.place_id, loop.to_id))
+            stamp_of = stamp_to_ns(item.stamp)
+            expect(seen.get(item.place_id, stamp_of) == stamp_of and stamp_of in sent,
+                   'stamp of another place', item.place_id)
+    left = sum(map(len, believed.values())) + sum(map(len, doubted.values()))
+    expect(not left, 'loop without a match', left)
+
+
+def _by_stamp(loops: Arrived) -> 'defaultdict[int, deque[Any]]':
+    waiting: defaultdict[int, deque[Any]] = defaultdict(deque)
+    for _, loop in loops:
+        waiting[stamp_to_ns(loop.header.stamp)].append(loop)
+    return waiting
+
+
+def check_counts(counts: Mapping[str, int], findings: Findings) -> None:
+    """Check that every image received was processed, dropped or ignored; the node must be idle."""
+    rest = counts['received'] - counts['processed'] - counts['ignored']
+    findings.expect(counts['dropped'] == rest, 'drops that do not add up', dict(counts))
+    findings.expect(counts['failures'] == 0, 'failures', dict(counts))
+
+
+def check_log(printed: str, allowed: Callable[[str], bool], findings: Findings) -> None:
+    """Check that the node printed no exception and no error but those that were provoked."""
+    findings.expect('Traceback' not in printed, 'exception in the log')
+    for line in printed.splitlines():
+        if '[ERROR]' in line or '[FATAL]' in line:
+            findings.expect(allowed(line), 'error in the log', line)

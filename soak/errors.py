@@ -1,0 +1,5 @@
+"""What ends a soak run early."""
+
+
+class SoakError(Exception):
+    """The node ended, or does not answer."""

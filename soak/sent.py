@@ -1,0 +1,65 @@
+"""What was sent to a node and asked of it: what its messages may speak of."""
+
+import time
+from bisect import bisect_right
+
+UNSTAMPED_LAG_S = 60.0
+
+
+class Sent:
+    """The stamps of all images sent, with the time of the last sending of each."""
+
+    def __init__(self) -> None:
+        self._times_s: dict[int, list[float]] = {}
+        self._unstamped_ns: int | None = None
+
+    def note(self, stamp_ns: int) -> None:
+        """Note an image that is sent now; 0 is one without a stamp."""
+        if stamp_ns:
+            self._times_s.setdefault(stamp_ns, []).append(time.monotonic())
+        elif self._unstamped_ns is None:
+            self._unstamped_ns = time.time_ns()
+
+    def sent_s(self, stamp_ns: int, arrived_s: float) -> float | None:
+        """Return when an image was sent whose result arrived at a time; None where it was not.
+
+        An image without stamp gets that of its arrival, so that it may have been sent long before.
+        """
+        times = self._times_s.get(stamp_ns)
+        if times is not None:
+            before = bisect_right(times, arrived_s)
+            return times[before - 1] if before else None
+        if self._unstamped_ns is not None and self._unstamped_ns <= stamp_ns <= time.time_ns():
+            return arrived_s - UNSTAMPED_LAG_S
+        return None
+
+    def __contains__(self, stamp_ns: int) -> bool:
+        """Return whether an image of that stamp was sent."""
+        return self.sent_s(stamp_ns, float('inf')) is not None
+
+
+class Searched:
+    """Which maps may have been searched at a time."""
+
+    def __init__(self, maps: set[str]) -> None:
+        self._changes: list[tuple[float, frozenset[str]]] = [(float('-inf'), frozenset(maps))]
+
+    @property
+    def now(self) -> frozenset[str]:
+        """The maps that may be searched now."""
+        return self._changes[-1][1]
+
+    def may_become(self, maps: set[str] | frozenset[str]) -> None:
+        """Note that the node is asked to search these maps: it searches these or those before."""
+        self._changes.append((time.monotonic(), self.now | maps))
+
+    def became(self, maps: set[str] | frozenset[str]) -> None:
+        """Note that the node has said that it searches these maps."""
+        self._changes.append((time.monotonic(), frozenset(maps)))
+
+    def between(self, start_s: float, end_s: float) -> frozenset[str]:
+        """Return the maps that may have been searched at some time of a span."""
+        times = [time_s for time_s, _ in self._changes]
+        first = bisect_right(times, start_s) - 1
+        last = bisect_right(times, end_s)
+        return frozenset().union(*(maps for _, maps in self._changes[first:last]))
