@@ -199,7 +199,10 @@ class TestInterruption:
                      '--query-source', folder, '--tolerance', '1frames', '-L', '5', '--output',
                      tmp_path / 'run']
         command = [sys.executable, '-m', 'seqnet_ros.cli.main', *map(str, arguments)]
-        running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # Where the tests run in the background, what they start would not hear of Ctrl-C.
+        running = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         part = tmp_path / 'run' / 'queries.csv.part'
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and running.poll() is None:
