@@ -376,3 +376,18 @@ def test_earth_positions_have_one_origin(drives, tmp_path):
     assert taken['recall'] == made['recall']
     assert taken['accepted']['error']['median'] == pytest.approx(
         made['accepted']['error']['median'], abs=0.1)
+
+
+def test_videos(drives, tmp_path):
+    paths = []
+    for name, drive in zip(('map', 'query'), drives, strict=True):
+        paths.append(tmp_path / f'{name}.avi')
+        writer = cv2.VideoWriter(str(paths[-1]), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 72))
+        for index in range(40):
+            writer.write(cv2.cvtColor(drive.render(index), cv2.COLOR_RGB2BGR))
+        writer.release()
+    succeed('evaluate', 'bags', '--map-source', paths[0], '--query-source', paths[1], '-L', 5,
+            '--tolerance', '8frames', '--output', tmp_path / 'run')
+    found = read_results(tmp_path / 'run')
+    assert found['measures']['recall']['1'] > 0.8
+    assert (tmp_path / 'run' / 'report.html').read_text().count('data:image/webp') > 40
