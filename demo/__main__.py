@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from demo.playback import Answer
     from demo.recording import Scenario
     from seqnet_ros.datasets.town import Drive
-    from seqnet_ros.evaluation.localization import LocalizationScore
 
 NOT_FOUND = 1
 _SEQUENCE_LENGTH = 10
@@ -51,7 +50,7 @@ def _keep_to_this_machine() -> None:
 def _run(output: Path, length: float | None, width: int, model: str) -> None:
     from demo.picture import draw_picture
     from demo.recording import Scenario
-    from demo.report import judge, require_found, score, summarise
+    from demo.report import judge, measure, require_found, summarise
 
     started = time.monotonic()
     output.mkdir(parents=True, exist_ok=True)
@@ -67,17 +66,20 @@ def _run(output: Path, length: float | None, width: int, model: str) -> None:
     if answers:
         picture = output / 'demo.png'
         draw_picture(judged, map_bag, query_bag, scenario.mapping_drive.poses,
-                     _title(score(judged)), picture)
+                     _title(measure(judged)), picture)
         print_fields({'picture': picture})
     report = _evaluate(output, map_bag, map_path, query_bag)
     print_fields({'report': report, 'time': f'{time.monotonic() - started:.0f} s in all'})
     require_found(judged)
 
 
-def _title(score: 'LocalizationScore') -> str:
-    return (f'Mapped by day, found at dusk: Recall@1 {score.recall_at_1:.2f}, '
-            f'{score.accepted} of {score.queries} accepted, '
-            f'{score.precision:.0%} of them within 5 m')
+def _title(numbers: dict[str, Any]) -> str:
+    from seqnet_ros.evaluation.verdict import percent
+
+    accepted = numbers['accepted']
+    return (f'Mapped by day, found at dusk: Recall@1 {numbers["recall"]["1"] or 0:.2f}, '
+            f'{accepted["results"]} of {numbers["queries"]["searched"]} accepted, '
+            f'{percent(accepted["precision"])} of them within 5 m')
 
 
 def _record(scenario: 'Scenario', map_bag: Path, query_bag: Path) -> None:

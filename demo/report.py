@@ -1,19 +1,17 @@
 """What the node's answers are worth, against the exact poses."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from demo.errors import DemoError
 from demo.playback import Answer
-from seqnet_ros.evaluation.localization import (
-    LocalizationScore,
-    position_errors,
-    score_results,
-)
-from seqnet_ros.matching.result import Reason
+from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.place_truth import Judgement
+from seqnet_ros.evaluation.verdict import length, percent
+from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 
 TOLERANCE_M = 5.0
 MIN_RECALL = 0.5
@@ -49,38 +47,56 @@ class Judged:
 def judge(answers: Sequence[Answer], stamps_ns: np.ndarray, poses: np.ndarray) -> list[Judged]:
     """Compare answers with the true poses ``[N, 7]`` at the stamps ``[N]``."""
     truths = dict(zip(stamps_ns.tolist(), poses, strict=True))
-    return [Judged(answer, truths[answer.stamp_ns],
-                   position_errors(answer.poses, truths[answer.stamp_ns]))
-            for answer in answers]
+    return [Judged(answer, truths[answer.stamp_ns], np.linalg.norm(
+        (answer.poses - truths[answer.stamp_ns])[:, :3], axis=1)) for answer in answers]
 
 
-def score(judged: Sequence[Judged]) -> LocalizationScore:
-    """Return the score of those answers for which the map was searched."""
-    searched = [one for one in judged if len(one.errors)]
-    return score_results([one.errors for one in searched],
-                         [one.answer.message.accepted for one in searched], TOLERANCE_M)
+def measure(judged: Sequence[Judged]) -> dict[str, Any]:
+    """Return every measure of the answers; both drives take the same way, so all are in the map."""
+    measures, odometer = LocalizationMeasures(), Odometer()
+    for number, one in enumerate(judged):
+        right = one.errors <= TOLERANCE_M
+        nearest = float(one.errors.min()) if len(one.errors) else np.nan
+        measures.add(_result(number, one), Judgement(one.errors, right, True, True, nearest, -1),
+                     odometer.add(one.truth))
+    return measures.numbers()
+
+
+def _result(number: int, one: Judged) -> MatchResult:
+    """Return what the engine said before it became a message."""
+    candidates = tuple(
+        Candidate(found.place_id, 0, pose, found.descriptor_distance, found.sequence_distance,
+                  found.score)
+        for found, pose in zip(one.answer.message.candidates, one.answer.poses, strict=True))
+    stamp_ns = one.answer.stamp_ns
+    return MatchResult(number, stamp_ns, stamp_ns, candidates, one.reason)
 
 
 def summarise(judged: Sequence[Judged], images: int) -> dict[str, str]:
     """Return what to print: names and values."""
-    total = score(judged)
-    reasons = Counter(one.reason for one in judged)
-    rejected = ', '.join(f'{count} {reason.name.lower()}' for reason, count in sorted(
-        reasons.items()) if reason is not Reason.ACCEPTED)
+    numbers = measure(judged)
+    accepted, error = numbers['accepted'], numbers['accepted']['error']
+    rejected = ', '.join(f'{count} {reason}' for reason, count in numbers['reasons'].items()
+                         if reason != 'accepted')
     latencies = [1e3 * one.answer.latency_s for one in judged if len(one.errors)]
     lines = {
         'images played': str(images),
-        'searches': str(total.queries),
-        'Recall@1': f'{total.recall_at_1:.3f} within {TOLERANCE_M:g} m',
-        'Recall@5': f'{total.recall_at_5:.3f}',
-        'accepted': f'{total.accepted}, {total.precision:.1%} of them right',
+        'searches': str(numbers['queries']['searched']),
+        'Recall@1': f'{_share(numbers["recall"]["1"])} within {TOLERANCE_M:g} m',
+        'Recall@5': _share(numbers['recall']['5']),
+        'accepted': f'{accepted["results"]}, {percent(accepted["precision"])} of them right',
         'not accepted': rejected or 'none',
-        'position error': f'median {total.median_error:.2f} m, 95 % below {total.p95_error:.2f} m '
-                          '(accepted)'}
+        'position error': f'median {length(error["median"], "m")}, 90 % within '
+                          f'{length(error["p90"], "m")} (accepted)',
+        'localized': f'{percent(numbers["route"]["localized"])} of the way'}
     if latencies:
         p50, p99 = np.percentile(latencies, [50, 99])
         lines['latency'] = f'p50 {p50:.0f} ms, p99 {p99:.0f} ms, image published to answer received'
     return lines
+
+
+def _share(value: float | None) -> str:
+    return '-' if value is None else f'{value:.3f}'
 
 
 def require_found(judged: Sequence[Judged]) -> None:
@@ -89,14 +105,16 @@ def require_found(judged: Sequence[Judged]) -> None:
     Raises:
         DemoError: the message says what is missing.
     """
-    total = score(judged)
-    if not total.queries:
+    numbers = measure(judged)
+    recall, accepted = numbers['recall']['1'], numbers['accepted']
+    searches = numbers['queries']['searched']
+    if not searches:
         raise DemoError(f'the robot was not found: {len(judged)} answers, none from a search')
-    if total.recall_at_1 < MIN_RECALL:
-        raise DemoError(f'the robot was not found: Recall@1 is {total.recall_at_1:.3f}, '
-                        f'expected at least {MIN_RECALL}')
-    if not total.accepted:
-        raise DemoError(f'the robot was not found: none of {total.queries} searches was accepted')
-    if total.precision < MIN_PRECISION:
-        raise DemoError(f'the robot was not found: {total.precision:.1%} of the accepted are '
-                        f'right, expected at least {MIN_PRECISION:.0%}')
+    if recall < MIN_RECALL:
+        raise DemoError(f'the robot was not found: Recall@1 is {recall:.3f}, expected at least '
+                        f'{MIN_RECALL}')
+    if not accepted['results']:
+        raise DemoError(f'the robot was not found: none of {searches} searches was accepted')
+    if accepted['precision'] < MIN_PRECISION:
+        raise DemoError(f'the robot was not found: {percent(accepted["precision"])} of the '
+                        f'accepted are right, expected at least {MIN_PRECISION:.0%}')

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import rclpy
 
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
@@ -18,6 +17,8 @@ from seqnet_ros.maps.storage import open_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.result import MatchResult
 from seqnet_ros.place_model import PlaceModel
+
+rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 
 PATIENCE_S = 60.0
 TOWN_EVERY = {'keyframes.every': '1', 'keyframes.min_change': 0.0}
@@ -224,3 +225,28 @@ def assert_same(matches: list[Any], expected: list[MatchResult]) -> None:
         assert [item.sequence_distance for item in message.candidates] == pytest.approx(
             [item.sequence_distance for item in result.candidates], abs=1e-5)
         assert message.accepted == result.accepted
+
+
+def change_state(peer: Peer, name: str, transition: str) -> bool:
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    number = getattr(Transition, f'TRANSITION_{transition.upper()}')
+    return peer.call(ChangeState, f'{name}/change_state', transition=Transition(id=number)).success
+
+
+def state(peer: Peer, name: str) -> str:
+    from lifecycle_msgs.srv import GetState
+
+    return peer.call(GetState, f'{name}/get_state').current_state.label
+
+
+def set_parameter(peer: Peer, name: str, value: Any) -> str:
+    """Set a parameter as ``ros2 param set`` does; return the reason of a refusal."""
+    from rcl_interfaces.srv import SetParameters
+    from rclpy.parameter import Parameter
+
+    result, = peer.call(SetParameters, 'localizer/set_parameters', parameters=[
+        Parameter(name, value=value).to_parameter_msg()]).results
+    assert result.successful != bool(result.reason)
+    return result.reason

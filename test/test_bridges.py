@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from test_nodes import PATIENCE_S, eventually
+from node_harness import PATIENCE_S, eventually
 
 from seqnet_ros.poses import make_pose, relative_pose
 

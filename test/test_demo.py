@@ -69,7 +69,7 @@ def test_the_robot_is_not_found_without_right_answers():
     with pytest.raises(DemoError, match='none of 10 searches was accepted'):
         require_found(judge(answers(1.0, False), stamps, truth))
     half = judge(answers(1.0, False)[:8] + answers(9.0, True)[8:], stamps, truth)
-    with pytest.raises(DemoError, match=r'0\.0% of the accepted are right'):
+    with pytest.raises(DemoError, match='0 % of the accepted are right'):
         require_found(half)
     with pytest.raises(DemoError, match='0 answers'):
         require_found([])
@@ -88,7 +88,7 @@ def test_a_short_demo_finds_the_robot(tmp_path):
         done.stdout + done.stderr + (log.read_text() if log.exists() else ''))
     recall = float(re.search(r'Recall@1 +([\d.]+)', done.stdout)[1])
     assert recall >= 0.7
-    assert re.search(r'accepted +\d+, [\d.]+% of them right', done.stdout)
+    assert re.search(r'accepted +\d+, [\d.]+ % of them right', done.stdout)
     assert re.search(r'latency +p50 \d+ ms, p99 \d+ ms', done.stdout)
     picture = cv2.imread(str(tmp_path / 'demo.png'))
     assert picture.shape[1] > 1000

@@ -199,7 +199,10 @@ class TestInterruption:
                      '--query-source', folder, '--tolerance', '1frames', '-L', '5', '--output',
                      tmp_path / 'run']
         command = [sys.executable, '-m', 'seqnet_ros.cli.main', *map(str, arguments)]
-        running = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        # Where the tests run in the background, what they start would not hear of Ctrl-C.
+        running = subprocess.Popen(
+            command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         part = tmp_path / 'run' / 'queries.csv.part'
         deadline = time.monotonic() + 120
         while time.monotonic() < deadline and running.poll() is None:
@@ -373,3 +376,18 @@ def test_earth_positions_have_one_origin(drives, tmp_path):
     assert taken['recall'] == made['recall']
     assert taken['accepted']['error']['median'] == pytest.approx(
         made['accepted']['error']['median'], abs=0.1)
+
+
+def test_videos(drives, tmp_path):
+    paths = []
+    for name, drive in zip(('map', 'query'), drives, strict=True):
+        paths.append(tmp_path / f'{name}.avi')
+        writer = cv2.VideoWriter(str(paths[-1]), cv2.VideoWriter.fourcc(*'MJPG'), 10, (96, 72))
+        for index in range(40):
+            writer.write(cv2.cvtColor(drive.render(index), cv2.COLOR_RGB2BGR))
+        writer.release()
+    succeed('evaluate', 'bags', '--map-source', paths[0], '--query-source', paths[1], '-L', 5,
+            '--tolerance', '8frames', '--output', tmp_path / 'run')
+    found = read_results(tmp_path / 'run')
+    assert found['measures']['recall']['1'] > 0.8
+    assert (tmp_path / 'run' / 'report.html').read_text().count('data:image/webp') > 40

@@ -176,7 +176,7 @@ def listener() -> Iterator[Any]:
 def lifecycle_state(node: Any, name: str) -> str:
     """Return the lifecycle state of another node; '' where there is none yet."""
     from lifecycle_msgs.srv import GetState
-    from test_nodes import eventually
+    from node_harness import eventually
 
     client = node.create_client(GetState, f'{name}/get_state')
     try:
@@ -206,7 +206,7 @@ def test_show_args_lists_the_arguments(name):
     ('localization', 'true', 'active'), ('localization', 'false', 'unconfigured'),
     ('mapping', 'true', 'active'), ('slam_loop_closure', 'true', 'active')])
 def test_launch_files_start_their_node(name, autostart, state, tmp_path):
-    from test_nodes import eventually
+    from node_harness import eventually
 
     with listener() as peer, launched(name, tmp_path / 'log', autostart=autostart,
                                       namespace='robot1', image_topic='/front/image'):
@@ -219,7 +219,7 @@ def test_launch_files_start_their_node(name, autostart, state, tmp_path):
 @pytest.mark.requires_ros
 @needs_ros2_launch
 def test_poses_go_where_another_localizer_wants_them(tmp_path):
-    from test_nodes import eventually
+    from node_harness import eventually
 
     with listener() as peer, launched(
             'localization', tmp_path / 'log', pose_topic='/robot/place',
@@ -236,7 +236,7 @@ def test_poses_go_where_another_localizer_wants_them(tmp_path):
     ('rtabmap', 'rtabmap_msgs', ['/rtabmap/info', '/rtabmap/mapGraph', '/wheels']),
     ('pose_graph', 'pose_graph_tools_msgs', [])])
 def test_bridges_are_connected(slam, package, topics, tmp_path):
-    from test_nodes import eventually
+    from node_harness import eventually
 
     if importlib.util.find_spec(package) is None:
         pytest.skip(f'{package} is not installed')
@@ -258,12 +258,13 @@ def test_bridges_are_connected(slam, package, topics, tmp_path):
 def test_a_launch_file_localizes_two_robots_apart(tmp_path):
     """Two launches in two namespaces: each robot sees its own camera and moves its own pose."""
     from geometry_msgs.msg import PoseWithCovarianceStamped
+    from node_harness import eventually, raw_message, render, with_keyframes
     from sensor_msgs.msg import Image
     from seqnet_ros.msg import PlaceMatch
-    from test_nodes import eventually, load_model, raw_message, render, with_keyframes
 
     from seqnet_ros.maps.storage import save_map
     from seqnet_ros.matching.mapper import Mapper
+    from seqnet_ros.place_model import load_model
 
     model = load_model('hog', device='cpu')
     mapper = Mapper(model, with_keyframes(model, every='1'))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_nodes import (
+from node_harness import (
     TOWN_EVERY,
     change_state,
     deliver,

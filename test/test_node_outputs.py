@@ -4,13 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streets import Street
-
-from seqnet_ros.maps.storage import open_map
-from seqnet_ros.poses import make_pose
-
-rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
-from node_harness import (  # noqa: E402
+from node_harness import (
     TOWN_EVERY,
     Peer,
     closing_loops,
@@ -21,6 +15,10 @@ from node_harness import (  # noqa: E402
     raw_message,
     settle,
 )
+from streets import Street
+
+from seqnet_ros.maps.storage import open_map
+from seqnet_ros.poses import make_pose
 
 pytestmark = pytest.mark.requires_ros
 

@@ -7,14 +7,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-
-from seqnet_ros.maps.storage import open_map, save_map
-from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.matching.mapper import Mapper
-from seqnet_ros.place_model import PlaceModel, load_model
-
-rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
-from node_harness import (  # noqa: E402
+from node_harness import (
     TOWN_EVERY,
     Peer,
     deliver,
@@ -24,9 +17,15 @@ from node_harness import (  # noqa: E402
     offline,
     raw_message,
     render,
+    set_parameter,
     settle,
     with_keyframes,
 )
+
+from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.place_model import PlaceModel, load_model
 
 pytestmark = pytest.mark.requires_ros
 
@@ -251,15 +250,6 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
 
 
 # Settings that change while the node runs.
-
-
-def set_parameter(peer: Peer, name: str, value: Any) -> str:
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    answer = peer.call(SetParameters, 'localizer/set_parameters', parameters=[
-        Parameter(name, value=value).to_parameter_msg()])
-    return answer.results[0].reason
 
 
 def test_engine_settings_are_applied_at_once(town_map, second_drive):

@@ -9,28 +9,28 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-
-from seqnet_ros.maps.storage import open_map, save_map
-from seqnet_ros.matching.mapper import Mapper
-from seqnet_ros.matching.result import Reason
-from seqnet_ros.place_model import PlaceModel, load_model
-
-rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
-from node_harness import (  # noqa: E402
+from node_harness import (
     PATIENCE_S,
     TOWN_EVERY,
-    Peer,
     assert_same,
+    change_state,
     deliver,
     eventually,
     localizing,
     mapping,
     offline,
     raw_message,
+    set_parameter,
     settle,
     spinning,
+    state,
     with_keyframes,
 )
+
+from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.matching.result import Reason
+from seqnet_ros.place_model import PlaceModel, load_model
 
 pytestmark = pytest.mark.requires_ros
 
@@ -287,7 +287,7 @@ def test_silence_names_topic_quality_and_publishers(town_map, log):
         eventually(lambda: peer.diagnostics and 'no images on /image'
                    in peer.diagnostics[-1].status[0].message, 'a warning in /diagnostics')
         node.trigger_deactivate()
-        node.set_parameters([rclpy.parameter.Parameter('image_transport', value='compressed')])
+        assert set_parameter(peer, 'image_transport', 'compressed') == ''
         peer.node.destroy_publisher(peer.compressed)
         node.trigger_activate()
         eventually(lambda: '0 publishers, but 2 publishers on /image: set image_transport to raw'
@@ -295,31 +295,6 @@ def test_silence_names_topic_quality_and_publishers(town_map, log):
 
 
 # Lifecycle and parameters.
-
-
-def change_state(peer: Peer, name: str, transition: str) -> bool:
-    from lifecycle_msgs.msg import Transition
-    from lifecycle_msgs.srv import ChangeState
-
-    number = getattr(Transition, f'TRANSITION_{transition.upper()}')
-    return peer.call(ChangeState, f'{name}/change_state', transition=Transition(id=number)).success
-
-
-def state(peer: Peer, name: str) -> str:
-    from lifecycle_msgs.srv import GetState
-
-    return peer.call(GetState, f'{name}/get_state').current_state.label
-
-
-def set_parameter(peer: Peer, name: str, value: Any) -> str:
-    """Set a parameter as ``ros2 param set`` does; return the reason of a refusal."""
-    from rcl_interfaces.srv import SetParameters
-    from rclpy.parameter import Parameter
-
-    result, = peer.call(SetParameters, 'localizer/set_parameters', parameters=[
-        Parameter(name, value=value).to_parameter_msg()]).results
-    assert result.successful != bool(result.reason)
-    return result.reason
 
 
 def test_lifecycle(town_map):

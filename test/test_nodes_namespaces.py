@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_nodes import PATIENCE_S, TOWN_EVERY, deliver, eventually, raw_message, render
+from node_harness import PATIENCE_S, TOWN_EVERY, deliver, eventually, raw_message, render
 
 from seqnet_ros.maps.storage import open_map, save_map
 from seqnet_ros.matching.mapper import Mapper

@@ -42,7 +42,8 @@ def make_run(folder: Path, right: np.ndarray, accepted: np.ndarray, **settings: 
     folder.mkdir()
     rows = [','.join(COLUMNS)]
     for query, (found, believed) in enumerate(zip(right, accepted, strict=True)):
-        values = {'query': query, 'accepted': str(bool(believed)).lower(), 'in_map': 'true',
+        values = {'query': query, 'place_id': 0, 'in_map': 'true',
+                  'accepted': str(bool(believed)).lower(),
                   'right': str(bool(found)).lower(), 'first_right': 1 if found else ''}
         rows.append(','.join(str(values.get(name, '')) for name in COLUMNS))
     (folder / 'queries.csv').write_text('\n'.join(rows) + '\n')

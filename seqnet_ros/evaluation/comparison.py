@@ -41,7 +41,7 @@ class Share:
 
 
 SHARES = (
-    Share('Recall@1', 'first', 'in_map'), Share('Recall@5', 'fifth', 'in_map'),
+    Share('Recall@1', 'first', 'asked'), Share('Recall@5', 'fifth', 'asked'),
     Share('accepted and right', 'hit', 'in_map'), Share('precision', 'hit', 'accepted'),
     Share('wrong accepted', 'wrong', 'known', more_is_better=False))
 
@@ -76,14 +76,16 @@ def _flags(row: Mapping[str, str]) -> dict[str, bool]:
     accepted = known and row['accepted'] == 'true'
     right = row['right'] == 'true'
     rank = int(row['first_right']) if row['first_right'] else 0
-    return {'known': known, 'in_map': in_map, 'accepted': accepted, 'first': rank == 1,
-            'fifth': 1 <= rank <= 5, 'hit': accepted and right, 'wrong': accepted and not right}
+    return {'known': known, 'in_map': in_map, 'searched': row['place_id'] != '',
+            'accepted': accepted, 'first': rank == 1, 'fifth': 1 <= rank <= 5,
+            'hit': accepted and right, 'wrong': accepted and not right}
 
 
 def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> dict[str, Any]:
     """Compare runs with the first of them.
 
-    Only queries count that have a result in every run: with other keyframes there are fewer.
+    Only queries count that have a result in every run: with other keyframes there are fewer. For
+    recall they must have been searched in every run.
 
     Args:
         folders: at least two, of runs with the same queries.
@@ -104,6 +106,9 @@ def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> dict[str, Any]:
     if not common:
         raise InputError(f'{runs[0].name} and {runs[1].name} have no query in common')
     tables = [_columns(run, common) for run in runs]
+    searched = np.prod([table['searched'] for table in tables], axis=0)
+    for table in tables:
+        table['asked'] = table['in_map'] * searched
     counts = _draw_blocks(len(common), block)
     compared = [_compare(run, table, tables[0], counts, block)
                 for run, table in zip(runs, tables, strict=True)]

@@ -16,6 +16,7 @@ from torch import Tensor
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.descriptors.describer import FrameDescriber
+from seqnet_ros.descriptors.device import Device
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
 from seqnet_ros.files import explain_write_errors
@@ -151,6 +152,11 @@ class RememberingDescriber:
         return descriptor[None]
 
 
+def device_name(device: Device) -> str:
+    """Return what runs networks: the same image gets the same descriptor where this is equal."""
+    return f'{device.device} (openvino)' if device.openvino else str(device.device)
+
+
 def recording_key(path: Path, topic: str | None, fingerprint: str, device: str) -> str:
     """Return a short hash that changes with a recording's files, its topic and what describes it.
 
@@ -192,7 +198,7 @@ class DescribedModel:
         found = []
         for path in recordings.options.paths:
             key = recording_key(path, recordings.options.topic, self.model.fingerprint,
-                                str(self.model.device.device))
+                                device_name(self.model.device))
             if key not in self._files:
                 self._files[key] = DescriptorFile(
                     self._folder / f'{key}.f32', self.model.describer.dim)

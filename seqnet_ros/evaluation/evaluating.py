@@ -17,7 +17,7 @@ from seqnet_ros import __version__
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.clock_offset import ClockOffset
-from seqnet_ros.evaluation.described_frames import DescribedModel
+from seqnet_ros.evaluation.described_frames import DescribedModel, device_name
 from seqnet_ros.evaluation.mapped_drive import MappedDrive, known_map, map_recordings
 from seqnet_ros.evaluation.measurement import watch_memory
 from seqnet_ros.evaluation.place_truth import Tolerance
@@ -167,7 +167,7 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
             'clock_offsets': offsets},
         'settings': settings.model_dump(mode='json'),
         'fingerprint': model.fingerprint,
-        'device': str(model.device.device),
+        'device': device_name(model.device),
         'versions': versions()}
     timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
     write_results(folder, document)

@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from seqnet_ros.config import ModelConfig
+from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.evaluation.described_frames import DescribedModel
 from seqnet_ros.evaluation.mapped_drive import MappedDrive, map_recordings
@@ -55,7 +56,7 @@ class DrivePair:
     @property
     def posed(self) -> bool:
         """Whether images of the map have poses, so that they can be spaced in metres."""
-        return self.maps.sources[0].pose_origin not in ('', 'none')
+        return isinstance(self.maps.sources[0], PosedSource)
 
 
 @dataclass(frozen=True)
