@@ -327,6 +327,10 @@ class TestBadInput:
         assert 'has no poses' in refusal(
             'evaluate', 'bags', '--map-source', bags[0], '--query-source', folder, '--output',
             tmp_path / 'run', '-L', 3)
+        succeed('map', 'build', folder, '--output', tmp_path / 'numbers', '-L', 3)
+        assert 'frame numbers in place of poses' in refusal(
+            'evaluate', 'bags', '--map', tmp_path / 'numbers', '--query-source', bags[1],
+            '--output', tmp_path / 'run')
         assert 'expected one of them' in refusal(
             'evaluate', 'bags', '--query-source', folder, '--output', tmp_path / 'run')
         other = write_bag(tmp_path / 'short', Drive(

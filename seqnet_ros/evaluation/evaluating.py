@@ -21,7 +21,7 @@ from seqnet_ros.evaluation.described_frames import DescribedModel, device_name
 from seqnet_ros.evaluation.mapped_drive import MappedDrive, known_map, map_recordings
 from seqnet_ros.evaluation.measurement import watch_memory
 from seqnet_ros.evaluation.place_truth import Tolerance
-from seqnet_ros.evaluation.query_truth import QueryTruth
+from seqnet_ros.evaluation.query_truth import QueryTruth, check_truth
 from seqnet_ros.evaluation.recordings import RecordingOptions, Recordings
 from seqnet_ros.evaluation.replay import Replayed, engine_for, replay
 from seqnet_ros.evaluation.restarts import summarise_restarts
@@ -136,6 +136,7 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     with watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)
         queries = Recordings(request.queries, _map_datum(request, maps))
+        check_truth(request.tolerance, queries, maps, request.pairs)
         model, settings = _load(request)
         described = DescribedModel(model, folder / DESCRIPTORS)
         try:

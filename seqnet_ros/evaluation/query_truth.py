@@ -16,6 +16,30 @@ from seqnet_ros.evaluation.place_truth import (
     read_pairs,
 )
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
+from seqnet_ros.matching.mapper import FRAME_NUMBERS
+
+
+def check_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | None,
+                pairs: Path | None) -> None:
+    """Find out before the work whether what is known can tell what is true.
+
+    Raises:
+        InputError: the tolerance does not go with it; the message says what is missing.
+    """
+    if tolerance.unit == FRAMES:
+        if pairs is not None and maps is None:
+            raise InputError(f'{pairs} names frames of the mapping drive, expected --map-source, '
+                             'too')
+        return
+    if pairs is not None:
+        raise InputError(f'the tolerance of {pairs} is {tolerance}, expected frames')
+    if not queries.posed:
+        raise InputError(f'{", ".join(source.name for source in queries.sources)} has no poses '
+                         f'and the tolerance is {tolerance}, expected poses, a tolerance in '
+                         'frames or a file of pairs')
+    if maps is not None and not maps.posed:
+        raise InputError(f'the map was made without poses and the tolerance is {tolerance}, '
+                         'expected poses or a tolerance in frames')
 
 
 class QueryTruth:
@@ -35,6 +59,7 @@ class QueryTruth:
 
     def __init__(self, mapped: MappedDrive, tolerance: Tolerance, queries: Recordings,
                  maps: Recordings | None, pairs: Path | None = None) -> None:
+        check_truth(tolerance, queries, maps, pairs)
         self.tolerance = tolerance
         self.unit = tolerance.unit
         self._queries = queries
@@ -42,21 +67,14 @@ class QueryTruth:
         self._pairs: dict[int, list[int]] | None = None
         if self.unit == FRAMES:
             self._by_frame = FrameTruth(_frames_of_places(mapped), tolerance)
-            if pairs is not None:
-                if maps is None:
-                    raise InputError(f'{pairs} names frames of the mapping drive, expected '
-                                     '--map-source, too')
+            if pairs is not None and maps is not None:
                 self._pairs = read_pairs(pairs, queries.names(), maps.names())
             return
-        if pairs is not None:
-            raise InputError(f'the tolerance of {pairs} is {tolerance}, expected frames')
-        if not queries.posed:
-            raise InputError(f'{", ".join(source.name for source in queries.sources)} has no poses '
-                             f'and the tolerance is {tolerance}, expected poses, a tolerance in '
-                             'frames or a file of pairs')
-        if maps is not None and not maps.posed:
-            raise InputError('the map was made without poses and the tolerance is '
-                             f'{tolerance}, expected poses or a tolerance in frames')
+        if mapped.truth is mapped.place_map.poses and (
+                mapped.place_map.manifest.pose_origin == FRAME_NUMBERS):
+            raise InputError(f'the places of the map have frame numbers in place of poses and the '
+                             f'tolerance is {tolerance}, expected a map made with poses or a '
+                             'tolerance in frames')
         planar = queries.datum is not None
         self._by_pose = PoseTruth(mapped.truth, tolerance, planar)
 
