@@ -20,7 +20,7 @@ FILES = {'localization': 'localizer', 'mapping': 'mapper', 'slam_loop_closure': 
          'replay': 'localizer'}
 NODES = ('localizer', 'mapper', 'loop_closer')
 COMMON = {'namespace', 'params_file', 'model', 'map', 'image_topic', 'camera_info_topic',
-          'odometry_topic', 'use_sim_time', 'autostart', 'log_level'}
+          'odometry_topic', 'use_sim_time', 'autostart', 'log_level', 'enclaves'}
 POSES = {'pose_topic', 'publish_initial_pose', 'initial_pose_topic'}
 ARGUMENTS = {
     'mapping': COMMON,
@@ -121,6 +121,15 @@ def test_every_argument_is_described(name):
 def test_the_bridge_asked_for_is_started(slam, bridge):
     started = nodes_started('slam_loop_closure', slam=slam, namespace='robot1')
     assert set(started) == {'loop_closer'} | bridge
+
+
+@needs_launch
+@pytest.mark.parametrize(('enclaves', 'given'), [('', False), ('/seqnet_ros', True)])
+def test_every_node_has_the_enclave_of_its_name(enclaves, given):
+    for name, node in nodes_started('slam_loop_closure', slam='rtabmap',
+                                    enclaves=enclaves).items():
+        words = [part.text for item in node.cmd for part in item if hasattr(part, 'text')]
+        assert (f'/seqnet_ros/{name}' in words) == ('--enclave' in words) == given
 
 
 @needs_launch

@@ -116,6 +116,9 @@ def node_arguments(executable: str, map_purpose: str,
         DeclareLaunchArgument('log_level', default_value='info',
                               choices=['debug', 'info', 'warn', 'error', 'fatal'],
                               description='Lowest severity that is logged.'),
+        DeclareLaunchArgument('enclaves', default_value='',
+                              description='Path of the SROS2 enclaves, each named as its node, '
+                                          'such as /seqnet_ros; empty: none.'),
     ]
 
 
@@ -168,6 +171,8 @@ def _make_plain_node(
         remappings: Sequence[tuple[str, str]]) -> Node:
     """Return a node that follows the arguments that all nodes of a launch file share."""
     clock = {'use_sim_time': _value(context, 'use_sim_time') == 'true'}
+    enclaves = _value(context, 'enclaves')
+    secured = ['--enclave', f'{enclaves}/{executable}'] if enclaves else []
     return Node(
         package='seqnet_ros',
         executable=executable,
@@ -175,7 +180,7 @@ def _make_plain_node(
         namespace=_value(context, 'namespace'),
         parameters=[params_file, {**clock, **overrides}],
         remappings=list(remappings),
-        arguments=['--ros-args', '--log-level', _value(context, 'log_level')],
+        arguments=['--ros-args', '--log-level', _value(context, 'log_level'), *secured],
         output='screen',
     )
 
