@@ -140,6 +140,26 @@ def test_rviz_is_started_where_it_is_asked_for(name, rviz):
     assert set(started) == {FILES[name]} | ({'rviz2'} if rviz == 'true' else set())
 
 
+@needs_launch
+@pytest.mark.parametrize('loop', ['true', 'false'])
+def test_a_replay_plays_the_bag_with_its_clock(loop):
+    from launch import LaunchContext
+    from launch.actions import ExecuteProcess, TimerAction
+
+    context = LaunchContext()
+    context.launch_configurations.update(bag='my bag', rate='2.0', loop=loop, rviz='false')
+    made = [action for entity in describe('replay').entities
+            for action in entity.execute(context) or []]
+    (waiting,) = [item for item in made if isinstance(item, TimerAction)]
+    (player,) = waiting.actions
+    assert isinstance(player, ExecuteProcess)
+    words = [part.text for item in player.cmd for part in item]
+    assert words[:4] == ['ros2', 'bag', 'play', 'my bag']
+    assert '--clock' in words
+    assert words[words.index('--rate') + 1] == '2.0'
+    assert ('--loop' in words) == (loop == 'true')
+
+
 # What really runs.
 
 

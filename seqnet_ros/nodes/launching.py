@@ -1,6 +1,7 @@
 """What the launch files have in common; importable where ROS's ``launch`` is installed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -170,7 +171,8 @@ def _make_plain_node(
         overrides: Mapping[str, bool | str | ParameterValue],
         remappings: Sequence[tuple[str, str]]) -> Node:
     """Return a node that follows the arguments that all nodes of a launch file share."""
-    clock = {'use_sim_time': _value(context, 'use_sim_time') == 'true'}
+    parameters: Any = {
+        'use_sim_time': _value(context, 'use_sim_time') == 'true', **overrides}
     enclaves = _value(context, 'enclaves')
     secured = ['--enclave', f'{enclaves}/{executable}'] if enclaves else []
     return Node(
@@ -178,7 +180,7 @@ def _make_plain_node(
         executable=executable,
         name=executable,
         namespace=_value(context, 'namespace'),
-        parameters=[params_file, {**clock, **overrides}],
+        parameters=[params_file, parameters],
         remappings=list(remappings),
         arguments=['--ros-args', '--log-level', _value(context, 'log_level'), *secured],
         output='screen',
