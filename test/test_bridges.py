@@ -182,8 +182,12 @@ def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
         assert information == pytest.approx(information.T)
         assert np.linalg.eigvalsh(np.linalg.inv(information)).max() == pytest.approx(0.16, rel=0.02)
         rtabmap.see(node, 62, 63.0)
-        assert details(node)["links in rtabmap's graph"] == '1'
+        assert details(node)["user closures in rtabmap's graph"] == '1'
         assert details(node)['links sent'] == '1'
+        # The next frames lie at the same nodes, which rtabmap has linked by now.
+        closures.publish(closure_message(6.02, 62.1, relative_pose(where(6.02), where(62.1))))
+        eventually(lambda: details(node)['links not sent again'] == '1', 'a needless link')
+        assert len(rtabmap.links) == 1
     assert 'link 4 -> 61 is sent' in capfd.readouterr().err
 
 
