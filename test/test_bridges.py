@@ -1,5 +1,6 @@
 """The bridges over real middleware; their messages are needed, else the tests skip."""
 
+import json
 import os
 import subprocess
 import sys
@@ -181,8 +182,12 @@ def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
         assert information == pytest.approx(information.T)
         assert np.linalg.eigvalsh(np.linalg.inv(information)).max() == pytest.approx(0.16, rel=0.02)
         rtabmap.see(node, 62, 63.0)
-        assert details(node)["links in rtabmap's graph"] == '1'
+        assert details(node)["user closures in rtabmap's graph"] == '1'
         assert details(node)['links sent'] == '1'
+        # The next frames lie at the same nodes, which rtabmap has linked by now.
+        closures.publish(closure_message(6.02, 62.1, relative_pose(where(6.02), where(62.1))))
+        eventually(lambda: details(node)['links not sent again'] == '1', 'a needless link')
+        assert len(rtabmap.links) == 1
     assert 'link 4 -> 61 is sent' in capfd.readouterr().err
 
 
@@ -320,12 +325,37 @@ def test_a_bridge_without_its_messages_says_so(name, package):
             in done.stderr)
 
 
-@pytest.mark.parametrize('name', PACKAGES)
-def test_parameter_files_hold_the_defaults(name):
+def settings(name: str) -> Any:
     from seqnet_ros.nodes.pose_graph_bridge_node import PoseGraphBridgeSettings
     from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeSettings
 
-    defaults = {'rtabmap_bridge': RtabmapBridgeSettings(),
-                'pose_graph_bridge': PoseGraphBridgeSettings()}[name]
+    return {'rtabmap_bridge': RtabmapBridgeSettings(),
+            'pose_graph_bridge': PoseGraphBridgeSettings()}[name]
+
+
+@pytest.mark.parametrize('name', PACKAGES)
+def test_parameter_files_hold_the_defaults(name):
     content = yaml.safe_load((ROOT / 'config' / f'{name}.yaml').read_text())
-    assert content == {'/**': {'ros__parameters': defaults.model_dump()}}
+    assert content == {'/**': {'ros__parameters': settings(name).model_dump()}}
+
+
+@pytest.mark.parametrize('name', PACKAGES)
+def test_the_documentation_lists_the_parameters(name):
+    text = (ROOT / 'docs' / 'slam.md').read_text()
+    table = text[text.index(f'| parameter of `{name}`'):].split('\n\n')[0].splitlines()[2:]
+    values = settings(name)
+    assert set(table) == {
+        f'| `{field}` | `{json.dumps(getattr(values, field))}` | {info.description} |'
+        for field, info in type(values).model_fields.items()}
+
+
+def test_a_refused_parameter_ends_a_bridge_with_one_sentence():
+    name = next((name for name, package in PACKAGES.items() if find_spec(package)), None)
+    if name is None:
+        pytest.skip('neither rtabmap_msgs nor pose_graph_tools_msgs is installed')
+    done = subprocess.run(
+        [sys.executable, ROOT / 'scripts' / name, '--ros-args', '-p', 'diagnostics_period_s:=-1.0'],
+        capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE_S)
+    assert done.returncode == 2
+    assert 'diagnostics_period_s out of range' in done.stderr
+    assert 'Traceback' not in done.stderr

@@ -20,7 +20,7 @@ FILES = {'localization': 'localizer', 'mapping': 'mapper', 'slam_loop_closure': 
          'replay': 'localizer'}
 NODES = ('localizer', 'mapper', 'loop_closer')
 COMMON = {'namespace', 'params_file', 'model', 'map', 'image_topic', 'camera_info_topic',
-          'odometry_topic', 'use_sim_time', 'autostart', 'log_level'}
+          'odometry_topic', 'use_sim_time', 'autostart', 'log_level', 'enclaves'}
 POSES = {'pose_topic', 'publish_initial_pose', 'initial_pose_topic'}
 ARGUMENTS = {
     'mapping': COMMON,
@@ -124,11 +124,40 @@ def test_the_bridge_asked_for_is_started(slam, bridge):
 
 
 @needs_launch
+@pytest.mark.parametrize(('enclaves', 'given'), [('', False), ('/seqnet_ros', True)])
+def test_every_node_has_the_enclave_of_its_name(enclaves, given):
+    for name, node in nodes_started('slam_loop_closure', slam='rtabmap',
+                                    enclaves=enclaves).items():
+        words = [part.text for item in node.cmd for part in item if hasattr(part, 'text')]
+        assert (f'/seqnet_ros/{name}' in words) == ('--enclave' in words) == given
+
+
+@needs_launch
 @pytest.mark.parametrize('name', ['localization', 'slam_loop_closure', 'replay'])
 @pytest.mark.parametrize('rviz', ['true', 'false'])
 def test_rviz_is_started_where_it_is_asked_for(name, rviz):
     started = nodes_started(name, rviz=rviz, bag='somewhere')
     assert set(started) == {FILES[name]} | ({'rviz2'} if rviz == 'true' else set())
+
+
+@needs_launch
+@pytest.mark.parametrize('loop', ['true', 'false'])
+def test_a_replay_plays_the_bag_with_its_clock(loop):
+    from launch import LaunchContext
+    from launch.actions import ExecuteProcess, TimerAction
+
+    context = LaunchContext()
+    context.launch_configurations.update(bag='my bag', rate='2.0', loop=loop, rviz='false')
+    made = [action for entity in describe('replay').entities
+            for action in entity.execute(context) or []]
+    (waiting,) = [item for item in made if isinstance(item, TimerAction)]
+    (player,) = waiting.actions
+    assert isinstance(player, ExecuteProcess)
+    words = [part.text for item in player.cmd for part in item]
+    assert words[:4] == ['ros2', 'bag', 'play', 'my bag']
+    assert '--clock' in words
+    assert words[words.index('--rate') + 1] == '2.0'
+    assert ('--loop' in words) == (loop == 'true')
 
 
 # What really runs.

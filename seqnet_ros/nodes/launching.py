@@ -1,6 +1,7 @@
 """What the launch files have in common; importable where ROS's ``launch`` is installed."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import (
@@ -116,6 +117,9 @@ def node_arguments(executable: str, map_purpose: str,
         DeclareLaunchArgument('log_level', default_value='info',
                               choices=['debug', 'info', 'warn', 'error', 'fatal'],
                               description='Lowest severity that is logged.'),
+        DeclareLaunchArgument('enclaves', default_value='',
+                              description='Path of the SROS2 enclaves, each named as its node, '
+                                          'such as /seqnet_ros; empty: none.'),
     ]
 
 
@@ -167,15 +171,18 @@ def _make_plain_node(
         overrides: Mapping[str, bool | str | ParameterValue],
         remappings: Sequence[tuple[str, str]]) -> Node:
     """Return a node that follows the arguments that all nodes of a launch file share."""
-    clock = {'use_sim_time': _value(context, 'use_sim_time') == 'true'}
+    parameters: Any = {
+        'use_sim_time': _value(context, 'use_sim_time') == 'true', **overrides}
+    enclaves = _value(context, 'enclaves')
+    secured = ['--enclave', f'{enclaves}/{executable}'] if enclaves else []
     return Node(
         package='seqnet_ros',
         executable=executable,
         name=executable,
         namespace=_value(context, 'namespace'),
-        parameters=[params_file, {**clock, **overrides}],
+        parameters=[params_file, parameters],
         remappings=list(remappings),
-        arguments=['--ros-args', '--log-level', _value(context, 'log_level')],
+        arguments=['--ros-args', '--log-level', _value(context, 'log_level'), *secured],
         output='screen',
     )
 

@@ -64,8 +64,9 @@ class RtabmapBridgeNode(BridgeNode):
         self._links = LinkQueue(self._nodes, self._odometry, LinkLimits(
             settings.max_offset_s, settings.max_offset_without_odometry_s, settings.timeout_s))
         self._outbox: list[GraphLink] = []
-        self._sent: set[tuple[int, int]] = set()
-        self._in_graph = 0
+        self._sent = 0
+        self._needless = 0
+        self._in_graph: frozenset[tuple[int, int]] = frozenset()
         self._told_no_service = False
         self._client: Any = self.create_client(AddLink, SERVICE)
         self._service = self.resolve_service_name(SERVICE)
@@ -98,10 +99,9 @@ class RtabmapBridgeNode(BridgeNode):
 
     def _on_graph(self, message: Any) -> None:
         self._nodes.keep(message.poses_id, stamp_to_ns(message.header.stamp))
-        self._in_graph = sum(
-            link.type == USER_CLOSURE
-            and not self._sent.isdisjoint(((link.from_id, link.to_id), (link.to_id, link.from_id)))
-            for link in message.links)
+        self._in_graph = frozenset(
+            (min(link.from_id, link.to_id), max(link.from_id, link.to_id))
+            for link in message.links if link.type == USER_CLOSURE)
 
     def _on_odometry(self, message: Odometry) -> None:
         try:
@@ -134,10 +134,17 @@ class RtabmapBridgeNode(BridgeNode):
             return
         self._told_no_service = False
         for link in self._outbox:
-            self._client.call_async(self._request(link=self._to_message(link)))
-            self._sent.add((link.from_id, link.to_id))
-            self.get_logger().info(f'link {link.from_id} -> {link.to_id} is sent')
+            self._send(link)
         self._outbox.clear()
+
+    def _send(self, link: GraphLink) -> None:
+        """Send a link unless rtabmap, which keeps one for two nodes, has it; it may refuse one."""
+        if (link.from_id, link.to_id) in self._in_graph:
+            self._needless += 1
+            return
+        self._client.call_async(self._request(link=self._to_message(link)))
+        self._sent += 1
+        self.get_logger().info(f'link {link.from_id} -> {link.to_id} is sent')
 
     def _to_message(self, link: GraphLink) -> Any:
         x, y, z, qx, qy, qz, qw = (float(value) for value in link.pose)
@@ -158,8 +165,9 @@ class RtabmapBridgeNode(BridgeNode):
             'loop closures without a metric pose': counts['without a metric pose'],
             'loop closures dropped': counts['dropped'],
             'links waiting for the service': len(self._outbox),
-            'links sent': len(self._sent),
-            "links in rtabmap's graph": self._in_graph,
+            'links sent': self._sent,
+            'links not sent again': self._needless,
+            "user closures in rtabmap's graph": len(self._in_graph),
         })
         if self._told_no_service:
             report.level = Level.WARN
