@@ -251,7 +251,7 @@ class PlaceNode(LifecycleNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
-        self._forget_engine()
+            self._forget_engine()
 
     def _forget_engine(self) -> None:
         self._close()
