@@ -151,6 +151,36 @@ class TestHelp:
         assert table in (ROOT / 'docs' / 'cli.md').read_text(), f'docs/cli.md should hold:\n{table}'
 
 
+class TestLoops:
+    def test_the_corridor(self, tmp_path, shared_data):
+        folder = shared_data / 'rtabmap_loop'
+        succeed('loops', folder, '--output', tmp_path / 'loops', '-L', '5')
+        rows = list(csv.DictReader((tmp_path / 'loops' / 'loops.csv').open()))
+        summary = json.loads((tmp_path / 'loops' / 'summary.json').read_text())
+        assert summary['places'] == 84
+        assert len(rows) == summary['loops'] == summary['reasons']['accepted'] > 10
+        for row in rows:
+            assert int(row['to_place']) - int(row['from_place']) >= 20
+            assert row['x'] == ''
+        matches = list(csv.DictReader((tmp_path / 'loops' / 'matches.csv').open()))
+        accepted = [row for row in matches if row['accepted'] == 'true']
+        assert [(row['query'], row['place_id']) for row in accepted] == [
+            (row['to_place'], row['from_place']) for row in rows]
+        before = (tmp_path / 'loops' / 'loops.csv').read_bytes()
+        succeed('loops', folder, '--output', tmp_path / 'again', '-L', '5')
+        assert (tmp_path / 'again' / 'loops.csv').read_bytes() == before
+
+    def test_what_is_excluded_can_be_set(self, tmp_path, shared_data):
+        succeed('loops', shared_data / 'rtabmap_loop', '--output', tmp_path, '--exclude-frames',
+                '80')
+        assert json.loads((tmp_path / 'summary.json').read_text())['loops'] == 0
+
+    def test_bad_values_are_one_sentence(self, tmp_path, shared_data):
+        message = refusal('loops', shared_data / 'rtabmap_loop', '--output', tmp_path,
+                          '--exclude-frames', '0')
+        assert 'exclude_frames: Input should be greater than or equal to 1 (found 0)' in message
+
+
 class TestMapBuild:
     def test_a_folder_without_poses_says_so(self, images, tmp_path, drive):
         result = succeed('map', 'build', images, '--output', tmp_path / 'map')

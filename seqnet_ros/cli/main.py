@@ -13,6 +13,7 @@ from seqnet_ros.cli import (
     descriptors,
     evaluating,
     localizing,
+    loops,
     maps,
     models,
     training,
@@ -26,6 +27,7 @@ app = typer.Typer(
     help='Visual place recognition: make maps of recorded drives and find camera images in them.')
 app.add_typer(maps.app, name='map')
 app.command()(localizing.localize)
+app.command()(loops.loops)
 app.command()(descriptors.describe)
 app.add_typer(evaluating.app, name='evaluate')
 app.command()(comparing.compare)

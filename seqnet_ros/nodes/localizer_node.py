@@ -147,11 +147,17 @@ class LocalizerNode(PlaceNode):
         self._config = config
         self.map_paths = tuple(paths)
         self._last = None
+        self._forget_transform()
         self._initial_pose_due = settings.publish_initial_pose
         for path, place_map in zip(paths, maps, strict=True):
             self.get_logger().info(f'map {path}: {len(place_map)} places')
         self._show_maps()
         return self.engine
+
+    def _forget_transform(self) -> None:
+        transform = self._transform
+        if transform is not None:
+            transform.forget()
 
     def _use_settings(self) -> None:
         if self.engine is None:
@@ -168,6 +174,7 @@ class LocalizerNode(PlaceNode):
     def _forget_places(self) -> str:
         paths = ', '.join(map(str, self.map_paths)) or 'no map'
         self._close()
+        self._forget_transform()
         self._show_maps()
         return f'{paths} is no longer searched'
 

@@ -66,6 +66,10 @@ class MapToOdom:
         transform.transform.rotation = Quaternion(x=turn.x, y=turn.y, z=turn.z, w=turn.w)
         self._transform = transform
 
+    def forget(self) -> None:
+        """Publish nothing until the next correction, as when the map is another."""
+        self._transform = None
+
     def _publish(self) -> None:
         transform = self._transform
         if transform is None:
