@@ -270,6 +270,35 @@ def test_images_without_stamp_get_the_time_of_arrival(town_map, second_drive, lo
         assert log.count('have no stamp') == 1
 
 
+def test_simulated_time_is_the_time_of_the_node(town_map, second_drive):
+    """Stamps of arrival follow /clock; silence is noticed though that clock stands still."""
+    from rosgraph_msgs.msg import Clock
+
+    with localizing(map=str(town_map), use_sim_time=True, silence_after_s=0.5,
+                    **TOWN_EVERY) as (node, peer):
+        clock = peer.node.create_publisher(Clock, '/clock', 10)
+        message = Clock()
+        message.clock.sec = 5000
+
+        def clock_runs() -> bool:
+            clock.publish(message)
+            return node.get_clock().now().nanoseconds == 5000 * 10**9
+
+        eventually(clock_runs, 'the simulated time')
+        deliver(node, lambda: peer.show(second_drive[0][1], 0))
+        eventually(lambda: peer.matches, 'a result')
+        assert peer.matches[0].header.stamp.sec == 5000
+        eventually(lambda: peer.diagnostics and 'no images on /image'
+                   in peer.diagnostics[-1].status[0].message, 'a word of the silence')
+        message.clock.sec = 4000  # the recording starts anew
+        eventually(lambda: (clock.publish(message),
+                            node.get_clock().now().nanoseconds == 4000 * 10**9)[1], 'a jump back')
+        deliver(node, lambda: peer.show(second_drive[1][1], 0))
+        eventually(lambda: len(peer.matches) >= 2, 'a result after the jump')
+        assert peer.matches[-1].header.stamp.sec == 4000
+        assert peer.matches[-1].sequence_start == peer.matches[-1].header.stamp
+
+
 def test_silence_names_topic_quality_and_publishers(town_map, log):
     from rclpy.qos import QoSProfile, ReliabilityPolicy
     from sensor_msgs.msg import Image
