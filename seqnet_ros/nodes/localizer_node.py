@@ -65,7 +65,6 @@ class LocalizerNode(PlaceNode):
         self._last: MatchResult | None = None
         self._standing = Throttle(STATIONARY_EVERY_NS)
         self._initial_pose_due = True
-        self._camera_model: CameraModel | None = None
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
         self._poses = self.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
         self._initial_poses = self.create_lifecycle_publisher(
@@ -138,7 +137,7 @@ class LocalizerNode(PlaceNode):
         settings: LocalizerSettings = self.settings.read()
         config = self.settings.read_model_config(maps[0].manifest.model)
         if self.engine is None:
-            self.engine = Localizer(self.model, maps, config, self._camera_model,
+            self.engine = Localizer(self.model, maps, config, self.camera_model,
                                     overlapping=settings.maps_overlap)
         else:
             if config != self._config:
@@ -167,7 +166,6 @@ class LocalizerNode(PlaceNode):
         self._config = config
 
     def _use_camera(self, camera: CameraModel) -> None:
-        self._camera_model = camera
         if self.engine is not None:
             self.engine.use_camera(camera)
 

@@ -1,13 +1,11 @@
 """The loop closer: images in, places seen before on the same drive out."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import LoopConfig, ModelConfig
-from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.loop_closer import LoopCloser
 from seqnet_ros.matching.result import LoopResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceMatch
@@ -31,11 +29,12 @@ _SHOWN_LOOPS = 2000
 class LoopCloserNode(MappingNode):
     """Publishes ``~/loop_closure`` for loops that are believed, and those that are not apart."""
 
+    engine: LoopCloser | None
+
     def __init__(self, **options: Any) -> None:
         """Declare the parameters; options as of `rclpy.node.Node`."""
         super().__init__('loop_closer', LoopCloserSettings(), ENGINE_PARAMETERS,
                          {'loop': LoopConfig()}, live=True, **options)
-        self.engine: LoopCloser | None = None
         self._drive = ''
         self._last: LoopResult | None = None
         self._standing = Throttle(STATIONARY_EVERY_NS)
@@ -58,7 +57,7 @@ class LoopCloserNode(MappingNode):
 
     def _new_engine(self, settings: LoopCloserSettings, model: PlaceModel) -> LoopCloser:
         return LoopCloser(model, self._config, self.settings.read('loop'),
-                          keep_images=settings.keep_images)
+                          keep_images=settings.keep_images, camera=self.camera_model)
 
     def _use_settings(self) -> None:
         assert self.model is not None
@@ -80,7 +79,6 @@ class LoopCloserNode(MappingNode):
 
     def _close(self) -> None:
         super()._close()
-        self.engine = None
         self._drive = ''
         self._last = None
         self._standing.reset()
@@ -125,15 +123,6 @@ class LoopCloserNode(MappingNode):
         if self._drawing.due(stamp_ns):
             self._shown.show_markers(lambda: loop_markers(
                 engine.positions, self._edges, self.odometry_frame, stamp_ns))
-
-    @property
-    def _finish(self) -> Callable[[str, str], PlaceMap]:
-        assert self.engine is not None
-        return self.engine.finish
-
-    @property
-    def _places(self) -> int:
-        return 0 if self.engine is None else len(self.engine)
 
     # Diagnostics.
 

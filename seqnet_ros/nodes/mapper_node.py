@@ -1,7 +1,6 @@
 """The mapper: images in, a map of places out."""
 
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +24,11 @@ ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {'keyframes': ()}
 class MapperNode(MappingNode):
     """Maps while active; adds to a map that is there where ``extend`` is set."""
 
+    engine: Mapper | None
+
     def __init__(self, **options: Any) -> None:
         """Declare the parameters; options as of `rclpy.node.Node`."""
         super().__init__('mapper', MapperSettings(), ENGINE_PARAMETERS, **options)
-        self.engine: Mapper | None = None
 
     # Configuring, on the worker's thread.
 
@@ -56,7 +56,7 @@ class MapperNode(MappingNode):
 
     def _new_engine(self, settings: MapperSettings, model: PlaceModel) -> Mapper:
         extended = self._extended
-        camera = None if extended is None else extended.manifest.camera_model
+        camera = self.camera_model if extended is None else extended.manifest.camera_model
         keep = settings.keep_images if extended is None else extended.images is not None
         return Mapper(model, self._config, extended, keep_images=keep, camera=camera)
 
@@ -67,13 +67,9 @@ class MapperNode(MappingNode):
     def _forget_places(self) -> str:
         assert self.model is not None
         count = self._places
-        super()._close()
+        self._close()
         self.engine = self._new_engine(self.settings.read(), self.model)
         return f'{count} places were forgotten'
-
-    def _close(self) -> None:
-        super()._close()
-        self.engine = None
 
     # Images, on the worker's thread.
 
@@ -82,15 +78,6 @@ class MapperNode(MappingNode):
         started = time.perf_counter()
         if self.engine.push_lazily(image.read, image.stamp_ns, pose):
             self.statistics.describe.add(time.perf_counter() - started)
-
-    @property
-    def _finish(self) -> Callable[[str, str], PlaceMap]:
-        assert self.engine is not None
-        return self.engine.finish
-
-    @property
-    def _places(self) -> int:
-        return 0 if self.engine is None else len(self.engine)
 
 
 def main() -> None:

@@ -2,9 +2,8 @@
 
 import time
 from abc import abstractmethod
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,12 +21,25 @@ DISCOVERY_S = 1.0
 """Odometry may be discovered this much later than the images."""
 
 
+class MappingEngine(Protocol):
+    """What collects places."""
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        ...
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected."""
+        ...
+
+
 class MappingNode(PlaceNode):
     """Collects places while active; saves them when asked and, if so set, when it ends."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Declare the parameters, as `PlaceNode` does."""
         super().__init__(*arguments, **options)
+        self.engine: MappingEngine | None = None
         self._posed: bool | None = None
         self._saved_places = 0
         self._first_image_s: float | None = None
@@ -40,14 +52,9 @@ class MappingNode(PlaceNode):
         """Give an image with its pose to the engine."""
 
     @property
-    @abstractmethod
-    def _finish(self) -> Callable[[str, str], PlaceMap]:
-        """What makes the map so far, given the names of its source and of the poses' origin."""
-
-    @property
-    @abstractmethod
     def _places(self) -> int:
         """Number of places so far."""
+        return 0 if self.engine is None else len(self.engine)
 
     # Configuring and ending, on the worker's thread.
 
@@ -64,6 +71,7 @@ class MappingNode(PlaceNode):
                 f'{self.get_fully_qualified_name()}/save_map is called')
 
     def _close(self) -> None:
+        self.engine = None
         self._posed = None
         self._saved_places = 0
         self._first_image_s = None
@@ -114,7 +122,9 @@ class MappingNode(PlaceNode):
 
     def _save(self, path: Path) -> str:
         topic = self.resolve_topic_name(ODOMETRY_TOPIC)
-        place_map = self._finish(self.resolve_topic_name('image'), f'odometry on {topic}')
+        assert self.engine is not None
+        place_map = self.engine.finish(
+            self.resolve_topic_name('image'), f'odometry on {topic}')
         save_map(place_map, path)
         self._saved_places = self._places
         self.get_logger().info(f'map {path} saved: {len(place_map)} places')

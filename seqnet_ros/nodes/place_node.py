@@ -74,6 +74,7 @@ class PlaceNode(LifecycleNode):
         self._worker: Worker[StampedImage] | None = None
         self._images: ImageInput | None = None
         self._camera: CameraInput | None = None
+        self.camera_model: CameraModel | None = None
         self._heartbeat: Heartbeat | None = None
         self._odometry_subscription: Any = None
         self._odometry_refused = False
@@ -226,8 +227,12 @@ class PlaceNode(LifecycleNode):
             return None
         worker = self._worker
         assert worker is not None
-        return CameraInput(self, settings.base_from_camera, lambda camera: worker.submit(
-            lambda: self._use_camera(camera)))
+
+        def deliver(camera: CameraModel) -> None:
+            self.camera_model = camera
+            worker.submit(lambda: self._use_camera(camera))
+
+        return CameraInput(self, settings.base_from_camera, deliver)
 
     def _deactivate(self) -> None:
         self._unsubscribe()
