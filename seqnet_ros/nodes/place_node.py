@@ -1,7 +1,6 @@
 """What the localizer and the mapper have in common: lifecycle, inputs, worker, diagnostics."""
 
 import time
-import traceback
 from abc import abstractmethod
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
@@ -11,7 +10,6 @@ from typing import Any
 import numpy as np
 from nav_msgs.msg import Odometry
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
-from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -25,6 +23,7 @@ from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
 from seqnet_ros.nodes.heartbeat import Heartbeat
 from seqnet_ros.nodes.image_input import ImageInput, StampedImage
+from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.odometry_input import OdometryBuffer
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings
@@ -43,7 +42,7 @@ class StateError(SeqnetRosError):
     """A service was called in a lifecycle state that has no answer."""
 
 
-class PlaceNode(LifecycleNode):
+class PlaceNode(ManagedNode):
     """A lifecycle node with an engine that takes images, one at a time, on one worker thread.
 
     Configuring loads the model and makes the engine, activating subscribes, deactivating
@@ -68,8 +67,6 @@ class PlaceNode(LifecycleNode):
             rclpy.exceptions.ParameterException: a value given at the start is refused.
         """
         super().__init__(name, **options)
-        self._phase = 'unconfigured'
-        self._trouble = ''
         self.model: PlaceModel | None = None
         self._worker: Worker[StampedImage] | None = None
         self._images: ImageInput | None = None
@@ -94,7 +91,7 @@ class PlaceNode(LifecycleNode):
         self._diagnostics = Diagnostics(
             self, self.get_parameter('diagnostics_period_s').value, self._report)
 
-    # What the two nodes fill in.
+    # What the nodes fill in.
 
     def _defaults(self, settings: Any) -> ModelConfig:
         """Return the configuration that the engine's parameters start from."""
@@ -133,58 +130,7 @@ class PlaceNode(LifecycleNode):
     def _judge(self, report: Report) -> None:
         """Add the engine's details to a report, and raise its level where something is amiss."""
 
-    # Lifecycle.
-
-    def start(self) -> bool:
-        """Configure and activate; return whether the node is active."""
-        if self.trigger_configure() != TransitionCallbackReturn.SUCCESS:
-            return False
-        return self.trigger_activate() == TransitionCallbackReturn.SUCCESS
-
-    def on_configure(self, state: Any) -> TransitionCallbackReturn:
-        """Load the model and make the engine."""
-        return self._transition('configure', 'inactive', self._configure, super().on_configure,
-                                state)
-
-    def on_activate(self, state: Any) -> TransitionCallbackReturn:
-        """Start listening."""
-        return self._transition('activate', 'active', self._activate, super().on_activate, state)
-
-    def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
-        """Stop listening."""
-        return self._transition('deactivate', 'inactive', self._deactivate,
-                                super().on_deactivate, state)
-
-    def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
-        """Forget the engine."""
-        return self._transition('clean up', 'unconfigured', self._cleanup, super().on_cleanup,
-                                state)
-
-    def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
-        """Stop listening and forget the engine."""
-        return self._transition('shut down', 'finalized', self.close, super().on_shutdown, state)
-
-    def on_error(self, state: Any) -> TransitionCallbackReturn:
-        """Go back to the beginning."""
-        return self._transition('recover', 'unconfigured', self.close, super().on_error, state)
-
-    def _transition(self, what: str, phase: str, act: Callable[[], None],
-                    inherited: Callable[[Any], TransitionCallbackReturn],
-                    state: Any) -> TransitionCallbackReturn:
-        """Act; rclpy would swallow an exception, so it becomes a line in the log and FAILURE."""
-        try:
-            act()
-        except SeqnetRosError as error:
-            self._trouble = f'cannot {what}: {error}'
-            self.get_logger().error(self._trouble)
-            return TransitionCallbackReturn.FAILURE
-        except Exception as error:
-            self._trouble = f'cannot {what}: {error!r}'
-            self.get_logger().error(f'cannot {what}:\n{traceback.format_exc()}')
-            return TransitionCallbackReturn.FAILURE
-        self._trouble = ''
-        self._phase = phase
-        return inherited(state)
+    # Transitions.
 
     def _configure(self) -> None:
         settings = self.settings.read()
@@ -205,17 +151,23 @@ class PlaceNode(LifecycleNode):
                                f'({model.device.why})')
 
     def _activate(self) -> None:
-        settings = self.settings.read()
         self.statistics = Statistics()
         self._failures = FailureLog(self.get_logger(), self.statistics)
         self._rates = Rates()
         self.odometry = OdometryBuffer()
+        try:
+            self._subscribe(self.settings.read())
+        except BaseException:
+            self._unsubscribe()
+            raise
+
+    def _subscribe(self, settings: Any) -> None:
+        assert self.model is not None
         if settings.use_odometry:
             self._odometry_subscription = self.create_subscription(
                 Odometry, ODOMETRY_TOPIC, self._on_odometry, _ODOMETRY_QOS)
-        assert self.model is not None
-        self._images = ImageInput(self, settings, self.model.config.cameras, self._on_image)
         self._camera = self._make_camera_input(settings)
+        self._images = ImageInput(self, settings, self.model.config.cameras, self._on_image)
         self._heartbeat = Heartbeat(
             self, self._images, lambda: float(self.get_parameter('silence_after_s').value))
         self.get_logger().info(f'listening to {self._images.topic}')
@@ -261,15 +213,6 @@ class PlaceNode(LifecycleNode):
     def _forget_engine(self) -> None:
         self._close()
         self.model = None
-
-    def close(self) -> None:
-        """Stop everything, from whatever state; what was mapped is saved as when deactivating."""
-        try:
-            if self._phase == 'active':
-                self._deactivate()
-        finally:
-            self._phase = 'unconfigured'
-            self._cleanup()
 
     # Inputs, on the executor's thread.
 
@@ -457,10 +400,3 @@ class PlaceNode(LifecycleNode):
         restarts = f', started anew {self.odometry.restarts} times'
         return (f'on {topic}' + (restarts if self.odometry.restarts else '')
                 if len(self.odometry) else f'none yet on {topic}')
-
-    def destroy_node(self) -> None:
-        """Stop the worker, then destroy the node."""
-        try:
-            self.close()
-        finally:
-            super().destroy_node()
