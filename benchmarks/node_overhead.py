@@ -119,11 +119,12 @@ class Camera:
         return arrived - started, match.describe_seconds + match.match_seconds
 
     def show_all(self, images: np.ndarray, rate: float, seconds: float,
-                 first_ns: int) -> tuple[int, list[float]]:
+                 first_ns: int) -> tuple[int, list[tuple[float, float]]]:
         """Publish RGB images one after the other at a rate, whatever comes back.
 
         Returns:
-            The number published, and the seconds until its match arrived for each that was matched.
+            The number published, and for each that was matched the seconds until its match arrived
+            and the engine's share.
         """
         published: dict[int, float] = {}
         messages = [self._message(image, 0) for image in images]
@@ -137,11 +138,13 @@ class Camera:
             self._images.publish(message)
             due += 1 / rate
         self._spin_until(time.perf_counter() + _LAST_S)
-        matched = [(arrived, match.header.stamp.sec * 10 ** 9 + match.header.stamp.nanosec)
-                   for arrived, match in self._arrived]
-        # A match may still be of the images shown before.
-        return len(published), [arrived - published[stamp_ns]
-                                for arrived, stamp_ns in matched if stamp_ns in published]
+        matched = []
+        for arrived, match in self._arrived:
+            stamp_ns = match.header.stamp.sec * 10 ** 9 + match.header.stamp.nanosec
+            if stamp_ns in published:  # it may still be of the images shown before
+                matched.append((arrived - published[stamp_ns],
+                                match.describe_seconds + match.match_seconds))
+        return len(published), matched
 
     def _spin_until(self, due: float) -> None:
         while (left := due - time.perf_counter()) > 0:
