@@ -13,7 +13,7 @@ from seqnet_ros.config import AcceptanceConfig, MatchingConfig, ModelConfig, Seq
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.place_map import Calibration, PlaceMap
-from seqnet_ros.matching.acceptance import Acceptance, relative_margin
+from seqnet_ros.matching.acceptance import Acceptance, Agreement, relative_margin
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
@@ -474,6 +474,24 @@ def test_a_single_wrong_place_is_not_accepted_and_does_no_harm() -> None:
     reasons = judged(places)
     assert reasons[15] is Reason.INCONSISTENT
     assert set(reasons[16:]) == {Reason.ACCEPTED}
+
+
+@pytest.mark.parametrize('count', [1, 5, 400])
+def test_agreement_of_many_is_that_of_one_after_the_other(count: int) -> None:
+    random = np.random.default_rng(3)
+    keyframes = np.cumsum(random.choice([1, 1, 1, 1, 5], count))
+    places = np.where(random.random(count) < 0.7, keyframes % 900, random.integers(0, 1000, count))
+    config = AcceptanceConfig(agreement=4, agreement_window=7)
+    together = Agreement(config, StraightRoad()).reached_in(keyframes, places)
+    one_by_one, agreement, before = [], Agreement(config, StraightRoad()), None
+    for keyframe, place in zip(keyframes.tolist(), places.tolist(), strict=True):
+        if before is not None and keyframe != before + 1:
+            agreement.forget()
+        agreement.add(keyframe, place)
+        one_by_one.append(agreement.reached())
+        before = keyframe
+    assert together.tolist() == one_by_one
+    assert count < 400 or 50 < sum(one_by_one) < 350
 
 
 @pytest.mark.parametrize('speed', [0.8, 1.25])

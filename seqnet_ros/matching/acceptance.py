@@ -68,15 +68,36 @@ class Agreement:
         keyframes, places = np.array(self._recent).T
         moved = self.expected_speed * (keyframes[-1] - keyframes)
         expected = places[-1] - moved if forward else places[-1] + moved
+        return int(self._on_line(places, expected).sum()) >= self._config.agreement
+
+    def reached_in(self, keyframes: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Return bool ``[N]``: where it is reached when these are noted one after the other.
+
+        As `reached` at a speed of 1, all at once; a keyframe that is not the next one starts anew.
+
+        Args:
+            keyframes: int ``[N]``, rising.
+            places: int ``[N]``, the best place of each.
+        """
+        count = len(keyframes)
+        run = np.cumsum(np.diff(keyframes, prepend=keyframes[:1]) != 1)
+        rows = np.arange(count)[:, None] - np.arange(self._config.agreement_window)
+        noted = (rows >= 0) & (run[np.maximum(rows, 0)] == run[:, None])
+        rows = rows * noted
+        expected = places[:, None] - (keyframes[:, None] - keyframes[rows])
+        agreeing = noted & self._on_line(places[rows], expected)
+        return agreeing.sum(axis=1) >= self._config.agreement
+
+    def _on_line(self, places: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Return which places are where they are expected, arrays of one shape."""
         near = np.abs(places - expected) <= self._config.agreement_frames
         # On a street driven twice the best place may be on either pass.
         positions = self._places.positions
         nearest = np.rint(expected).astype(int)
         on_map = (nearest >= 0) & (nearest < len(positions))
-        gaps = np.linalg.norm(positions[places] - positions[nearest * on_map], axis=1)
+        gaps = np.linalg.norm(positions[places] - positions[nearest * on_map], axis=-1)
         tolerance_m = self._config.agreement_frames * self._places.step_m
-        on_line = near | on_map & (gaps <= tolerance_m)
-        return int(on_line.sum()) >= self._config.agreement
+        return near | on_map & (gaps <= tolerance_m)
 
 
 class Acceptance:
@@ -120,16 +141,10 @@ class Acceptance:
 
     def _share_let_through(self, calibration: Calibration) -> float:
         """Return the share of wrong matches that pass margin and agreement."""
-        agreement = Agreement(self._config, self._places)
-        passed, previous = 0, None
-        for query, place, margin in zip(calibration.queries, calibration.places,
-                                        calibration.margins, strict=True):
-            if previous is None or query != previous + 1:
-                agreement.forget()
-            agreement.add(query, place)
-            passed += margin >= self._config.min_margin and agreement.reached()
-            previous = query
-        return (passed + 1) / (len(calibration.queries) + 1)
+        agreed = Agreement(self._config, self._places).reached_in(
+            np.array(calibration.queries), np.array(calibration.places))
+        passed = agreed & (np.array(calibration.margins) >= self._config.min_margin)
+        return (int(passed.sum()) + 1) / (len(passed) + 1)
 
     def forget(self) -> None:
         """Start anew after a break in the sequence."""
