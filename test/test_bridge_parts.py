@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from seqnet_ros.nodes.closure import Closure
-from seqnet_ros.nodes.delayed import Delayed
-from seqnet_ros.nodes.graph_edges import UNKNOWN_VARIANCE, make_edge
-from seqnet_ros.nodes.graph_links import GraphNodes, LinkLimits, LinkQueue
-from seqnet_ros.nodes.pose_log import PoseLog
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.delayed import Delayed
+from seqnet_ros.nodes.bridges.graph_edges import UNKNOWN_VARIANCE, make_edge
+from seqnet_ros.nodes.bridges.graph_links import GraphNodes, LinkLimits, LinkQueue
+from seqnet_ros.nodes.bridges.pose_log import PoseLog
 from seqnet_ros.poses import make_pose, pose_from_matrix, pose_matrix, relative_pose
 
 SECOND = 10**9

@@ -152,7 +152,7 @@ def details(node: Any) -> dict[str, str]:
 def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
     from seqnet_ros.msg import LoopClosure
 
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode, timeout_s=60.0) as (node, peer):
         rtabmap = Rtabmap(peer)
@@ -195,7 +195,7 @@ def test_a_loop_closure_becomes_a_link_of_rtabmap(capfd):
 def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
     from seqnet_ros.msg import LoopClosure
 
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode, timeout_s=0.5) as (node, peer):
         rtabmap = Rtabmap(peer)
@@ -228,8 +228,8 @@ def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
 def test_links_wait_for_the_service_of_rtabmap(capfd):
     from seqnet_ros.msg import LoopClosure
 
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeNode
     from seqnet_ros.nodes.diagnostics import Level
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode) as (node, peer):
         rtabmap = Rtabmap(peer, serving=False)
@@ -249,8 +249,8 @@ def test_links_wait_for_the_service_of_rtabmap(capfd):
 def test_poses_are_handed_on_as_global_poses_of_the_base():
     from geometry_msgs.msg import PoseWithCovarianceStamped
 
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeNode
     from seqnet_ros.nodes.conversions import pose_with_covariance
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
 
     with bridging(RtabmapBridgeNode, base_frame='base_link') as (_, peer):
         got: list[Any] = []
@@ -273,7 +273,7 @@ def test_loop_closures_become_edges_keyed_by_stamps(rejected, capfd):
     from pose_graph_tools_msgs.msg import PoseGraph, PoseGraphEdge
     from seqnet_ros.msg import LoopClosure
 
-    from seqnet_ros.nodes.pose_graph_bridge_node import PoseGraphBridgeNode
+    from seqnet_ros.nodes.bridges.pose_graph_node import PoseGraphBridgeNode
 
     delay_s = 1.0
     with bridging(PoseGraphBridgeNode, robot_id=3, delay_s=delay_s,
@@ -326,8 +326,8 @@ def test_a_bridge_without_its_messages_says_so(name, package):
 
 
 def settings(name: str) -> Any:
-    from seqnet_ros.nodes.pose_graph_bridge_node import PoseGraphBridgeSettings
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeSettings
+    from seqnet_ros.nodes.bridges.pose_graph_node import PoseGraphBridgeSettings
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeSettings
 
     return {'rtabmap_bridge': RtabmapBridgeSettings(),
             'pose_graph_bridge': PoseGraphBridgeSettings()}[name]

@@ -114,7 +114,7 @@ def test_lifecycle_nodes_may_do_what_they_do(name, with_geometry):
 @pytest.mark.requires_ros
 def test_the_bridge_to_rtabmap_may_do_what_it_does():
     pytest.importorskip('rtabmap_msgs', reason='rtabmap_msgs is not installed')
-    from seqnet_ros.nodes.rtabmap_bridge_node import RtabmapBridgeNode
+    from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeNode
 
     check('rtabmap_bridge', [
         used(RtabmapBridgeNode, False, use_sim_time=True, base_frame='base_link')])
@@ -123,7 +123,7 @@ def test_the_bridge_to_rtabmap_may_do_what_it_does():
 @pytest.mark.requires_ros
 def test_the_bridge_to_pose_graphs_may_do_what_it_does():
     pytest.importorskip('pose_graph_tools_msgs', reason='pose_graph_tools_msgs is not installed')
-    from seqnet_ros.nodes.pose_graph_bridge_node import PoseGraphBridgeNode
+    from seqnet_ros.nodes.bridges.pose_graph_node import PoseGraphBridgeNode
 
     check('pose_graph_bridge', [
         used(PoseGraphBridgeNode, False, use_sim_time=True, include_rejected=True)])

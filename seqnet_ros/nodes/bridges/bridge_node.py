@@ -13,7 +13,7 @@ from rclpy.qos import QoSProfile
 from seqnet_ros.config import Settings, describe_validation_error
 from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.parameters import Declared, make_descriptor

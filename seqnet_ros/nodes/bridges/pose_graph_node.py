@@ -6,18 +6,18 @@ from pydantic import Field
 from std_msgs.msg import Header
 
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridge import (
+from seqnet_ros.nodes.bridges.bridge_node import (
     CLOSURE_QOS,
     REJECTED_TOPIC,
     BridgeNode,
     BridgeSettings,
     now_s,
 )
-from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.delayed import Delayed
+from seqnet_ros.nodes.bridges.graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
-from seqnet_ros.nodes.delayed import Delayed
 from seqnet_ros.nodes.diagnostics import Report
-from seqnet_ros.nodes.graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.run import run_plain
 
 PACKAGE = 'pose_graph_tools_msgs'

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.bridges.closure import Closure
 
 UNKNOWN_VARIANCE = 1e6
 """Of an edge without a pose, m^2 and rad^2."""

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.nodes.closure import Closure
-from seqnet_ros.nodes.pose_log import PoseLog
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.pose_log import PoseLog
 from seqnet_ros.poses import pose_from_matrix, pose_matrix
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 

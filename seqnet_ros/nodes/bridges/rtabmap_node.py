@@ -9,13 +9,13 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridge import BridgeNode, BridgeSettings, now_s
-from seqnet_ros.nodes.closure import Closure
+from seqnet_ros.nodes.bridges.bridge_node import BridgeNode, BridgeSettings, now_s
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.graph_links import GraphLink, GraphNodes, LinkLimits, LinkQueue
+from seqnet_ros.nodes.bridges.pose_log import PoseLog
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.graph_links import GraphLink, GraphNodes, LinkLimits, LinkQueue
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC
-from seqnet_ros.nodes.pose_log import PoseLog
 from seqnet_ros.nodes.run import run_plain
 
 PACKAGE = 'rtabmap_msgs'
