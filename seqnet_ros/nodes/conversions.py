@@ -140,13 +140,15 @@ def match_from_message(message: PlaceMatch) -> MatchResult:
 
 
 def _candidate_from_message(message: PlaceCandidate) -> Candidate:
-    distances = (message.descriptor_distance, message.sequence_distance, message.score)
-    if not np.isfinite(distances).all():
-        raise InputError(f'a candidate has the distances and score {distances}, expected finite '
+    numbers = (message.descriptor_distance, message.sequence_distance, message.score)
+    if not np.isfinite(numbers).all():
+        raise InputError(f'a candidate has the distances and score {numbers}, expected finite '
                          'numbers')
     return Candidate(
-        int(message.place_id), stamp_to_ns(message.stamp),
-        pose_from_message(message.pose, 'pose of a candidate'), *map(float, distances),
+        place_id=int(message.place_id), stamp_ns=stamp_to_ns(message.stamp),
+        pose=pose_from_message(message.pose, 'pose of a candidate'),
+        descriptor_distance=float(message.descriptor_distance),
+        sequence_distance=float(message.sequence_distance), score=float(message.score),
         map_id=str(message.map_id), inliers=int(message.inliers))
 
 

@@ -61,10 +61,10 @@ class Input:
         self._topic = node.resolve_topic_name(topic)
         self._silence_after_s = silence_after_s
         self._last_s = time.monotonic()
-        self._told = ''
         self._told_silence = False
         self.received = self.unusable = 0
-        self.last_error = ''
+        self.last_error = ''  # the newest
+        self.trouble = ''  # the same as long as nothing better comes
         node.create_subscription(kind, topic, self._receive, qos)
 
     def _receive(self, message: Any) -> None:
@@ -74,10 +74,12 @@ class Input:
             self._use(message)
         except InputError as error:
             self.unusable += 1
-            self.last_error = str(error)
-            if self.last_error != self._told:
-                self._told = self.last_error
-                self._node.get_logger().error(f'a {self._what} is left out: {error}')
+            if not self.trouble and str(error) != self.last_error:
+                self._node.get_logger().error(
+                    f'a {self._what} is left out: {error}; more are counted in /diagnostics only')
+            self.trouble = self.last_error = str(error)
+        else:
+            self.trouble = ''
 
     def silence(self) -> str:
         """Return a sentence about a topic where nothing comes, '' where something does."""
@@ -98,7 +100,7 @@ class Input:
     def reset(self) -> None:
         """Count from nothing."""
         self.received = self.unusable = 0
-        self.last_error = self._told = ''
+        self.last_error = self.trouble = ''
 
 
 class EvaluatorNode(Node):
@@ -244,7 +246,7 @@ class EvaluatorNode(Node):
             'longest without, m': _say(route['longest_without']),
             'last error': self.matches.last_error or self.truth.last_error,
         })
-        trouble = [self.matches.last_error, self.truth.last_error, self.matches.silence(),
+        trouble = [self.matches.trouble, self.truth.trouble, self.matches.silence(),
                    self.truth.silence(), evaluation.note(numbers)]
         if message := next(filter(None, trouble), ''):
             report.level, report.message = Level.WARN, message
