@@ -55,6 +55,7 @@ def test_messages_and_parameters_are_those_of_the_code(site):
     for name in MatchingConfig.model_fields:
         assert f'matching.{name}' in parameters
     assert 'silence_after_s' in parameters
+    assert 'truth_patience_s' in parameters
 
 
 def test_features_name_tests_that_exist():

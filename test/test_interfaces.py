@@ -55,14 +55,24 @@ def test_loop_closure_names_both_frames():
     assert fields['has_relative_pose'] == 'boolean'
 
 
+def test_an_evaluation_says_what_it_measures_in_plain_numbers():
+    from seqnet_ros.msg import Evaluation
+
+    fields = Evaluation.get_fields_and_field_types()
+    assert next(iter(fields)) == 'header'
+    assert set(fields.values()) == {'std_msgs/Header', 'builtin_interfaces/Time', 'string',
+                                    'uint8', 'uint32', 'double'}
+    assert len(set(constants(Evaluation).values())) == 3
+
+
 def test_service_results_are_numbered_and_explained():
-    from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
+    from seqnet_ros.srv import FindPlace, LoadMap, SaveEvaluation, SaveMap
 
     assert constants(LoadMap.Response) == {
         'RESULT_SUCCESS': 0, 'RESULT_MAP_NOT_FOUND': 1, 'RESULT_INVALID_MAP': 2,
         'RESULT_MODEL_MISMATCH': 3, 'RESULT_UNDEFINED_FAILURE': 255,
     }
-    for service in (LoadMap, SaveMap, FindPlace):
+    for service in (LoadMap, SaveMap, SaveEvaluation, FindPlace):
         response = service.Response.get_fields_and_field_types()
         assert response['result'] == 'uint8'
         assert response['message'] == 'string'

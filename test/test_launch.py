@@ -17,7 +17,7 @@ import yaml
 
 ROOT = Path(__file__).resolve().parent.parent
 FILES = {'localization': 'localizer', 'mapping': 'mapper', 'slam_loop_closure': 'loop_closer',
-         'replay': 'localizer'}
+         'replay': 'localizer', 'evaluation': 'evaluator'}
 NODES = ('localizer', 'mapper', 'loop_closer')
 COMMON = {'namespace', 'params_file', 'model', 'map', 'image_topic', 'camera_info_topic',
           'odometry_topic', 'use_sim_time', 'autostart', 'log_level', 'enclaves'}
@@ -28,6 +28,8 @@ ARGUMENTS = {
     'slam_loop_closure': COMMON | {'slam', 'bridge_params_file', 'rtabmap_namespace',
                                    'pose_graph_topic', 'rviz'},
     'replay': COMMON | POSES | {'bag', 'rate', 'loop', 'bag_delay', 'rviz'},
+    'evaluation': {'namespace', 'params_file', 'map', 'match_topic', 'truth_topic', 'truth_type',
+                   'tolerance_m', 'tolerance_deg', 'use_sim_time', 'log_level', 'enclaves'},
 }
 PATIENCE_S = 60.0
 needs_launch = pytest.mark.skipif(
@@ -59,7 +61,7 @@ def test_every_argument_is_declared_with_its_description():
     assert named | {'rviz'} == set().union(*ARGUMENTS.values())
 
 
-@pytest.mark.parametrize('node', [*NODES, 'rtabmap_bridge', 'pose_graph_bridge'])
+@pytest.mark.parametrize('node', [*NODES, 'evaluator', 'rtabmap_bridge', 'pose_graph_bridge'])
 def test_what_is_started_is_installed_with_its_parameters(node):
     assert os.access(ROOT / 'scripts' / node, os.X_OK)
     assert (ROOT / 'config' / f'{node}.yaml').is_file()
@@ -67,11 +69,12 @@ def test_what_is_started_is_installed_with_its_parameters(node):
 
 
 @pytest.mark.requires_ros
-@pytest.mark.parametrize('node', ['localizer', 'mapper'])
+@pytest.mark.parametrize('node', ['localizer', 'mapper', 'evaluator'])
 def test_parameter_files_hold_the_defaults(node):
-    from seqnet_ros.nodes.settings import LocalizerSettings, MapperSettings
+    from seqnet_ros.nodes.settings import EvaluatorSettings, LocalizerSettings, MapperSettings
 
-    settings = {'localizer': LocalizerSettings(), 'mapper': MapperSettings()}[node]
+    settings = {'localizer': LocalizerSettings(), 'mapper': MapperSettings(),
+                'evaluator': EvaluatorSettings()}[node]
     content = yaml.safe_load((ROOT / 'config' / f'{node}.yaml').read_text())
     assert content == {'/**': {'ros__parameters': settings.model_dump()}}
 
@@ -257,6 +260,20 @@ def test_poses_go_where_another_localizer_wants_them(tmp_path):
             eventually(lambda topic=topic: peer.count_publishers(topic), topic)
         assert not peer.count_publishers('/localizer/pose')
         assert not peer.count_publishers('/initialpose')
+
+
+@pytest.mark.requires_ros
+@needs_ros2_launch
+def test_the_evaluator_listens_where_it_is_told_to(town_map, tmp_path):
+    from node_harness import eventually
+
+    with listener() as peer, launched(
+            'evaluation', tmp_path / 'log', map=str(town_map), namespace='robot1', tolerance_m='3',
+            truth_topic='/gps/pose', truth_type='pose'):
+        eventually(lambda: peer.count_subscribers('/robot1/localizer/place_match'), 'matches')
+        eventually(lambda: peer.count_publishers('/robot1/evaluator/evaluation'), 'evaluations')
+        eventually(lambda: [item.topic_type for item in peer.get_subscriptions_info_by_topic(
+            '/gps/pose')] == ['geometry_msgs/msg/PoseStamped'], 'truth')
 
 
 @pytest.mark.requires_ros

@@ -129,6 +129,13 @@ def test_the_bridge_to_pose_graphs_may_do_what_it_does():
         used(PoseGraphBridgeNode, False, use_sim_time=True, include_rejected=True)])
 
 
+@pytest.mark.requires_ros
+def test_the_evaluator_may_do_what_it_does(town_map):
+    from seqnet_ros.nodes.evaluator_node import EvaluatorNode
+
+    check('evaluator', [used(EvaluatorNode, False, use_sim_time=True, map=str(town_map))])
+
+
 def test_every_executable_has_an_enclave():
     paths = {item.get('path') for item in ET.parse(POLICY).iter('enclave')}
     assert paths == {f'/seqnet_ros/{item.name}' for item in (ROOT / 'scripts').iterdir()}

@@ -105,7 +105,8 @@ def parameters_page() -> str:
                '(live).\n')
     parts = [opening]
     for name, found in inspect.getmembers(settings, inspect.isclass):
-        if issubclass(found, settings.NodeSettings) and found is not settings.NodeSettings:
+        of_node = issubclass(found, (settings.NodeSettings, settings.EvaluatorSettings))
+        if of_node and found is not settings.NodeSettings:
             node = re.sub(r'(?<!^)(?=[A-Z])', '_', name.removesuffix('Settings')).lower()
             parts.append(f'## `{node}`\n')
             parts.append(_settings_table(found, ''))

@@ -333,5 +333,5 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, float):
-        return round(value, 6) if np.isfinite(value) else None
+        return round(float(value), 6) if np.isfinite(value) else None
     return value

@@ -135,7 +135,7 @@ def write_results(folder: Path, document: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    _write_json(folder / RESULTS, document)
+    write_json(folder / RESULTS, document)
 
 
 def write_curves(folder: Path, measures: LocalizationMeasures, numbers: dict[str, Any]) -> None:
@@ -176,11 +176,16 @@ def write_timing(folder: Path, document: dict[str, Any]) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    _write_json(folder / TIMING, document)
+    write_json(folder / TIMING, document)
     with whole_file(folder / TIMING_SCRIPT) as file:
         file.write(f'window.evaluationTiming = {json.dumps(document)};\n'.encode())
 
 
-def _write_json(path: Path, document: dict[str, Any]) -> None:
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write a document without NaN.
+
+    Raises:
+        InputError: it cannot be written.
+    """
     with whole_file(path) as file:
         file.write((json.dumps(document, indent=1, allow_nan=False) + '\n').encode())

@@ -15,8 +15,9 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
+from seqnet_ros.errors import InputError
 from seqnet_ros.images import image_from_compressed, image_from_raw
-from seqnet_ros.matching.result import Candidate, LoopResult, MatchResult
+from seqnet_ros.matching.result import Candidate, LoopResult, MatchResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceCandidate, PlaceMatch
 from seqnet_ros.poses import check_pose
 from seqnet_ros.sequences.keyframes import NANOSECONDS
@@ -114,6 +115,41 @@ def _candidate_to_message(candidate: Candidate) -> PlaceCandidate:
         pose=pose_to_message(candidate.pose),
         descriptor_distance=float(candidate.descriptor_distance),
         sequence_distance=float(candidate.sequence_distance), score=float(candidate.score))
+
+
+def match_from_message(message: PlaceMatch) -> MatchResult:
+    """Return the result that a message was made of; its number and relative poses are lost.
+
+    Raises:
+        InputError: a number is not finite, or the message contradicts itself.
+    """
+    try:
+        reason = Reason(message.reason)
+    except ValueError:
+        raise InputError(f'a match has the reason {message.reason}, expected one of '
+                         f'{", ".join(str(int(item)) for item in Reason)}') from None
+    candidates = tuple(map(_candidate_from_message, message.candidates))
+    if bool(message.accepted) != (reason is Reason.ACCEPTED):
+        raise InputError(f'a match is {"" if message.accepted else "not "}accepted, but its '
+                         f'reason is {reason.name}')
+    if message.accepted and not candidates:
+        raise InputError('a match is accepted, but has no candidates')
+    return MatchResult(
+        0, stamp_to_ns(message.header.stamp), stamp_to_ns(message.sequence_start), candidates,
+        reason, float(message.describe_seconds), float(message.match_seconds))
+
+
+def _candidate_from_message(message: PlaceCandidate) -> Candidate:
+    numbers = (message.descriptor_distance, message.sequence_distance, message.score)
+    if not np.isfinite(numbers).all():
+        raise InputError(f'a candidate has the distances and score {numbers}, expected finite '
+                         'numbers')
+    return Candidate(
+        place_id=int(message.place_id), stamp_ns=stamp_to_ns(message.stamp),
+        pose=pose_from_message(message.pose, 'pose of a candidate'),
+        descriptor_distance=float(message.descriptor_distance),
+        sequence_distance=float(message.sequence_distance), score=float(message.score),
+        map_id=str(message.map_id), inliers=int(message.inliers))
 
 
 def loop_to_message(result: LoopResult, frame_id: str, map_id: str) -> LoopClosure:

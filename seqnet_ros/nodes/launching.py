@@ -91,35 +91,68 @@ def describe_replay() -> LaunchDescription:
     ])
 
 
-def node_arguments(executable: str, map_purpose: str,
-                   use_sim_time: str = 'false') -> list[DeclareLaunchArgument]:
-    """Return the arguments that every launch file of a node has."""
+def describe_evaluation() -> LaunchDescription:
+    """Declare the arguments of the evaluator and start it, beside a localizer that runs."""
+    return LaunchDescription([
+        *_plain_arguments('evaluator'),
+        _map_argument('that the localizer searches'),
+        DeclareLaunchArgument('match_topic', default_value='localizer/place_match',
+                              description='Topic of what the localizer finds.'),
+        DeclareLaunchArgument('truth_topic', default_value='truth',
+                              description='Topic of the true poses, in the frame of the map.'),
+        DeclareLaunchArgument('truth_type', default_value='',
+                              choices=['', 'odometry', 'pose', 'pose_with_covariance'],
+                              description='Type of the true poses; ' + _LEFT_TO_THE_FILE),
+        DeclareLaunchArgument('tolerance_m', default_value='',
+                              description='A place is right within this distance of the truth, m; '
+                                          + _LEFT_TO_THE_FILE),
+        DeclareLaunchArgument('tolerance_deg', default_value='',
+                              description='And when turned by no more than this, degrees; '
+                                          + _LEFT_TO_THE_FILE),
+        OpaqueFunction(function=_start_evaluator),
+    ])
+
+
+def _plain_arguments(executable: str, use_sim_time: str = 'false') -> list[DeclareLaunchArgument]:
+    """Return the arguments that the launch file of any node has."""
     return [
         DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
         DeclareLaunchArgument('params_file', default_value=_configured(f'{executable}.yaml'),
                               description='YAML file with parameters of the node.'),
-        DeclareLaunchArgument('model', default_value='',
-                              description='Name of a model, or its YAML file; '
-                                          + _LEFT_TO_THE_FILE),
-        DeclareLaunchArgument('map', default_value='',
-                              description=f'Directory of the map {map_purpose}; '
-                                          + _LEFT_TO_THE_FILE),
-        DeclareLaunchArgument('image_topic', default_value='image',
-                              description='Topic of the camera, without /compressed.'),
-        DeclareLaunchArgument('camera_info_topic', default_value='camera_info',
-                              description='Topic of its calibration, for geometric checks.'),
-        DeclareLaunchArgument('odometry_topic', default_value='odometry',
-                              description='Topic of the odometry.'),
         DeclareLaunchArgument('use_sim_time', default_value=use_sim_time, choices=_BOOLEANS,
                               description='Take the time from /clock.'),
-        DeclareLaunchArgument('autostart', default_value='true', choices=_BOOLEANS,
-                              description='Configure and activate the node at start.'),
         DeclareLaunchArgument('log_level', default_value='info',
                               choices=['debug', 'info', 'warn', 'error', 'fatal'],
                               description='Lowest severity that is logged.'),
         DeclareLaunchArgument('enclaves', default_value='',
                               description='Path of the SROS2 enclaves, each named as its node, '
                                           'such as /seqnet_ros; empty: none.'),
+    ]
+
+
+def _map_argument(purpose: str) -> DeclareLaunchArgument:
+    return DeclareLaunchArgument('map', default_value='',
+                                 description=f'Directory of the map {purpose}; '
+                                             + _LEFT_TO_THE_FILE)
+
+
+def node_arguments(executable: str, map_purpose: str,
+                   use_sim_time: str = 'false') -> list[DeclareLaunchArgument]:
+    """Return the arguments that every launch file of a node with a camera has."""
+    return [
+        *_plain_arguments(executable, use_sim_time),
+        DeclareLaunchArgument('model', default_value='',
+                              description='Name of a model, or its YAML file; '
+                                          + _LEFT_TO_THE_FILE),
+        _map_argument(map_purpose),
+        DeclareLaunchArgument('image_topic', default_value='image',
+                              description='Topic of the camera, without /compressed.'),
+        DeclareLaunchArgument('camera_info_topic', default_value='camera_info',
+                              description='Topic of its calibration, for geometric checks.'),
+        DeclareLaunchArgument('odometry_topic', default_value='odometry',
+                              description='Topic of the odometry.'),
+        DeclareLaunchArgument('autostart', default_value='true', choices=_BOOLEANS,
+                              description='Configure and activate the node at start.'),
     ]
 
 
@@ -207,6 +240,17 @@ def _start_localizer(context: LaunchContext) -> list[Node]:
         [('~/pose', _value(context, 'pose_topic')),
          ('initialpose', _value(context, 'initial_pose_topic'))],
         {'publish_initial_pose': initial == 'true'} if initial else None)]
+
+
+def _start_evaluator(context: LaunchContext) -> list[Node]:
+    overrides: dict[str, bool | str | ParameterValue] = {
+        name: ParameterValue(value, value_type=kind)
+        for name, kind in (('map', str), ('truth_type', str), ('tolerance_m', float),
+                           ('tolerance_deg', float)) if (value := _value(context, name))}
+    return [_make_plain_node(
+        context, 'evaluator', _value(context, 'params_file'), overrides,
+        [('place_match', _value(context, 'match_topic')),
+         ('truth', _value(context, 'truth_topic'))])]
 
 
 def _start_bridge(context: LaunchContext) -> list[Node]:

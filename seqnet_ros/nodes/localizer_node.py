@@ -39,7 +39,7 @@ from seqnet_ros.nodes.map_to_odom import MapToOdom
 from seqnet_ros.nodes.markers import match_markers, route_markers
 from seqnet_ros.nodes.place_node import PlaceNode
 from seqnet_ros.nodes.run import run
-from seqnet_ros.nodes.settings import LocalizerSettings
+from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
 from seqnet_ros.nodes.shown import Remembered, Shown
 from seqnet_ros.nodes.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
@@ -350,11 +350,6 @@ class LocalizerNode(PlaceNode):
         })
         if last is not None:
             report.message = f'{report.message}: {last.reason.name}'
-
-
-def map_paths(text: str) -> list[Path]:
-    """Read the directories of one map or several, joined by ':'."""
-    return [Path(part).expanduser() for part in text.split(':') if part]
 
 
 def _picture(engine: Localizer, result: MatchResult) -> np.ndarray | None:

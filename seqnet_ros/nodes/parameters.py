@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -25,6 +25,8 @@ from seqnet_ros.nodes.settings import APPLIED, NodeSettings
 _INT64_MAX = 2**63 - 1
 _PARAMETER_TYPES = {bool: Parameter.Type.BOOL, int: Parameter.Type.INTEGER,
                     float: Parameter.Type.DOUBLE, str: Parameter.Type.STRING}
+
+AnySettings = TypeVar('AnySettings', bound=Settings)
 
 
 @dataclass(frozen=True)
@@ -220,6 +222,27 @@ class NodeParameters:
             return (f'{declared.name} is applied when the node is activated, but it is active: '
                     'deactivate it first')
         return ''
+
+
+def declare_settings(node: Node, settings: AnySettings) -> AnySettings:
+    """Declare parameters that are set at the start only, and return what they are set to.
+
+    Args:
+        node: whose parameters they are.
+        settings: their defaults.
+
+    Raises:
+        InputError: the values do not go together; the message names them.
+        rclpy.exceptions.ParameterException: a value has the wrong type or is out of range.
+    """
+    values = {}
+    for field, info in type(settings).model_fields.items():
+        descriptor = make_descriptor(Declared('', field, info, 'start'))
+        values[field] = node.declare_parameter(field, getattr(settings, field), descriptor).value
+    try:
+        return type(settings).model_validate(values)
+    except ValidationError as error:
+        raise InputError(f'parameter {describe_validation_error(error)}') from error
 
 
 def make_descriptor(declared: Declared) -> ParameterDescriptor:

@@ -3,6 +3,7 @@
 The engine's own settings are in `seqnet_ros.config`.
 """
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -112,3 +113,42 @@ class LoopCloserSettings(MappingSettings):
     save_on_shutdown: bool = Field(
         False, json_schema_extra=AT_ONCE,
         description='Save the map when the node is deactivated or ends.')
+
+
+class EvaluatorSettings(Settings):
+    """What the evaluator has; all of it is set at the start."""
+
+    map: str = Field(
+        '', json_schema_extra=AT_START,
+        description="Directory of the map that the localizer searches, or several joined by ':'.")
+    truth_type: Literal['odometry', 'pose', 'pose_with_covariance'] = Field(
+        'odometry', json_schema_extra=AT_START,
+        description="What comes on 'truth': nav_msgs/Odometry, geometry_msgs/PoseStamped or "
+                    'geometry_msgs/PoseWithCovarianceStamped, in the frame of the map.')
+    tolerance_m: float = Field(
+        5.0, gt=0, le=1e6, json_schema_extra=AT_START,
+        description='A place is right within this distance of the truth, m.')
+    tolerance_deg: float = Field(
+        180.0, gt=0, le=180, json_schema_extra=AT_START,
+        description='And when turned by no more than this, degrees; 180 is any heading.')
+    planar: bool = Field(
+        False, json_schema_extra=AT_START,
+        description='Leave heights out, as where the truth comes from satellites.')
+    truth_patience_s: float = Field(
+        5.0, ge=0, le=3600, json_schema_extra=AT_START,
+        description='How long a match waits for its true pose, s of wall time; then it counts as '
+                    'one without.')
+    period_s: float = Field(
+        1.0, ge=0.05, le=3600, json_schema_extra=AT_START,
+        description='Shortest time between two messages on ~/evaluation, s of wall time.')
+    silence_after_s: float = Field(
+        10.0, gt=0, le=3600, json_schema_extra=AT_START,
+        description='Warn when no match or no true pose came for this long, s of wall time.')
+    diagnostics_period_s: float = Field(
+        1.0, ge=0.1, le=60, json_schema_extra=AT_START,
+        description='Time between two reports on /diagnostics, s of wall time.')
+
+
+def map_paths(text: str) -> list[Path]:
+    """Read the directories of one map or several, joined by ':'."""
+    return [Path(part).expanduser() for part in text.split(':') if part]

@@ -5,18 +5,18 @@ from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
-from pydantic import Field, ValidationError
+from pydantic import Field
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from seqnet_ros.config import Settings, describe_validation_error
+from seqnet_ros.config import Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.msg import LoopClosure
 from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
-from seqnet_ros.nodes.parameters import Declared, make_descriptor
+from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.settings import AT_START
 
 CLOSURE_TOPIC = 'loop_closure'
@@ -57,25 +57,13 @@ class BridgeNode(Node):
             raise MissingPackageError(
                 f'{name} needs the package {package}, which is not installed or not sourced')
         super().__init__(name, **options)
-        self.settings: Any = self._declare(settings)
+        self.settings: Any = declare_settings(self, settings)
         self.received = 0
         self.unusable = 0
         self._last_error = ''
         self.listen(CLOSURE_TOPIC, self.on_closure)
         self.create_timer(_PERIOD_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._diagnostics = Diagnostics(self, self.settings.diagnostics_period_s, self.report)
-
-    def _declare(self, settings: BridgeSettings) -> BridgeSettings:
-        values = {}
-        for field, info in type(settings).model_fields.items():
-            parameter = self.declare_parameter(
-                field, getattr(settings, field),
-                make_descriptor(Declared('', field, info, 'start')))
-            values[field] = parameter.value
-        try:
-            return type(settings).model_validate(values)
-        except ValidationError as error:
-            raise InputError(f'parameter {describe_validation_error(error)}') from error
 
     def listen(self, topic: str, use: Any) -> None:
         """Give the closures of a topic to a function; what cannot be used is told and left out."""

@@ -1,0 +1,276 @@
+"""A localizer judged while the robot drives: results and true poses come as they come.
+
+The numbers are those of a replay of the same drive. Time to wait is that of any steady clock; the
+stamps of results and poses share another one, which may stand still, run fast, or start anew.
+"""
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros import __version__
+from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.place_truth import Judgement, PoseTruth, Tolerance
+from seqnet_ros.evaluation.restarts import summarise_restarts
+from seqnet_ros.evaluation.verdict import give_verdict
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.poses import interpolate_pose
+
+MAX_GAP_S = 2.0
+"""No true pose is interpolated across a longer hole, as in a replay."""
+RESTART_S = 1.0
+"""True poses that go back by more start anew; those that go back by less are left out."""
+KEPT_S = 60.0
+"""True poses are kept this long for results that come late, in the time of their stamps."""
+FORMAT = 1
+"""Of what `LiveEvaluation.document` returns."""
+_NS = 10**9
+
+
+class TruePoses:
+    """The latest true poses, and the way along all of them."""
+
+    def __init__(self) -> None:
+        self._odometer = Odometer()
+        self._reached_ns = 0
+        self.restart()
+
+    def __len__(self) -> int:
+        """Return the number of poses kept."""
+        return len(self._stamps)
+
+    def restart(self) -> None:
+        """Go on anywhere else: forget the poses, keep the way so far."""
+        self._stamps: list[int] = []
+        self._poses: list[np.ndarray] = []
+        self._walked = 0  # this many of them are in the way
+        self._reached_ns = 0
+        self._odometer.lift()
+
+    def goes_back(self, stamp_ns: int) -> bool:
+        """Return whether a pose of this time begins anew."""
+        return bool(self._stamps) and stamp_ns < self._stamps[-1] - RESTART_S * _NS
+
+    def add(self, stamp_ns: int, pose: np.ndarray) -> None:
+        """Add a pose ``[7]``; one that is not newer than the last is left out."""
+        if not self._stamps or stamp_ns > self._stamps[-1]:
+            self._stamps.append(stamp_ns)
+            self._poses.append(pose)
+
+    def covers(self, stamp_ns: int) -> bool:
+        """Return whether poses of before and after a time, or of the time itself, are there."""
+        return bool(self._stamps) and self._stamps[0] <= stamp_ns <= self._stamps[-1]
+
+    def at(self, stamp_ns: int) -> np.ndarray | None:
+        """Return the pose ``[7]`` at a time, None where it is not known."""
+        if not self.covers(stamp_ns):
+            return None
+        right = bisect_left(self._stamps, stamp_ns)
+        after = self._stamps[right]
+        if after == stamp_ns:
+            return self._poses[right]
+        before = self._stamps[right - 1]
+        if after - before > MAX_GAP_S * _NS:
+            return None
+        return interpolate_pose(self._poses[right - 1], self._poses[right],
+                                (stamp_ns - before) / (after - before))
+
+    def begin(self, stamp_ns: int) -> None:
+        """Let the way start at a time."""
+        self._odometer = Odometer()
+        self._walked = bisect_left(self._stamps, stamp_ns)
+        self._reached_ns = stamp_ns
+
+    def walk(self, stamp_ns: int) -> float:
+        """Go on to a time and return the way until there, metres."""
+        if stamp_ns < self._reached_ns:  # results start anew, before the poses do
+            return self._odometer.travelled
+        reached = bisect_left(self._stamps, stamp_ns)
+        self._go_to(reached)
+        self._walked = max(self._walked, reached)
+        self._reached_ns = stamp_ns
+        return self._odometer.add(self.at(stamp_ns))
+
+    def forget(self, stamp_ns: int) -> None:
+        """Drop poses that no later time needs; they stay in the way."""
+        first = max(bisect_left(self._stamps, stamp_ns) - 1, 0)
+        self._go_to(first)
+        del self._stamps[:first], self._poses[:first]
+        self._walked = max(self._walked - first, 0)
+
+    def _go_to(self, number: int) -> None:
+        for pose in self._poses[self._walked:number]:
+            self._odometer.add(pose)
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    """A result whose truth has not come yet."""
+
+    result: MatchResult
+    places: list[int]
+    until_s: float
+
+
+class LiveEvaluation:
+    """Judges results once their true pose is known, in the order in which they came.
+
+    Args:
+        maps: the maps that are searched, by their ids.
+        tolerance: how near to the truth is right, in metres.
+        planar: leave heights out.
+        patience_s: how long a result waits for its true pose; then it is one without.
+
+    Raises:
+        InputError: a map has frame numbers in place of poses, or no map is given.
+    """
+
+    def __init__(self, maps: Mapping[str, PlaceMap], tolerance: Tolerance, planar: bool = False,
+                 patience_s: float = 5.0) -> None:
+        if not maps:
+            raise InputError('no map is given, expected the one that the localizer searches')
+        for map_id, place_map in maps.items():
+            if not place_map.manifest.has_poses:
+                raise InputError(f'the places of map {map_id} have frame numbers in place of '
+                                 'poses, expected a map made with poses')
+        self.patience_s = patience_s
+        self._first_places: dict[str, int] = {}
+        self._sizes = {map_id: len(place_map) for map_id, place_map in maps.items()}
+        for map_id in maps:
+            self._first_places[map_id] = sum(self._sizes[other] for other in self._first_places)
+        self._truth = PoseTruth(
+            np.concatenate([place_map.poses for place_map in maps.values()]), tolerance, planar)
+        self._poses = TruePoses()
+        self._waiting: deque[_Waiting] = deque()
+        self._clear()
+
+    def _clear(self) -> None:
+        self.measures = LocalizationMeasures()
+        self.first_stamp_ns = self.last_stamp_ns = 0
+        self.most_candidates = 0
+        self.nearest = float('inf')
+
+    def __len__(self) -> int:
+        """Return the number of results that were judged."""
+        return len(self.measures)
+
+    @property
+    def map_ids(self) -> tuple[str, ...]:
+        """The maps that results are judged by."""
+        return tuple(self._sizes)
+
+    @property
+    def tolerance(self) -> Tolerance:
+        """How near to the truth is right."""
+        return self._truth.tolerance
+
+    @property
+    def waiting(self) -> int:
+        """How many results wait for their true pose."""
+        return len(self._waiting)
+
+    def reset(self) -> None:
+        """Begin anew, also with what waits; true poses stay."""
+        self._waiting.clear()
+        self._clear()
+
+    def add_result(self, result: MatchResult, now_s: float) -> None:
+        """Take in what the localizer said.
+
+        Args:
+            result: the result; its candidates tell their maps.
+            now_s: the time by which results wait.
+
+        Raises:
+            InputError: a candidate is not in the maps given here.
+        """
+        places = [self._place(one.map_id, one.place_id) for one in result.candidates]
+        self._waiting.append(_Waiting(result, places, now_s + self.patience_s))
+        self.settle(now_s)
+
+    def check_map(self, map_id: str) -> None:
+        """Find out whether a map is known here.
+
+        Raises:
+            InputError: it is not.
+        """
+        if map_id not in self._sizes:
+            raise InputError(f'the localizer searches map {map_id or "without an id"}, but results '
+                             f'are judged by map {", ".join(self._sizes)}: give the same map to '
+                             'both')
+
+    def _place(self, map_id: str, place_id: int) -> int:
+        self.check_map(map_id)
+        if not 0 <= place_id < self._sizes[map_id]:
+            raise InputError(f'a candidate is place {place_id} of map {map_id}, which has the '
+                             f'places 0 to {self._sizes[map_id] - 1}')
+        return self._first_places[map_id] + place_id
+
+    def add_truth(self, stamp_ns: int, pose: np.ndarray, now_s: float) -> None:
+        """Take in a true pose ``[7]``; where time goes back, what waits is judged before."""
+        if self._poses.goes_back(stamp_ns):
+            while self._waiting and self._poses.covers(self._waiting[0].result.stamp_ns):
+                self._judge(self._waiting.popleft())
+            self._poses.restart()
+        self._poses.add(stamp_ns, pose)
+        self.settle(now_s)
+        if not self._waiting:
+            self._poses.forget(stamp_ns - round(KEPT_S * _NS))
+
+    def settle(self, now_s: float) -> None:
+        """Judge the results whose truth is known, and those that waited too long for it."""
+        while self._waiting and (self._poses.covers(self._waiting[0].result.stamp_ns)
+                                 or self._waiting[0].until_s <= now_s):
+            self._judge(self._waiting.popleft())
+
+    def _judge(self, item: _Waiting) -> None:
+        result = item.result
+        if not len(self):
+            self._poses.begin(result.stamp_ns)
+            self.first_stamp_ns = result.stamp_ns
+        pose = self._poses.at(result.stamp_ns)
+        judgement = (Judgement.unknown(item.places) if pose is None
+                     else self._truth.judge(pose, item.places))
+        self.measures.add(result, judgement, self._poses.walk(result.stamp_ns))
+        self.last_stamp_ns = result.stamp_ns
+        self.most_candidates = max(self.most_candidates, len(item.places))
+        if judgement.known and item.places:
+            self.nearest = min(self.nearest, judgement.nearest)
+
+    def note(self, numbers: dict[str, Any]) -> str:
+        """Return what a reader must know to trust the numbers; '' where there is nothing."""
+        queries = numbers['queries']
+        if queries['searched'] and not queries['with_truth']:
+            return f'none of {queries["searched"]} searches has a true pose'
+        if queries['with_truth'] and not queries['in_map']:
+            return (f'no true pose is within {self.tolerance} of a place of the map, the nearest '
+                    f'one is {self.nearest:.6g} m away: are the true poses in the frame of the '
+                    'map?')
+        return ''
+
+    def document(self, numbers: dict[str, Any]) -> dict[str, Any]:
+        """Return what is worth keeping, as ``results.json`` of a replay has it.
+
+        Args:
+            numbers: the measures.
+        """
+        restarts, note = summarise_restarts([]), self.note(numbers)
+        verdict = give_verdict(numbers, restarts)
+        return {
+            'format': FORMAT,
+            'verdict': {'level': verdict.level, 'headline': verdict.headline,
+                        'details': list(verdict.details)},
+            'notes': [note] if note else [],
+            'measures': numbers,
+            'restarts': restarts,
+            'map': {'map_id': ','.join(self.map_ids), 'places': sum(self._sizes.values())},
+            'live': {'since_ns': self.first_stamp_ns, 'until_ns': self.last_stamp_ns,
+                     'most_candidates': self.most_candidates},
+            'tolerance': str(self.tolerance),
+            'versions': {'seqnet_ros': __version__}}

@@ -1,0 +1,264 @@
+"""The evaluator: matches and true poses in, how good the localizer is out."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from std_srvs.srv import Trigger
+
+from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.live import LiveEvaluation
+from seqnet_ros.evaluation.place_truth import Tolerance
+from seqnet_ros.evaluation.run_files import write_json
+from seqnet_ros.maps.storage import open_map
+from seqnet_ros.msg import Evaluation, PlaceMatch
+from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
+from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
+from seqnet_ros.nodes.evaluation_message import evaluation_to_message
+from seqnet_ros.nodes.parameters import declare_settings
+from seqnet_ros.nodes.qos import mismatches
+from seqnet_ros.nodes.run import run_plain
+from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths
+from seqnet_ros.srv import SaveEvaluation
+
+MATCH_TOPIC = 'place_match'
+TRUTH_TOPIC = 'truth'
+TRUTHS: dict[str, tuple[type, Callable[[Any], Any]]] = {
+    'odometry': (Odometry, lambda message: message.pose.pose),
+    'pose': (PoseStamped, lambda message: message.pose),
+    'pose_with_covariance': (PoseWithCovarianceStamped, lambda message: message.pose.pose)}
+"""Type of the message by ``truth_type``, and where the pose is in it."""
+_MATCH_QOS = QoSProfile(depth=100)
+_TRUTH_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+_LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+_LOOK_S = 0.05
+_IDLE = 20.0
+"""Measuring takes at most one part in so many of the node's time, however long the drive is."""
+
+
+class Input:
+    """What comes on a topic: how much, how much of it was of no use, and whether it stays away.
+
+    Args:
+        node: who listens.
+        kind: type of the messages.
+        topic: where.
+        qos: how.
+        what: what to call the messages.
+        use: takes a message; raises `InputError` where it cannot be used.
+        silence_after_s: how long to wait.
+    """
+
+    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, what: str,
+                 use: Callable[[Any], None], silence_after_s: float) -> None:
+        self._node, self._qos, self._what, self._use = node, qos, what, use
+        self._topic = node.resolve_topic_name(topic)
+        self._silence_after_s = silence_after_s
+        self._last_s = time.monotonic()
+        self._told_silence = False
+        self.received = self.unusable = 0
+        self.last_error = ''  # the newest
+        self.trouble = ''  # the same as long as nothing better comes
+        node.create_subscription(kind, topic, self._receive, qos)
+
+    def _receive(self, message: Any) -> None:
+        self._last_s, self._told_silence = time.monotonic(), False
+        self.received += 1
+        try:
+            self._use(message)
+        except InputError as error:
+            self.unusable += 1
+            if not self.trouble and str(error) != self.last_error:
+                self._node.get_logger().error(
+                    f'a {self._what} is left out: {error}; more are counted in /diagnostics only')
+            self.trouble = self.last_error = str(error)
+        else:
+            self.trouble = ''
+
+    def silence(self) -> str:
+        """Return a sentence about a topic where nothing comes, '' where something does."""
+        seconds = time.monotonic() - self._last_s
+        if seconds < self._silence_after_s:
+            return ''
+        publishers = self._node.count_publishers(self._topic)
+        text = (f'no {self._what} on {self._topic} for {seconds:.0f} s: {publishers} '
+                f'publisher{"" if publishers == 1 else "s"}')
+        return '; '.join([text, *mismatches(self._node, self._topic, self._qos)])
+
+    def tell_silence(self) -> None:
+        """Warn once where nothing comes."""
+        if not self._told_silence and (text := self.silence()):
+            self._told_silence = True
+            self._node.get_logger().warning(text)
+
+    def reset(self) -> None:
+        """Count from nothing."""
+        self.received = self.unusable = 0
+        self.last_error = self.trouble = ''
+
+
+class EvaluatorNode(Node):
+    """Judges every message on ``place_match`` by ``truth``, and publishes ``~/evaluation``.
+
+    Args:
+        options: as of `rclpy.node.Node`.
+
+    Raises:
+        InputError: no map is given, or it cannot be judged by.
+        MapError: the map cannot be opened.
+        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('evaluator', **options)
+        settings = declare_settings(self, EvaluatorSettings())
+        try:
+            self.evaluation = self._open(settings)
+        except Exception:
+            super().destroy_node()
+            raise
+        self._settings = settings
+        self._frame_id = ''
+        self._changed = True
+        self._next_s = 0.0
+        kind, self._pose_in = TRUTHS[settings.truth_type]
+        self.matches = Input(self, PlaceMatch, MATCH_TOPIC, _MATCH_QOS, 'match',
+                             self._on_match, settings.silence_after_s)
+        self.truth = Input(self, kind, TRUTH_TOPIC, _TRUTH_QOS, 'true pose',
+                           self._on_truth, settings.silence_after_s)
+        self._numbers = self.evaluation.measures.numbers()
+        self._publisher = self.create_publisher(Evaluation, '~/evaluation', _LATCHED)
+        self.create_service(Trigger, '~/reset', self._reset)
+        self.create_service(SaveEvaluation, '~/save', self._save)
+        self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        self._diagnostics = Diagnostics(self, settings.diagnostics_period_s, self._report)
+
+    def _open(self, settings: EvaluatorSettings) -> LiveEvaluation:
+        maps = [open_map(path) for path in map_paths(settings.map)]
+        if not maps:
+            raise InputError('the parameter map is empty, expected the directory of the map that '
+                             'the localizer searches')
+        degrees = None if settings.tolerance_deg == 180 else settings.tolerance_deg
+        return LiveEvaluation(
+            {one.manifest.map_id: one for one in maps},
+            Tolerance(settings.tolerance_m, degrees=degrees), settings.planar,
+            settings.truth_patience_s)
+
+    # Inputs.
+
+    def _on_match(self, message: PlaceMatch) -> None:
+        self._changed = True
+        self.evaluation.check_map(message.map_id)
+        self.evaluation.add_result(match_from_message(message), time.monotonic())
+        self._frame_id = message.header.frame_id
+
+    def _on_truth(self, message: Any) -> None:
+        pose = pose_from_message(self._pose_in(message), 'true pose')
+        stamp_ns = stamp_to_ns(message.header.stamp)
+        if not stamp_ns:
+            raise InputError('it has no stamp')
+        before = len(self.evaluation)
+        self.evaluation.add_truth(stamp_ns, pose, time.monotonic())
+        self._changed |= len(self.evaluation) != before
+
+    # Output.
+
+    def _look(self) -> None:
+        """Judge what waited too long, and publish where something is new."""
+        before, now_s = len(self.evaluation), time.monotonic()
+        self.evaluation.settle(now_s)
+        self._changed |= len(self.evaluation) != before
+        for one in (self.matches, self.truth):
+            one.tell_silence()
+        if self._changed and now_s >= self._next_s:
+            self._publish()
+            took_s = time.monotonic() - now_s
+            self._next_s = now_s + max(self._settings.period_s, _IDLE * took_s)
+
+    def _publish(self) -> None:
+        self._changed = False
+        self._numbers = self.evaluation.measures.numbers()
+        self._publisher.publish(evaluation_to_message(
+            self.evaluation, self._numbers, self._frame_id, self.matches.unusable))
+
+    def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        """Begin anew."""
+        response.message = (f'{len(self.evaluation)} matches are forgotten, and '
+                            f'{self.evaluation.waiting} that waited for their true pose')
+        self.evaluation.reset()
+        self.matches.reset()
+        self.truth.reset()
+        self._publish()
+        response.success = True
+        return response
+
+    def _save(self, request: SaveEvaluation.Request,
+              response: SaveEvaluation.Response) -> SaveEvaluation.Response:
+        """Write what was judged so far."""
+        if not len(self.evaluation):
+            response.result = response.RESULT_NOTHING_TO_SAVE
+            response.message = (f'no match has been judged yet, {self.evaluation.waiting} wait for '
+                                'their true pose')
+            return response
+        try:
+            response.message = self._write(request.path)
+            response.result = response.RESULT_SUCCESS
+        except InputError as error:
+            response.result, response.message = response.RESULT_WRITE_FAILED, str(error)
+        except Exception as error:
+            response.result = response.RESULT_UNDEFINED_FAILURE
+            response.message = str(error) or type(error).__name__
+        return response
+
+    def _write(self, name: str) -> str:
+        if not name:
+            raise InputError('the path is empty, expected the JSON file to write')
+        path = Path(name).expanduser()
+        document = self.evaluation.document(self.evaluation.measures.numbers())
+        write_json(path, {**document, 'settings': self._settings.model_dump(mode='json')})
+        return (f'{path}: {len(self.evaluation)} matches, {self.evaluation.waiting} more wait for '
+                'their true pose')
+
+    # Diagnostics.
+
+    def _report(self) -> Report:
+        numbers, evaluation = self._numbers, self.evaluation
+        accepted, route, recall = (numbers[name] for name in ('accepted', 'route', 'recall'))
+        report = Report(Level.OK, 'judging', {
+            'matches': self.matches.received, 'matches judged': len(evaluation),
+            'matches waiting for truth': evaluation.waiting,
+            'matches unusable': self.matches.unusable,
+            'true poses': self.truth.received, 'true poses unusable': self.truth.unusable,
+            'map id': ', '.join(evaluation.map_ids), 'tolerance': evaluation.tolerance,
+            'without truth': numbers['outcomes']['unknown'],
+            **{f'recall@{n}': _say(value) for n, value in recall.items()},
+            'most candidates': evaluation.most_candidates,
+            'precision': _say(accepted['precision']),
+            'accepted': accepted['results'],
+            **{f'error {name}, m': _say(value) for name, value in accepted['error'].items()},
+            'route localized': _say(route['localized']),
+            'longest without, m': _say(route['longest_without']),
+            'last error': self.matches.last_error or self.truth.last_error,
+        })
+        trouble = [self.matches.trouble, self.truth.trouble, self.matches.silence(),
+                   self.truth.silence(), evaluation.note(numbers)]
+        if message := next(filter(None, trouble), ''):
+            report.level, report.message = Level.WARN, message
+        if self.matches.received and self.matches.unusable == self.matches.received:
+            report.level = Level.ERROR
+        return report
+
+
+def _say(value: float | None) -> str:
+    return 'unknown' if value is None else f'{value:.4g}'
+
+
+def main() -> None:
+    """Run the node until it is interrupted."""
+    run_plain(EvaluatorNode)
