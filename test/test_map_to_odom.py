@@ -54,7 +54,7 @@ def town_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_transform_leads_from_the_map_by_odometry_to_the_robot():
-    from seqnet_ros.nodes.map_to_odom import map_to_odom
+    from seqnet_ros.nodes.outputs.map_to_odom import map_to_odom
 
     in_odom = make_pose(5, 1, yaw=-0.4)
     in_map = pose_from_matrix(pose_matrix(DRIFT) @ pose_matrix(in_odom))

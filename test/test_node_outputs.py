@@ -157,7 +157,7 @@ def test_map_and_matches_are_shown(town_map, second_drive):
 
 
 def test_nothing_is_drawn_while_nobody_looks(town_map, second_drive, monkeypatch):
-    from seqnet_ros.nodes import shown
+    from seqnet_ros.nodes.outputs import shown
 
     drawn = []
     monkeypatch.setattr(shown, 'compose', lambda *_: drawn.append(1))

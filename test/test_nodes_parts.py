@@ -19,7 +19,7 @@ SECOND = 10**9
 
 def odometry(*stamped: tuple[float, float]):
     """A buffer of (seconds, x)."""
-    from seqnet_ros.nodes.odometry_input import OdometryBuffer
+    from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
 
     buffer = OdometryBuffer()
     for seconds, x in stamped:
@@ -161,7 +161,7 @@ def candidates(places: Places, *scored: tuple[int, float]):
 
 
 def covariance(places: Places, *scored: tuple[int, float], **options: bool) -> np.ndarray:
-    from seqnet_ros.nodes.covariance import pose_covariance
+    from seqnet_ros.nodes.outputs.covariance import pose_covariance
 
     return pose_covariance(places, candidates(places, *scored), **options)
 

@@ -83,7 +83,7 @@ def test_every_marker_has_its_place_in_a_layout():
     import numpy as np
 
     from seqnet_ros.matching.result import MatchResult, Reason
-    from seqnet_ros.nodes.markers import loop_markers, match_markers, route_markers
+    from seqnet_ros.nodes.outputs.markers import loop_markers, match_markers, route_markers
 
     line = np.zeros((3, 3))
     nothing = MatchResult(0, 1, 1, (), Reason.BUFFER_FILLING)

@@ -21,8 +21,8 @@ from seqnet_ros.msg import Evaluation, PlaceMatch
 from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.evaluation_message import evaluation_to_message
+from seqnet_ros.nodes.inputs.qos import mismatches
 from seqnet_ros.nodes.parameters import declare_settings
-from seqnet_ros.nodes.qos import mismatches
 from seqnet_ros.nodes.run import run_plain
 from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths
 from seqnet_ros.srv import SaveEvaluation

@@ -32,16 +32,16 @@ from seqnet_ros.nodes.conversions import (
     pose_with_covariance,
     stamp_to_ns,
 )
-from seqnet_ros.nodes.covariance import metric_pose, pose_covariance
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.image_input import StampedImage
-from seqnet_ros.nodes.map_to_odom import MapToOdom
-from seqnet_ros.nodes.markers import match_markers, route_markers
+from seqnet_ros.nodes.inputs.image_input import StampedImage
+from seqnet_ros.nodes.outputs.covariance import metric_pose, pose_covariance
+from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
+from seqnet_ros.nodes.outputs.markers import match_markers, route_markers
+from seqnet_ros.nodes.outputs.shown import Remembered, Shown
+from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.nodes.place_node import PlaceNode
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
-from seqnet_ros.nodes.shown import Remembered, Shown
-from seqnet_ros.nodes.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
 from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 

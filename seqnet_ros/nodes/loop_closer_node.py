@@ -11,13 +11,13 @@ from seqnet_ros.matching.result import LoopResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceMatch
 from seqnet_ros.nodes.conversions import loop_to_message, match_to_message
 from seqnet_ros.nodes.diagnostics import Report
-from seqnet_ros.nodes.image_input import StampedImage
+from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.mapping_node import MappingNode
-from seqnet_ros.nodes.markers import loop_markers
+from seqnet_ros.nodes.outputs.markers import loop_markers
+from seqnet_ros.nodes.outputs.shown import Remembered, Shown
+from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LoopCloserSettings
-from seqnet_ros.nodes.shown import Remembered, Shown
-from seqnet_ros.nodes.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.place_model import PlaceModel
 
 ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {

@@ -12,7 +12,7 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import open_map, read_manifest
 from seqnet_ros.matching.mapper import Mapper
-from seqnet_ros.nodes.image_input import StampedImage
+from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.mapping_node import MappingNode
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import MapperSettings

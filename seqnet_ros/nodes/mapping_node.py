@@ -11,7 +11,7 @@ from seqnet_ros.errors import InputError, MapWriteError
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import save_map
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.image_input import StampedImage
+from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
 from seqnet_ros.nodes.settings import MappingSettings
 from seqnet_ros.place_model import PlaceModel, build_model, load_model_config

@@ -17,14 +17,14 @@ from std_srvs.srv import Trigger
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig, Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
-from seqnet_ros.nodes.camera_input import CameraInput
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
-from seqnet_ros.nodes.heartbeat import Heartbeat
-from seqnet_ros.nodes.image_input import ImageInput, StampedImage
+from seqnet_ros.nodes.inputs.camera_input import CameraInput
+from seqnet_ros.nodes.inputs.heartbeat import Heartbeat
+from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
+from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
 from seqnet_ros.nodes.managed_node import ManagedNode
-from seqnet_ros.nodes.odometry_input import OdometryBuffer
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.nodes.statistics import Rates, Statistics

@@ -12,9 +12,9 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from seqnet_ros.images import View, first_image
-from seqnet_ros.nodes.camera_sync import CameraSync
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
-from seqnet_ros.nodes.qos import mismatches
+from seqnet_ros.nodes.inputs.camera_sync import CameraSync
+from seqnet_ros.nodes.inputs.qos import mismatches
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 

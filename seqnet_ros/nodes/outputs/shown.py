@@ -12,7 +12,7 @@ from visualization_msgs.msg import MarkerArray
 from seqnet_ros.images import View, first_image
 from seqnet_ros.matching.result import MatchResult
 from seqnet_ros.nodes.conversions import image_to_message
-from seqnet_ros.nodes.debug_image import compose
+from seqnet_ros.nodes.outputs.debug_image import compose
 
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

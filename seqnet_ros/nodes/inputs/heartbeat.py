@@ -6,8 +6,8 @@ from collections.abc import Callable
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from seqnet_ros.nodes.image_input import ImageInput, topic_of
-from seqnet_ros.nodes.qos import describe_qos, mismatches
+from seqnet_ros.nodes.inputs.image_input import ImageInput, topic_of
+from seqnet_ros.nodes.inputs.qos import describe_qos, mismatches
 
 _PERIOD_S = 0.2
 

@@ -1,0 +1,1 @@
+"""What nodes take in: images of cameras, their calibration, odometry."""

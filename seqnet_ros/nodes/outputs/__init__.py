@@ -1,0 +1,1 @@
+"""What nodes give out beside their results: covariances, transforms, markers, pictures."""
