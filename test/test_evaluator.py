@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,14 @@ from node_harness import (
 )
 
 from seqnet_ros.datasets.bag_writer import BagWriter
+from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
 from seqnet_ros.evaluation.place_truth import Tolerance
 from seqnet_ros.evaluation.recordings import RecordingOptions
 from seqnet_ros.maps.storage import open_map
+from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.place_model import load_model
+from seqnet_ros.poses import make_pose
 
 pytestmark = pytest.mark.requires_ros
 
@@ -212,6 +216,27 @@ def test_the_numbers_are_those_of_a_replay(town_map, long_drive, tmp_path):
     assert message.map_id == open_map(town_map).manifest.map_id
 
 
+def test_a_match_is_read_back_from_its_message():
+    from seqnet_ros.nodes.conversions import match_from_message, match_to_message
+
+    candidate = Candidate(7, 3 * 10**9, make_pose(1.0, 2.0, yaw=0.5), 0.5, 0.25, 0.75, 'town', 12)
+    sent = MatchResult(0, 10**9 + 1, 10**8, (candidate,), Reason.AMBIGUOUS, 0.125, 0.0625)
+    message = match_to_message(sent, 'camera', 'other')
+    back = match_from_message(message)
+    assert back.candidates[0].pose == pytest.approx(candidate.pose, abs=1e-15)
+    same_pose = replace(back.candidates[0], pose=candidate.pose)
+    assert replace(back, candidates=(same_pose,)) == sent
+    for field, value, words in (('reason', 99, 'has the reason 99'),
+                                ('accepted', True, 'its reason is AMBIGUOUS')):
+        broken = match_to_message(sent, 'camera', 'other')
+        setattr(broken, field, value)
+        with pytest.raises(InputError, match=words):
+            match_from_message(broken)
+    message.candidates[0].score = float('nan')
+    with pytest.raises(InputError, match='expected finite numbers'):
+        match_from_message(message)
+
+
 @pytest.mark.parametrize('kind', ['odometry', 'pose', 'pose_with_covariance'])
 def test_late_and_missing_truth(kind, town_map):
     places = open_map(town_map).poses
@@ -322,7 +347,6 @@ def test_what_it_cannot_start_with_ends_the_process_with_a_reason(arguments, sen
 
 
 def test_a_map_without_poses_is_refused(first_drive, tmp_path):
-    from seqnet_ros.errors import InputError
     from seqnet_ros.maps.storage import save_map
     from seqnet_ros.matching.mapper import Mapper
 

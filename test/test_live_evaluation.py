@@ -180,3 +180,15 @@ def test_poses_of_another_frame_are_told(live, place_map):
     live.add_truth(SECOND, place_map.poses[0] + [500, 0, 0, 0, 0, 0, 0], 0.0)
     live.add_result(found(place_map, 1, 0), 0.0)
     assert 'in the frame of the map?' in live.note(live.measures.numbers())
+
+
+def test_truth_of_another_clock_is_told(live, place_map):
+    live.add_result(found(place_map, 100, 0), 0.0)
+    live.settle(10.0)
+    assert 'none has come' in live.note(live.measures.numbers())
+    live.add_truth(40 * SECOND, place_map.poses[0], 10.0)
+    note = live.note(live.measures.numbers())
+    assert 'stamped -60.0 s from the newest match; do both have the same clock?' in note
+    document = live.document(live.measures.numbers())
+    assert document['notes'] == [note]
+    assert document['verdict']['level'] == 'unknown'

@@ -45,6 +45,11 @@ class TruePoses:
         """Return the number of poses kept."""
         return len(self._stamps)
 
+    @property
+    def newest_ns(self) -> int | None:
+        """Stamp of the newest pose; None where there is none."""
+        return self._stamps[-1] if self._stamps else None
+
     def restart(self) -> None:
         """Go on anywhere else: forget the poses, keep the way so far."""
         self._stamps: list[int] = []
@@ -247,12 +252,19 @@ class LiveEvaluation:
         """Return what a reader must know to trust the numbers; '' where there is nothing."""
         queries = numbers['queries']
         if queries['searched'] and not queries['with_truth']:
-            return f'none of {queries["searched"]} searches has a true pose'
+            return f'none of {queries["searched"]} searches has a true pose: {self._truth_state()}'
         if queries['with_truth'] and not queries['in_map']:
             return (f'no true pose is within {self.tolerance} of a place of the map, the nearest '
                     f'one is {self.nearest:.6g} m away: are the true poses in the frame of the '
                     'map?')
         return ''
+
+    def _truth_state(self) -> str:
+        newest_ns = self._poses.newest_ns
+        if newest_ns is None:
+            return 'none has come'
+        return (f'the newest one is stamped {(newest_ns - self.last_stamp_ns) / _NS:+.1f} s from '
+                'the newest match; do both have the same clock?')
 
     def document(self, numbers: dict[str, Any]) -> dict[str, Any]:
         """Return what is worth keeping, as ``results.json`` of a replay has it.

@@ -201,7 +201,7 @@ def make_node(context: LaunchContext, executable: str,
 
 def _make_plain_node(
         context: LaunchContext, executable: str, params_file: str | PathJoinSubstitution,
-        overrides: Mapping[str, bool | str | ParameterValue],
+        overrides: Mapping[str, bool | float | str | ParameterValue],
         remappings: Sequence[tuple[str, str]]) -> Node:
     """Return a node that follows the arguments that all nodes of a launch file share."""
     parameters: Any = {
@@ -243,10 +243,11 @@ def _start_localizer(context: LaunchContext) -> list[Node]:
 
 
 def _start_evaluator(context: LaunchContext) -> list[Node]:
-    overrides: dict[str, bool | str | ParameterValue] = {
-        name: ParameterValue(value, value_type=kind)
-        for name, kind in (('map', str), ('truth_type', str), ('tolerance_m', float),
-                           ('tolerance_deg', float)) if (value := _value(context, name))}
+    overrides: dict[str, bool | float | str | ParameterValue] = {
+        name: ParameterValue(value, value_type=str) for name in ('map', 'truth_type')
+        if (value := _value(context, name))}
+    overrides.update({name: float(value) for name in ('tolerance_m', 'tolerance_deg')
+                      if (value := _value(context, name))})
     return [_make_plain_node(
         context, 'evaluator', _value(context, 'params_file'), overrides,
         [('place_match', _value(context, 'match_topic')),
