@@ -22,6 +22,7 @@ from seqnet_ros.evaluation.seqnet import build_method, rerank, search
 from seqnet_ros.images import read_image
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.map_search import prepare_map
 from seqnet_ros.matching.mapper import FRAME_NUMBERS, Mapper
 from seqnet_ros.matching.result import MatchResult, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch
@@ -502,6 +503,35 @@ def test_a_rival_in_another_map_is_ambiguous_unless_maps_overlap(
         last = drive(localizer, street, range(20, 50))[-1]
         assert last.best.place_id == 49
         assert last.reason is (Reason.ACCEPTED if overlapping else Reason.AMBIGUOUS)
+
+
+def test_a_map_given_twice_is_refused(small: PlaceModel, street_map: PlaceMap) -> None:
+    with pytest.raises(InputError, match='is given 2 times, expected different maps'):
+        Localizer(small, [street_map, street_map])
+
+
+def test_maps_and_settings_change_together_or_not_at_all(
+        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    localizer = Localizer(small, street_map)
+    drive(localizer, street, range(20, 40))
+    longer = small.config.model_copy(update={
+        'sequence': small.config.sequence.model_copy(
+            update={'length': small.config.sequence.length + 1})})
+    with pytest.raises(InputError):
+        localizer.use_maps([street_map, street_map], longer)
+    assert localizer.sequence_length == small.config.sequence.length
+    prepared = prepare_map(street_map, small, longer)
+    localizer.use_maps([prepared], longer)
+    assert localizer.sequence_length == longer.sequence.length
+    assert localizer.map is prepared
+
+
+def test_looking_for_images_keeps_the_map_for_one_other_length(
+        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    localizer = Localizer(small, street_map)
+    for count in range(1, small.config.sequence.length):
+        localizer.find([street.view(20.0 + n) for n in range(count)])
+    assert len(localizer._prepared) == 2
 
 
 def test_a_localizer_needs_a_map(small: PlaceModel) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streets import Street, small_model
 
-from seqnet_ros.config import LoopConfig
+from seqnet_ros.config import LoopConfig, ModelConfig
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
@@ -222,6 +222,41 @@ def test_settings_change_on_the_way(
     assert best_places(results) == list(range(20, 80))
     assert results[-1].accepted
     assert closer.sequence_length == config.sequence.length
+
+
+def test_settings_that_stay_make_the_threshold_no_looser(
+        small: PlaceModel, street: Street) -> None:
+    closer = LoopCloser(small, loops=NEAR)
+    drive(closer, street, range(180), posed=False)
+    threshold = closer.threshold
+    closer.use_settings(small.config)
+    # A few matches may have been learned from since the threshold was last set.
+    assert closer.threshold == pytest.approx(threshold, abs=0.02)
+
+
+def with_spacing(model: PlaceModel, every: str) -> ModelConfig:
+    return model.config.model_copy(update={
+        'keyframes': model.config.keyframes.model_copy(update={'every': every})})
+
+
+def test_another_spacing_counts_at_once(small: PlaceModel, street: Street) -> None:
+    closer = LoopCloser(small, with_spacing(small, '1m'), NEAR)
+    drive(closer, street, range(50))
+    closer.use_settings(with_spacing(small, '5m'))
+    drive(closer, street, range(50, 100), first=50)
+    assert len(closer) == 60
+    assert closer.finish().manifest.spacing == '5m'
+
+
+def test_a_spacing_in_metres_without_poses_changes_nothing(
+        small: PlaceModel, street: Street) -> None:
+    closer = LoopCloser(small, loops=NEAR)
+    drive(closer, street, range(10), posed=False)
+    with pytest.raises(InputError, match='a spacing of 5m needs poses'):
+        closer.use_settings(with_spacing(small, '5m'))
+    drive(closer, street, range(10, 20), first=10, posed=False)
+    assert len(closer) == 20
+    assert closer.finish().manifest.spacing == '1'
 
 
 def test_a_drive_that_is_too_long_is_told_and_kept(small: PlaceModel, street: Street) -> None:

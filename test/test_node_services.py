@@ -1,5 +1,6 @@
 """Services and settings of running nodes: find_place, pause, clear, several maps, live changes."""
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from node_harness import (
 
 from seqnet_ros.maps.storage import open_map, save_map
 from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.map_search import prepare_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, load_model
 
@@ -225,6 +227,55 @@ def test_a_map_that_cannot_be_added_leaves_the_one_in_use(town_map, tmp_path, se
         assert answer.result == LoadMap.Response.RESULT_MAP_NOT_FOUND
         show_all(node, peer, second_drive[:6])
         eventually(lambda: len(peer.matches) == 6 and peer.matches[-1].candidates, 'results')
+
+
+@pytest.fixture(scope='module')
+def longer(model: PlaceModel, town_map: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The map of the town for sequences of eight images."""
+    config = model.config.model_copy(update={
+        'sequence': model.config.sequence.model_copy(update={'length': 8})})
+    place_map = open_map(town_map, model)
+    place_map = dataclasses.replace(
+        place_map, manifest=place_map.manifest.model_copy(update={'model': config}))
+    path = tmp_path_factory.mktemp('maps') / 'longer'
+    save_map(prepare_map(place_map, model, config), path)
+    return path
+
+
+def test_a_map_in_use_is_not_added_once_more(town_map, longer):
+    from seqnet_ros.srv import LoadMap
+
+    with localizing(map=str(town_map)) as (node, peer):
+        for path, add in ((str(town_map), True), (f'{longer}:{longer}', False)):
+            answer = peer.call(LoadMap, 'localizer/load_map', path=path, add=add)
+            assert answer.result == LoadMap.Response.RESULT_UNDEFINED_FAILURE
+            assert 'is given 2 times, expected different maps' in answer.message
+        assert node.map_paths == (town_map,)
+        assert node.get_parameter('sequence.length').value == 5
+        assert node.engine.sequence_length == 5
+
+
+def test_a_map_of_other_settings_is_read_as_it_was_saved(model, town_map, longer):
+    from seqnet_ros.srv import LoadMap
+
+    with localizing(map=str(town_map)) as (node, peer):
+        assert peer.call(LoadMap, 'localizer/load_map', path=str(longer)).result == 0
+        assert node.engine.sequence_length == 8
+        assert isinstance(node.engine.map.sequences, np.memmap), 'a pass over the map was made'
+
+
+@pytest.mark.parametrize('path', [':', '~nobody-of-this-name/map'])
+def test_a_path_that_names_no_map_is_refused_in_words(path, town_map):
+    from rclpy.parameter import Parameter
+    from seqnet_ros.srv import LoadMap
+
+    with localizing(start=False, map=path) as (node, peer):
+        assert not node.start()
+        node.set_parameters([Parameter('map', value=str(town_map))])
+        assert node.start()
+        answer = peer.call(LoadMap, 'localizer/load_map', path=path)
+        assert path in answer.message
+        assert 'expected its directory' in answer.message or 'unknown' in answer.message
 
 
 def test_a_session_is_added_to_a_map(model, town_map, tmp_path):

@@ -109,18 +109,19 @@ class Acceptance:
     """
 
     def __init__(self, config: AcceptanceConfig, calibration: Calibration,
-                 places: Located) -> None:
+                 places: Located, by_distance_alone: bool = False) -> None:
         """Use the threshold that follows from a calibration.
 
         Args:
             config: what is asked for.
             calibration: what wrong matches look like among these places.
             places: where matches are looked for.
+            by_distance_alone: as of `calibrate`.
         """
         self._config = config
         self._places = places
         self.agreement = Agreement(config, places)
-        self.calibrate(calibration)
+        self.calibrate(calibration, by_distance_alone)
 
     def calibrate(self, calibration: Calibration, by_distance_alone: bool = False) -> None:
         """Take the threshold from what is known of wrong matches by now.

@@ -75,21 +75,21 @@ class Localizer:
     Raises:
         MapModelMismatchError: a map was made with another model.
         MapError: the geometric check is asked for and a map keeps nothing to check against.
-        InputError: there is no map.
+        InputError: there is no map, or one twice.
     """
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
                  settings: ModelConfig | None = None, camera: CameraModel | None = None, *,
                  overlapping: bool = False) -> None:
         self.model = model
-        self._settings = settings or model.config
+        settings = settings or model.config
         self._overlapping = overlapping
         self._camera = camera
         self._pushed = 0
         self._keyframes = 0
-        self._buffer: deque[_Keyframe] = deque(maxlen=self.sequence_length)
+        self._buffer: deque[_Keyframe] = deque()
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
-        self._take(maps, self._prepare_all(maps, self._settings))
+        self._take(maps, self._prepare_all(maps, settings), settings)
         self._gate = KeyframeGate(
             self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
 
@@ -97,19 +97,21 @@ class Localizer:
         """Look in another map from now on, as `use_maps` with one."""
         self.use_maps([place_map])
 
-    def use_maps(self, maps: Sequence[PlaceMap]) -> None:
-        """Look in other maps from the next image on.
+    def use_maps(self, maps: Sequence[PlaceMap], settings: ModelConfig | None = None) -> None:
+        """Look in other maps from the next image on, with other settings where they are given.
 
         The images of the sequence stay, unless the new maps ask for another spacing. Maps that come
-        from `prepare_map` cost no time here.
+        from `prepare_map` with these settings cost no time here. Where it fails nothing changes.
 
         Raises:
-            MapModelMismatchError: a map was made with another model; those in use stay.
+            MapModelMismatchError: a map was made with another model.
             MapError: a map keeps nothing for the geometric check that is asked for.
-            InputError: there is no map.
+            InputError: there is no map, or one twice, or the model cannot describe sequences of
+                this length.
         """
         spacing = self._spacing()
-        self._take(list(maps), self._prepare_all(maps, self._settings))
+        settings = settings or self._settings
+        self._take(list(maps), self._prepare_all(maps, settings), settings)
         self._gate.use(
             self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
         if self._spacing() != spacing:
@@ -125,16 +127,17 @@ class Localizer:
         """
         prepared = self._prepare(settings)
         before = self._searches
-        self._settings = settings
-        self._buffer = deque(self._buffer, maxlen=self.sequence_length)
-        self._take(self._sources, prepared)
+        self._take(self._sources, prepared, settings)
         for search, old in zip(self._searches, before, strict=True):
             search.go_on_from(old)
         self._gate.use(settings.keyframes, self._spacing(), self.map.manifest.usual_change)
 
-    def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap]) -> None:
+    def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap],
+              settings: ModelConfig) -> None:
         self._searches = [
-            MapSearch(self.model, item, self._settings, self._camera) for item in prepared]
+            MapSearch(self.model, item, settings, self._camera) for item in prepared]
+        self._settings = settings
+        self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources
         self._prepared = {self.sequence_length: prepared}
         self._rolling = self._rolling_descriptor()
@@ -142,6 +145,11 @@ class Localizer:
     def _prepare_all(self, maps: Sequence[PlaceMap], settings: ModelConfig) -> list[PlaceMap]:
         if not maps:
             raise InputError('there is no map to look in')
+        ids = [item.manifest.map_id for item in maps]
+        for map_id in ids:
+            if ids.count(map_id) > 1:
+                raise InputError(f'map {map_id} is given {ids.count(map_id)} times, expected '
+                                 'different maps')
         return [prepare_map(item, self.model, settings) for item in maps]
 
     def _prepare(self, settings: ModelConfig) -> list[PlaceMap]:
@@ -235,7 +243,10 @@ class Localizer:
             'keyframes': KeyframeConfig(every='1', min_change=0.0),
             'acceptance': self._settings.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
-        maps = self._prepared[len(images)] = self._prepare(alone)
+        maps = self._prepare(alone)
+        # Those of one other length are kept: whoever asks again has as many images.
+        self._prepared = {self.sequence_length: self._prepared[self.sequence_length],
+                          len(images): maps}
         finder = Localizer(self.model, maps, alone, self._camera,
                            overlapping=self._overlapping)
         for number, image in enumerate(images):

@@ -73,15 +73,20 @@ class LoopCloser:
         config = self.model.config
         self._past = past
         self._search = HierarchicalSearch(self.model, past, config.matching)
-        self._acceptance = Acceptance(config.acceptance, self._wrong.calibration(), past)
+        self._acceptance = Acceptance(
+            config.acceptance, self._wrong.calibration(), past, self._by_distance_alone)
         self._geometry = None if config.geometry is None else GeometricCheck(
             config.geometry, self._mapper.camera, _PastViews(self._mapper, past))
 
     def use_settings(self, settings: ModelConfig) -> None:
         """Go on with other settings, as of the constructor; places and loops so far stay.
 
-        Another sequence length costs a pass over the drive, and what wrong matches look like is
-        learned anew.
+        Another sequence length costs a pass over the drive. With that or other matching, what wrong
+        matches look like is learned anew.
+
+        Raises:
+            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+                changes.
         """
         before = self.model.config
         self._mapper.use_settings(settings)
@@ -247,10 +252,13 @@ class LoopCloser:
             self._wrong.learn_by_agreement(
                 place, ranking, self._acceptance.agreement, self._on_edge(int(ranking.places[0])))
         if self._wrong.due:
-            # Without positions those matches count as wrong that disagree; how many wrong ones
-            # agree is not known then.
-            self._acceptance.calibrate(
-                self._wrong.calibration(), by_distance_alone=not self._mapper.posed)
+            self._acceptance.calibrate(self._wrong.calibration(), self._by_distance_alone)
+
+    @property
+    def _by_distance_alone(self) -> bool:
+        # Without positions those matches count as wrong that disagree; how many wrong ones agree is
+        # not known then.
+        return not self._mapper.posed
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return tuple(

@@ -86,10 +86,16 @@ class Mapper:
         self._broken = False
 
     def use_settings(self, settings: ModelConfig) -> None:
-        """Go on with other settings, as of the constructor, from the next image on."""
-        self.model = _with_settings(self.model, settings)
-        if self._gate is not None and self._spacing is not None:
+        """Go on with other settings, as of the constructor, from the next image on.
+
+        Raises:
+            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+                changes.
+        """
+        if self._gate is not None:
+            self._spacing = self._choose_spacing(settings.keyframes.every, self._posed)
             self._gate.use(settings.keyframes, self._spacing, None)
+        self.model = _with_settings(self.model, settings)
 
     def __len__(self) -> int:
         """Return the number of places so far."""
@@ -165,23 +171,27 @@ class Mapper:
         return image_from_compressed(self._jpegs[place], 'jpeg') if self._keep_images else None
 
     def _start(self, posed: bool) -> None:
-        every = self.model.config.keyframes.every
         if self._extends is not None:
             extended = self._extends.manifest
             if posed != extended.has_poses:
                 raise InputError(
                     f"the map to extend has {'' if extended.has_poses else 'no '}poses, but the "
                     f"first image has {'one' if posed else 'none'}")
-            if every == 'auto':
-                every = extended.spacing
+        keyframes = self.model.config.keyframes
+        self._spacing = self._choose_spacing(keyframes.every, posed)
+        self._posed = posed
+        self._gate = KeyframeGate(keyframes, self._spacing)
+
+    def _choose_spacing(self, every: str, posed: bool) -> Spacing:
+        if every == 'auto' and self._extends is not None:
+            every = self._extends.manifest.spacing
         if every == 'auto':
             every = _DEFAULT_METRES if posed else _DEFAULT_IMAGES
-        self._spacing = Spacing.parse(every)
-        if self._spacing.unit == 'm' and not posed:
+        spacing = Spacing.parse(every)
+        if spacing.unit == 'm' and not posed:
             raise InputError(f'a spacing of {every} needs poses, but the first image has none: '
                              "give poses, or a spacing in seconds ('0.5s') or images ('1')")
-        self._posed = posed
-        self._gate = KeyframeGate(self.model.config.keyframes, self._spacing)
+        return spacing
 
     def _keep(self, image: np.ndarray) -> None:
         """Keep what the map is to hold of an image."""

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from geometry_msgs.msg import PoseStamped, PoseWithCovarianceStamped
@@ -24,7 +23,7 @@ from seqnet_ros.nodes.evaluation_message import evaluation_to_message
 from seqnet_ros.nodes.inputs.qos import mismatches
 from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.run import run_plain
-from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths
+from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths, user_path
 from seqnet_ros.srv import SaveEvaluation
 
 MATCH_TOPIC = 'place_match'
@@ -140,10 +139,10 @@ class EvaluatorNode(Node):
         self._diagnostics = Diagnostics(self, settings.diagnostics_period_s, self._report)
 
     def _open(self, settings: EvaluatorSettings) -> LiveEvaluation:
-        maps = [open_map(path) for path in map_paths(settings.map)]
-        if not maps:
+        if not settings.map:
             raise InputError('the parameter map is empty, expected the directory of the map that '
                              'the localizer searches')
+        maps = [open_map(path) for path in map_paths(settings.map)]
         degrees = None if settings.tolerance_deg == 180 else settings.tolerance_deg
         return LiveEvaluation(
             {one.manifest.map_id: one for one in maps},
@@ -219,7 +218,7 @@ class EvaluatorNode(Node):
     def _write(self, name: str) -> str:
         if not name:
             raise InputError('the path is empty, expected the JSON file to write')
-        path = Path(name).expanduser()
+        path = user_path(name)
         document = self.evaluation.document(self.evaluation.measures.numbers())
         write_json(path, {**document, 'settings': self._settings.model_dump(mode='json')})
         return (f'{path}: {len(self.evaluation)} matches, {self.evaluation.waiting} more wait for '

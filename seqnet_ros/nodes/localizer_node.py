@@ -39,9 +39,9 @@ from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
 from seqnet_ros.nodes.outputs.markers import match_markers, route_markers
 from seqnet_ros.nodes.outputs.shown import Remembered, Shown
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
-from seqnet_ros.nodes.place_node import PlaceNode
+from seqnet_ros.nodes.place_node import PlaceNode, StateError
 from seqnet_ros.nodes.run import run
-from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
+from seqnet_ros.nodes.settings import LocalizerSettings, map_paths, user_path
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
 from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 
@@ -121,29 +121,38 @@ class LocalizerNode(PlaceNode):
             self._transform.close()
             self._transform = None
 
-    def _prepare_maps(self, paths: Sequence[Path]) -> list[PlaceMap]:
-        """Open maps for the settings in use; takes a while for large ones made with others.
+    def _prepare_maps(self, paths: Sequence[Path],
+                      kept: Sequence[PlaceMap] = ()) -> list[PlaceMap]:
+        """Open maps for the settings that they will be searched with, those of the first.
+
+        Takes a while for large ones made with other settings.
+
+        Args:
+            paths: where they lie.
+            kept: maps in use that come before them.
 
         Raises:
             MapError: one cannot be used.
         """
-        assert self.model is not None
-        return [prepare_map(open_map(path, self.model), self.model, self._config)
-                for path in paths]
+        model = self.model
+        if model is None:
+            raise StateError('the node was cleaned up meanwhile: configure it again')
+        maps = [*kept, *(open_map(path, model) for path in paths)]
+        config = self.settings.preview_model_config(maps[0].manifest.model)
+        return [prepare_map(item, model, config) for item in maps]
 
     def _use_maps(self, paths: Sequence[Path], maps: Sequence[PlaceMap]) -> Localizer:
         """Search these maps from the next image on; those in use stay if that fails."""
         assert self.model is not None
         settings: LocalizerSettings = self.settings.read()
-        config = self.settings.read_model_config(maps[0].manifest.model)
+        own = maps[0].manifest.model
+        config = self.settings.preview_model_config(own)
         if self.engine is None:
             self.engine = Localizer(self.model, maps, config, self.camera_model,
                                     overlapping=settings.maps_overlap)
         else:
-            if config != self._config:
-                self.engine.use_settings(config)
-            self.engine.use_maps(maps)
-        self._config = config
+            self.engine.use_maps(maps, config)
+        self._config = self.settings.read_model_config(own)
         self.map_paths = tuple(paths)
         self._last = None
         self._forget_transform()
@@ -245,10 +254,11 @@ class LocalizerNode(PlaceNode):
             paths = map_paths(request.path)
             kept: tuple[Path, ...] = self.map_paths if request.add else ()
             engine = self.engine
-            maps = [] if engine is None or not kept else list(engine.maps.values())
-            maps += self._prepare_maps(paths)
+            maps = self._prepare_maps(
+                paths, [] if engine is None or not kept else list(engine.maps.values()))
             worker = self._worker
-            assert worker is not None
+            if worker is None:
+                raise StateError('the node was cleaned up meanwhile: configure it again')
             used = worker.call(lambda: self._use_maps([*kept, *paths], maps))
             return _count_places(used, self.map_paths)
 
@@ -270,7 +280,7 @@ class LocalizerNode(PlaceNode):
             return response
 
         def write_copy() -> str:
-            path = Path(request.path).expanduser()
+            path = user_path(request.path, MapWriteError)
             save_map(engine.map, path)
             return f'{path}: {len(engine.map)} places'
 

@@ -15,7 +15,7 @@ from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.mapping_node import MappingNode
 from seqnet_ros.nodes.run import run
-from seqnet_ros.nodes.settings import MapperSettings
+from seqnet_ros.nodes.settings import MapperSettings, user_path
 from seqnet_ros.place_model import PlaceModel, build_model
 
 ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {'keyframes': ()}
@@ -34,7 +34,7 @@ class MapperNode(MappingNode):
 
     def _defaults(self, settings: MapperSettings) -> ModelConfig:
         if settings.extend and settings.map:
-            return read_manifest(Path(settings.map).expanduser())[0].model
+            return read_manifest(user_path(settings.map))[0].model
         return super()._defaults(settings)
 
     def _load_model(self, settings: MapperSettings, weights: Path | None) -> PlaceModel:
@@ -48,7 +48,7 @@ class MapperNode(MappingNode):
         self._config = config
         self._extended: PlaceMap | None = None
         if settings.extend:
-            path = Path(settings.map).expanduser()
+            path = user_path(settings.map)
             self._extended = open_map(path, model)
             self.get_logger().info(f'map {path} is added to: {len(self._extended)} places')
         self.engine = self._new_engine(settings, model)

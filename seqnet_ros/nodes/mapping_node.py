@@ -13,7 +13,7 @@ from seqnet_ros.maps.storage import save_map
 from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
-from seqnet_ros.nodes.settings import MappingSettings
+from seqnet_ros.nodes.settings import MappingSettings, user_path
 from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
 from seqnet_ros.srv import SaveMap
 
@@ -82,7 +82,7 @@ class MappingNode(PlaceNode):
         if not (unsaved and settings.save_on_shutdown and settings.map):
             return
         try:
-            self._save(Path(settings.map).expanduser())
+            self._save(user_path(settings.map))
         except Exception as error:
             # The node must be able to stop all the same; ~/save_map can still be called.
             self.get_logger().error(f'the map was not saved: {error}')
@@ -135,7 +135,7 @@ class MappingNode(PlaceNode):
         name = request.path or self.get_parameter('map').value
         return await self._answer(
             response, name,
-            lambda: self._on_worker(lambda: self._save(Path(name).expanduser())),
+            lambda: self._on_worker(lambda: self._save(user_path(name, MapWriteError))),
             MapWriteError('no path was given and the parameter map is empty'),
             {InputError: response.RESULT_NOTHING_TO_SAVE,
              MapWriteError: response.RESULT_WRITE_FAILED})

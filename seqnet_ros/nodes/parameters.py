@@ -144,7 +144,21 @@ class NodeParameters:
         return model.model_copy(
             update={group: self._checked(group, {}) for group in self._engine})
 
-    def _follow(self, model: ModelConfig) -> None:
+    def preview_model_config(self, model: ModelConfig) -> ModelConfig:
+        """Return what `read_model_config` would, and leave the parameters as they are.
+
+        Raises:
+            InputError: the values do not go together; the message names them.
+        """
+        followed: dict[str, dict[str, Any]] = {group: {} for group in self._engine}
+        for declared, value in self._followers(model):
+            followed[declared.group][declared.field] = value
+        return model.model_copy(update={
+            group: self._checked(group, values, getattr(model, group))
+            for group, values in followed.items()})
+
+    def _followers(self, model: ModelConfig) -> list[tuple[Declared, Any]]:
+        """Return the parameters that nobody set, and what a model sets them to."""
         changed = []
         for declared in self._declared.values():
             if declared.group not in self._engine:
@@ -152,7 +166,11 @@ class NodeParameters:
             old = getattr(getattr(self._model, declared.group), declared.field)
             new = getattr(getattr(model, declared.group), declared.field)
             if new != old and self._value(declared.name) == old:
-                changed.append(_make_parameter(declared, new))
+                changed.append((declared, new))
+        return changed
+
+    def _follow(self, model: ModelConfig) -> None:
+        changed = [_make_parameter(*follower) for follower in self._followers(model)]
         self._model = model
         self._groups.update({group: getattr(model, group) for group in self._engine})
         self._following = True
@@ -163,9 +181,16 @@ class NodeParameters:
         if not result.successful:
             raise InputError(f'the settings of model {model.name}: {result.reason}')
 
-    def _checked(self, group: str, replaced: dict[str, Any]) -> Settings:
-        """Return a group of settings as set, with some values replaced."""
-        base = self._groups[group]
+    def _checked(self, group: str, replaced: dict[str, Any],
+                 base: Settings | None = None) -> Settings:
+        """Return a group of settings as set, with some values replaced.
+
+        Args:
+            group: name of the group.
+            replaced: values that count in place of those set.
+            base: where values come from that are no parameters; None is what is in use.
+        """
+        base = base or self._groups[group]
         values = base.model_dump()
         for declared in self._declared.values():
             if declared.group == group:

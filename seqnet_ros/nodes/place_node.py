@@ -26,7 +26,7 @@ from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
 from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.parameters import NodeParameters
-from seqnet_ros.nodes.settings import NodeSettings
+from seqnet_ros.nodes.settings import NodeSettings, user_path
 from seqnet_ros.nodes.statistics import Rates, Statistics
 from seqnet_ros.nodes.worker import Worker
 from seqnet_ros.place_model import PlaceModel, load_model, load_model_config
@@ -144,7 +144,7 @@ class PlaceNode(ManagedNode):
         self._worker = worker
 
     def _load(self, settings: Any) -> None:
-        weights = Path(settings.weights).expanduser() if settings.weights else None
+        weights = user_path(settings.weights) if settings.weights else None
         self.model = model = self._load_model(settings, weights)
         self._open(settings, model, self.settings.read_model_config(self._defaults(settings)))
         self.get_logger().info(f'model {model.config.name} on {model.device.device} '

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from seqnet_ros.config import Settings
+from seqnet_ros.errors import InputError, SeqnetRosError
 
 APPLIED = 'applied'
 """Key of a field's extra information that says when a new value counts."""
@@ -150,5 +151,24 @@ class EvaluatorSettings(Settings):
 
 
 def map_paths(text: str) -> list[Path]:
-    """Read the directories of one map or several, joined by ':'."""
-    return [Path(part).expanduser() for part in text.split(':') if part]
+    """Read the directories of one map or several, joined by ':'.
+
+    Raises:
+        InputError: it names none, or the home of somebody unknown.
+    """
+    paths = [user_path(part) for part in text.split(':') if part]
+    if not paths:
+        raise InputError(f'{text!r} names no map, expected its directory')
+    return paths
+
+
+def user_path(text: str, refusal: type[SeqnetRosError] = InputError) -> Path:
+    """Read a path that may begin with '~'.
+
+    Raises:
+        SeqnetRosError: it begins with the home of somebody unknown; of the kind ``refusal``.
+    """
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise refusal(f'{text} is in the home of somebody unknown') from error
