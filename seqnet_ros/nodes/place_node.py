@@ -213,6 +213,7 @@ class PlaceNode(ManagedNode):
     def _forget_engine(self) -> None:
         self._close()
         self.model = None
+        self.camera_model = None
 
     # Inputs, on the executor's thread.
 
