@@ -17,7 +17,7 @@ from std_srvs.srv import Trigger
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig, Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
-from seqnet_ros.nodes.camera_input import CameraInput
+from seqnet_ros.nodes.camera_input import CameraInput, parse_base_from_camera
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
@@ -134,6 +134,7 @@ class PlaceNode(ManagedNode):
 
     def _configure(self) -> None:
         settings = self.settings.read()
+        parse_base_from_camera(settings.base_from_camera)  # refused now, while it can be corrected
         worker = Worker(self._work, self._note_failure, f'{self.get_name()} worker')
         try:
             worker.call(lambda: self._load(settings))
