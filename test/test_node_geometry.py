@@ -13,6 +13,7 @@ from node_harness import (
     localizing,
     mapping,
     settle,
+    state,
 )
 
 from seqnet_ros.camera import FORWARD
@@ -112,3 +113,21 @@ def test_loops_carry_a_relative_pose_in_metres(model_file):
         for item in loops:
             assert item.inliers >= 20
             assert min(np.diag(np.reshape(item.relative_pose.covariance, (6, 6)))) > 0
+
+
+def test_a_mount_that_is_none_is_refused_while_it_can_be_corrected(model_file):
+    from rclpy.parameter import Parameter
+
+    with localizing(start=False, model=str(model_file), base_from_camera='1 2') as (node, peer):
+        assert not node.start()
+        assert state(peer, 'localizer') == 'unconfigured'
+        assert node.set_parameters([Parameter('base_from_camera', value=MOUNT)])[0].successful
+        assert node.start()
+
+
+def test_a_calibration_is_forgotten_with_the_engine(model_file):
+    with mapping(model=str(model_file), **CAMERA) as (node, peer):
+        calibrate(node, peer)
+        assert node.trigger_deactivate()
+        assert node.trigger_cleanup()
+        assert node.camera_model is None

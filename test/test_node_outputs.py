@@ -1,5 +1,7 @@
 """What nodes show and hand on: loops, markers, pictures, poses to start from, several cameras."""
 
+import itertools
+import time
 from typing import Any
 
 import numpy as np
@@ -231,3 +233,25 @@ def test_two_cameras_are_one_place(first_drive, second_drive, tmp_path):
             peer.show(pair_of(image)[0], stamp_ns + 100 * SECOND)
         eventually(lambda: node._images.incomplete > 0, 'a count of what is incomplete')
         assert len(peer.matches) == len(second_drive)
+
+
+def test_cameras_whose_stamps_never_meet_are_told_so(first_drive, log):
+    from sensor_msgs.msg import Image
+
+    with mapping(cameras=2, use_odometry=False, camera_sync_s=0.005, silence_after_s=0.5) as (
+            node, peer):
+        right = peer.node.create_publisher(Image, 'image_1', 10)
+        eventually(lambda: node.count_publishers('image') and node.count_publishers('image_1'),
+                   'discovery')
+        moments = itertools.count()
+
+        def told() -> bool:
+            stamp_ns = next(moments) * SECOND // 10
+            for publish in (peer.raw, right):
+                publish.publish(raw_message(first_drive[0][1], stamp_ns + 1))
+                stamp_ns += SECOND // 20
+            time.sleep(0.05)
+            return 'more than 0.005 s apart (camera_sync_s)' in log
+
+        eventually(told, 'a word about camera_sync_s')
+        assert not len(node.engine)

@@ -20,7 +20,7 @@ from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
-from seqnet_ros.nodes.inputs.camera_input import CameraInput
+from seqnet_ros.nodes.inputs.camera_input import CameraInput, parse_base_from_camera
 from seqnet_ros.nodes.inputs.heartbeat import Heartbeat
 from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
 from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
@@ -134,6 +134,7 @@ class PlaceNode(ManagedNode):
 
     def _configure(self) -> None:
         settings = self.settings.read()
+        parse_base_from_camera(settings.base_from_camera)  # refused now, while it can be corrected
         worker = Worker(self._work, self._note_failure, f'{self.get_name()} worker')
         try:
             worker.call(lambda: self._load(settings))
@@ -213,6 +214,7 @@ class PlaceNode(ManagedNode):
     def _forget_engine(self) -> None:
         self._close()
         self.model = None
+        self.camera_model = None
 
     # Inputs, on the executor's thread.
 

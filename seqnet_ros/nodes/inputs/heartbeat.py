@@ -60,6 +60,9 @@ class Heartbeat:
     def explain(self) -> str:
         """Return one sentence about the silence and what may be its cause."""
         images = self._images
+        if images.apart(self._silence_after_s()):
+            return (f'images come on {images.topic}, but for {self.silence_s:.1f} s none of one '
+                    f'moment: their stamps are more than {images.sync_s:g} s apart (camera_sync_s)')
         counts = [(topic, self._node.count_publishers(topic)) for topic in images.topics]
         text = (f'no images on {images.topic} for {self.silence_s:.1f} s '
                 f'({describe_qos(images.qos)}, depth {images.qos.depth}): '

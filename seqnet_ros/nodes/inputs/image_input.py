@@ -1,5 +1,6 @@
 """Camera images from topics, raw or compressed, with their stamps put right."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -65,12 +66,14 @@ class ImageInput:
         self._node = node
         self._deliver = deliver
         self._warned: set[str] = set()
+        self.sync_s = settings.camera_sync_s
         self._sync = CameraSync(cameras, round(settings.camera_sync_s * NANOSECONDS))
         self.transport = settings.image_transport
         self.qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=settings.image_queue_depth,
             reliability=_RELIABILITY[settings.image_reliability])
         self.last_arrival_s: float | None = None
+        self._arrivals_s = [-math.inf] * cameras
         kind = CompressedImage if settings.image_transport == 'compressed' else Image
         self._subscriptions = [
             self._subscribe(kind, topic_of(node, self.transport, camera), camera)
@@ -98,9 +101,16 @@ class ImageInput:
         """Images of the first camera without those of the others."""
         return self._sync.incomplete
 
+    def apart(self, within_s: float) -> bool:
+        """Return whether images of all of several cameras came lately, but none of one moment."""
+        since_s = time.monotonic() - within_s
+        return (len(self.topics) > 1 and min(self._arrivals_s) > since_s
+                and (self.last_arrival_s is None or self.last_arrival_s <= since_s))
+
     def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
         image = StampedImage(self._stamp(message, self.topics[camera]), message.header.frame_id,
                              image_reader(message), time.monotonic())
+        self._arrivals_s[camera] = image.received_s
         if len(self.topics) == 1:
             self._hand_on(image)
         elif moment := self._sync.add(camera, image):
