@@ -194,6 +194,11 @@ class TestInABrowser:
         assert brightness(dark['background']) < 40
         assert brightness(dark['color']) > 200
 
+    def test_words_hold_in_light_and_dark(self, run):
+        words = re.sub('<[^>]+>', ' ', run[1].read_text(encoding='utf-8').split('<main')[-1])
+        assert 'left bars count searches' in words
+        assert not re.search(r'\b(dark|light) (counts|the way)', words)
+
     def test_a_drive_in_frames_without_any_hit(self, drives, tmp_path):
         evaluated = evaluate(drives, tmp_path, '0frames')
         found = browse(write_report(evaluated, tmp_path), PHONE, tmp_path)

@@ -224,3 +224,22 @@ class TestTune:
         assert 'expected both' in refusal(*common, '--check-map-source', folders['map2'])
         assert 'no settings could be tried' in refusal(
             *common[:-1], '2m', '--search', 'matching.top_k=5')
+
+    def test_settings_that_the_model_has_not(self, folders, tmp_path):
+        problem = refusal(
+            'tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+            '--tolerance', '2frames', '--search', 'geometry.max_features=500',
+            '--output', tmp_path / 'tuned')
+        assert 'hog has no geometry settings' in problem
+        assert "expected a model file with 'geometry: {}'" in problem
+
+    def test_a_map_keeps_the_local_features_of_its_trial(self, folders, tmp_path):
+        model = tmp_path / 'checked.yaml'
+        model.write_text('name: checked\ngeometry: {}\n')
+        succeed('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+                '--tolerance', '2frames', '--model', model, '--search', 'geometry.features=orb',
+                '--output', tmp_path / 'tuned')
+        header, *rows = (tmp_path / 'tuned' / 'trials.csv').read_text().splitlines()
+        assert header.startswith('geometry.features,')
+        assert [row.split(',')[0] for row in rows] == ['sift', 'orb']
+        assert all(row.endswith(',""') for row in rows)

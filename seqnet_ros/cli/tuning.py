@@ -162,6 +162,9 @@ def _start(config: 'ModelConfig', posed: bool, searched: dict[str, tuple[Any, ..
             found[name] = config.matching.min_speed, config.matching.max_speed
             continue
         section, _, field = name.partition('.')
+        if values.get(section) is None:
+            raise InputError(f'the model {config.name} has no {section} settings, so that {name} '
+                             f"cannot be searched, expected a model file with '{section}: {{}}'")
         found[name] = values[section][field]
     if found.get('keyframes.every') == 'auto':
         found['keyframes.every'] = '1m' if posed else '1'

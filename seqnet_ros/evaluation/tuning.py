@@ -127,7 +127,8 @@ class Tuner:
 
     def _map(self, config: ModelConfig) -> MappedDrive:
         # Threshold and the search leave the places as they are; the calibration is made anew.
-        key = config.keyframes.every, config.sequence.length
+        # The local features of the places are those of the geometry settings.
+        key = config.keyframes.every, config.sequence.length, repr(config.geometry)
         if key not in self._maps:
             self._maps = {key: map_recordings(
                 self._described, self._pair.maps, lambda done: None, config)}

@@ -65,7 +65,7 @@ def _level(measures: dict[str, Any]) -> str:
     precision = measures['accepted']['precision']
     localized = measures['route']['localized'] or 0.0
     if precision is None:
-        return 'poor'
+        return 'unknown' if measures['accepted']['results'] else 'poor'
     if precision >= _TRUSTED and localized >= _WELL_COVERED:
         return 'good'
     if precision >= _TOLERABLE:
@@ -75,6 +75,9 @@ def _level(measures: dict[str, Any]) -> str:
 
 def _headline(measures: dict[str, Any]) -> str:
     accepted, route = measures['accepted'], measures['route']
+    if accepted['precision'] is None and accepted['results']:
+        return (f'It is not known whether any of the {accepted["results"]} accepted places is '
+                'right.')
     if accepted['precision'] is None:
         return 'The robot never said where it is.'
     judged = accepted['right'] + accepted['wrong']

@@ -1,0 +1,23 @@
+"""What the numbers of an evaluation mean, in words."""
+
+from seqnet_ros.evaluation.measures import LocalizationMeasures
+from seqnet_ros.evaluation.restarts import summarise_restarts
+from seqnet_ros.evaluation.verdict import give_verdict
+
+
+def verdict_of(accepted: int) -> tuple[str, str]:
+    """Return level and headline where the truth is known of searches that were not accepted."""
+    numbers = LocalizationMeasures().numbers()
+    numbers['queries'] = {'searched': 35, 'with_truth': 5, 'in_map': 4}
+    numbers['accepted'] |= {'results': accepted, 'right': 0, 'wrong': 0}
+    found = give_verdict(numbers, summarise_restarts([]))
+    return found.level, found.headline
+
+
+def test_accepted_places_without_truth_are_not_judged():
+    assert verdict_of(20) == (
+        'unknown', 'It is not known whether any of the 20 accepted places is right.')
+
+
+def test_a_robot_that_accepts_nothing_never_says_where_it_is():
+    assert verdict_of(0) == ('poor', 'The robot never said where it is.')
