@@ -110,6 +110,15 @@ class TestByHand:
         measures.add(result(7, [0]), truth.judge(make_pose(5.0, 0.0), [0]), 30.0)
         assert measures.recall(1) == 3 / 5 != before
 
+    def test_the_way_across_a_hole_in_the_truth_is_in_no_measure(self):
+        truth, measures = PoseTruth(PLACES, Tolerance.parse('1m')), LocalizationMeasures()
+        for number, x in enumerate([0.0, 1.0, None, None, 4.0, 5.0]):
+            pose = None if x is None else make_pose(x, 0.0)
+            measures.add(result(number, [0]), truth.judge(pose, [0]), float(number))
+        route = measures.numbers()['route']
+        assert route['travelled'] == 5.0
+        assert route['with_truth'] == 2.0
+
     def test_the_way_of_a_standing_robot(self):
         odometer = Odometer()
         ways = [odometer.add(pose) for pose in (

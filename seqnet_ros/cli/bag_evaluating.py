@@ -67,6 +67,7 @@ def evaluate_bags(
     false_positive_rate: options.FalsePositiveRate = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
+    camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
     """Judge how well one drive is found in another, by the engine that the node runs.
@@ -81,6 +82,7 @@ def evaluate_bags(
         raise InputError(f'output {output} is a file, expected a folder')
     if not map_source and map_path is None:
         raise InputError('found neither --map-source nor --map, expected one of them')
+    from seqnet_ros.camera import read_camera_info
     from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
     from seqnet_ros.evaluation.place_truth import Tolerance
     from seqnet_ros.evaluation.report.page import write_report
@@ -95,7 +97,8 @@ def evaluate_bags(
         if map_source else None,
         map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs, model=model,
         weights=weights, device=device, clock_offset=offset,
-        settings=partial(apply_settings, values=changes))
+        settings=partial(apply_settings, values=changes),
+        camera=None if camera_info is None else read_camera_info(camera_info))
     run = evaluate_drives(request, output, progress_bar)
     with working('writing the report'):
         report = write_report(run, output)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros import __version__
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.clock_offset import ClockOffset
@@ -70,6 +71,7 @@ class Request:
         clock_offset: what is added to the times of query images before their true pose is looked
             up, seconds; 'auto' takes what is estimated where that is certain, None nothing.
         settings: returns the configuration to use, given that of the model or map.
+        camera: the calibrated camera of all recordings, for the geometric check.
     """
 
     queries: RecordingOptions
@@ -82,6 +84,7 @@ class Request:
     device: str = 'auto'
     clock_offset: float | str | None = None
     settings: Callable[[ModelConfig], ModelConfig] = lambda config: config
+    camera: CameraModel | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +146,8 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
             mapped = _make_map(request, described, maps, bars)
             truth = QueryTruth(mapped, request.tolerance, queries, maps, request.pairs)
-            replayed, seconds = _replay(described, mapped, settings, queries, truth, folder, bars)
+            replayed, seconds = _replay(
+                described, mapped, settings, queries, truth, folder, bars, request.camera)
             rows, descriptors = _prepared(described, queries, replayed)
         finally:
             described.close()
@@ -240,14 +244,14 @@ def _make_map(request: Request, described: DescribedModel, maps: Recordings | No
         return known_map(open_map(request.map_path, described.model), maps)
     assert maps is not None
     with bars('mapping', len(maps)) as show:
-        return map_recordings(described, maps, show)
+        return map_recordings(described, maps, show, camera=request.camera)
 
 
 def _replay(described: DescribedModel, mapped: MappedDrive, settings: ModelConfig,
-            queries: Recordings, truth: QueryTruth, folder: Path,
-            bars: Bars) -> tuple[Replayed, float]:
+            queries: Recordings, truth: QueryTruth, folder: Path, bars: Bars,
+            camera: CameraModel | None) -> tuple[Replayed, float]:
     started = time.perf_counter()
-    engine = engine_for(described.model, mapped.place_map, settings)
+    engine = engine_for(described.model, mapped.place_map, settings, camera)
     table = QueryTable(folder, mapped.place_frames)
     with table.open(), bars('localizing', len(queries)) as show:
         replayed = replay(described, engine, queries, truth, show, table.add)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
@@ -45,7 +46,8 @@ class MappedDrive:
 
 def map_recordings(described: DescribedModel, recordings: Recordings,
                    progress: Callable[[int], None],
-                   settings: ModelConfig | None = None) -> MappedDrive:
+                   settings: ModelConfig | None = None,
+                   camera: CameraModel | None = None) -> MappedDrive:
     """Make a map of recordings.
 
     Args:
@@ -53,11 +55,13 @@ def map_recordings(described: DescribedModel, recordings: Recordings,
         recordings: what to map.
         progress: told how many frames are done.
         settings: sequence length, keyframes, matching and acceptance in place of the model's.
+        camera: the calibrated camera of the recordings, where it is known.
 
     Raises:
         InputError: no image became a place.
     """
-    mapper, files = Mapper(described.model, settings), described.files(recordings)
+    mapper = Mapper(described.model, settings, camera=camera)
+    files = described.files(recordings)
     places: list[ReplayFrame] = []
     left_out, damaged = 0, []
     for done, found in enumerate(recordings, 1):

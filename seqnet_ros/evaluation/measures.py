@@ -259,7 +259,7 @@ class LocalizationMeasures:
         table, gaps = self._table, self.gaps()
         mapped = table.in_map
         return {
-            'travelled': float(table.steps.sum()),
+            'travelled': float(np.ptp(table.travelled)) if len(table.travelled) else 0.0,
             'with_truth': float(table.steps[table.known].sum()),
             'in_map': float(table.steps[mapped].sum()),
             'localized': _mean(table.hits[mapped], table.steps[mapped]),
@@ -308,8 +308,13 @@ class _Table:
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """The way from the result before to each one; 0 for the first."""
-        return np.diff(self.travelled, prepend=self.travelled[:1])
+        """The way from the result before to each one, 0 for the first and where none is known.
+
+        After a result of unknown truth it is not known whether the map shows the way between.
+        """
+        way = np.diff(self.travelled, prepend=self.travelled[:1])
+        known_before = np.append(True, self.known[:-1])[:len(way)]
+        return np.where(known_before, way, 0.0)
 
 
 def _first(right: np.ndarray) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
 from seqnet_ros.evaluation.mapped_drive import warn_damaged
@@ -65,11 +66,17 @@ class Replayed:
     match_seconds: list[float] = field(default_factory=list)
 
 
-def engine_for(model: PlaceModel, place_map: PlaceMap,
-               settings: ModelConfig) -> Callable[[], Localizer]:
+def engine_for(model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
+               camera: CameraModel | None = None) -> Callable[[], Localizer]:
     """Return what makes localizers that decide as the node's and report more candidates.
 
     The threshold is that of the number of candidates that is set, as on the robot.
+
+    Args:
+        model: the model the map was made with.
+        place_map: where to look.
+        settings: as of `Localizer`.
+        camera: the calibrated camera of the queries, for the geometric check.
     """
     place_map = with_sequence_length(place_map, model, settings.sequence.length)
     calibration = place_map.manifest.calibration
@@ -79,7 +86,7 @@ def engine_for(model: PlaceModel, place_map: PlaceMap,
         'candidates': max(settings.matching.candidates, *RECALL_NS)})
     place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))
     deep = settings.model_copy(update={'matching': more})
-    return lambda: Localizer(model, place_map, deep)
+    return lambda: Localizer(model, place_map, deep, camera)
 
 
 def replay(described: DescribedModel, engine: Callable[[], Localizer], recordings: Recordings,
