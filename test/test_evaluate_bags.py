@@ -322,6 +322,14 @@ class TestBadInput:
         assert words in refusal('evaluate', 'bags', '--map-source', bags[0], '--query-source',
                                 bags[1], '--output', tmp_path / 'run', *options)
 
+    def test_a_folder_with_other_files_is_left_alone(self, bags, tmp_path):
+        mine = tmp_path / 'results.json'
+        mine.write_text('mine')
+        assert 'holds other files, such as results.json' in refusal(
+            'evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1], '--output',
+            tmp_path)
+        assert mine.read_text() == 'mine'
+
     def test_what_lacks_poses(self, bags, drives, tmp_path):
         folder = write_folder(tmp_path / 'images', drives[1], range(12))
         assert 'has no poses' in refusal(

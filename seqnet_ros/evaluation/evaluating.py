@@ -29,6 +29,7 @@ from seqnet_ros.evaluation.restarts import summarise_restarts
 from seqnet_ros.evaluation.run_files import (
     DESCRIPTORS,
     QueryTable,
+    check_folder,
     write_curves,
     write_results,
     write_timing,
@@ -135,6 +136,7 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     """
     if (request.maps is None) == (request.map_path is None) and request.maps is None:
         raise InputError('found neither a recording for the map nor a map, expected one of them')
+    check_folder(folder)
     started = time.perf_counter()
     with watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)

@@ -30,6 +30,24 @@ COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 
 _DIGITS = 6
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than an evaluation.
+
+    Raises:
+        InputError: it is a file, or there are files in it and none of them is of an evaluation.
+    """
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise InputError(f'output {folder} is a file, expected a folder')
+    found = sorted(entry.name for entry in folder.iterdir())
+    known = {DESCRIPTORS, f'{QUERIES}.part', f'{RESULTS}.part'}
+    finished = {RESULTS, QUERIES, RECALL} <= set(found)
+    if found and not finished and not known & set(found):
+        raise InputError(f'output {folder} holds other files, such as {found[0]}: expected a new '
+                         'folder, an empty one, or that of an evaluation')
+
+
 class QueryTable:
     """``queries.csv`` as it grows: rows go to a ``.part`` file until the table is complete.
 
