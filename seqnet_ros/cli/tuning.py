@@ -77,6 +77,7 @@ def tune(
                            'localized route is better.')] = 0.99,
     weights: options.Weights = None,
     device: options.Device = 'auto',
+    camera_info: options.CameraInfo = None,
 ) -> None:
     """Search the settings with which one drive is found best in another.
 
@@ -87,22 +88,24 @@ def tune(
         raise InputError('found one of --check-map-source and --check-query-source, expected both '
                          'or neither')
     wanted = _read_search(search)
+    from seqnet_ros.camera import read_camera_info
     from seqnet_ros.evaluation.evaluating import Request
     from seqnet_ros.evaluation.place_truth import Tolerance
 
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     near = Tolerance.parse(tolerance)
+    camera = None if camera_info is None else read_camera_info(camera_info)
     trained = Request(
         side(query_source, query_poses, query_truth, query_range), near,
         side(map_source, map_poses, None, map_range), pairs=pairs, model=model, weights=weights,
-        device=device)
+        device=device, camera=camera)
     best, base, tried = _search(trained, output, wanted, trials, precision)
     checked = None
     if check_map_source and check_query_source:
         checked = Request(
             side(check_query_source, check_query_poses, check_query_truth, check_query_range),
             near, side(check_map_source, check_map_poses, None, check_map_range),
-            pairs=check_pairs, model=model, weights=weights, device=device)
+            pairs=check_pairs, model=model, weights=weights, device=device, camera=camera)
     _conclude(best, base, tried, checked, output)
 
 
@@ -136,7 +139,7 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
     config, base_dir = load_model_config(request.model, request.weights)
     described = DescribedModel(
         build_model(config, request.device, base_dir), output / DESCRIPTORS)
-    tuner = tuning.Tuner(described, config, pair, apply_settings)
+    tuner = tuning.Tuner(described, config, pair, apply_settings, request.camera)
     searched = wanted or tuning.usual_search(pair.posed)
     start = _start(config, pair.posed, searched)
     try:

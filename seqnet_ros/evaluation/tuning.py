@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import SeqnetRosError
@@ -93,11 +94,14 @@ class Tuner:
         base: its configuration, which the settings change.
         pair: the drives.
         apply: returns a configuration with some settings replaced.
+        camera: the calibrated camera of the drives, for the geometric check.
     """
 
     def __init__(self, described: DescribedModel, base: ModelConfig, pair: DrivePair,
-                 apply: Callable[[ModelConfig, Mapping[str, Any]], ModelConfig]) -> None:
+                 apply: Callable[[ModelConfig, Mapping[str, Any]], ModelConfig],
+                 camera: CameraModel | None = None) -> None:
         self._described, self._base, self._pair, self._apply = described, base, pair, apply
+        self._camera = camera
         self._maps: dict[tuple[Any, ...], MappedDrive] = {}
         self._tried: dict[tuple[tuple[str, Any], ...], Trial] = {}
 
@@ -121,7 +125,7 @@ class Tuner:
         mapped = self._map(config)
         pair = self._pair
         truth = QueryTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
-        engine = engine_for(self._described.model, mapped.place_map, config)
+        engine = engine_for(self._described.model, mapped.place_map, config, self._camera)
         return replay(self._described, engine, pair.queries, truth, lambda done: None,
                       restarts=0).measures.numbers()
 
@@ -131,7 +135,7 @@ class Tuner:
         key = config.keyframes.every, config.sequence.length, repr(config.geometry)
         if key not in self._maps:
             self._maps = {key: map_recordings(
-                self._described, self._pair.maps, lambda done: None, config)}
+                self._described, self._pair.maps, lambda done: None, config, self._camera)}
         return self._maps[key]
 
 
