@@ -39,3 +39,13 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             part.replace(target)
         finally:
             part.unlink(missing_ok=True)
+
+
+def refuse_file(output: Path) -> None:
+    """Refuse a file where a folder is to be written.
+
+    Raises:
+        InputError: a file lies there.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f'output {output} is a file, expected a folder')

@@ -114,7 +114,6 @@ def raw_message(image: np.ndarray, stamp_ns: int, encoding: str = 'rgb8') -> Any
 @contextmanager
 def spinning(make_node: Callable[..., Any], name: str, **parameters: Any) -> Iterator[tuple]:
     """Run a node and its peer, each with an executor of its own."""
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
 
     gc.collect()  # a lifecycle node of the same name stays registered until it is collected
@@ -124,21 +123,30 @@ def spinning(make_node: Callable[..., Any], name: str, **parameters: Any) -> Ite
     node = make_node(context=context, parameter_overrides=[
         Parameter(key, value=value) for key, value in values.items()])
     peer = Peer(context, name)
-    executors = [SingleThreadedExecutor(context=context) for _ in range(2)]
-    for executor, member in zip(executors, (node, peer.node), strict=True):
-        executor.add_node(member)
+    with each_spinning(context, node, peer.node):
+        yield node, peer
+
+
+@contextmanager
+def each_spinning(context: Any, *nodes: Any) -> Iterator[None]:
+    """Spin nodes, each with an executor of its own, and destroy them with their context."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    executors = [SingleThreadedExecutor(context=context) for _ in nodes]
+    for executor, node in zip(executors, nodes, strict=True):
+        executor.add_node(node)
     threads = [threading.Thread(target=executor.spin, daemon=True) for executor in executors]
     for thread in threads:
         thread.start()
     try:
-        yield node, peer
+        yield
     finally:
         for executor in executors:
             executor.shutdown()
         for thread in threads:
             thread.join(PATIENCE_S)
-        node.destroy_node()
-        peer.node.destroy_node()
+        for node in nodes:
+            node.destroy_node()
         rclpy.shutdown(context=context)
 
 
@@ -188,6 +196,12 @@ def deliver(node: Any, publish: Callable[[], None]) -> None:
             publish()  # best effort: the first image may be lost to discovery
             again = time.monotonic() + 1.0
         time.sleep(0.001)
+
+
+def show_all(node: Any, peer: Peer, shown: list[Shown]) -> None:
+    """Publish images one after the other, each when the one before was taken."""
+    for stamp_ns, image, _ in shown:
+        deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
 def settle(node: Any) -> None:

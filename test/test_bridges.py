@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from node_harness import PATIENCE_S, eventually
+from node_harness import PATIENCE_S, each_spinning, eventually
 
 from seqnet_ros.poses import make_pose, relative_pose
 
@@ -56,7 +55,6 @@ def closure_message(older: float, newer: float, pose: np.ndarray | None = None,
 @contextmanager
 def bridging(make_node: Callable[..., Any], **parameters: Any) -> Iterator[tuple[Any, Any]]:
     """Run a bridge and a peer, each with an executor of its own."""
-    from rclpy.executors import SingleThreadedExecutor
     from rclpy.parameter import Parameter
 
     context = rclpy.Context()
@@ -64,22 +62,8 @@ def bridging(make_node: Callable[..., Any], **parameters: Any) -> Iterator[tuple
     peer = rclpy.create_node('peer', context=context)
     node = make_node(context=context, parameter_overrides=[
         Parameter(key, value=value) for key, value in parameters.items()])
-    executors = [SingleThreadedExecutor(context=context) for _ in range(2)]
-    for executor, member in zip(executors, (node, peer), strict=True):
-        executor.add_node(member)
-    threads = [threading.Thread(target=executor.spin, daemon=True) for executor in executors]
-    for thread in threads:
-        thread.start()
-    try:
+    with each_spinning(context, node, peer):
         yield node, peer
-    finally:
-        for executor in executors:
-            executor.shutdown()
-        for thread in threads:
-            thread.join(PATIENCE_S)
-        node.destroy_node()
-        peer.destroy_node()
-        rclpy.shutdown(context=context)
 
 
 def connected(publisher: Any) -> Any:

@@ -16,6 +16,7 @@ from node_harness import (
     mapping,
     raw_message,
     settle,
+    show_all,
 )
 from streets import Street
 
@@ -34,11 +35,6 @@ def latched() -> Any:
     from rclpy.qos import DurabilityPolicy, QoSProfile
 
     return QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-
-
-def show_all(node: Any, peer: Peer, shown: list) -> None:
-    for stamp_ns, image, _ in shown:
-        deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
 # Loops.

@@ -20,6 +20,7 @@ from node_harness import (
     render,
     set_parameter,
     settle,
+    show_all,
     with_keyframes,
 )
 
@@ -52,11 +53,6 @@ def trigger(peer: Peer, name: str) -> Any:
     from std_srvs.srv import Trigger
 
     return peer.call(Trigger, name)
-
-
-def show_all(node: Any, peer: Peer, shown: list) -> None:
-    for stamp_ns, image, _ in shown:
-        deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
 # find_place.

@@ -78,8 +78,6 @@ def evaluate_bags(
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
-    if output.exists() and not output.is_dir():
-        raise InputError(f'output {output} is a file, expected a folder')
     if not map_source and map_path is None:
         raise InputError('found neither --map-source nor --map, expected one of them')
     from seqnet_ros.camera import read_camera_info

@@ -12,7 +12,7 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.match_files import MatchFiles
 from seqnet_ros.cli.settings import apply_settings, collect_settings
 from seqnet_ros.cli.summary import Summary
-from seqnet_ros.errors import InputError
+from seqnet_ros.files import refuse_file
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource
@@ -49,8 +49,7 @@ def localize(
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
-    if output.exists() and not output.is_dir():
-        raise InputError(f'output {output} is a file, expected a folder')
+    refuse_file(output)
     from seqnet_ros.camera import read_camera_info
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.maps.storage import open_map, read_manifest

@@ -16,7 +16,7 @@ from seqnet_ros.cli.settings import apply_settings, collect_settings
 from seqnet_ros.cli.summary import Summary
 from seqnet_ros.config import LoopConfig
 from seqnet_ros.errors import InputError
-from seqnet_ros.files import explain_write_errors, whole_file
+from seqnet_ros.files import explain_write_errors, refuse_file, whole_file
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource
@@ -62,8 +62,7 @@ def loops(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     recent = _loop_config(exclude_s=exclude_s, exclude_frames=exclude_frames, exclude_m=exclude_m,
                           max_drift=max_drift)
-    if output.exists() and not output.is_dir():
-        raise InputError(f'output {output} is a file, expected a folder')
+    refuse_file(output)
     from seqnet_ros.camera import read_camera_info
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.matching.loop_closer import LoopCloser

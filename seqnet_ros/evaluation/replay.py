@@ -19,10 +19,9 @@ from seqnet_ros.evaluation.measures import RECALL_NS, Judged, LocalizationMeasur
 from seqnet_ros.evaluation.query_truth import QueryTruth, Way
 from seqnet_ros.evaluation.recordings import Recordings
 from seqnet_ros.evaluation.restarts import RESTARTS, Restart, Restarts
-from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.map_search import prepare_map
 from seqnet_ros.place_model import PlaceModel
 
 
@@ -78,10 +77,9 @@ def engine_for(model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
         settings: as of `Localizer`.
         camera: the calibrated camera of the queries, for the geometric check.
     """
-    place_map = with_sequence_length(place_map, model, settings.sequence.length)
+    place_map = prepare_map(place_map, model, settings)
     calibration = place_map.manifest.calibration
-    if calibration is None or calibration.matching != settings.matching:
-        calibration = calibrate(model, place_map, settings.matching)
+    assert calibration is not None
     more = settings.matching.model_copy(update={
         'candidates': max(settings.matching.candidates, *RECALL_NS)})
     place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))

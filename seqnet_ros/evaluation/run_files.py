@@ -16,7 +16,7 @@ import numpy as np
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.measures import LocalizationMeasures
 from seqnet_ros.evaluation.replay import Query
-from seqnet_ros.files import explain_write_errors, whole_file
+from seqnet_ros.files import explain_write_errors, refuse_file, whole_file
 
 RESULTS, QUERIES, REPORT = 'results.json', 'queries.csv', 'report.html'
 CURVE, RECALL, RELIABILITY = 'precision_recall.csv', 'recall.csv', 'reliability.csv'
@@ -36,10 +36,9 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: it is a file, or there are files in it and none of them is of an evaluation.
     """
+    refuse_file(folder)
     if not folder.exists():
         return
-    if not folder.is_dir():
-        raise InputError(f'output {folder} is a file, expected a folder')
     found = sorted(entry.name for entry in folder.iterdir())
     known = {DESCRIPTORS, f'{QUERIES}.part', f'{RESULTS}.part'}
     finished = {RESULTS, QUERIES, RECALL} <= set(found)

@@ -1,13 +1,14 @@
 """Is the best candidate believed? Threshold, margin and agreement over successive queries."""
 
 from collections import deque
+from collections.abc import Callable
 from statistics import NormalDist
 
 import numpy as np
 
 from seqnet_ros.config import AcceptanceConfig
 from seqnet_ros.maps.place_map import Calibration, Located
-from seqnet_ros.matching.result import Reason
+from seqnet_ros.matching.result import Candidate, Reason
 from seqnet_ros.matching.retrieval import Ranking
 from seqnet_ros.matching.speed import SpeedEstimate
 
@@ -28,6 +29,27 @@ def relative_margin(ranking: Ranking) -> float:
 
 def _relative_margin(best: float, rival: float) -> float:
     return (rival - best) / max(best, 1e-9)
+
+
+def list_candidates(ranking: Ranking, most: int, score: Callable[[float], float],
+                    seen: Callable[[int], tuple[int, np.ndarray]],
+                    map_id: str = '') -> tuple[Candidate, ...]:
+    """Return the best places of a ranking with everything known of them.
+
+    Args:
+        ranking: distinct places.
+        most: how many at most.
+        score: returns the score of a sequence distance.
+        seen: returns when and where, ``[7]``, a place was seen.
+        map_id: the map they are in; empty for the drive so far.
+    """
+    found = []
+    for place, coarse, fine in zip(ranking.places[:most].tolist(),
+                                   ranking.descriptor_distances.tolist(),
+                                   ranking.sequence_distances.tolist(), strict=False):
+        stamp_ns, pose = seen(place)
+        found.append(Candidate(place, stamp_ns, pose.copy(), coarse, fine, score(fine), map_id))
+    return tuple(found)
 
 
 class Agreement:

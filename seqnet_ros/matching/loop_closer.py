@@ -10,7 +10,7 @@ from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import LoopConfig, ModelConfig
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.acceptance import Acceptance
+from seqnet_ros.matching.acceptance import Acceptance, list_candidates
 from seqnet_ros.matching.calibration import RunningCalibration
 from seqnet_ros.matching.geometry import GeometricCheck, View, choose_neighbours
 from seqnet_ros.matching.mapper import Mapper
@@ -261,9 +261,6 @@ class LoopCloser:
         return not self._mapper.posed
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
-        return tuple(
-            Candidate(int(place), self._mapper[place].stamp_ns, self._mapper[place].pose.copy(),
-                      float(coarse), float(fine), self._acceptance.score(float(fine)))
-            for place, coarse, fine in zip(
-                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
-                strict=True))[:self.model.config.matching.candidates]
+        return list_candidates(
+            ranking, self.model.config.matching.candidates, self._acceptance.score,
+            lambda place: (self._mapper[place].stamp_ns, self._mapper[place].pose))

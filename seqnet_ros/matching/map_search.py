@@ -9,7 +9,7 @@ from seqnet_ros.config import ModelConfig
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.storage import check_model
-from seqnet_ros.matching.acceptance import Acceptance
+from seqnet_ros.matching.acceptance import Acceptance, list_candidates
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.geometry import GeometricCheck
 from seqnet_ros.matching.result import Candidate, Reason
@@ -100,9 +100,6 @@ class MapSearch:
 
     def candidates(self, ranking: Ranking, most: int) -> tuple[Candidate, ...]:
         """Return the best places of a ranking."""
-        return tuple(
-            Candidate(int(place), int(self.map.stamps_ns[place]), self.map.poses[place].copy(),
-                      float(coarse), float(fine), self.acceptance.score(float(fine)), self.map_id)
-            for place, coarse, fine in zip(
-                ranking.places, ranking.descriptor_distances, ranking.sequence_distances,
-                strict=True))[:most]
+        return list_candidates(
+            ranking, most, self.acceptance.score,
+            lambda place: (int(self.map.stamps_ns[place]), self.map.poses[place]), self.map_id)
