@@ -14,8 +14,9 @@ from benchmarks.route import Route, make_route
 from seqnet_ros.errors import MapError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.index import build_index
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
-from seqnet_ros.maps.storage import open_map, save_map
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows

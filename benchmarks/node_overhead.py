@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Timing
-from seqnet_ros.maps.storage import open_map
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.place_model import PlaceModel
 

@@ -31,3 +31,19 @@ class MapModelMismatchError(MapError):
 
 class MapWriteError(MapError):
     """A map could not be saved; whatever lay at the path before is untouched."""
+
+
+class MapExistsError(MapWriteError):
+    """A map lies at the path, and nobody said that it may be replaced."""
+
+
+class MapConflictError(MapWriteError):
+    """The map at the path is another one than the one that was to be replaced."""
+
+
+class ResultError(SeqnetRosError):
+    """A search gave something that cannot be true; it is reported as an error, never as a place."""
+
+
+class MapChangedError(MapError):
+    """Another program has written to the files of a map that is in use."""

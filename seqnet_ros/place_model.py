@@ -34,7 +34,7 @@ from seqnet_ros.descriptors.weights import (
     read_aggregator,
     repeatable_random,
 )
-from seqnet_ros.errors import ModelError
+from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.images import View
 from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, Smooth, build_aggregator
 from seqnet_ros.sequences.centring import centre
@@ -89,9 +89,13 @@ class PlaceModel:
         """Return the frame descriptor ``[D]`` of what the robot sees at one moment.
 
         Raises:
-            InputError: it is not one RGB uint8 ``[H, W, 3]`` image of each camera of the model.
+            InputError: it is not one RGB uint8 ``[H, W, 3]`` image of each camera of the model, or
+                the descriptor is not finite.
         """
-        return self.describer.describe([cast(np.ndarray, view)])[0]
+        descriptor = self.describer.describe([cast(np.ndarray, view)])[0]
+        if not np.isfinite(descriptor).all():
+            raise InputError(f'model {self.config.name} gave a descriptor that is not finite')
+        return descriptor
 
     def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
         """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.

@@ -12,7 +12,10 @@ from scipy.spatial.transform import Rotation
 
 from seqnet_ros.errors import InputError
 
-MIN_QUATERNION_NORM = 1e-6
+MAX_COORDINATE_M = 1e7
+"""Largest coordinate of a position: half the circumference of the earth is 2e7 m."""
+MAX_NORM_ERROR = 0.01
+"""How far the norm of a quaternion may be from 1 before it is normalised, as in tf2."""
 MIN_HEADING_STEP_M = 1.0
 
 _WGS84_SEMI_MAJOR_M = 6378137.0
@@ -33,18 +36,45 @@ def check_pose(values: Any, what: str = 'pose') -> np.ndarray:
         what: what to call the pose in an error.
 
     Raises:
-        InputError: there are not seven numbers, one is not finite, or the quaternion is zero.
+        InputError: there are not seven numbers, one is not finite, a coordinate is beyond 1e7 m,
+            or the norm of the quaternion is not 1 within 0.01.
     """
     pose = np.array(values, dtype=np.float64)
     if pose.shape != (7,):
         raise InputError(f'{what} has shape {list(pose.shape)}, expected x, y, z, qx, qy, qz, qw')
-    if not np.isfinite(pose).all():
-        raise InputError(f'{what} is {_show(pose)}, expected finite numbers')
-    norm = float(np.linalg.norm(pose[3:]))
-    if norm < MIN_QUATERNION_NORM:
-        raise InputError(f'{what} is {_show(pose)}, expected a quaternion other than zero')
-    pose[3:] /= norm
+    check_poses(pose[None], what, rows_named=False)
+    pose[3:] /= np.linalg.norm(pose[3:])
     return pose
+
+
+def check_poses(poses: np.ndarray, what: str, rows_named: bool = True) -> None:
+    """Check poses, float64 ``[N, 7]``.
+
+    Args:
+        poses: the poses.
+        what: what to call them in an error.
+        rows_named: name the row of a wrong pose.
+
+    Raises:
+        InputError: as of `check_pose`.
+    """
+    with np.errstate(over='ignore', invalid='ignore'):
+        norms = np.linalg.norm(poses[:, 3:], axis=1)
+    finite = np.isfinite(poses).all(axis=1)
+    near = (np.abs(poses[:, :3]) <= MAX_COORDINATE_M).all(axis=1)
+    unit = np.abs(norms - 1) <= MAX_NORM_ERROR
+    wrong = np.flatnonzero(~(finite & near & unit))
+    if not len(wrong):
+        return
+    row = int(wrong[0])
+    if not finite[row]:
+        expected = 'finite numbers'
+    elif not near[row]:
+        expected = f'coordinates within {MAX_COORDINATE_M:g} m'
+    else:
+        expected = f'a unit quaternion, found one of norm {norms[row]:g}'
+    name = f'{what} {row}' if rows_named else what
+    raise InputError(f'{name} is {_show(poses[row])}, expected {expected}')
 
 
 def _show(pose: np.ndarray) -> str:
@@ -173,10 +203,10 @@ class Trajectory:
 
 def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
                     datum: GeoPoint | None = None) -> Trajectory:
-    """Return a trajectory of stamps ``[N]`` and checked poses ``[N, 7]``, sorted by stamp.
+    """Return a trajectory of stamps ``[N]`` and poses ``[N, 7]``, sorted by stamp.
 
     Raises:
-        InputError: there are no poses, or not one stamp per pose.
+        InputError: there are no poses, not one stamp per pose, or a pose that `check_pose` refuses.
     """
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     stacked = np.asarray(poses, dtype=np.float64).reshape(-1, 7)
@@ -184,8 +214,27 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
         raise InputError(
             f'{origin}: found {len(stamps)} stamps and {len(stacked)} poses, expected one stamp '
             'for each of at least one pose')
+    check_poses(stacked, f'{origin}: pose')
     order = np.argsort(stamps, kind='stable')
     return Trajectory(stamps[order], stacked[order], origin, datum)
+
+
+def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
+    """Check WGS-84 positions: degrees ``[N]``, and metres above the ellipsoid.
+
+    Raises:
+        InputError: a latitude is beyond 90 degrees, a longitude beyond 180, an altitude beyond
+            1e7 m, or one is not finite; the message has the first.
+    """
+    rows = np.broadcast_arrays(*np.atleast_1d(latitude, longitude, altitude))
+    inside = [np.abs(values) <= limit
+              for values, limit in zip(rows, (90, 180, MAX_COORDINATE_M), strict=True)]
+    wrong = np.flatnonzero(~np.all(inside, axis=0))
+    if len(wrong):
+        row = int(wrong[0])
+        found = ', '.join(f'{values[row]:g}' for values in rows)
+        raise InputError(f'position {row} is {found} (latitude, longitude, altitude), expected '
+                         'degrees within 90 and 180 and metres within 1e7')
 
 
 def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
@@ -203,7 +252,11 @@ def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.nd
 
     Returns:
         float64 ``[N, 3]``.
+
+    Raises:
+        InputError: a position is not on the earth.
     """
+    check_geodetic(latitude, longitude, altitude)
     centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
     offset = _earth_centred(latitude, longitude, altitude) - centre
     return offset @ _enu_axes(datum).T

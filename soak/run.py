@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map
 from seqnet_ros.place_model import load_model
 from soak.checks import check_log, check_loops, check_match, check_places, check_poses
 from soak.drive import EndlessDrive

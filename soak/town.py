@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
-from seqnet_ros.maps.storage import save_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel
 

@@ -123,7 +123,7 @@ def town_map(first_drive: list, tmp_path_factory: pytest.TempPathFactory) -> Pat
     """A map of every image of the first drive, with pictures."""
     from node_harness import with_keyframes
 
-    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.maps.map_writer import save_map
     from seqnet_ros.matching.mapper import Mapper
     from seqnet_ros.place_model import load_model
 

@@ -19,6 +19,7 @@ import torchvision
 import typer
 import yaml
 from command_line import refusal, run, succeed
+from image_sets import image_set
 
 from seqnet_ros import __version__
 from seqnet_ros.cli.main import app
@@ -223,16 +224,25 @@ class TestMapBuild:
                     if row['reason'] == 'buffer_filling']
         assert len(fillings) == 2
 
-    def test_an_earlier_map_is_replaced(self, images, tmp_path):
-        succeed('map', 'build', images, '--output', tmp_path / 'map', '--every', '2')
-        succeed('map', 'build', images, '--output', tmp_path / 'map', '--every', '5')
-        assert re.search(r'places +7\n', succeed('map', 'info', tmp_path / 'map').stdout)
+    def test_an_earlier_map_is_replaced_when_asked_for_and_kept(self, images, tmp_path):
+        path = tmp_path / 'map'
+        succeed('map', 'build', images, '--output', path, '--every', '2')
+        before = (path / 'manifest.json').read_bytes()
+        again = ('map', 'build', images, '--output', path, '--every', '5')
+        assert f'{path} is a map already' in refusal(*again)
+        assert (path / 'manifest.json').read_bytes() == before
+        assert re.search(r'previous map +.*/map~1\n', succeed(*again, '--overwrite').stdout)
+        assert re.search(r'places +7\n', succeed('map', 'info', path).stdout)
+        assert (tmp_path / 'map~1' / 'manifest.json').read_bytes() == before
+        succeed(*again, '--overwrite', '--no-backup')
+        assert names_in(tmp_path) == ['map', 'map~1']
 
     def test_a_damaged_image_leaves_the_earlier_map_alone(self, images, tmp_path, drive):
         broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
         succeed('map', 'build', images, '--output', tmp_path / 'map')
         before = (tmp_path / 'map' / 'manifest.json').read_bytes()
-        assert '12.png' in refusal('map', 'build', broken, '--output', tmp_path / 'map')
+        assert '12.png' in refusal(
+            'map', 'build', broken, '--output', tmp_path / 'map', '--overwrite')
         assert (tmp_path / 'map' / 'manifest.json').read_bytes() == before
         assert '12.png' in refusal('map', 'build', broken, '--output', tmp_path / 'other')
         assert names_in(tmp_path) == ['broken', 'map']
@@ -459,7 +469,7 @@ class TestLocalize:
 
     def test_gardens_point(self, shared_data, tmp_path):
         """Real images: day left against day right (Glover 2014), aligned by frame."""
-        drives = shared_data / 'gardens_point'
+        drives = image_set(shared_data, 'gardens_point')
         succeed('map', 'build', drives / 'day_left', '--output', tmp_path / 'map')
         for length, least in ((5, 0.66), (10, 0.85), (20, 0.97)):
             out = tmp_path / str(length)

@@ -32,7 +32,7 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
 from seqnet_ros.evaluation.place_truth import Tolerance
 from seqnet_ros.evaluation.recordings import RecordingOptions
-from seqnet_ros.maps.storage import open_map
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.place_model import load_model
 from seqnet_ros.poses import make_pose
@@ -347,7 +347,7 @@ def test_what_it_cannot_start_with_ends_the_process_with_a_reason(arguments, sen
 
 
 def test_a_map_without_poses_is_refused(first_drive, tmp_path):
-    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.maps.map_writer import save_map
     from seqnet_ros.matching.mapper import Mapper
 
     model = load_model('hog', device='cpu')

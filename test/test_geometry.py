@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from image_sets import image_set
 
 from seqnet_ros.camera import FORWARD, CameraModel, camera_from_info
 from seqnet_ros.config import GeometryConfig, ModelConfig
@@ -483,7 +484,7 @@ def test_corridor(kind: str, share: float, shared_data: Path) -> None:
 
 
 def test_campus(shared_data: Path) -> None:
-    folder = shared_data / 'gardens_point'
+    folder = image_set(shared_data, 'gardens_point')
     extractor = LocalFeatureExtractor(CONFIG)
     names = [f.name for f in sorted((folder / 'day_left').glob('*.jpg'))][::8]
     left, right = ([extractor.extract(read_image(folder / side / name)) for name in names]

@@ -12,7 +12,9 @@ from seqnet_ros.errors import InputError, MapCorruptError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.index import ExactIndex, HnswIndex, build_index, one_faiss_thread
-from seqnet_ros.maps.storage import INDEX, open_map, save_map, verify_map
+from seqnet_ros.maps.manifest_file import INDEX
+from seqnet_ros.maps.map_reader import open_map, verify_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.place_model import build_model
 from seqnet_ros.poses import make_pose
@@ -102,7 +104,7 @@ def test_a_saved_graph_answers_the_same_and_holds_no_descriptors(
     assert (tmp_path / 'graph').stat().st_size < PLACES * 2 * 24 * 4 * 1.2
     np.save(tmp_path / 'sequences.npy', sequences)
     mapped = np.load(tmp_path / 'sequences.npy', mmap_mode='r')
-    opened = HnswIndex.open(tmp_path / 'graph', mapped)
+    opened = HnswIndex.parse((tmp_path / 'graph').read_bytes(), mapped, 'graph')
     del mapped
     gc.collect()  # the index has to keep alive what it reads
     for query in queries:
@@ -115,30 +117,50 @@ def test_a_saved_graph_answers_the_same_and_holds_no_descriptors(
     (b'nonsense' * 100, 'is not a readable index'),
 ])
 def test_a_damaged_graph_is_refused(content, message, sequences, tmp_path):
-    (tmp_path / 'graph').write_bytes(content)
     with pytest.raises(MapCorruptError, match=message):
-        HnswIndex.open(tmp_path / 'graph', sequences)
+        HnswIndex.parse(content, sequences, 'graph')
 
 
 def test_a_graph_cut_short_is_refused(graph, sequences, tmp_path):
     graph.save(tmp_path / 'graph')
     content = (tmp_path / 'graph').read_bytes()
-    (tmp_path / 'graph').write_bytes(content[:len(content) // 2])
     with pytest.raises(MapCorruptError, match='is not a readable index'):
-        HnswIndex.open(tmp_path / 'graph', sequences)
+        HnswIndex.parse(content[:len(content) // 2], sequences, 'graph')
+
+
+@pytest.mark.parametrize('damage', ['link', 'negative link', 'level', 'entry'])
+def test_a_graph_that_leads_out_of_the_map_is_refused(damage, graph, sequences, tmp_path):
+    """Faiss follows links without looking: it would read beyond the descriptors."""
+    graph.save(tmp_path / 'graph')
+    damaged = faiss.read_index(str(tmp_path / 'graph'), faiss.IO_FLAG_SKIP_STORAGE)
+    hnsw = damaged.hnsw
+    links = faiss.vector_to_array(hnsw.neighbors)
+    if damage == 'entry':
+        hnsw.entry_point = int(np.flatnonzero(faiss.vector_to_array(hnsw.levels) == 1)[0])
+    elif damage == 'level':
+        # A link of an upper level to a place that is on the lowest one only.
+        levels = faiss.vector_to_array(hnsw.levels)
+        first = hnsw.offsets.at(int(hnsw.entry_point)) + hnsw.cum_nneighbor_per_level.at(1)
+        links[first] = int(np.flatnonzero(levels == 1)[0])
+    else:
+        links[7] = len(sequences) if damage == 'link' else -2
+    faiss.copy_array_to_vector(links, hnsw.neighbors)
+    faiss.write_index(damaged, str(tmp_path / 'damaged'), faiss.IO_FLAG_SKIP_STORAGE)
+    with pytest.raises(MapCorruptError, match=r'its links lead out of the map|not a readable'):
+        HnswIndex.parse((tmp_path / 'damaged').read_bytes(), sequences, 'graph')
 
 
 def test_the_graph_of_another_map_is_refused(graph, sequences, tmp_path):
     graph.save(tmp_path / 'graph')
     with pytest.raises(MapCorruptError, match=f'indexes {PLACES} places of {DIM} values, '
                                               f'expected {PLACES - 1} of {DIM}'):
-        HnswIndex.open(tmp_path / 'graph', sequences[1:])
+        HnswIndex.parse((tmp_path / 'graph').read_bytes(), sequences[1:], 'graph')
 
 
 def test_an_index_of_another_kind_is_refused(sequences, tmp_path):
     faiss.write_index(faiss.IndexFlatL2(DIM), str(tmp_path / 'flat'))
     with pytest.raises(MapCorruptError, match=r'is a IndexFlat.*, expected an IndexHNSWFlat'):
-        HnswIndex.open(tmp_path / 'flat', sequences)
+        HnswIndex.parse((tmp_path / 'flat').read_bytes(), sequences, 'flat')
 
 
 def test_the_number_of_threads_comes_back():

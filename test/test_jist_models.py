@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from image_sets import image_set
 from pydantic import ValidationError
 
 from seqnet_ros.config import ModelConfig, parse_model_config
@@ -17,8 +18,9 @@ from seqnet_ros.descriptors.weights import Tensors, read_tensors
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.images import read_image
 from seqnet_ros.maps.builder import build_map, with_sequence_length
+from seqnet_ros.maps.map_reader import open_map, verify_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, save_map, verify_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
@@ -247,7 +249,7 @@ def seqvlad() -> PlaceModel:
 
 @pytest.fixture(scope='module')
 def walk(shared_data: Path) -> list[np.ndarray]:
-    folder = shared_data / 'gardens_point' / 'day_left'
+    folder = image_set(shared_data, 'gardens_point') / 'day_left'
     return [read_image(path) for path in sorted(folder.glob('*.jpg'))[:60]]
 
 
@@ -325,7 +327,7 @@ def test_the_shipped_seqvlad_is_the_papers_size() -> None:
 
 
 def test_clusters_are_those_fitted_for_netvlad(shared_data: Path, tmp_path: Path) -> None:
-    source = open_source(shared_data / 'gardens_point' / 'day_left', None)
+    source = open_source(image_set(shared_data, 'gardens_point') / 'day_left', None)
     fits = {}
     for kind in ('netvlad', 'vlad_sums'):
         values = seqvlad_values()

@@ -308,7 +308,7 @@ def test_a_launch_file_localizes_two_robots_apart(tmp_path):
     from sensor_msgs.msg import Image
     from seqnet_ros.msg import PlaceMatch
 
-    from seqnet_ros.maps.storage import save_map
+    from seqnet_ros.maps.map_writer import save_map
     from seqnet_ros.matching.mapper import Mapper
     from seqnet_ros.place_model import load_model
 

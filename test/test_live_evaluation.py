@@ -10,8 +10,8 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.live import LiveEvaluation, TruePoses
 from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
 from seqnet_ros.evaluation.place_truth import PoseTruth, Tolerance
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.poses import make_pose
 

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from image_sets import image_set
 from pydantic import ValidationError
 from streets import Street, small_model
 from torch.utils.flop_counter import FlopCounterMode
@@ -112,7 +113,7 @@ def load_images(folder: Path) -> Images:
 
 @pytest.fixture(scope='module')
 def walks(shared_data: Path) -> tuple[Images, Images]:
-    folder = shared_data / 'gardens_point'
+    folder = image_set(shared_data, 'gardens_point')
     return load_images(folder / 'day_left'), load_images(folder / 'day_right')
 
 

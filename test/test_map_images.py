@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from map_files import write_unchecked
 
 from seqnet_ros.camera import camera_from_info
 from seqnet_ros.config import GeometryConfig, ModelConfig
 from seqnet_ros.descriptors.local_features import LocalFeatures
-from seqnet_ros.errors import InputError, MapCorruptError, MapError
-from seqnet_ros.maps import storage
+from seqnet_ros.errors import InputError, MapCorruptError, MapError, MapWriteError
+from seqnet_ros.maps import manifest_file
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.keyframe_features import (
     THUMBNAIL_WIDTH,
@@ -19,8 +20,9 @@ from seqnet_ros.maps.keyframe_features import (
     KeyframeImages,
     make_thumbnail,
 )
+from seqnet_ros.maps.map_reader import open_map, verify_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, save_map, verify_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel, build_model
 
@@ -64,7 +66,7 @@ def test_all_is_as_it_was_saved(full: PlaceMap, tmp_path: Path) -> None:
     assert found.manifest == full.manifest
     assert found.manifest.format_version == 3
     assert found.manifest.camera_model == CAMERA
-    assert isinstance(found.features.points, np.memmap)
+    assert not found.features.points.flags.writeable
     for name, array in full.arrays().items():
         again = found.arrays()[name]
         assert again.dtype == array.dtype
@@ -120,7 +122,7 @@ def test_geometry_changes_neither_fingerprint_nor_map_id() -> None:
 def test_an_earlier_version_refuses_by_the_format(
         full: PlaceMap, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_map(full, tmp_path / 'map')
-    monkeypatch.setattr(storage, 'FORMATS', (1, 2))
+    monkeypatch.setattr(manifest_file, 'FORMATS', (1, 2))
     with pytest.raises(MapCorruptError, match='has map format 3, this version reads 1, 2'):
         open_map(tmp_path / 'map')
 
@@ -162,21 +164,25 @@ def test_arrays_that_do_not_fit_are_refused(full: PlaceMap, tmp_path: Path) -> N
             ({'feature_descriptors': full.features.descriptors[:, :5]}, 'feature_descriptors is'),
             ({'image_offsets': full.images.offsets[::-1].copy()}, 'image_offsets runs from')):
         path = tmp_path / 'map'
-        save_map(with_arrays(full, **changes), path)
+        wrong = with_arrays(full, **changes)
+        write_unchecked(wrong, path)
         with pytest.raises(MapCorruptError, match=words):
             open_map(path)
+        with pytest.raises(MapWriteError, match=words):
+            save_map(wrong, tmp_path / 'saved')
+        assert [entry.name for entry in tmp_path.iterdir()] == ['map']
 
 
 def test_verify_looks_at_every_feature_and_picture(full: PlaceMap, tmp_path: Path) -> None:
     for value in (-5.0, 500.0, np.nan):
         points = full.features.points.copy()
         points[-1, 0] = value
-        save_map(with_arrays(full, feature_points=points), tmp_path / 'map')
+        write_unchecked(with_arrays(full, feature_points=points), tmp_path / 'map')
         with pytest.raises(MapCorruptError, match=f'place {PLACES - 1} lie outside its image of'):
             verify_map(tmp_path / 'map')
     data = full.images.data.copy()
     data[full.images.offsets[4]: full.images.offsets[5]] = 0
-    save_map(with_arrays(full, image_data=data), tmp_path / 'map')
+    write_unchecked(with_arrays(full, image_data=data), tmp_path / 'map')
     with pytest.raises(MapCorruptError, match='the picture of place 4'):
         verify_map(tmp_path / 'map')
 

@@ -18,7 +18,7 @@ from node_harness import (
     with_keyframes,
 )
 
-from seqnet_ros.maps.storage import save_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import load_model
 from seqnet_ros.poses import make_pose, pose_from_matrix, pose_matrix

@@ -1,5 +1,6 @@
 """Maps on disk: what is saved is what is opened, whatever happens meanwhile."""
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import succeed
+from map_files import write_unchecked
 
 from seqnet_ros.config import KeyframeConfig, ModelConfig
 from seqnet_ros.errors import (
@@ -24,10 +26,12 @@ from seqnet_ros.errors import (
     MapNotFoundError,
     MapWriteError,
 )
-from seqnet_ros.maps import storage
+from seqnet_ros.maps import map_reader, map_writer
 from seqnet_ros.maps.builder import build_map, with_sequence_length
+from seqnet_ros.maps.manifest_file import document_digest
+from seqnet_ros.maps.map_reader import open_map, verify_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, save_map, verify_map
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.place_model import PlaceModel, build_model
 from seqnet_ros.poses import make_pose
@@ -183,7 +187,7 @@ def test_projected_map_on_disk(
     assert set(content(saved_projected)) == {*FILES, 'projected.npy'}
     found = open_map(saved_projected, hvpr)
     assert_same(found, projected_map)
-    assert isinstance(found.projected, np.memmap)
+    assert not found.projected.flags.writeable
     assert np.array_equal(found.projected, projected_map.projected)
     assert verify_map(saved_projected).format_version == 2
     save_map(found, saved_projected.parent / 'copy')
@@ -206,7 +210,7 @@ def test_damaged_projected_frames(damage: str, saved_projected: Path) -> None:
     elif damage == 'unlisted':
         document = json.loads((saved_projected / 'manifest.json').read_text())
         del document['files'][file.name]
-        document['sha256'] = storage._document_digest(document)
+        document['sha256'] = document_digest(document)
         (saved_projected / 'manifest.json').write_text(json.dumps(document))
     else:
         data[-1] ^= 1
@@ -219,9 +223,11 @@ def test_damaged_projected_frames(damage: str, saved_projected: Path) -> None:
 def test_projected_frames_that_are_not_finite(hvpr: PlaceModel, tmp_path: Path) -> None:
     place_map = make_map(hvpr)
     place_map.projected[3, 0] = np.nan
-    save_map(place_map, tmp_path / 'town')
+    with pytest.raises(MapWriteError, match='projected holds values that are not finite'):
+        save_map(place_map, tmp_path / 'town')
+    write_unchecked(place_map, tmp_path / 'town')
     with pytest.raises(MapCorruptError, match='projected holds values that are not finite'):
-        verify_map(tmp_path / 'town')
+        open_map(tmp_path / 'town')
 
 
 @pytest.mark.parametrize(('projected', 'version'), [(True, 1), (False, 2)])
@@ -260,11 +266,15 @@ def test_round_trip(saved: Path, place_map: PlaceMap, model: PlaceModel) -> None
     assert found.index.search(query, 3)[1].tolist() == place_map.index.search(query, 3)[1].tolist()
 
 
-def test_opened_arrays_are_mapped_and_read_only(saved: Path) -> None:
+@pytest.mark.parametrize('large', [False, True])
+def test_opened_arrays_are_read_only(
+        large: bool, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small maps lie in memory; of large ones the descriptors are mapped."""
+    monkeypatch.setattr(map_reader, 'IN_MEMORY_BYTES', 1000 if large else 64 << 20)
     place_map = open_map(saved)
     for name in ARRAYS:
         array = getattr(place_map, name)
-        assert isinstance(array, np.memmap)
+        assert isinstance(array, np.memmap) == (large and name in ('frames', 'sequences'))
         with pytest.raises(ValueError, match='read-only'):
             array[0] = 1
 
@@ -280,10 +290,10 @@ def test_saving_replaces_the_old_map_and_leaves_nothing(
         saved: Path, place_map: PlaceMap, model: PlaceModel) -> None:
     opened = open_map(saved)
     other = make_map(model, seed=1, places=50)
-    save_map(other, saved)
+    save_map(other, saved, overwrite=True, backup=False)
     assert_same(open_map(saved), other)
     assert_same(opened, place_map)  # still in use by somebody
-    save_map(open_map(saved), saved)
+    save_map(open_map(saved), saved, overwrite=True, backup=False)
     assert_same(open_map(saved), other)
     assert [entry.name for entry in saved.parent.iterdir()] == ['town']
     assert set(content(saved)) == set(FILES)
@@ -293,9 +303,11 @@ def test_map_is_readable_for_others(saved: Path) -> None:
     assert saved.stat().st_mode & 0o777 == 0o755
 
 
-def test_saving_makes_missing_folders(place_map: PlaceMap, tmp_path: Path) -> None:
-    save_map(place_map, tmp_path / 'a' / 'b' / 'town')
-    assert_same(open_map(tmp_path / 'a' / 'b' / 'town'), place_map)
+def test_missing_folder_is_not_made(place_map: PlaceMap, tmp_path: Path) -> None:
+    """A disk that is not mounted has no folder; the map must not go to the disk beneath."""
+    with pytest.raises(MapWriteError, match=r'the folder .* does not exist'):
+        save_map(place_map, tmp_path / 'usb' / 'town')
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- bad input ---------------------------------------------------------------------------------
@@ -343,7 +355,7 @@ def test_altered_byte(saved: Path, name: str, share: float) -> None:
 
 
 def test_large_maps_are_verified_on_demand(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, 'VERIFY_ON_OPEN_BYTES', 1000)
+    monkeypatch.setattr(map_reader, 'IN_MEMORY_BYTES', 1000)
     data = bytearray((saved / 'frames.npy').read_bytes())
     data[-1] ^= 1
     (saved / 'frames.npy').write_bytes(data)
@@ -359,7 +371,7 @@ def edit_manifest(path: Path, digest: bool, **changes: object) -> None:
     document = json.loads((path / 'manifest.json').read_text())
     document['manifest'].update(changes)
     if digest:
-        document['sha256'] = storage._document_digest(document)
+        document['sha256'] = document_digest(document)
     (path / 'manifest.json').write_text(json.dumps(document))
 
 
@@ -402,8 +414,8 @@ def test_array_that_needs_pickle_is_refused(saved: Path, tmp_path: Path) -> None
     np.save(target, np.array([{'a': 1}], dtype=object), allow_pickle=True)
     document = json.loads((saved / 'manifest.json').read_text())
     document['files']['mean.npy'] = {
-        'bytes': target.stat().st_size, 'sha256': storage._sha256(target)}
-    document['sha256'] = storage._document_digest(document)
+        'bytes': target.stat().st_size, 'sha256': hashlib.sha256(target.read_bytes()).hexdigest()}
+    document['sha256'] = document_digest(document)
     (saved / 'manifest.json').write_text(json.dumps(document))
     with pytest.raises(MapCorruptError, match=r'mean\.npy is not a readable array'):
         open_map(saved)
@@ -412,9 +424,9 @@ def test_array_that_needs_pickle_is_refused(saved: Path, tmp_path: Path) -> None
 def test_values_that_are_not_finite(model: PlaceModel, tmp_path: Path) -> None:
     place_map = make_map(model)
     place_map.poses[3, 0] = np.nan
-    save_map(place_map, tmp_path / 'town')
-    with pytest.raises(MapCorruptError, match='poses holds values that are not finite'):
-        verify_map(tmp_path / 'town')
+    with pytest.raises(MapWriteError, match=r'poses 3 is \[nan.*expected finite numbers'):
+        save_map(place_map, tmp_path / 'town')
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_map_of_another_model(saved: Path) -> None:
@@ -455,7 +467,7 @@ def save_with_limited_file_size(place_map: PlaceMap, path: Path, limit: int) -> 
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
-        save_map(place_map, path)
+        save_map(place_map, path, overwrite=True)
     except MapWriteError as error:
         if 'was not saved: File too large' in str(error):
             os._exit(0)
@@ -495,7 +507,7 @@ def test_full_disk(model: PlaceModel, tmp_path: Path) -> None:
         save_map(make_map(model, seed=1, places=20), disk / 'town')
         before = content(disk / 'town')
         with pytest.raises(MapWriteError, match='was not saved: No space left on device'):
-            save_map(make_map(model, places=100), disk / 'town')
+            save_map(make_map(model, places=100), disk / 'town', overwrite=True)
         assert content(disk / 'town') == before
         assert [entry.name for entry in disk.iterdir()] == ['town']
     finally:
@@ -527,14 +539,14 @@ def test_killed_save_leaves_the_old_or_the_new_map(model: PlaceModel, tmp_path: 
         assert found in allowed
         seen.add(allowed.index(found))
     assert seen == {0, 1}
-    save_map(maps[0], path)
+    save_map(maps[0], path, overwrite=True, backup=False)
     assert [entry.name for entry in folder.iterdir()] == ['town']
 
 
 def save_in_turn(maps: list[PlaceMap], path: Path) -> None:
     while True:
         for place_map in maps:
-            save_map(place_map, path)
+            save_map(place_map, path, overwrite=True, backup=False)
 
 
 def save_and_die_between_the_renames(place_map: PlaceMap, path: Path) -> None:
@@ -546,8 +558,10 @@ def save_and_die_between_the_renames(place_map: PlaceMap, path: Path) -> None:
         done.append(target)
         return rename(source, target)
 
+    # As on file systems that cannot swap two directories in one step.
+    map_writer._exchange = lambda *_: False
     Path.rename = rename_once  # type: ignore[method-assign]
-    save_map(place_map, path)
+    save_map(place_map, path, overwrite=True, backup=False)
 
 
 def die_between_the_renames(place_map: PlaceMap, path: Path) -> None:
@@ -565,7 +579,7 @@ def test_map_moved_aside_by_a_killed_save_comes_back(
     other = make_map(model, seed=1)
     die_between_the_renames(other, saved)
     if then == 'save':
-        save_map(other, saved)
+        save_map(other, saved, overwrite=True, backup=False)
         assert_same(open_map(saved), other)
     else:
         (open_map if then == 'open' else verify_map)(saved)
@@ -580,7 +594,7 @@ def test_maps_whose_names_begin_alike_do_not_touch_each_other(
     save_map(place_map, town)
     save_map(other, night)
     die_between_the_renames(place_map, night)
-    save_map(place_map, town)
+    save_map(place_map, town, overwrite=True)
     assert_same(open_map(night), other)
     assert_same(open_map(town), place_map)
 
@@ -595,13 +609,13 @@ def test_killed_save_is_recovered_under_any_name(
 
 
 def save_slowly(place_map: PlaceMap, path: Path) -> None:
-    write = storage._write_files
+    write = map_writer._write_files
 
     def write_slowly(found: PlaceMap, directory: Path) -> None:
         write(found, directory)
         time.sleep(0.5)
 
-    storage._write_files = write_slowly
+    map_writer._write_files = write_slowly
     save_map(place_map, path)
 
 

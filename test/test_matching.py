@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from image_sets import image_set
 
 from seqnet_ros.config import AcceptanceConfig, MatchingConfig, ModelConfig, SequenceConfig
 from seqnet_ros.datasets.image_folder import ImageFolderSource
@@ -572,7 +573,7 @@ def describe(model: PlaceModel, folder: Path, step: int = 1) -> np.ndarray:
 def test_false_positive_rate_on_places_that_are_not_in_the_map(
         hog: PlaceModel, shared_data: Path) -> None:
     """Threshold and margin alone, on real images: the rate asked for, within a factor."""
-    campus = map_of(hog, describe(hog, shared_data / 'gardens_point' / 'day_left', 2),
+    campus = map_of(hog, describe(hog, image_set(shared_data, 'gardens_point') / 'day_left', 2),
                     calibrated=True)
     corridor = describe(hog, shared_data / 'rtabmap_loop')
     railway = describe(hog, shared_data / 'nordland_64x32' / 'summer', 12)

@@ -12,6 +12,7 @@ import yaml
 from command_line import refusal, succeed
 from hypothesis import given
 from hypothesis import strategies as st
+from image_sets import image_set
 from safetensors.torch import load_file, save_file
 
 from seqnet_ros.config import ImageConfig, ModelConfig, parse_model_config
@@ -184,7 +185,7 @@ def checked(values: dict) -> ModelConfig:
 def photographs(shared_data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / 'photographs'
     folder.mkdir()
-    for file in list_images(shared_data / 'gardens_point' / 'day_left')[::10]:
+    for file in list_images(image_set(shared_data, 'gardens_point') / 'day_left')[::10]:
         (folder / file.name).symlink_to(file)
     return folder
 
@@ -340,7 +341,7 @@ def test_images_without_texture_are_refused(base: Path, trunk: Path, tmp_path: P
 def test_clusters_of_photographs_find_more_places_than_random_ones(
         shared_data: Path, trunk: Path) -> None:
     """Day left against day right of a campus path, clusters of another part of it."""
-    folder = shared_data / 'gardens_point'
+    folder = image_set(shared_data, 'gardens_point')
     values = small_model(image={'height': 224, 'width': 224, 'mean': [128 / 255] * 3,
                                 'std': [128 / 255] * 3})
     values['frame'] |= {'layer': 14, 'pooling': {'kind': 'netvlad', 'clusters': 16}}

@@ -20,7 +20,7 @@ from node_harness import (
 )
 from streets import Street
 
-from seqnet_ros.maps.storage import open_map
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.poses import make_pose
 
 pytestmark = pytest.mark.requires_ros

@@ -24,7 +24,8 @@ from node_harness import (
     with_keyframes,
 )
 
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.map_search import prepare_map
 from seqnet_ros.matching.mapper import Mapper

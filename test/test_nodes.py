@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from image_sets import image_set
 from node_harness import (
     PATIENCE_S,
     TOWN_EVERY,
@@ -27,7 +28,8 @@ from node_harness import (
     with_keyframes,
 )
 
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.place_model import PlaceModel, load_model
@@ -77,7 +79,7 @@ def test_compressed_photographs_give_what_the_engine_gives(model, shared_data, t
     from seqnet_ros.images import read_image
     from seqnet_ros.nodes.conversions import stamp_from_ns
 
-    folder = shared_data / 'gardens_point'
+    folder = image_set(shared_data, 'gardens_point')
     left, right = (sorted((folder / name).glob('*.jpg'))[:60]
                    for name in ('day_left', 'day_right'))
     mapper = Mapper(model, with_keyframes(model, every='1'))
@@ -117,7 +119,7 @@ def test_a_bag_through_the_node_gives_what_localize_writes(shared_data, tmp_path
 
     for name in ('day_left', 'day_right'):
         (tmp_path / name).mkdir()
-        for file in sorted((shared_data / 'gardens_point' / name).glob('*.jpg'))[:80]:
+        for file in sorted((image_set(shared_data, 'gardens_point') / name).glob('*.jpg'))[:80]:
             (tmp_path / name / file.name).symlink_to(file)
     command('map', 'build', tmp_path / 'day_left', '--output', tmp_path / 'map')
     command('bag', 'write', tmp_path / 'day_right', '--output', tmp_path / 'bag', '--compressed')

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from node_harness import PATIENCE_S, TOWN_EVERY, deliver, eventually, raw_message, render
 
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import load_model
 

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from node_harness import PATIENCE_S, Peer, Shown, eventually, render
 
-from seqnet_ros.maps.storage import open_map, save_map
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import load_model
 

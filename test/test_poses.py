@@ -32,14 +32,18 @@ def random_pose(rng: np.random.Generator) -> np.ndarray:
 
 
 def test_check_pose_normalises():
-    np.testing.assert_allclose(check_pose([1, 2, 3, 0, 0, 0, 2]), [1, 2, 3, 0, 0, 0, 1])
+    np.testing.assert_allclose(check_pose([1, 2, 3, 0, 0, 0, 1.005]), [1, 2, 3, 0, 0, 0, 1])
 
 
 @pytest.mark.parametrize(('values', 'words'), [
     ([0, 0, 0, 0, 0, 1], r'shape \[6\]'),
     ([math.nan, 0, 0, 0, 0, 0, 1], 'nan.* expected finite'),
     ([0, 0, math.inf, 0, 0, 0, 1], 'inf.* expected finite'),
-    ([0, 0, 0, 0, 0, 0, 0], 'expected a quaternion other than zero'),
+    ([0, 0, 0, 0, 0, 0, 0], 'expected a unit quaternion, found one of norm 0'),
+    ([0, 0, 0, 0, 0, 0, 2], 'expected a unit quaternion, found one of norm 2'),
+    ([0, 0, 0, 0, 0, 1e300, 1e300], 'expected a unit quaternion, found one of norm inf'),
+    ([0, -1.1e7, 0, 0, 0, 0, 1], 'expected coordinates within 1e'),
+    ([1e200, 0, 0, 0, 0, 0, 1], 'expected coordinates within 1e'),
 ])
 def test_impossible_pose_is_refused(values, words):
     with pytest.raises(InputError, match=f'the pose.*{words}'):
@@ -132,7 +136,7 @@ def test_tum_keeps_nanoseconds(tmp_path):
     file = tmp_path / 'drive.txt'
     file.write_text('# stamp x y z qx qy qz qw\n'
                     '1700000000.123456789 1 2 3 0 0 0 1\n\n'
-                    '1700000000.2 1 2 4 0 0 0 -2\n')
+                    '1700000000.2 1 2 4 0 0 0 -1\n')
     track = read_poses(file)
     assert isinstance(track, Trajectory)
     assert track.stamps_ns.tolist() == [1700000000123456789, 1700000000200000000]
@@ -199,7 +203,7 @@ def test_csv_of_earth_positions(tmp_path):
     ('0 1 2 3 0 0 0 1\nnan 1 2 3 0 0 0 1\n', 'line 2'),
     ('0 1 2 3 0 0 0 1\n1 x 2 3 0 0 0 1\n', "line 2 holds 'x', expected a number"),
     ('0 1 2 3 0 0 0 1\n1 1 2 3\n', 'line 2 has 4 columns, expected 8'),
-    ('0 1 2 3 0 0 0 0\n', 'line 1.* quaternion other than zero'),
+    ('0 1 2 3 0 0 0 0\n', 'line 1.* unit quaternion, found one of norm 0'),
     ('1e30 1 2 3 0 0 0 1\n', 'line 1 has the time 1e30'),
     ('1 2 3\n', 'line 1 has 3 columns, expected 8'),
     ('2 0 0 0 0 1 0 0 0 0 1 0\n', 'line 1 has a rotation of determinant 2'),

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from image_sets import image_set
 
 from seqnet_ros.config import ImageConfig, NetworkConfig, parse_model_config
 from seqnet_ros.descriptors.backbones import build_trunk
@@ -85,7 +86,7 @@ def test_openvino_describes_as_the_reference_does(shared_golden: Path) -> None:
 
 
 def walk(shared_data: Path, name: str) -> list[np.ndarray]:
-    files = sorted((shared_data / 'gardens_point' / name).glob('*.jpg'))
+    files = sorted((image_set(shared_data, 'gardens_point') / name).glob('*.jpg'))
     return [read_image(path) for path in files[:70]]
 
 

@@ -52,7 +52,7 @@ def localize(
     refuse_file(output)
     from seqnet_ros.camera import read_camera_info
     from seqnet_ros.datasets.sources import open_source
-    from seqnet_ros.maps.storage import open_map, read_manifest
+    from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.matching.localizer import Localizer
     from seqnet_ros.place_model import build_model
 

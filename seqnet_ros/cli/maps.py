@@ -9,7 +9,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar, working
 from seqnet_ros.cli.settings import apply_settings, collect_settings
-from seqnet_ros.errors import InputError, MapWriteError
+from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource
@@ -27,12 +27,16 @@ app = typer.Typer(no_args_is_help=True, help='Make and check maps.')
 def build(
     source: options.Source,
     output: Annotated[Path, typer.Option(
-        help='Folder of the map; a map that lies there is replaced.', show_default=False)],
+        help='Folder of the map; the folder that holds it must exist.', show_default=False)],
     model: Annotated[str | None, typer.Option(
         help='Name of a model, or its YAML file.', show_default='hog, or that of --extend')] = None,
     extend: Annotated[Path | None, typer.Option(
         help='Map that the drive is added to; it stays as it is unless it is --output, too.',
         show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option(
+        '--overwrite', help='Replace the map that lies at --output.')] = False,
+    backup: Annotated[bool, typer.Option(
+        help='Keep a map that is replaced or extended as NAME~1.')] = True,
     topic: options.Topic = None,
     poses: options.Poses = None,
     pose_topic: options.PoseTopic = None,
@@ -55,11 +59,15 @@ def build(
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
-    _refuse_other_than_map(output)
+    from seqnet_ros.maps.map_writer import check_target, save_map
+
+    in_place = extend is not None and output.resolve() == extend.resolve()
+    check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.camera import read_camera_info
     from seqnet_ros.config import GeometryConfig
     from seqnet_ros.datasets.sources import open_source
-    from seqnet_ros.maps.storage import open_map, read_manifest, save_map
+    from seqnet_ros.maps.map_reader import open_map, read_manifest
+    from seqnet_ros.matching.map_extension import save_extension
     from seqnet_ros.matching.mapper import Mapper
     from seqnet_ros.place_model import build_model, load_model_config
 
@@ -73,24 +81,27 @@ def build(
     camera = None if camera_info is None else read_camera_info(camera_info)
     extended = None
     if extend is not None:
-        extended = open_map(extend, built)
+        extended = open_map(extend, built, verify=True)
         camera = camera or extended.manifest.camera_model
         keep_images = keep_images or extended.manifest.images
     mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
-    place_map = _map(open_source(source, topic, poses, pose_topic, rate), mapper)
-    save_map(place_map, output)
-    print_fields({'map': output, **_describe(place_map.manifest)})
+    recording = open_source(source, topic, poses, pose_topic, rate)
+    _map(recording, mapper)
+
+    def finish() -> 'PlaceMap':
+        with working('calibrating'):
+            return mapper.finish(recording.name, recording.pose_origin)
+
+    if in_place:
+        place_map, kept = save_extension(mapper, finish, output, backup=backup)
+    else:
+        place_map = finish()
+        kept = save_map(place_map, output, overwrite=overwrite, backup=backup)
+    print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
+                  **_describe(place_map.manifest)})
 
 
-def _refuse_other_than_map(path: Path) -> None:
-    """Say at once what saving would say after the work."""
-    from seqnet_ros.maps.storage import MANIFEST
-
-    if path.exists() and not (path / MANIFEST).is_file():
-        raise MapWriteError(f'{path} exists and is not a map, expected a new path or a map')
-
-
-def _map(source: 'FrameSource', mapper: 'Mapper') -> 'PlaceMap':
+def _map(source: 'FrameSource', mapper: 'Mapper') -> None:
     from seqnet_ros.datasets.sources import PosedSource
 
     posed = isinstance(source, PosedSource)
@@ -113,17 +124,15 @@ def _map(source: 'FrameSource', mapper: 'Mapper') -> 'PlaceMap':
     if posed and not len(mapper):
         raise InputError(f'no image of {source.name} has a pose from {source.pose_origin}, '
                          'expected poses at the times of the images')
-    with working('calibrating'):
-        return mapper.finish(source.name, source.pose_origin)
 
 
 @app.command()
 def info(path: options.MapPath) -> None:
     """Show what a map says of itself; nothing but its manifest is read."""
-    from seqnet_ros.maps.storage import read_manifest
+    from seqnet_ros.maps.map_reader import read_manifest
 
     manifest, files = read_manifest(path)
-    size = sum(entry['bytes'] for entry in files.values())
+    size = sum(entry.bytes for entry in files.values())
     print_fields({'map': path, **_describe(manifest), 'size': f'{size / 1e6:.1f} MB'})
 
 
@@ -134,7 +143,7 @@ def verify(
     device: options.Device = 'auto',
 ) -> None:
     """Check a map's checksums, shapes and values, and that its model makes the same descriptors."""
-    from seqnet_ros.maps.storage import check_model, verify_map
+    from seqnet_ros.maps.map_reader import check_model, verify_map
     from seqnet_ros.place_model import build_model
 
     with working('reading'):

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -129,7 +130,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     offset = np.zeros(7)
     if not first.has_poses:  # frame number = metres goes on
         offset[0] = len(place_map)
-    joined = {
+    joined: dict[str, Any] = {
         'frames': np.concatenate([place_map.frames, session.frames]),
         'sequences': np.concatenate([place_map.sequences, session.sequences]),
         'mean': np.average([place_map.mean, session.mean], axis=0,

@@ -7,6 +7,7 @@ the parameters is in docs/performance.md.
 """
 
 import contextlib
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -27,6 +28,7 @@ _NEIGHBOURS = 24
 _BUILD_BEAM = 48
 _SEARCH_BEAM = 384
 _BUILD_BLOCK = 65536
+_READ_BYTES = 1 << 20
 
 
 class CoarseIndex(Protocol):
@@ -70,7 +72,7 @@ class ExactIndex:
         k = min(k, len(self._sequences))
         with one_faiss_thread():
             squared, places = faiss.knn(query[None], self._sequences, k)
-        return np.sqrt(np.maximum(squared[0], 0)), places[0]
+        return _found(squared[0], places[0])
 
 
 class HnswIndex:
@@ -100,22 +102,32 @@ class HnswIndex:
         return cls(graph, sequences)
 
     @classmethod
-    def open(cls, path: Path, sequences: np.ndarray) -> 'HnswIndex':
-        """Open the saved graph of these descriptors.
+    def parse(cls, content: bytes, sequences: np.ndarray, where: str) -> 'HnswIndex':
+        """Read the saved graph of these descriptors.
+
+        Args:
+            content: the file that `save` wrote.
+            sequences: float32 ``[N, D']``, not copied.
+            where: the file, for messages.
 
         Raises:
-            MapCorruptError: the file is not a graph, or one of another size.
+            MapCorruptError: the file is not a graph, one of another size, or leads out of it.
         """
         places, dim = sequences.shape
         try:
-            graph = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_STORAGE)
+            reader = faiss.PyCallbackIOReader(  # type: ignore[attr-defined]
+                io.BytesIO(content).read, _READ_BYTES)
+            graph = faiss.read_index(reader, faiss.IO_FLAG_SKIP_STORAGE)
         except RuntimeError as error:
-            raise MapCorruptError(f'{path} is not a readable index') from error
+            raise MapCorruptError(f'{where} is not a readable index') from error
         if not isinstance(graph, faiss.IndexHNSWFlat):
-            raise MapCorruptError(f'{path} is a {type(graph).__name__}, expected an IndexHNSWFlat')
+            raise MapCorruptError(
+                f'{where} is a {type(graph).__name__}, expected an IndexHNSWFlat')
         if graph.ntotal != places or graph.d != dim:
-            raise MapCorruptError(f'{path} indexes {graph.ntotal} places of {graph.d} values, '
+            raise MapCorruptError(f'{where} indexes {graph.ntotal} places of {graph.d} values, '
                                   f'expected {places} of {dim}')
+        if not _leads_to_places_only(graph.hnsw, places):
+            raise MapCorruptError(f'{where} is damaged: its links lead out of the map')
         return cls(graph, sequences)
 
     def save(self, path: Path) -> None:
@@ -127,8 +139,7 @@ class HnswIndex:
         """Return the L2 distances and places, nearest first."""
         with one_faiss_thread():
             squared, places = self._graph.search(query[None], min(k, self._graph.ntotal))
-        found = places[0] >= 0
-        return np.sqrt(np.maximum(squared[0][found], 0)), places[0][found]
+        return _found(squared[0], places[0])
 
 
 class GrowingIndex:
@@ -160,13 +171,44 @@ class GrowingIndex:
         searched = self._graph.storage if small else self._graph
         with one_faiss_thread():
             squared, places = searched.search(query[None], min(k, len(self)))
-        found = places[0] >= 0
-        return np.sqrt(np.maximum(squared[0][found], 0)), places[0][found]
+        return _found(squared[0], places[0])
 
 
 def build_index(sequences: np.ndarray) -> CoarseIndex:
     """Return the index that suits the size of the descriptors."""
     return ExactIndex(sequences) if sequences.nbytes <= EXACT_BYTES else HnswIndex.build(sequences)
+
+
+def _found(squared: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return distances and places of what faiss found; it fills up with place -1."""
+    valid = (places >= 0) & np.isfinite(squared)
+    return np.sqrt(np.maximum(squared[valid], 0)), places[valid]
+
+
+def _leads_to_places_only(hnsw: faiss.HNSW, places: int) -> bool:
+    """Return whether every link of a graph leads to a place that exists on its level.
+
+    faiss follows links without looking.
+    """
+    levels = faiss.vector_to_array(hnsw.levels).astype(np.int64)
+    offsets = faiss.vector_to_array(hnsw.offsets).astype(np.int64)  # type: ignore[attr-defined]
+    links = faiss.vector_to_array(hnsw.neighbors)  # type: ignore[attr-defined]
+    # Where the links of each level begin among those of one place.
+    begin = faiss.vector_to_array(hnsw.cum_nneighbor_per_level).astype(np.int64)
+    if not (len(levels) == places and len(offsets) == places + 1 and places > 0
+            and levels.min() >= 1 and levels.max() < len(begin) and (np.diff(begin) >= 0).all()
+            and offsets[0] == 0 and (np.diff(offsets) == begin[levels]).all()
+            and offsets[-1] == len(links) and links.min() >= -1 and links.max() < places
+            and 0 <= hnsw.entry_point < places
+            and 0 <= hnsw.max_level < levels[hnsw.entry_point]):
+        return False
+    for level in range(1, int(levels.max())):
+        on_level = np.flatnonzero(levels > level)
+        columns = np.arange(begin[level], begin[level + 1])
+        targets = links[offsets[on_level][:, None] + columns]
+        if (levels[targets[targets >= 0]] <= level).any():
+            return False
+    return True
 
 
 def _flat_view(sequences: np.ndarray) -> faiss.IndexFlatL2:

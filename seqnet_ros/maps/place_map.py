@@ -17,7 +17,9 @@ from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import GeometryConfig, MatchingConfig, ModelConfig, Settings
 from seqnet_ros.errors import InputError, MapError
 from seqnet_ros.maps.index import CoarseIndex
+from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
+from seqnet_ros.maps.map_checks import check_descriptors
 from seqnet_ros.poses import median_step
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
@@ -43,6 +45,15 @@ class Calibration(Settings):
     distances: tuple[float, ...] = Field(description='Its sequence distance.')
     margins: tuple[float, ...] = Field(
         description='Its relative gap to the next distinct wrong place.')
+
+    @model_validator(mode='after')
+    def _samples_make_sense(self) -> 'Calibration':
+        lengths = {len(self.queries), len(self.places), len(self.distances), len(self.margins)}
+        if len(lengths) > 1:
+            raise ValueError(f'the samples have {sorted(lengths)} values, expected as many of each')
+        if not np.isfinite(self.distances).all() or np.isnan(self.margins).any():
+            raise ValueError('a distance or a margin is not a number')
+        return self
 
 
 class FeatureRecord(Settings):
@@ -74,8 +85,10 @@ class MapManifest(Settings):
     sequence_length: int = Field(ge=1, description='Frames per sequence descriptor.')
     spacing: str = Field(description='Spacing of the keyframes that made the places.')
     usual_change: float = Field(
-        ge=0, description='Median L2 distance between descriptors of successive places.')
-    route_length_m: float = Field(ge=0, description='Distance travelled along the places, m.')
+        ge=0, allow_inf_nan=False,
+        description='Median L2 distance between descriptors of successive places.')
+    route_length_m: float = Field(
+        ge=0, allow_inf_nan=False, description='Distance travelled along the places, m.')
     source: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
@@ -108,6 +121,12 @@ class MapManifest(Settings):
         projection = self.model.projection
         return self.dim if projection is None else projection.out_dim or self.dim
 
+    @property
+    def descriptors(self) -> dict[str, bool]:
+        """The arrays of descriptors, and whether their rows are of unit length."""
+        arrays = {'frames': self.model.normalises_frames, 'sequences': False}
+        return {**arrays, 'projected': True} if self.model.projects_frames else arrays
+
     @model_validator(mode='after')
     def _format_fits(self) -> 'MapManifest':
         expected = format_of(self.model, self.features is not None or self.images
@@ -115,6 +134,15 @@ class MapManifest(Settings):
         if self.format_version != expected:
             raise ValueError(f'format_version is {self.format_version}, expected {expected} for '
                              f'model {self.model.name}')
+        return self
+
+    @model_validator(mode='after')
+    def _calibration_fits(self) -> 'MapManifest':
+        if self.calibration is not None:
+            numbers = (*self.calibration.queries, *self.calibration.places)
+            if numbers and not 0 <= min(numbers) <= max(numbers) < self.places:
+                raise ValueError(f'the calibration names places from {min(numbers)} to '
+                                 f'{max(numbers)}, expected some of {self.places}')
         return self
 
     @model_serializer(mode='wrap')
@@ -204,6 +232,7 @@ class PlaceMap:
             without.
         features: local features of all places; None where the map keeps none.
         images: a picture of every place; None where the map keeps none.
+        integrity: watches the files of a memory-mapped map; None for a map in memory.
     """
 
     manifest: MapManifest
@@ -217,6 +246,35 @@ class PlaceMap:
     projected: np.ndarray | None = None
     features: KeyframeFeatures | None = None
     images: KeyframeImages | None = None
+    integrity: MapIntegrity | None = None
+
+    def check_unchanged(self) -> None:
+        """Check that the map on disk still is the one that was opened.
+
+        To be called before and after every search.
+
+        Raises:
+            MapError: another program has written to it, or damage was found meanwhile.
+        """
+        if self.integrity is not None:
+            self.integrity.check()
+
+    def verify_places(self, first: int, end: int) -> None:
+        """Verify the descriptors of places ``first`` to ``end`` of a memory-mapped map.
+
+        Each block of a file is compared with its checksum once.
+
+        Raises:
+            MapError: they were altered, or cannot be descriptors.
+        """
+        if self.integrity is None:
+            return
+        for name, unit in self.manifest.descriptors.items():
+            array = getattr(self, name)
+            if isinstance(array, np.memmap):
+                row = array.strides[0]
+                self.integrity.verify(name, array.offset + first * row, array.offset + end * row)
+            check_descriptors(name, array[first:end], unit, first)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by the names of their files."""

@@ -191,7 +191,7 @@ class Acceptance:
 
     def is_ambiguous(self, best: float, rival: float) -> bool:
         """Return whether a rival's sequence distance is too near that of the best place."""
-        return _relative_margin(best, rival) < self._config.min_margin
+        return not _relative_margin(best, rival) >= self._config.min_margin
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:
         """Say why the best place is accepted or not.
@@ -204,9 +204,10 @@ class Acceptance:
             return Reason.NO_CANDIDATES
         place = int(ranking.places[0])
         self.agreement.add(keyframe, place)
-        if ranking.sequence_distances[0] > self.threshold:
+        # Stated so that a value that is not a number never accepts.
+        if not ranking.sequence_distances[0] <= self.threshold:
             return Reason.TOO_FAR
-        if relative_margin(ranking) < self._config.min_margin:
+        if not relative_margin(ranking) >= self._config.min_margin:
             return Reason.AMBIGUOUS
         self.agreement.learn_speed(keyframe, place)
         forward = ranking.speeds[0] >= 0

@@ -7,8 +7,8 @@ import numpy as np
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.acceptance import Acceptance, list_candidates
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.geometry import GeometricCheck
@@ -53,6 +53,7 @@ class MapSearch:
         assert place_map.manifest.calibration is not None
         self.map = place_map
         self._model = model
+        self._reach = round(settings.sequence.length * settings.matching.max_speed)
         self._search = HierarchicalSearch(model, place_map, settings.matching)
         self.acceptance = Acceptance(
             settings.acceptance, place_map.manifest.calibration, place_map)
@@ -89,14 +90,31 @@ class MapSearch:
                 one.
             described: float32 ``[D']``, the sequence descriptor, where that is known.
         """
+        self.map.check_unchanged()
         mean = None if self.mean is None else self.mean.value
         window = self._model.prepare(np.stack(frames), mean)
         return self._search.search(
             window, self.acceptance.expected_speed, projected=projected, described=described)
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:
-        """Say whether the best place is believed; to be asked for every keyframe searched."""
-        return self.acceptance.judge(ranking, keyframe)
+        """Say whether the best place is accepted; to be asked for every keyframe searched.
+
+        Raises:
+            MapError: the map was changed meanwhile, or an accepted place of it is damaged.
+        """
+        reason = self.acceptance.judge(ranking, keyframe)
+        if reason is Reason.ACCEPTED:
+            self._verify(ranking)
+        self.map.check_unchanged()
+        return reason
+
+    def _verify(self, ranking: Ranking) -> None:
+        """Verify what decided: the frames around the best place and around its rival."""
+        for place in ranking.places[:2].tolist():
+            first, end = self.map.stretches(np.array([place]))
+            self.map.verify_places(
+                max(place - self._reach, int(first[0])),
+                min(place + self._reach + 1, int(end[0])))
 
     def candidates(self, ranking: Ranking, most: int) -> tuple[Candidate, ...]:
         """Return the best places of a ranking."""

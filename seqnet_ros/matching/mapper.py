@@ -14,8 +14,8 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.images import View, first_image, image_from_compressed
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
+from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
-from seqnet_ros.maps.storage import check_model
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.poses import check_pose, make_pose
@@ -96,6 +96,20 @@ class Mapper:
             self._spacing = self._choose_spacing(settings.keyframes.every, self._posed)
             self._gate.use(settings.keyframes, self._spacing, None)
         self.model = _with_settings(self.model, settings)
+
+    @property
+    def extends(self) -> PlaceMap | None:
+        """The map to which this drive is added."""
+        return self._extends
+
+    def extend(self, place_map: PlaceMap) -> None:
+        """Add this drive to another map than before, such as a newer version of it.
+
+        Raises:
+            MapModelMismatchError: it was made with another model.
+        """
+        check_model(place_map.manifest, self.model, 'the map to extend')
+        self._extends = place_map
 
     def __len__(self) -> int:
         """Return the number of places so far."""

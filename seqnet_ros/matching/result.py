@@ -5,6 +5,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from seqnet_ros.errors import ResultError
+
 
 class Reason(IntEnum):
     """Why a result was accepted or not; the numbers are those of ``msg/PlaceMatch``."""
@@ -55,6 +57,13 @@ class Candidate:
     relative_covariance: np.ndarray | None = None
     relative_is_metric: bool = False
 
+    def is_valid(self) -> bool:
+        """Return whether the candidate is a place and all its numbers are finite."""
+        numbers = [self.descriptor_distance, self.sequence_distance, *self.pose]
+        for array in (self.relative_pose, self.relative_covariance):
+            numbers.extend(() if array is None else array.flat)
+        return self.place_id >= 0 and bool(np.isfinite(numbers).all()) and 0 <= self.score <= 1
+
 
 @dataclass(frozen=True)
 class MatchResult:
@@ -77,6 +86,19 @@ class MatchResult:
     reason: Reason
     describe_seconds: float = 0.0
     match_seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Let no result leave an engine that cannot be true.
+
+        Raises:
+            ResultError: a candidate is no place, has a number that is not finite, or there is
+                none although the result is accepted.
+        """
+        for candidate in self.candidates:
+            if not candidate.is_valid():
+                raise ResultError(f'the search gave an invalid candidate: {candidate}')
+        if self.accepted and not self.candidates:
+            raise ResultError('the search accepted a result without a candidate')
 
     @property
     def accepted(self) -> bool:

@@ -69,6 +69,7 @@ class HierarchicalSearch:
         columns = [np.concatenate(column) for column in zip(*rankings, strict=True)]
         costs = columns.pop()
         order = np.argsort(costs, kind='stable')
+        order = order[np.isfinite(costs[order]) & np.isfinite(columns[2][order])]
         chosen = order[self._distinct(columns[0][order])]
         return Ranking(*(column[chosen] for column in columns))
 

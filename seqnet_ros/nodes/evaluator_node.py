@@ -15,7 +15,7 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.live import LiveEvaluation
 from seqnet_ros.evaluation.place_truth import Tolerance
 from seqnet_ros.evaluation.run_files import write_json
-from seqnet_ros.maps.storage import open_map
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.msg import Evaluation, PlaceMatch
 from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report

@@ -15,13 +15,15 @@ from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import (
     InputError,
     MapCorruptError,
+    MapExistsError,
     MapModelMismatchError,
     MapNotFoundError,
     MapWriteError,
 )
 from seqnet_ros.images import View
+from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, read_manifest, save_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.map_search import prepare_map
 from seqnet_ros.matching.result import MatchResult, Reason
@@ -281,13 +283,14 @@ class LocalizerNode(PlaceNode):
 
         def write_copy() -> str:
             path = user_path(request.path, MapWriteError)
-            save_map(engine.map, path)
+            save_map(engine.map, path, overwrite=request.overwrite)
             return f'{path}: {len(engine.map)} places'
 
         return await self._answer(
             response, request.path, lambda: self._off_worker(write_copy),
             MapWriteError('the path is empty, expected the directory to write'),
-            {MapWriteError: response.RESULT_WRITE_FAILED})
+            {MapExistsError: response.RESULT_MAP_EXISTS,
+             MapWriteError: response.RESULT_WRITE_FAILED})
 
     async def _find_place(self, request: FindPlace.Request,
                           response: FindPlace.Response) -> FindPlace.Response:

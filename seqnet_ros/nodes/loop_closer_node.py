@@ -53,7 +53,7 @@ class LoopCloserNode(MappingNode):
               config: ModelConfig) -> None:
         self._config = config
         self.engine = self._new_engine(settings, model)
-        self._warn_if_map_is_lost(settings)
+        self._check_target(settings)
 
     def _new_engine(self, settings: LoopCloserSettings, model: PlaceModel) -> LoopCloser:
         return LoopCloser(model, self._config, self.settings.read('loop'),

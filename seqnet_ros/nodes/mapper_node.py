@@ -9,8 +9,9 @@ import numpy as np
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config import ModelConfig
 from seqnet_ros.errors import InputError
+from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import open_map, read_manifest
+from seqnet_ros.matching.map_extension import save_extension
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.mapping_node import MappingNode
@@ -49,10 +50,11 @@ class MapperNode(MappingNode):
         self._extended: PlaceMap | None = None
         if settings.extend:
             path = user_path(settings.map)
-            self._extended = open_map(path, model)
+            self._extended = open_map(path, model, verify=True)
             self.get_logger().info(f'map {path} is added to: {len(self._extended)} places')
         self.engine = self._new_engine(settings, model)
-        self._warn_if_map_is_lost(settings)
+        extended = self._extended
+        self._check_target(settings, None if extended is None else extended.manifest.map_id)
 
     def _new_engine(self, settings: MapperSettings, model: PlaceModel) -> Mapper:
         extended = self._extended
@@ -70,6 +72,15 @@ class MapperNode(MappingNode):
         self._close()
         self.engine = self._new_engine(self.settings.read(), self.model)
         return f'{count} places were forgotten'
+
+    def _write(self, path: Path, overwrite: bool, backup: bool) -> tuple[PlaceMap, Path | None]:
+        extends = self._extended is not None and path == user_path(self.settings.read().map)
+        if not extends or path in self._saved_ids:
+            return super()._write(path, overwrite, backup)
+        assert self.engine is not None
+        saved = save_extension(self.engine, self._finish, path, backup=backup)
+        self._extended = self.engine.extends
+        return saved
 
     # Images, on the worker's thread.
 

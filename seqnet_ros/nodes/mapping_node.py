@@ -7,9 +7,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from seqnet_ros.errors import InputError, MapWriteError
+from seqnet_ros.errors import InputError, MapConflictError, MapExistsError, MapWriteError
+from seqnet_ros.maps.map_recovery import next_backup
+from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.storage import save_map
 from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
@@ -42,6 +43,7 @@ class MappingNode(PlaceNode):
         self.engine: MappingEngine | None = None
         self._posed: bool | None = None
         self._saved_places = 0
+        self._saved_ids: dict[Path, str] = {}
         self._first_image_s: float | None = None
         self.create_service(SaveMap, '~/save_map', self._save_map, callback_group=self._serving)
 
@@ -64,8 +66,11 @@ class MappingNode(PlaceNode):
             config = config.model_copy(update={'cameras': settings.cameras})
         return build_model(config, settings.device, folder)
 
-    def _warn_if_map_is_lost(self, settings: MappingSettings) -> None:
-        if settings.save_on_shutdown and not settings.map:
+    def _check_target(self, settings: MappingSettings, replaces: str | None = None) -> None:
+        """Say before the drive what saving would say after it."""
+        if settings.save_on_shutdown and settings.map:
+            check_target(user_path(settings.map), overwrite=settings.overwrite, replaces=replaces)
+        elif settings.save_on_shutdown:
             self.get_logger().warning(
                 'the parameter map is empty: the map is lost unless '
                 f'{self.get_fully_qualified_name()}/save_map is called')
@@ -74,6 +79,7 @@ class MappingNode(PlaceNode):
         self.engine = None
         self._posed = None
         self._saved_places = 0
+        self._saved_ids = {}
         self._first_image_s = None
 
     def _before_inactive(self) -> None:
@@ -81,11 +87,26 @@ class MappingNode(PlaceNode):
         unsaved = self._places > self._saved_places
         if not (unsaved and settings.save_on_shutdown and settings.map):
             return
+        path = user_path(settings.map)
         try:
-            self._save(user_path(settings.map))
+            self._save(path)
+        except MapWriteError as error:
+            self.get_logger().error(str(error))
+            self._rescue(path)
         except Exception as error:
             # The node must be able to stop all the same; ~/save_map can still be called.
             self.get_logger().error(f'the map was not saved: {error}')
+
+    def _rescue(self, path: Path) -> None:
+        """Save the map beside a path that cannot be written, as the drive ends."""
+        beside = next_backup(path)
+        try:
+            save_map(self._finish(), beside)
+        except Exception as error:
+            self.get_logger().error(f'the map was not saved: {error}')
+            return
+        self._saved_places = self._places
+        self.get_logger().warning(f'the map of this drive was saved as {beside} instead')
 
     # Images, on the worker's thread.
 
@@ -120,24 +141,47 @@ class MappingNode(PlaceNode):
 
     # Saving.
 
-    def _save(self, path: Path) -> str:
+    def _finish(self) -> PlaceMap:
         topic = self.resolve_topic_name(ODOMETRY_TOPIC)
         assert self.engine is not None
-        place_map = self.engine.finish(
-            self.resolve_topic_name('image'), f'odometry on {topic}')
-        save_map(place_map, path)
+        return self.engine.finish(self.resolve_topic_name('image'), f'odometry on {topic}')
+
+    def _save(self, path: Path, overwrite: bool = False) -> str:
+        """Save the map so far; what this drive saved at the path before is replaced."""
+        settings: MappingSettings = self.settings.read()
+        place_map, kept = self._write(path, overwrite or settings.overwrite, settings.backup)
+        self._saved_ids[path] = place_map.manifest.map_id
         self._saved_places = self._places
-        self.get_logger().info(f'map {path} saved: {len(place_map)} places')
-        return f'{path}: {len(place_map)} places'
+        message = f'{path}: {len(place_map)} places'
+        if kept is not None:
+            message += f'; the map that was there is kept as {kept}'
+        self.get_logger().info(f'map saved: {message}')
+        return message
+
+    def _write(self, path: Path, overwrite: bool, backup: bool) -> tuple[PlaceMap, Path | None]:
+        place_map = self._finish()
+        saved_before = self._saved_ids.get(path)
+        if saved_before is not None:
+            try:
+                # The new map holds all of the one that this drive saved.
+                return place_map, save_map(
+                    place_map, path, replaces=saved_before, backup=False)
+            except MapConflictError:
+                if not overwrite:
+                    raise
+        return place_map, save_map(place_map, path, overwrite=overwrite, backup=backup)
 
     async def _save_map(self, request: SaveMap.Request,
                         response: SaveMap.Response) -> SaveMap.Response:
         name = request.path or self.get_parameter('map').value
         return await self._answer(
             response, name,
-            lambda: self._on_worker(lambda: self._save(user_path(name, MapWriteError))),
+            lambda: self._on_worker(
+                lambda: self._save(user_path(name, MapWriteError), request.overwrite)),
             MapWriteError('no path was given and the parameter map is empty'),
             {InputError: response.RESULT_NOTHING_TO_SAVE,
+             MapExistsError: response.RESULT_MAP_EXISTS,
+             MapConflictError: response.RESULT_MAP_EXISTS,
              MapWriteError: response.RESULT_WRITE_FAILED})
 
     # Diagnostics.

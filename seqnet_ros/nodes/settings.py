@@ -96,6 +96,13 @@ class MappingSettings(NodeSettings):
     save_on_shutdown: bool = Field(
         True, json_schema_extra=AT_ONCE,
         description='Save the map when the node is deactivated or ends.')
+    overwrite: bool = Field(
+        False, json_schema_extra=AT_ONCE,
+        description='Replace another map that lies where the map is saved.')
+    backup: bool = Field(
+        True, json_schema_extra=AT_ONCE,
+        description='Keep a map that is replaced or extended as NAME~1, or with the next free '
+                    'number.')
     keep_images: bool = Field(
         True, description='Keep a small picture of every place, for ~/debug_image.')
 

@@ -1,0 +1,182 @@
+"""Whether a memory-mapped map still is what its manifest says.
+
+A large map is not read when it is opened. Its blocks are compared with their checksums when a
+search first touches them, and all of them in the background. Files that another program changes
+under the open map are noticed by their size and time of change before they are read: reading
+a mapped file beyond its end would kill the process.
+"""
+
+import hashlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from seqnet_ros.errors import MapChangedError, MapCorruptError, MapError
+from seqnet_ros.maps.file_record import BLOCK_BYTES, FileRecord
+
+_logger = logging.getLogger(__name__)
+
+
+class MappedFile:
+    """A large file of an open map.
+
+    Args:
+        name: path of the file, for messages.
+        file: the open file.
+        record: what the manifest says of it.
+
+    Raises:
+        MapCorruptError: it has another size.
+    """
+
+    def __init__(self, name: str, file: BinaryIO, record: FileRecord) -> None:
+        self.name = name
+        self._file = file
+        self._record = record
+        self._state = self._current_state()
+        self._verified = [False] * max(-(-record.bytes // BLOCK_BYTES), 1)
+        if self._state[0] != record.bytes:
+            raise MapCorruptError(
+                f'{name} is {self._state[0]} bytes long, expected {record.bytes} bytes')
+
+    def _current_state(self) -> tuple[int, int]:
+        status = os.fstat(self._file.fileno())
+        return status.st_size, status.st_mtime_ns
+
+    def check_unchanged(self) -> None:
+        """Check that nobody has written to the file since it was opened.
+
+        Raises:
+            MapChangedError: somebody has.
+        """
+        if self._current_state() != self._state:
+            raise MapChangedError(f'{self.name} was changed by another program while the map was '
+                                  'in use: the map is no longer searched, load it again')
+
+    def read(self, start: int, stop: int) -> bytes:
+        """Return bytes ``start`` to ``stop`` of the file, without its mapping.
+
+        Raises:
+            MapChangedError: the file became shorter.
+        """
+        content = os.pread(self._file.fileno(), stop - start, start)
+        if len(content) != stop - start:
+            self.check_unchanged()
+            raise MapCorruptError(f'{self.name} cannot be read')
+        return content
+
+    def verify(self, start: int, stop: int) -> None:
+        """Compare the blocks that hold bytes ``start`` to ``stop`` with their checksums, once.
+
+        Does nothing for maps of earlier versions, which have one checksum for the whole file.
+
+        Raises:
+            MapError: a block was altered.
+        """
+        if not self._record.blocks and self._record.bytes > BLOCK_BYTES:
+            return
+        for number in range(start // BLOCK_BYTES, -(-stop // BLOCK_BYTES)):
+            if not self._verified[number]:
+                self._verify_block(number)
+
+    def _verify_block(self, number: int) -> None:
+        start = number * BLOCK_BYTES
+        content = self.read(start, min(start + BLOCK_BYTES, self._record.bytes))
+        expected = self._record.blocks[number] if self._record.blocks else self._record.sha256
+        if hashlib.sha256(content).hexdigest() != expected:
+            self.check_unchanged()
+            raise MapCorruptError(f'{self.name} was altered: its checksum does not fit')
+        self._verified[number] = True
+
+    def verify_all(self) -> Iterator[None]:
+        """Compare the whole file with its checksums, one block after each ``next``.
+
+        Raises:
+            MapError: it was altered.
+        """
+        if self._record.blocks or self._record.bytes <= BLOCK_BYTES:
+            for number, done in enumerate(self._verified):
+                if not done:
+                    self._verify_block(number)
+                yield
+            return
+        digest = hashlib.sha256()
+        for start in range(0, self._record.bytes, BLOCK_BYTES):
+            digest.update(self.read(start, min(start + BLOCK_BYTES, self._record.bytes)))
+            yield
+        if digest.hexdigest() != self._record.sha256:
+            self.check_unchanged()
+            raise MapCorruptError(f'{self.name} was altered: its checksum does not fit')
+
+
+class MapIntegrity:
+    """Watches the memory-mapped files of an open map."""
+
+    def __init__(self, files: dict[str, MappedFile]) -> None:
+        """Watch files by their names in the map."""
+        self._files = files
+        self._failure: MapError | None = None
+        self._background: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def check(self) -> None:
+        """Check that the map can still be used; to be called before and after every search.
+
+        The first call starts the verification of all files in the background.
+
+        Raises:
+            MapChangedError: another program has written to a file.
+            MapCorruptError: a block that was compared with its checksum differs.
+        """
+        if self._failure is not None:
+            raise self._failure
+        for file in self._files.values():
+            file.check_unchanged()
+        with self._starting:
+            if self._background is None:
+                self._background = threading.Thread(
+                    target=self._verify_in_background, name='map verification', daemon=True)
+                self._background.start()
+
+    def verify(self, name: str, start: int, stop: int) -> None:
+        """Compare what holds bytes ``start`` to ``stop`` of a file with its checksums.
+
+        Raises:
+            MapError: it was altered.
+        """
+        if name in self._files:
+            self._files[name].verify(start, stop)
+
+    def verify_all(self) -> None:
+        """Compare all files with their checksums.
+
+        Raises:
+            MapError: one was altered; the message names it.
+        """
+        for file in self._files.values():
+            for _ in file.verify_all():
+                pass
+
+    def wait(self, timeout_s: float) -> bool:
+        """Wait for the verification in the background; return whether it has ended."""
+        if self._background is not None:
+            self._background.join(timeout_s)
+        return self._background is not None and not self._background.is_alive()
+
+    def _verify_in_background(self) -> None:
+        try:
+            for file in self._files.values():
+                started = time.monotonic()
+                for _ in file.verify_all():
+                    # Half of the time of one core at most: the robot has other work.
+                    time.sleep(time.monotonic() - started)
+                    started = time.monotonic()
+        except MapError as error:
+            _logger.error('%s', error)
+            self._failure = error
+        except OSError as error:
+            self._failure = MapCorruptError(f'{file.name} cannot be read: {error.strerror}')
+            _logger.error('%s', self._failure)

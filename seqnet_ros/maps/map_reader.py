@@ -1,0 +1,295 @@
+"""Opening maps: everything comes from one directory, held open, and is checked.
+
+Maps of up to 64 MiB are read into memory and compared with their checksums. Larger ones are
+memory-mapped: their small files are read and compared at once, the others as `MapIntegrity` says.
+"""
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+
+import numpy as np
+
+from seqnet_ros.errors import (
+    MapCorruptError,
+    MapError,
+    MapModelMismatchError,
+    MapNotFoundError,
+)
+from seqnet_ros.maps.file_record import FileRecord
+from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex
+from seqnet_ros.maps.integrity import MapIntegrity, MappedFile
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
+from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
+from seqnet_ros.maps.map_checks import check_descriptors, check_route
+from seqnet_ros.maps.map_recovery import restore_interrupted_save
+from seqnet_ros.maps.place_map import (
+    MapManifest,
+    PlaceMap,
+    array_names,
+    check_arrays,
+    optional_array_names,
+)
+from seqnet_ros.place_model import PlaceModel
+
+IN_MEMORY_BYTES = 64 << 20
+"""Maps up to this size are read into memory, where no other program can change them."""
+
+MAPPED = ('frames', 'sequences', 'projected', 'feature_points', 'feature_descriptors',
+          'image_data')
+"""Arrays of larger maps that are memory-mapped; the others are small."""
+
+_ATTEMPTS = 50
+_HEADER_BYTES = 10_000
+
+
+def open_map(path: Path, model: PlaceModel | None = None, verify: bool = False) -> PlaceMap:
+    """Open a map read-only.
+
+    A map that another process replaces meanwhile is opened as it was before or as it is
+    afterwards, never as a mixture.
+
+    Args:
+        path: directory of the map.
+        model: refuse a map that was made with another model than this one.
+        verify: compare all checksums and check all values of maps above 64 MiB, too. Those of
+            smaller maps always are.
+
+    Raises:
+        MapNotFoundError: no map lies there.
+        MapCorruptError: a file is missing, truncated or altered, a value cannot be true, or the
+            format is unknown.
+        MapModelMismatchError: the map was made with another model.
+    """
+    return _read_one_version(Path(path), lambda directory: _open(directory, model, verify))
+
+
+def verify_map(path: Path) -> MapManifest:
+    """Check everything about a map: files, checksums, shapes, values; return its manifest.
+
+    Raises:
+        MapError: what is wrong, see `open_map`.
+    """
+    place_map = open_map(path, verify=True)
+    try:
+        for part in (place_map.features, place_map.images):
+            if part is not None:
+                part.check_values()
+    except MapError as error:
+        raise MapCorruptError(f'{path}: {error}') from error
+    return place_map.manifest
+
+
+def read_manifest(path: Path) -> tuple[MapManifest, dict[str, FileRecord]]:
+    """Read what a map says of itself, and its files' sizes and checksums.
+
+    Raises:
+        MapNotFoundError: no map lies there.
+        MapCorruptError: the manifest is damaged or of an unknown format.
+    """
+    parsed = _read_one_version(Path(path), _Directory.parse_manifest)
+    return parsed.manifest, parsed.files
+
+
+def check_model(manifest: MapManifest, model: PlaceModel, name: Path | str) -> None:
+    """Refuse a map made with another model.
+
+    Raises:
+        MapModelMismatchError: the fingerprints differ; the message has both names.
+    """
+    if manifest.fingerprint != model.fingerprint:
+        raise MapModelMismatchError(
+            f'{name} was made with model {manifest.model.name!r} '
+            f'({manifest.fingerprint[:8]}), but the model in use is {model.config.name!r} '
+            f'({model.fingerprint[:8]})')
+
+
+class _Directory:
+    """The directory of a map, held open: its files are read from it whatever its path becomes.
+
+    Raises:
+        MapNotFoundError: there is no map.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        except OSError as error:
+            found = 'a file' if path.exists() else 'nothing'
+            if path.is_dir():
+                found = f'a directory that cannot be read ({error.strerror})'
+            raise MapNotFoundError(f'no map at {path}: found {found}, expected the directory of '
+                                   'a map') from error
+        try:
+            self._manifest = self._read_manifest()
+        except FileNotFoundError as error:
+            os.close(self._descriptor)
+            raise MapNotFoundError(f'no map at {path}: found a directory without {MANIFEST}, '
+                                   'expected the directory of a map') from error
+
+    def __enter__(self) -> '_Directory':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    def parse_manifest(self) -> ManifestFile:
+        return parse_manifest_file(self._manifest, self.path)
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return self._open(name)
+        except FileNotFoundError as error:
+            raise MapCorruptError(f'{self.path / name} is missing') from error
+        except OSError as error:
+            raise MapCorruptError(
+                f'{self.path / name} cannot be read: {error.strerror}') from error
+
+    def _open(self, name: str) -> BinaryIO:
+        return open(name, 'rb', opener=lambda path, flags: os.open(
+            path, flags, dir_fd=self._descriptor))
+
+    def _read_manifest(self) -> bytes:
+        try:
+            with self._open(MANIFEST) as file:
+                return file.read()
+        except IsADirectoryError as error:
+            raise FileNotFoundError from error
+
+    def is_same(self) -> bool:
+        """Return whether the path still leads here and the manifest is the one read first."""
+        try:
+            here, there = os.fstat(self._descriptor), self.path.stat()
+            return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) and (
+                self._read_manifest() == self._manifest)
+        except OSError:
+            return False
+
+    def was_written_to(self) -> bool:
+        """Return whether the manifest is another one now."""
+        try:
+            return self._read_manifest() != self._manifest
+        except FileNotFoundError:
+            # A directory that was replaced is removed; what was opened of it is whole.
+            return False
+
+
+_Read = TypeVar('_Read')
+
+
+def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
+    """Read from a map; again where it was replaced or written to meanwhile."""
+    for _ in range(_ATTEMPTS):
+        restore_interrupted_save(path)
+        with _Directory(path) as directory:
+            try:
+                found = read(directory)
+            except MapCorruptError:
+                if directory.is_same():
+                    raise
+                continue
+            if not directory.was_written_to():
+                return found
+    raise MapCorruptError(f'{path} was written to each of {_ATTEMPTS} times that it was read')
+
+
+def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> PlaceMap:
+    parsed = directory.parse_manifest()
+    manifest, path = parsed.manifest, directory.path
+    if model is not None:
+        check_model(manifest, model, path)
+    mapped = MAPPED if parsed.total_bytes > IN_MEMORY_BYTES else ()
+    watched: dict[str, MappedFile] = {}
+    arrays = {}
+    for name in array_names(manifest.model) + optional_array_names(manifest):
+        file = directory.open(f'{name}.npy')
+        record = parsed.files[f'{name}.npy']
+        where = str(path / f'{name}.npy')
+        if name in mapped:
+            watched[name] = MappedFile(where, file, record)
+            arrays[name] = _map_array(file, where)
+        else:
+            with file:
+                arrays[name] = _array_in_memory(_read_whole(file, where, record), where)
+    integrity = MapIntegrity(watched) if watched else None
+    try:
+        check_arrays(manifest, arrays)
+        check_route(arrays)
+        features, images = _optional_parts(manifest, arrays)
+        if verify and integrity is not None:
+            integrity.verify_all()
+        for name, unit in manifest.descriptors.items():
+            if verify or name not in mapped:
+                check_descriptors(name, arrays[name], unit)
+    except MapError as error:
+        raise MapCorruptError(
+            str(error) if str(error).startswith(str(path)) else f'{path}: {error}') from error
+    required = {name: arrays[name] for name in array_names(manifest.model)}
+    return PlaceMap(manifest, index=_open_index(directory, parsed, arrays['sequences']),
+                    features=features, images=images, integrity=integrity, **required)
+
+
+def _optional_parts(manifest: MapManifest, arrays: dict[str, np.ndarray],
+                    ) -> tuple[KeyframeFeatures | None, KeyframeImages | None]:
+    features, images = None, None
+    if manifest.features is not None:
+        features = KeyframeFeatures.of_arrays(arrays)
+        features.check(manifest.places, manifest.features.features)
+    if manifest.images:
+        images = KeyframeImages.of_arrays(arrays)
+        images.check(manifest.places)
+    return features, images
+
+
+def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarray) -> CoarseIndex:
+    if INDEX not in parsed.files:
+        return ExactIndex(sequences)
+    where = str(directory.path / INDEX)
+    with directory.open(INDEX) as file:
+        content = _read_whole(file, where, parsed.files[INDEX])
+    return HnswIndex.parse(content, sequences, where)
+
+
+def _read_whole(file: BinaryIO, where: str, record: FileRecord) -> bytes:
+    """Read a file that is compared with its checksum at once."""
+    # One byte more than expected tells a longer file.
+    content = file.read(record.bytes + 1)
+    if len(content) != record.bytes:
+        size = os.fstat(file.fileno()).st_size
+        raise MapCorruptError(f'{where} is {size} bytes long, expected {record.bytes} bytes')
+    if hashlib.sha256(content).hexdigest() != record.sha256:
+        raise MapCorruptError(f'{where} was altered: its checksum does not fit')
+    return content
+
+
+def _map_array(file: BinaryIO, where: str) -> np.ndarray:
+    shape, dtype, offset = _array_header(file, where)
+    try:
+        return np.memmap(file, dtype, 'r', offset, shape)
+    except (OSError, ValueError) as error:
+        raise MapCorruptError(f'{where} is not a readable array: {error}') from error
+
+
+def _array_in_memory(content: bytes, where: str) -> np.ndarray:
+    shape, dtype, offset = _array_header(io.BytesIO(content), where)
+    try:
+        return np.frombuffer(content, dtype, offset=offset).reshape(shape)
+    except ValueError as error:
+        raise MapCorruptError(f'{where} is not a readable array: {error}') from error
+
+
+def _array_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype, int]:
+    """Read the header of a ``.npy`` file: shape, type and where the values begin."""
+    try:
+        if np.lib.format.read_magic(file) != (1, 0):
+            raise ValueError('expected version 1.0 of the format')
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, _HEADER_BYTES)
+        if dtype.hasobject or fortran:
+            raise ValueError('expected plain numbers in C order')
+    except (OSError, ValueError) as error:
+        raise MapCorruptError(f'{where} is not a readable array: {error}') from error
+    return shape, dtype, file.tell()

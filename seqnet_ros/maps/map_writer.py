@@ -1,0 +1,196 @@
+"""Saving maps: a directory of plain ``.npy`` files and a manifest with their checksums.
+
+Saving writes a temporary directory beside the target, syncs it, reads it back and puts it in
+place: a reader sees the old map or the new one, never half of either. Nothing is deleted that
+is not a map, and no map that the caller does not know of.
+"""
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+import numpy as np
+
+from seqnet_ros.errors import MapConflictError, MapError, MapExistsError, MapWriteError
+from seqnet_ros.maps.file_record import FileRecord
+from seqnet_ros.maps.index import HnswIndex
+from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
+from seqnet_ros.maps.map_reader import verify_map
+from seqnet_ros.maps.map_recovery import OLD, locked_folder, next_backup, staging_directory
+from seqnet_ros.maps.place_map import PlaceMap
+
+_NAMED_FILES = 3
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EPERM)
+
+
+def save_map(place_map: PlaceMap, path: Path, *, overwrite: bool = False,
+             replaces: str | None = None, backup: bool = True) -> Path | None:
+    """Write a map.
+
+    A symbolic link is followed. What is written is read back and verified before it replaces
+    anything.
+
+    Args:
+        place_map: the map.
+        path: its directory; the folder that holds it must exist.
+        overwrite: replace the map that may lie there.
+        replaces: replace the map that lies there if it has this id; it is the one that
+            ``place_map`` extends.
+        backup: keep a map that is replaced as ``NAME~1``, or with the next free number.
+
+    Returns:
+        Where a replaced map was kept; None where there was none to keep.
+
+    Raises:
+        MapExistsError: a map lies there and may not be replaced.
+        MapConflictError: the map that lies there is not the one to replace.
+        MapWriteError: the disk is full or not writable, the folder does not exist, something
+            that is not a map lies at the path or in the map, or the map is not sound.
+
+        Whatever was there is untouched then.
+    """
+    path = _resolve(path)
+    try:
+        check_target(path, overwrite=overwrite, replaces=replaces)
+        with staging_directory(path) as staging:
+            _write_files(place_map, staging)
+            staging.chmod(0o755)
+            verify_map(staging)
+            with locked_folder(path.parent):
+                # Once more: another process may have been faster.
+                check_target(path, overwrite=overwrite, replaces=replaces)
+                kept = _put_in_place(staging, path, backup)
+            _sync(path.parent)
+            return kept
+    except MapWriteError:
+        raise
+    except (MapError, OSError, RuntimeError) as error:
+        what = getattr(error, 'strerror', None) or error
+        raise MapWriteError(f'{path} was not saved: {what}') from error
+
+
+def check_target(path: Path, *, overwrite: bool = False, replaces: str | None = None) -> None:
+    """Check that a map may be saved to a path; so a caller can know before the work is done.
+
+    Args:
+        path: as of `save_map`.
+        overwrite: as of `save_map`.
+        replaces: as of `save_map`.
+
+    Raises:
+        MapWriteError: as of `save_map`.
+    """
+    path = _resolve(path)
+    if not path.parent.is_dir():
+        raise MapWriteError(f'{path} cannot be written: the folder {path.parent} does not exist')
+    if not os.path.lexists(path):
+        return
+    found = _existing_map(path)
+    if replaces is not None:
+        if found.manifest.map_id != replaces:
+            raise MapConflictError(
+                f'{path} was replaced by another process: found map {found.manifest.map_id}, '
+                f'expected {replaces}; nothing was written')
+    elif not overwrite:
+        raise MapExistsError(f'{path} is a map already, expected a new path, or that it may be '
+                             'overwritten or extended; nothing was written')
+
+
+def _resolve(path: Path) -> Path:
+    """Follow symbolic links, so that a link to a map stays one."""
+    return Path(os.path.realpath(Path(path)))
+
+
+def _existing_map(path: Path) -> ManifestFile:
+    """Return the manifest of the map at a path that holds the files of a map and nothing else."""
+    file = path / MANIFEST
+    try:
+        if not file.is_file():
+            raise MapWriteError(f'{path} exists and is not a map: nothing was written')
+        found = parse_manifest_file(file.read_bytes(), path)
+        foreign = sorted({entry.name for entry in path.iterdir()} - {MANIFEST, *found.files})
+    except MapError as error:
+        if isinstance(error, MapWriteError):
+            raise
+        raise MapWriteError(f'{path} exists and is not a map that can be replaced: {error}; '
+                            'nothing was written') from error
+    if foreign:
+        named = ', '.join(foreign[:_NAMED_FILES])
+        more = f' and {len(foreign) - _NAMED_FILES} more' if len(foreign) > _NAMED_FILES else ''
+        raise MapWriteError(f'{path} holds files that are not part of the map: {named}{more}; '
+                            'move them elsewhere. Nothing was written')
+    return found
+
+
+def _write_files(place_map: PlaceMap, directory: Path) -> None:
+    for name, array in place_map.arrays().items():
+        _write_array(directory / f'{name}.npy', array)
+    if isinstance(place_map.index, HnswIndex):
+        place_map.index.save(directory / INDEX)
+        _sync(directory / INDEX)
+    files = {entry.name: FileRecord.of_file(entry) for entry in sorted(directory.iterdir())}
+    content = ManifestFile(manifest=place_map.manifest, files=files).to_bytes()
+    (directory / MANIFEST).write_bytes(content)
+    _sync(directory / MANIFEST)
+    _sync(directory)
+
+
+def _write_array(path: Path, array: np.ndarray) -> None:
+    """Write what ``np.save`` writes; that one can miss an error in the last block it flushes."""
+    array = np.ascontiguousarray(array)
+    with path.open('wb') as file:
+        np.lib.format.write_array_header_1_0(
+            file, np.lib.format.header_data_from_array_1_0(array))
+        file.write(array.reshape(-1).view(np.uint8).data)
+    _sync(path)
+
+
+def _put_in_place(staging: Path, path: Path, backup: bool) -> Path | None:
+    """Put a finished map in place of what lies there; return where that was kept."""
+    if not os.path.lexists(path):
+        staging.rename(path)
+        return None
+    old, kept = staging.with_suffix(OLD), next_backup(path)
+    if not backup and _exchange(staging, path):
+        return None  # the old map is in the staging directory now, which is removed
+    if backup:
+        # Under this name, what a killed save leaves is kept.
+        staging.rename(old)
+        if _exchange(old, path):
+            old.rename(kept)
+            return kept
+        old.rename(staging)
+    path.rename(old)
+    try:
+        staging.rename(path)
+    except OSError:
+        old.rename(path)
+        raise
+    old.rename(kept if backup else staging)
+    return kept if backup else None
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Swap two directories in one step; return False where the file system cannot."""
+    try:
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        return False
+    if rename(_AT_FDCWD, os.fsencode(first), _AT_FDCWD, os.fsencode(second),
+              _RENAME_EXCHANGE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in _UNSUPPORTED:
+        return False
+    raise OSError(number, os.strerror(number), str(second))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
