@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import succeed
-from map_files import write_unchecked
+from map_files import PLACES, make_map, small_model, write_unchecked
 
 from seqnet_ros.config import KeyframeConfig, ModelConfig
 from seqnet_ros.errors import (
@@ -32,7 +32,6 @@ from seqnet_ros.maps.manifest_file import document_digest
 from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.place_model import PlaceModel, build_model
 from seqnet_ros.poses import make_pose
 from seqnet_ros.sequences.centring import normalise_rows
@@ -40,25 +39,11 @@ from seqnet_ros.sequences.windows import trailing_windows
 
 ARRAYS = ('frames', 'sequences', 'mean', 'stamps_ns', 'poses', 'segment_starts')
 FILES = ('manifest.json', *(f'{name}.npy' for name in ARRAYS))
-PLACES = 60
 
 
 @pytest.fixture(scope='module')
 def model() -> PlaceModel:
-    """The smallest shipped describer: 8 x 8 cells of 64 x 64 pixels."""
-    return build_model(ModelConfig.model_validate({
-        'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
-
-
-def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap:
-    random = np.random.default_rng(seed)
-    descriptors = normalise_rows(1 + random.standard_normal((places, model.describer.dim)))
-    poses = np.stack([make_pose(2.0 * index, 0.0) for index in range(places)])
-    starts = np.where(np.arange(places) < places // 2, 0, places // 2)
-    place_map = build_map(model, descriptors, range(0, places * 10, 10), poses, starts, '2m',
-                          source=f'drive {seed}', pose_origin='test')
-    return place_map.with_calibration(calibrate(model, place_map, model.config.matching))
+    return small_model()
 
 
 @pytest.fixture(scope='module')

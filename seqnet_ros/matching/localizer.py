@@ -268,6 +268,7 @@ class Localizer:
 
         Raises:
             InputError: the image or the pose cannot be used; the sequence is unharmed.
+            MapError: another program has changed a map that is in use, or it is damaged.
         """
         return self.push_lazily(lambda: image, stamp_ns, pose)
 
@@ -305,6 +306,8 @@ class Localizer:
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
                describe_seconds: float) -> MatchResult:
         started = time.perf_counter()
+        for search in self._searches:
+            search.map.check_unchanged()
         self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
         self._keyframes += 1
         self._move_means(descriptor)

@@ -90,7 +90,6 @@ class MapSearch:
                 one.
             described: float32 ``[D']``, the sequence descriptor, where that is known.
         """
-        self.map.check_unchanged()
         mean = None if self.mean is None else self.mean.value
         window = self._model.prepare(np.stack(frames), mean)
         return self._search.search(
