@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from node_harness import PATIENCE_S, Peer, Shown, eventually, render
+from map_files import make_map, small_model
+from node_harness import PATIENCE_S, Peer, Shown, deliver, eventually, mapping, render
 
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.map_writer import save_map
@@ -149,3 +150,55 @@ def test_the_mapper_saves_when_it_is_interrupted(tmp_path):
     assert len(open_map(tmp_path / 'made')) > 3
     assert 'saved' in log.read_text()
     assert 'Traceback' not in log.read_text()
+
+
+def test_the_mapper_leaves_another_map_alone(tmp_path):
+    """At the start it refuses the path; at the end the map of the drive is saved beside."""
+    path = tmp_path / 'made'
+    save_map(make_map(small_model()), path)
+    before = open_map(path).manifest.map_id
+    log = tmp_path / 'log'
+    with process('mapper', '-p', f'map:={path}', log=log) as running:
+        eventually(lambda: 'is a map already' in log.read_text(), 'a refusal')
+        assert end(running, signal.SIGINT) == 0
+    assert [entry.name for entry in tmp_path.iterdir() if entry != log] == ['made']
+    assert open_map(path).manifest.map_id == before
+
+
+def test_a_map_that_came_meanwhile_is_not_replaced(tmp_path):
+    from seqnet_ros.srv import SaveMap
+
+    path, images = tmp_path / 'made', np.random.default_rng(0)
+    with mapping(map=str(path), use_odometry=False) as (node, peer):
+        for number in range(4):
+            image = images.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+            deliver(node, lambda image=image, number=number: peer.show(image, number * 10**8))
+        save_map(make_map(small_model()), path)
+        before = open_map(path).manifest.map_id
+        answer = peer.call(SaveMap, 'mapper/save_map')
+        assert answer.result == SaveMap.Response.RESULT_MAP_EXISTS
+        assert 'is a map already' in answer.message
+        answer = peer.call(SaveMap, 'mapper/save_map', path=str(tmp_path / 'usb' / 'map'))
+        assert answer.result == SaveMap.Response.RESULT_WRITE_FAILED
+        assert 'usb does not exist' in answer.message
+        node.trigger_deactivate()
+    assert open_map(path).manifest.map_id == before
+    assert len(open_map(tmp_path / 'made~1')) == 4
+
+
+def test_the_mapper_replaces_a_map_when_asked_to_and_then_its_own(tmp_path):
+    from seqnet_ros.srv import SaveMap
+
+    path, images = tmp_path / 'made', np.random.default_rng(0)
+    save_map(make_map(small_model()), path)
+    before = open_map(path).manifest.map_id
+    with mapping(map=str(path), use_odometry=False, overwrite=True) as (node, peer):
+        for number in range(4):
+            image = images.integers(0, 255, (60, 80, 3), dtype=np.uint8)
+            deliver(node, lambda image=image, number=number: peer.show(image, number * 10**8))
+            answer = peer.call(SaveMap, 'mapper/save_map')
+            assert answer.result == SaveMap.Response.RESULT_SUCCESS, answer.message
+            assert ('kept as' in answer.message) == (number == 0)
+    assert len(open_map(path)) == 4
+    assert open_map(tmp_path / 'made~1').manifest.map_id == before
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ['made', 'made~1']
