@@ -11,13 +11,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqnet_ros.errors import InputError
+from seqnet_ros.geodesy import GeoPoint
 
 MIN_QUATERNION_NORM = 1e-6
 MIN_HEADING_STEP_M = 1.0
-
-_WGS84_SEMI_MAJOR_M = 6378137.0
-_WGS84_FLATTENING = 1 / 298.257223563
-_WGS84_ECCENTRICITY_2 = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
 
 
 def make_pose(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
@@ -122,19 +119,6 @@ def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarra
         [a[:3] + fraction * (b[:3] - a[:3]), rotation / np.linalg.norm(rotation)])
 
 
-@dataclass(frozen=True)
-class GeoPoint:
-    """A point on or above the WGS-84 ellipsoid: degrees north and east, metres up."""
-
-    latitude: float
-    longitude: float
-    altitude: float = 0.0
-
-    def __str__(self) -> str:
-        """Return the point for people."""
-        return f'{self.latitude:.6f}, {self.longitude:.6f}'
-
-
 @dataclass(frozen=True, eq=False)
 class Trajectory:
     """Where something was over time.
@@ -186,74 +170,6 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
             'for each of at least one pose')
     order = np.argsort(stamps, kind='stable')
     return Trajectory(stamps[order], stacked[order], origin, datum)
-
-
-def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
-                    datum: GeoPoint) -> np.ndarray:
-    """Convert WGS-84 positions to metres east, north and up of a datum.
-
-    The exact conversion by way of earth-centred coordinates (Hofmann-Wellenhof et al., GNSS,
-    2008, sections 8.2.1 and 8.2.2), not a small-angle approximation.
-
-    Args:
-        latitude: degrees ``[N]``.
-        longitude: degrees ``[N]``.
-        altitude: metres above the ellipsoid ``[N]``.
-        datum: where the plane touches the earth.
-
-    Returns:
-        float64 ``[N, 3]``.
-    """
-    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
-    offset = _earth_centred(latitude, longitude, altitude) - centre
-    return offset @ _enu_axes(datum).T
-
-
-def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
-    """Convert metres east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
-
-    Args:
-        positions: ``[N, 3]``.
-        datum: where the plane touches the earth.
-
-    Returns:
-        float64 ``[N, 2]``, latitude and longitude in degrees.
-    """
-    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
-    x, y, z = (centre + np.asarray(positions) @ _enu_axes(datum)).T
-    from_axis = np.hypot(x, y)
-    latitude = np.arctan2(z, from_axis)
-    # Each step shrinks the error by the squared eccentricity, 0.0067.
-    for _ in range(8):
-        sine = np.sin(latitude)
-        radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sine**2)
-        latitude = np.arctan2(z + _WGS84_ECCENTRICITY_2 * radius * sine, from_axis)
-    return np.rad2deg(np.stack([latitude, np.arctan2(y, x)], axis=1))
-
-
-def _enu_axes(datum: GeoPoint) -> np.ndarray:
-    """Return the directions east, north and up of a datum, ``[3, 3]``, earth-centred rows."""
-    sin_lat, cos_lat = _sin_cos(datum.latitude)
-    sin_lon, cos_lon = _sin_cos(datum.longitude)
-    east = [-sin_lon, cos_lon, 0.0]
-    north = [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat]
-    up = [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]
-    return np.array([east, north, up])
-
-
-def _earth_centred(latitude: Any, longitude: Any, altitude: Any) -> np.ndarray:
-    sin_lat, cos_lat = _sin_cos(latitude)
-    sin_lon, cos_lon = _sin_cos(longitude)
-    radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sin_lat**2)
-    return np.stack([
-        (radius + altitude) * cos_lat * cos_lon,
-        (radius + altitude) * cos_lat * sin_lon,
-        (radius * (1 - _WGS84_ECCENTRICITY_2) + altitude) * sin_lat], axis=-1)
-
-
-def _sin_cos(degrees: Any) -> tuple[Any, Any]:
-    radians = np.deg2rad(degrees)
-    return np.sin(radians), np.cos(radians)
 
 
 def poses_from_positions(positions: np.ndarray) -> np.ndarray:
