@@ -4,23 +4,23 @@ Metres, unit quaternions with the scalar last, ROS axes (REP-103: x forward, y l
 Arrays are float64: a UTM northing needs more digits than float32 has.
 """
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqnet_ros.errors import InputError
+from seqnet_ros.geodesy import GeoPoint
 
+NANOSECONDS = 1_000_000_000
 MAX_COORDINATE_M = 1e7
 """Largest coordinate of a position: half the circumference of the earth is 2e7 m."""
 MAX_NORM_ERROR = 0.01
 """How far the norm of a quaternion may be from 1 before it is normalised, as in tf2."""
 MIN_HEADING_STEP_M = 1.0
-
-_WGS84_SEMI_MAJOR_M = 6378137.0
-_WGS84_FLATTENING = 1 / 298.257223563
-_WGS84_ECCENTRICITY_2 = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
 
 
 def make_pose(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
@@ -138,7 +138,15 @@ def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarra
     """Return the pose between two poses ``[7]``: linear in position, slerp in rotation.
 
     The slerp is Shoemake's (Animating rotation with quaternion curves, SIGGRAPH 1985).
+
+    Args:
+        a: the pose at fraction 0, returned without rounding there.
+        b: the pose at fraction 1.
+        fraction: above 1 extrapolates the motion from ``a`` to ``b``.
     """
+    # By hand: building scipy's Slerp for two rotations takes 20 times as long.
+    if fraction == 0:
+        return a.copy()
     start, end = a[3:], b[3:]
     cosine = float(start @ end)
     if cosine < 0:
@@ -152,17 +160,45 @@ def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarra
         [a[:3] + fraction * (b[:3] - a[:3]), rotation / np.linalg.norm(rotation)])
 
 
-@dataclass(frozen=True)
-class GeoPoint:
-    """A point on or above the WGS-84 ellipsoid: degrees north and east, metres up."""
+class Neighbours(NamedTuple):
+    """The two poses that determine the pose at a time.
 
-    latitude: float
-    longitude: float
-    altitude: float = 0.0
+    Attributes:
+        first: row of the earlier pose.
+        second: row of the later pose; the same row where the time is that of a pose.
+        fraction: of the step from the first to the second, as for `interpolate_pose`.
+    """
 
-    def __str__(self) -> str:
-        """Return the point for people."""
-        return f'{self.latitude:.6f}, {self.longitude:.6f}'
+    first: int
+    second: int
+    fraction: float
+
+
+def find_neighbours(stamps_ns: Sequence[int] | np.ndarray, stamp_ns: int, max_gap_s: float,
+                    max_extrapolation_s: float = 0.0) -> Neighbours | None:
+    """Find the poses from which the pose at a time is interpolated, by bisection.
+
+    Args:
+        stamps_ns: of the poses, ``[N]``, ascending, the last two not equal.
+        stamp_ns: the time.
+        max_gap_s: nothing is interpolated between two poses that are further apart.
+        max_extrapolation_s: how far the last two poses are extrapolated.
+
+    Returns:
+        None where the time is outside the poses or inside a gap.
+    """
+    second = bisect_left(stamps_ns, stamp_ns)
+    if second < len(stamps_ns) and stamps_ns[second] == stamp_ns:
+        return Neighbours(second, second, 0.0)
+    if second and second == len(stamps_ns) and (
+            stamp_ns - stamps_ns[-1] <= max_extrapolation_s * NANOSECONDS):
+        second -= 1
+    if not 0 < second < len(stamps_ns):
+        return None
+    before_ns, after_ns = int(stamps_ns[second - 1]), int(stamps_ns[second])
+    if after_ns - before_ns > max_gap_s * NANOSECONDS:
+        return None
+    return Neighbours(second - 1, second, (stamp_ns - before_ns) / (after_ns - before_ns))
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,16 +225,10 @@ class Trajectory:
             None outside the trajectory, and inside a gap of more than ``max_gap_s`` between two
             of its poses.
         """
-        right = int(np.searchsorted(self.stamps_ns, stamp_ns))
-        if right < len(self.stamps_ns) and self.stamps_ns[right] == stamp_ns:
-            return self.poses[right].copy()
-        if right in (0, len(self.stamps_ns)):
+        found = find_neighbours(self.stamps_ns, stamp_ns, max_gap_s)
+        if found is None:
             return None
-        before, after = int(self.stamps_ns[right - 1]), int(self.stamps_ns[right])
-        if after - before > max_gap_s * 1e9:
-            return None
-        fraction = (stamp_ns - before) / (after - before)
-        return interpolate_pose(self.poses[right - 1], self.poses[right], fraction)
+        return interpolate_pose(self.poses[found.first], self.poses[found.second], found.fraction)
 
 
 def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
@@ -217,96 +247,6 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
     check_poses(stacked, f'{origin}: pose')
     order = np.argsort(stamps, kind='stable')
     return Trajectory(stamps[order], stacked[order], origin, datum)
-
-
-def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
-    """Check WGS-84 positions: degrees ``[N]``, and metres above the ellipsoid.
-
-    Raises:
-        InputError: a latitude is beyond 90 degrees, a longitude beyond 180, an altitude beyond
-            1e7 m, or one is not finite; the message has the first.
-    """
-    rows = np.broadcast_arrays(*np.atleast_1d(latitude, longitude, altitude))
-    inside = [np.abs(values) <= limit
-              for values, limit in zip(rows, (90, 180, MAX_COORDINATE_M), strict=True)]
-    wrong = np.flatnonzero(~np.all(inside, axis=0))
-    if len(wrong):
-        row = int(wrong[0])
-        found = ', '.join(f'{values[row]:g}' for values in rows)
-        raise InputError(f'position {row} is {found} (latitude, longitude, altitude), expected '
-                         'degrees within 90 and 180 and metres within 1e7')
-
-
-def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
-                    datum: GeoPoint) -> np.ndarray:
-    """Convert WGS-84 positions to metres east, north and up of a datum.
-
-    The exact conversion by way of earth-centred coordinates (Hofmann-Wellenhof et al., GNSS,
-    2008, sections 8.2.1 and 8.2.2), not a small-angle approximation.
-
-    Args:
-        latitude: degrees ``[N]``.
-        longitude: degrees ``[N]``.
-        altitude: metres above the ellipsoid ``[N]``.
-        datum: where the plane touches the earth.
-
-    Returns:
-        float64 ``[N, 3]``.
-
-    Raises:
-        InputError: a position is not on the earth.
-    """
-    check_geodetic(latitude, longitude, altitude)
-    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
-    offset = _earth_centred(latitude, longitude, altitude) - centre
-    return offset @ _enu_axes(datum).T
-
-
-def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
-    """Convert metres east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
-
-    Args:
-        positions: ``[N, 3]``.
-        datum: where the plane touches the earth.
-
-    Returns:
-        float64 ``[N, 2]``, latitude and longitude in degrees.
-    """
-    centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
-    x, y, z = (centre + np.asarray(positions) @ _enu_axes(datum)).T
-    from_axis = np.hypot(x, y)
-    latitude = np.arctan2(z, from_axis)
-    # Each step shrinks the error by the squared eccentricity, 0.0067.
-    for _ in range(8):
-        sine = np.sin(latitude)
-        radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sine**2)
-        latitude = np.arctan2(z + _WGS84_ECCENTRICITY_2 * radius * sine, from_axis)
-    return np.rad2deg(np.stack([latitude, np.arctan2(y, x)], axis=1))
-
-
-def _enu_axes(datum: GeoPoint) -> np.ndarray:
-    """Return the directions east, north and up of a datum, ``[3, 3]``, earth-centred rows."""
-    sin_lat, cos_lat = _sin_cos(datum.latitude)
-    sin_lon, cos_lon = _sin_cos(datum.longitude)
-    east = [-sin_lon, cos_lon, 0.0]
-    north = [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat]
-    up = [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat]
-    return np.array([east, north, up])
-
-
-def _earth_centred(latitude: Any, longitude: Any, altitude: Any) -> np.ndarray:
-    sin_lat, cos_lat = _sin_cos(latitude)
-    sin_lon, cos_lon = _sin_cos(longitude)
-    radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sin_lat**2)
-    return np.stack([
-        (radius + altitude) * cos_lat * cos_lon,
-        (radius + altitude) * cos_lat * sin_lon,
-        (radius * (1 - _WGS84_ECCENTRICITY_2) + altitude) * sin_lat], axis=-1)
-
-
-def _sin_cos(degrees: Any) -> tuple[Any, Any]:
-    radians = np.deg2rad(degrees)
-    return np.sin(radians), np.cos(radians)
 
 
 def poses_from_positions(positions: np.ndarray) -> np.ndarray:

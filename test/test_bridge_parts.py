@@ -7,8 +7,13 @@ from scipy.spatial.transform import Rotation
 from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.bridges.delayed import Delayed
 from seqnet_ros.nodes.bridges.graph_edges import UNKNOWN_VARIANCE, make_edge
-from seqnet_ros.nodes.bridges.graph_links import GraphNodes, LinkLimits, LinkQueue
-from seqnet_ros.nodes.bridges.pose_log import PoseLog
+from seqnet_ros.nodes.bridges.graph_links import (
+    GraphNodes,
+    LinkLimits,
+    LinkQueue,
+    make_drive_buffer,
+)
+from seqnet_ros.pose_buffer import PoseBuffer
 from seqnet_ros.poses import make_pose, pose_from_matrix, pose_matrix, relative_pose
 
 SECOND = 10**9
@@ -31,8 +36,8 @@ def graph(*nodes: tuple[int, float], dropped: tuple[int, ...] = ()) -> GraphNode
     return made
 
 
-def drive(seconds: int, rate: int = 50) -> PoseLog:
-    log = PoseLog()
+def drive(seconds: int, rate: int = 50) -> PoseBuffer:
+    log = make_drive_buffer()
     for step in range(seconds * rate + 1):
         stamp_ns = step * SECOND // rate
         log.add(stamp_ns, turning(stamp_ns))
@@ -90,7 +95,7 @@ def test_odometry_is_thinned_out_and_interpolated():
 
 
 def test_odometry_has_holes_and_begins_anew():
-    log = PoseLog()
+    log = make_drive_buffer()
     for t in (1, 2, 4):
         log.add(t * SECOND, make_pose(t, 0))
     assert log.at(3 * SECOND // 2)[0] == pytest.approx(1.5)
@@ -101,7 +106,7 @@ def test_odometry_has_holes_and_begins_anew():
 
 
 def test_a_closure_at_the_stamps_of_nodes_needs_no_odometry():
-    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), PoseLog(), LIMITS)
+    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), make_drive_buffer(), LIMITS)
     assert queue.add(closure(10, 50), now_s=0)
     links, dropped = queue.take(now_s=0)
     assert not dropped
@@ -186,21 +191,21 @@ def test_a_closure_without_nodes_is_dropped_with_the_reason(nodes, older, reason
 
 
 def test_without_odometry_a_node_beside_the_frame_will_not_do():
-    queue = LinkQueue(graph((3, 10.0), (8, 50.5)), PoseLog(), LIMITS)
+    queue = LinkQueue(graph((3, 10.0), (8, 50.5)), make_drive_buffer(), LIMITS)
     queue.add(closure(10, 50), now_s=0)
     _, (dropped,) = queue.take(now_s=10)
     assert 'expected at most 0.02 s without odometry' in dropped.reason
 
 
 def test_a_covariance_that_is_none_is_dropped():
-    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), PoseLog(), LIMITS)
+    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), make_drive_buffer(), LIMITS)
     queue.add(Closure(10 * SECOND, 50 * SECOND, make_pose(0, 0), np.zeros((6, 6))), now_s=0)
     _, (dropped,) = queue.take(now_s=10)
     assert 'not positive definite' in dropped.reason
 
 
 def test_a_closure_without_a_metric_pose_makes_no_link():
-    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), PoseLog(), LIMITS)
+    queue = LinkQueue(graph((3, 10.0), (8, 50.0)), make_drive_buffer(), LIMITS)
     assert not queue.add(Closure(10 * SECOND, 50 * SECOND), now_s=0)
     assert queue.take(now_s=99) == ([], [])
     assert queue.counts['without a metric pose'] == 1

@@ -16,8 +16,8 @@ from seqnet_ros.datasets.db_struct import read_struct
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.datasets.seqnet_datasets import open_split
 from seqnet_ros.datasets.seqnet_files import open_descriptors, read_bounds, read_names
+from seqnet_ros.geodesy import GeoPoint, geodetic_to_enu
 from seqnet_ros.place_model import load_model
-from seqnet_ros.poses import GeoPoint, geodetic_to_enu
 from seqnet_ros.training.seqnet.dataset_builder import dataset_name
 
 COUNT = 12

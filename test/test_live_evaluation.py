@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.live import LiveEvaluation, TruePoses
+from seqnet_ros.evaluation.live import LiveEvaluation, TruePath, make_truth_buffer
 from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
 from seqnet_ros.evaluation.place_truth import PoseTruth, Tolerance
 from seqnet_ros.maps.map_reader import open_map
@@ -39,20 +39,31 @@ def found(place_map: PlaceMap, seconds: float, *places: int,
                        reason if places else Reason.BUFFER_FILLING)
 
 
-class TestTruePoses:
-    def test_the_way_follows_all_poses_and_ends_between_two(self):
-        poses = TruePoses()
+class TestTruePath:
+    def test_the_path_follows_all_poses_and_ends_between_two(self):
+        poses = make_truth_buffer()
+        path = TruePath(poses)
         corner = [(0, 0.0, 0.0), (1, 3.0, 0.0), (2, 3.0, 4.0)]
         for seconds, x, y in corner:
             poses.add(seconds * SECOND, make_pose(x, y))
-        poses.begin(0)
-        assert poses.walk(0) == 0.0
-        assert poses.walk(SECOND // 2) == pytest.approx(1.5)
-        assert poses.walk(SECOND * 3 // 2) == pytest.approx(5.0), 'around the corner, not across'
-        assert poses.walk(SECOND) == pytest.approx(5.0), 'the way never falls'
+        path.begin(0)
+        assert path.walk(0) == 0.0
+        assert path.walk(SECOND // 2) == pytest.approx(1.5)
+        assert path.walk(SECOND * 3 // 2) == pytest.approx(5.0), 'around the corner, not across'
+        assert path.walk(SECOND) == pytest.approx(5.0), 'the distance never falls'
+
+    def test_poses_that_come_late_are_in_the_path(self):
+        poses = make_truth_buffer()
+        path = TruePath(poses)
+        poses.add(0, make_pose(0.0, 0.0))
+        path.begin(0)
+        assert path.walk(2 * SECOND) == 0.0
+        for second, x, y in ((1, 3.0, 0.0), (3, 3.0, 4.0)):
+            poses.add(second * SECOND, make_pose(x, y))
+        assert path.walk(3 * SECOND) == pytest.approx(7.0)
 
     def test_no_pose_before_after_or_in_a_hole(self):
-        poses = TruePoses()
+        poses = make_truth_buffer()
         assert poses.at(SECOND) is None
         for seconds in (1.0, 2.0, 4.5):
             poses.add(round(seconds * SECOND), make_pose(seconds, 0.0))
@@ -60,17 +71,18 @@ class TestTruePoses:
         for seconds in (0.9, 3.0, 4.6):
             assert poses.at(round(seconds * SECOND)) is None
 
-    def test_what_is_forgotten_stays_in_the_way(self):
-        long, short = TruePoses(), TruePoses()
-        for poses in (long, short):
-            poses.begin(0)
+    def test_forgotten_poses_stay_in_the_path(self):
+        long, short = make_truth_buffer(), make_truth_buffer()
+        long_path, short_path = TruePath(long), TruePath(short)
+        for path in (long_path, short_path):
+            path.begin(0)
         for second in range(100):
             for poses in (long, short):
                 poses.add(second * SECOND, make_pose(np.sin(second), second))
-            short.forget((second - 5) * SECOND)
+            short_path.forget((second - 5) * SECOND)
         assert len(short) == 7
         assert len(long) == 100
-        assert short.walk(98 * SECOND) == pytest.approx(long.walk(98 * SECOND))
+        assert short_path.walk(98 * SECOND) == pytest.approx(long_path.walk(98 * SECOND))
 
 
 def test_the_numbers_are_those_of_the_measures(live, place_map):

@@ -27,6 +27,7 @@ from seqnet_ros.errors import (
     MapWriteError,
     ResultError,
 )
+from seqnet_ros.geodesy import check_geodetic
 from seqnet_ros.maps import file_record, integrity, map_reader, map_writer
 from seqnet_ros.maps.manifest_file import document_digest
 from seqnet_ros.maps.map_reader import open_map, verify_map
@@ -36,7 +37,7 @@ from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
 from seqnet_ros.place_model import PlaceModel, load_model
-from seqnet_ros.poses import check_geodetic, make_pose, make_trajectory
+from seqnet_ros.poses import make_pose, make_trajectory
 
 SECOND = 1_000_000_000
 

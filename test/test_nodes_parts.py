@@ -19,9 +19,9 @@ SECOND = 10**9
 
 def odometry(*stamped: tuple[float, float]):
     """A buffer of (seconds, x)."""
-    from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
+    from seqnet_ros.nodes.inputs.odometry_input import make_odometry_buffer
 
-    buffer = OdometryBuffer()
+    buffer = make_odometry_buffer()
     for seconds, x in stamped:
         buffer.add(int(seconds * SECOND), make_pose(x, 0.0))
     return buffer

@@ -9,13 +9,12 @@ from scipy.spatial.transform import Rotation, Slerp
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.datasets.pose_files import FramePoses, read_poses
 from seqnet_ros.errors import InputError
+from seqnet_ros.geodesy import GeoPoint
 from seqnet_ros.poses import (
-    GeoPoint,
     Trajectory,
     angle_between,
     check_pose,
     distance,
-    geodetic_to_enu,
     interpolate_pose,
     make_pose,
     make_trajectory,
@@ -103,22 +102,6 @@ def test_trajectory_answers_between_its_stamps_only():
 def test_empty_trajectory_is_refused():
     with pytest.raises(InputError, match='track: found 0 stamps'):
         make_trajectory([], [], 'track')
-
-
-def test_enu_of_known_positions():
-    datum = GeoPoint(48.0, 11.0, 500.0)
-    to_east, to_north, to_up = geodetic_to_enu(
-        np.array([48.0, 48.001, 48.0]), np.array([11.001, 11.0, 11.0]),
-        np.array([500.0, 500.0, 510.0]), datum)
-    # WGS-84's radii of curvature: across the meridian and along it.
-    eccentricity_2 = 0.00669437999014
-    root = math.sqrt(1 - eccentricity_2 * math.sin(math.radians(48))**2)
-    across, along = 6378137 / root, 6378137 * (1 - eccentricity_2) / root**3
-    step = math.radians(0.001)
-    parallel = (across + 500) * math.cos(math.radians(48))
-    np.testing.assert_allclose(to_east, [parallel * step, 0, 0], atol=1e-3)
-    np.testing.assert_allclose(to_north, [0, (along + 500) * step, 0], atol=1.1e-3)
-    np.testing.assert_allclose(to_up, [0, 0, 10], atol=1e-6)
 
 
 def test_heading_follows_motion_and_ignores_noise():

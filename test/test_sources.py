@@ -8,7 +8,8 @@ import pytest
 
 from seqnet_ros.datasets.sources import open_source
 from seqnet_ros.errors import InputError
-from seqnet_ros.poses import GeoPoint, make_pose
+from seqnet_ros.geodesy import GeoPoint
+from seqnet_ros.poses import make_pose
 
 GARDENS = Path(__file__).parents[2] / 'shared/data/gardens_point/day_left'
 

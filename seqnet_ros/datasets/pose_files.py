@@ -31,11 +31,10 @@ import numpy as np
 
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.errors import InputError
+from seqnet_ros.geodesy import GeoPoint, geodetic_to_enu
 from seqnet_ros.poses import (
-    GeoPoint,
     Trajectory,
     check_pose,
-    geodetic_to_enu,
     make_trajectory,
     poses_from_positions,
     yaw_to_quaternion,

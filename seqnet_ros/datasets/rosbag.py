@@ -25,15 +25,9 @@ from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.datasets.image_folder import natural_key
 from seqnet_ros.datasets.transforms import Transform, follow_transforms
 from seqnet_ros.errors import InputError
+from seqnet_ros.geodesy import GeoPoint, geodetic_to_enu
 from seqnet_ros.images import image_from_compressed, image_from_raw
-from seqnet_ros.poses import (
-    GeoPoint,
-    Trajectory,
-    check_pose,
-    geodetic_to_enu,
-    make_trajectory,
-    poses_from_positions,
-)
+from seqnet_ros.poses import Trajectory, check_pose, make_trajectory, poses_from_positions
 
 RAW_IMAGE = 'sensor_msgs/msg/Image'
 COMPRESSED_IMAGE = 'sensor_msgs/msg/CompressedImage'

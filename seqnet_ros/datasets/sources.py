@@ -21,7 +21,8 @@ from seqnet_ros.datasets.rosbag import (
 )
 from seqnet_ros.datasets.video import VIDEO_SUFFIXES, VideoSource
 from seqnet_ros.errors import InputError
-from seqnet_ros.poses import GeoPoint, Trajectory
+from seqnet_ros.geodesy import GeoPoint
+from seqnet_ros.poses import Trajectory
 
 
 class _Recording(FrameSource, Protocol):

@@ -35,9 +35,9 @@ from seqnet_ros.evaluation.run_files import (
     write_timing,
 )
 from seqnet_ros.evaluation.verdict import Verdict, give_verdict
+from seqnet_ros.geodesy import GeoPoint
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
-from seqnet_ros.poses import GeoPoint
 from seqnet_ros.sequences.aggregators import describe_frames
 
 FORMAT = 1

@@ -4,7 +4,6 @@ The numbers are those of a replay of the same drive. Time to wait is that of any
 stamps of results and poses share another one, which may stand still, run fast, or start anew.
 """
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,12 +19,8 @@ from seqnet_ros.evaluation.restarts import summarise_restarts
 from seqnet_ros.evaluation.verdict import give_verdict
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.result import MatchResult
-from seqnet_ros.poses import interpolate_pose
+from seqnet_ros.pose_buffer import PoseBuffer
 
-MAX_GAP_S = 2.0
-"""No true pose is interpolated across a longer hole, as in a replay."""
-RESTART_S = 1.0
-"""True poses that go back by more start anew; those that go back by less are left out."""
 KEPT_S = 60.0
 """True poses are kept this long for results that come late, in the time of their stamps."""
 FORMAT = 1
@@ -33,85 +28,57 @@ FORMAT = 1
 _NS = 10**9
 
 
-class TruePoses:
-    """The latest true poses, and the way along all of them."""
+def make_truth_buffer() -> PoseBuffer:
+    """Return a buffer for true poses."""
+    # The gap is that of a replay (`Trajectory.at`): both judge the same results. Receivers repeat
+    # and reorder stamps by less than a second; only a recording that is played again goes back
+    # by more.
+    return PoseBuffer(max_gap_s=2.0, restart_s=1.0)
 
-    def __init__(self) -> None:
+
+class TruePath:
+    """The distance travelled along true poses.
+
+    Args:
+        poses: true poses; more of them may be added at any time.
+    """
+
+    def __init__(self, poses: PoseBuffer) -> None:
+        self._poses = poses
         self._odometer = Odometer()
-        self._reached_ns = 0
         self.restart()
 
-    def __len__(self) -> int:
-        """Return the number of poses kept."""
-        return len(self._stamps)
-
-    @property
-    def newest_ns(self) -> int | None:
-        """Stamp of the newest pose; None where there is none."""
-        return self._stamps[-1] if self._stamps else None
-
     def restart(self) -> None:
-        """Go on anywhere else: forget the poses, keep the way so far."""
-        self._stamps: list[int] = []
-        self._poses: list[np.ndarray] = []
-        self._walked = 0  # this many of them are in the way
-        self._reached_ns = 0
+        """Go on where the poses start again, without the distance from here to there."""
+        self._last_ns = self._reached_ns = -1  # stamp of the last pose in the path, and its end
         self._odometer.lift()
 
-    def goes_back(self, stamp_ns: int) -> bool:
-        """Return whether a pose of this time begins anew."""
-        return bool(self._stamps) and stamp_ns < self._stamps[-1] - RESTART_S * _NS
-
-    def add(self, stamp_ns: int, pose: np.ndarray) -> None:
-        """Add a pose ``[7]``; one that is not newer than the last is left out."""
-        if not self._stamps or stamp_ns > self._stamps[-1]:
-            self._stamps.append(stamp_ns)
-            self._poses.append(pose)
-
-    def covers(self, stamp_ns: int) -> bool:
-        """Return whether poses of before and after a time, or of the time itself, are there."""
-        return bool(self._stamps) and self._stamps[0] <= stamp_ns <= self._stamps[-1]
-
-    def at(self, stamp_ns: int) -> np.ndarray | None:
-        """Return the pose ``[7]`` at a time, None where it is not known."""
-        if not self.covers(stamp_ns):
-            return None
-        right = bisect_left(self._stamps, stamp_ns)
-        after = self._stamps[right]
-        if after == stamp_ns:
-            return self._poses[right]
-        before = self._stamps[right - 1]
-        if after - before > MAX_GAP_S * _NS:
-            return None
-        return interpolate_pose(self._poses[right - 1], self._poses[right],
-                                (stamp_ns - before) / (after - before))
-
     def begin(self, stamp_ns: int) -> None:
-        """Let the way start at a time."""
+        """Let the path start at a time."""
         self._odometer = Odometer()
-        self._walked = bisect_left(self._stamps, stamp_ns)
+        last_ns = self._poses.last_before(stamp_ns)
+        self._last_ns = -1 if last_ns is None else last_ns
         self._reached_ns = stamp_ns
 
     def walk(self, stamp_ns: int) -> float:
-        """Go on to a time and return the way until there, metres."""
-        if stamp_ns < self._reached_ns:  # results start anew, before the poses do
+        """Go on to a time and return the distance travelled until then, metres."""
+        if stamp_ns < self._reached_ns:  # results start again, before the poses do
             return self._odometer.travelled
-        reached = bisect_left(self._stamps, stamp_ns)
-        self._go_to(reached)
-        self._walked = max(self._walked, reached)
+        self._pass_poses_before(stamp_ns)
         self._reached_ns = stamp_ns
-        return self._odometer.add(self.at(stamp_ns))
+        return self._odometer.add(self._poses.at(stamp_ns))
 
     def forget(self, stamp_ns: int) -> None:
-        """Drop poses that no later time needs; they stay in the way."""
-        first = max(bisect_left(self._stamps, stamp_ns) - 1, 0)
-        self._go_to(first)
-        del self._stamps[:first], self._poses[:first]
-        self._walked = max(self._walked - first, 0)
+        """Drop the poses that no later time needs; they stay in the path."""
+        last_ns = self._poses.last_before(stamp_ns)
+        if last_ns is not None:
+            self._pass_poses_before(last_ns)
+            self._poses.forget_before(last_ns)
 
-    def _go_to(self, number: int) -> None:
-        for pose in self._poses[self._walked:number]:
+    def _pass_poses_before(self, stamp_ns: int) -> None:
+        for passed_ns, pose in self._poses.between(self._last_ns, stamp_ns):
             self._odometer.add(pose)
+            self._last_ns = passed_ns
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +118,8 @@ class LiveEvaluation:
             self._first_places[map_id] = sum(self._sizes[other] for other in self._first_places)
         self._truth = PoseTruth(
             np.concatenate([place_map.poses for place_map in maps.values()]), tolerance, planar)
-        self._poses = TruePoses()
+        self._poses = make_truth_buffer()
+        self._path = TruePath(self._poses)
         self._waiting: deque[_Waiting] = deque()
         self._clear()
 
@@ -222,11 +190,11 @@ class LiveEvaluation:
         if self._poses.goes_back(stamp_ns):
             while self._waiting and self._poses.covers(self._waiting[0].result.stamp_ns):
                 self._judge(self._waiting.popleft())
-            self._poses.restart()
+            self._path.restart()
         self._poses.add(stamp_ns, pose)
         self.settle(now_s)
         if not self._waiting:
-            self._poses.forget(stamp_ns - round(KEPT_S * _NS))
+            self._path.forget(stamp_ns - round(KEPT_S * _NS))
 
     def settle(self, now_s: float) -> None:
         """Judge the results whose truth is known, and those that waited too long for it."""
@@ -237,12 +205,12 @@ class LiveEvaluation:
     def _judge(self, item: _Waiting) -> None:
         result = item.result
         if not len(self):
-            self._poses.begin(result.stamp_ns)
+            self._path.begin(result.stamp_ns)
             self.first_stamp_ns = result.stamp_ns
         pose = self._poses.at(result.stamp_ns)
         judgement = (Judgement.unknown(item.places) if pose is None
                      else self._truth.judge(pose, item.places))
-        self.measures.add(result, judgement, self._poses.walk(result.stamp_ns))
+        self.measures.add(result, judgement, self._path.walk(result.stamp_ns))
         self.last_stamp_ns = result.stamp_ns
         self.most_candidates = max(self.most_candidates, len(item.places))
         if judgement.known and item.places:

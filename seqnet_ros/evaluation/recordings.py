@@ -19,7 +19,8 @@ from seqnet_ros.evaluation.clock_offset import (
     motion_of_images,
     motion_of_poses,
 )
-from seqnet_ros.poses import GeoPoint, Trajectory
+from seqnet_ros.geodesy import GeoPoint
+from seqnet_ros.poses import Trajectory
 
 _OFFSET_WINDOW_S = 90.0
 _OFFSET_IMAGES = 900

@@ -23,7 +23,7 @@ from seqnet_ros.nodes.failures import FailureLog
 from seqnet_ros.nodes.inputs.camera_input import CameraInput, parse_base_from_camera
 from seqnet_ros.nodes.inputs.heartbeat import Heartbeat
 from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
-from seqnet_ros.nodes.inputs.odometry_input import OdometryBuffer
+from seqnet_ros.nodes.inputs.odometry_input import PATIENCE_S, make_odometry_buffer
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings, user_path
@@ -80,7 +80,7 @@ class PlaceNode(ManagedNode):
             self, settings, engine, own or {}, lambda: self._phase, self._defaults,
             self._on_settings if live else None)
         self.statistics = Statistics()
-        self.odometry = OdometryBuffer()
+        self.odometry = make_odometry_buffer()
         self.odometry_frame = ODOMETRY_FRAME
         self._rates = Rates()
         # Services wait for the worker: in a group of their own, so that images go on.
@@ -155,7 +155,7 @@ class PlaceNode(ManagedNode):
         self.statistics = Statistics()
         self._failures = FailureLog(self.get_logger(), self.statistics)
         self._rates = Rates()
-        self.odometry = OdometryBuffer()
+        self.odometry = make_odometry_buffer()
         try:
             self._subscribe(self.settings.read())
         except BaseException:
@@ -288,7 +288,7 @@ class PlaceNode(ManagedNode):
         self.statistics.delay.add(time.monotonic() - image.received_s)
 
     def _pose_at(self, stamp_ns: int) -> np.ndarray | None:
-        pose = self.odometry.at(stamp_ns)
+        pose = self.odometry.at(stamp_ns, PATIENCE_S)
         if pose is None and self._odometry_subscription is not None:
             self.statistics.without_pose += 1
         return pose

@@ -10,9 +10,8 @@ import numpy as np
 
 from seqnet_ros.config import KeyframeConfig
 from seqnet_ros.errors import InputError
-from seqnet_ros.poses import distance
+from seqnet_ros.poses import NANOSECONDS, distance
 
-NANOSECONDS = 1_000_000_000
 _STILL_M, _STILL_S = 0.05, 1.0
 _LEARNED_FROM = 50
 

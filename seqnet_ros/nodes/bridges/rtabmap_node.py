@@ -11,8 +11,13 @@ from seqnet_ros.errors import InputError
 from seqnet_ros.msg import LoopClosure
 from seqnet_ros.nodes.bridges.bridge_node import BridgeNode, BridgeSettings, now_s
 from seqnet_ros.nodes.bridges.closure import Closure
-from seqnet_ros.nodes.bridges.graph_links import GraphLink, GraphNodes, LinkLimits, LinkQueue
-from seqnet_ros.nodes.bridges.pose_log import PoseLog
+from seqnet_ros.nodes.bridges.graph_links import (
+    GraphLink,
+    GraphNodes,
+    LinkLimits,
+    LinkQueue,
+    make_drive_buffer,
+)
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC
@@ -60,7 +65,7 @@ class RtabmapBridgeNode(BridgeNode):
         self._link_message: Any = Link
         self._request: Any = AddLink.Request
         self._nodes = GraphNodes()
-        self._odometry = PoseLog()
+        self._odometry = make_drive_buffer()
         self._links = LinkQueue(self._nodes, self._odometry, LinkLimits(
             settings.max_offset_s, settings.max_offset_without_odometry_s, settings.timeout_s))
         self._outbox: list[GraphLink] = []

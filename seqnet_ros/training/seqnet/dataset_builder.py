@@ -24,8 +24,8 @@ from seqnet_ros.datasets.seqnet_files import (
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
 from seqnet_ros.files import explain_write_errors
+from seqnet_ros.geodesy import enu_to_latlon
 from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.poses import enu_to_latlon
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
 _BATCH = 16
