@@ -1,46 +1,17 @@
-"""What can be configured, once: model files, node parameters and command options share this.
+"""What identifies a descriptor: models with equal identity and weights can be compared.
 
-Every field carries its description and its range, so that ``--help``, ``ros2 param describe``
-and the documentation say the same. A model file (``models/*.yaml``) is a `ModelConfig`; the
-defaults of `ModelConfig` are the ``hog`` model, which needs no weights.
+All of it goes into the fingerprint and into maps, but for names and for where weights lie. The
+defaults are the ``hog`` model, which needs no weights.
+
+Fields that models gained later have ``exclude_if`` for their default: documents and fingerprints of
+models without them stay as they were, and maps with them.
 """
 
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializerFunctionWrapHandler,
-    ValidationError,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-from seqnet_ros.errors import ModelError
-
-
-class Settings(BaseModel):
-    """Base of all settings: unknown names are refused, values are checked when assigned."""
-
-    model_config = ConfigDict(extra='forbid', frozen=True)
-
-
-class GrownSettings(Settings):
-    """Settings that gained fields later, which are left out where they have their defaults.
-
-    So models are written as before: maps hold them in full, and fingerprints cover them.
-    """
-
-    later: ClassVar[tuple[str, ...]]
-
-    @model_serializer(mode='wrap')
-    def _leave_out_what_came_later(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        document = handler(self)
-        for name in self.later:
-            if name in document and document[name] == type(self).model_fields[name].default:
-                del document[name]
-        return document
+from seqnet_ros.config.settings import Settings
 
 
 class ImageConfig(Settings):
@@ -70,12 +41,12 @@ class PatchNormConfig(Settings):
     patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
 
 
-class ChannelPoolingConfig(GrownSettings):
+class ChannelPoolingConfig(Settings):
     """One value for each channel of the map."""
 
-    later = ('normalise',)
     normalise: bool = Field(
-        True, description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
+        True, exclude_if=lambda normalise: normalise,
+        description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
                           'do not.')
 
 
@@ -165,11 +136,9 @@ class WeightsConfig(Settings):
         return self
 
 
-class SequenceConfig(GrownSettings):
+class AggregatorConfig(Settings):
     """How successive frames become one sequence descriptor."""
 
-    later = ('normalise',)
-    length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
     aggregator: Literal[
         'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
         'seqgem', 'fc', 'seqvlad'] = Field(
@@ -180,16 +149,20 @@ class SequenceConfig(GrownSettings):
         None, ge=1, le=65536,
         description='Output size of SeqNet and fc; none keeps the input size.')
     normalise: bool = Field(
-        False, description="L2-normalise the output of JIST's aggregators and of fc, which is not "
+        False, exclude_if=lambda normalise: not normalise,
+        description="L2-normalise the output of JIST's aggregators and of fc, which is not "
                            'by default; that of the others always is.')
     weights: WeightsConfig = WeightsConfig()
 
-    @model_validator(mode='after')
-    def _kernel_fits(self) -> 'SequenceConfig':
-        if self.aggregator == 'seqnet' and self.length < self.kernel:
-            raise ValueError(f'a sequence of {self.length} frames is shorter than the SeqNet '
-                             f'kernel of {self.kernel}')
-        return self
+    def check_length(self, length: int) -> None:
+        """Refuse a sequence length that the aggregator cannot describe, whatever its weights.
+
+        Raises:
+            ValueError: the sequence is shorter than the kernel of SeqNet.
+        """
+        if self.aggregator == 'seqnet' and length < self.kernel:
+            raise ValueError(f'a sequence of {length} frames is shorter than the SeqNet kernel of '
+                             f'{self.kernel}')
 
 
 class ProjectionConfig(Settings):
@@ -204,148 +177,25 @@ class ProjectionConfig(Settings):
     weights: WeightsConfig = WeightsConfig()
 
 
-class KeyframeConfig(Settings):
-    """Which images enter the sequence buffer and the map."""
+class ModelConfig(Settings):
+    """A model: everything that decides what a descriptor means."""
 
-    every: str = Field(
-        'auto', pattern=r'^(auto|\d+(\.\d+)?(m|s)|\d+)$',
-        description="Spacing of keyframes: '1.5m' travelled, '0.5s', or '3' for every third "
-                    "image; 'auto' takes the map's (1m where poses are known, else every image).")
-    min_change: float = Field(
-        0.25, ge=0, le=10,
-        description='Without poses, an image counts as standing still when its descriptor moved '
-                    "less than this share of the map's usual step between keyframes; 0 is off.")
-    max_gap_s: float = Field(
-        5.0, gt=0, le=86400, description='A longer pause between images clears the sequence, s.')
-    max_gap_m: float = Field(
-        20.0, gt=0, le=1e6,
-        description='A larger jump of the pose between images clears the sequence, m.')
-
-
-class MatchingConfig(Settings):
-    """Coarse retrieval and sequence matching."""
-
-    top_k: int = Field(20, ge=1, le=10000, description='Places kept by the coarse search.')
-    min_speed: float = Field(
-        0.8, gt=0, le=10, description='Slowest query speed searched, relative to the map drive.')
-    max_speed: float = Field(1.25, gt=0, le=10, description='Fastest query speed searched.')
-    speed_steps: int = Field(5, ge=1, le=101, description='Number of speeds searched.')
-    reverse: bool = Field(False, description='Also match drives in the opposite direction.')
-    merge_frames: int = Field(
-        3, ge=0, le=10000,
-        description='Candidates at most this many map frames apart are one place.')
-    candidates: int = Field(5, ge=1, le=1000, description='Distinct places reported.')
-
-    @model_validator(mode='after')
-    def _speeds_ordered(self) -> 'MatchingConfig':
-        if self.min_speed > self.max_speed:
-            raise ValueError(
-                f'min_speed {self.min_speed} is above max_speed {self.max_speed}')
-        return self
-
-
-class AcceptanceConfig(Settings):
-    """When the best candidate is believed."""
-
-    false_positive_rate: float = Field(
-        0.01, gt=0, le=1,
-        description='Accepted share of sequences from places that are not in the map.')
-    min_margin: float = Field(
-        0.02, ge=0, le=1,
-        description='Relative gap to the best candidate at a distinct place; less is ambiguous.')
-    agreement: int = Field(
-        10, ge=1, le=1000,
-        description='How many of the last `agreement_window` sequences, the newest among them, '
-                    'must point at one moving place; 1 is off.')
-    agreement_window: int = Field(15, ge=1, le=1000, description='Sequences looked back on.')
-    agreement_frames: int = Field(
-        1, ge=0, le=10000,
-        description='How many map frames their best places may lie off the common move.')
-
-    @model_validator(mode='after')
-    def _agreement_possible(self) -> 'AcceptanceConfig':
-        if self.agreement > self.agreement_window:
-            raise ValueError(f'agreement {self.agreement} is above agreement_window '
-                             f'{self.agreement_window}')
-        return self
-
-
-class LoopConfig(Settings):
-    """Which places of the robot's own past may close a loop."""
-
-    exclude_s: float = Field(
-        2.0, ge=0, le=86400, description='Places seen less than this long ago are left out, s.')
-    exclude_frames: int = Field(
-        20, ge=1, le=100000, description='The newest keyframes, so many, are left out.')
-    exclude_m: float = Field(
-        20.0, ge=0, le=1e6,
-        description='Places less than this far back along the way are left out, m; counts where '
-                    'there is odometry.')
-    max_drift: float = Field(
-        0.1, ge=0, le=10,
-        description='Odometry may be wrong by this share of the way since the place was seen, and '
-                    'by 10 m; a match that lies farther off is refused. 0 is off.')
-    max_places: int = Field(
-        200_000, ge=100, le=10_000_000, description='Most places of one drive.')
-
-
-class GeometryConfig(Settings):
-    """Whether two images show one place from two poses: local features and their geometry."""
-
-    features: Literal['sift', 'orb'] = Field(
-        'sift', description='Local features: SIFT, or ORB, which is faster and finds less.')
-    max_features: int = Field(
-        1000, ge=20, le=20000, description='Local features kept of an image, strongest first.')
-    max_width: int = Field(
-        640, ge=64, le=8192, description='Wider images are shrunk to this first, pixels.')
-    ratio: float = Field(
-        0.8, gt=0, le=1,
-        description='A feature is matched when the nearest of the other image is nearer than '
-                    'this share of the distance to the second nearest.')
-    model: Literal['auto', 'essential', 'fundamental', 'homography'] = Field(
-        'auto', description='What matched features must agree on: the essential matrix (calibrated '
-                            'cameras), the fundamental matrix, or a homography (a flat scene); '
-                            "'auto' is essential where both cameras are known, else fundamental.")
-    threshold: float = Field(
-        2.0, gt=0, le=100,
-        description='How far a feature may lie off, pixels of an image of `max_width`.')
-    min_inliers: int = Field(
-        20, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
-    min_area: float = Field(
-        0.15, ge=0, le=1,
-        description='Share of both images that the agreeing features must span; less may be one '
-                    'thing that stands in many places.')
-    candidates: int = Field(
-        1, ge=1, le=100,
-        description='How many of the best places are checked; the first that passes is believed.')
-    neighbours: int = Field(
-        2, ge=1, le=50,
-        description='Places before and after a place that landmarks are triangulated with.')
-
-
-class ModelConfig(GrownSettings):
-    """A model: everything that decides what a descriptor means and how matches are made."""
-
-    later = ('cameras', 'projection', 'geometry')
     name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
     description: str = ''
     image: ImageConfig = ImageConfig()
     cameras: int = Field(
-        1, ge=1, le=16, description='Cameras whose images of one moment are described as one.')
+        1, ge=1, le=16, exclude_if=lambda cameras: cameras == 1,
+        description='Cameras whose images of one moment are described as one.')
     frame: Annotated[HogConfig | PatchNormConfig | NetworkConfig,
                      Field(discriminator='kind')] = HogConfig()
     weights: WeightsConfig = WeightsConfig()
     centring: bool = Field(
         True, description="Subtract each traverse's mean descriptor before normalising.")
-    sequence: SequenceConfig = SequenceConfig()
+    sequence: AggregatorConfig = AggregatorConfig()
     projection: ProjectionConfig | None = Field(
-        None, description='Describes frames once more for sequence matching; none compares them '
+        None, exclude_if=lambda projection: projection is None,
+        description='Describes frames once more for sequence matching; none compares them '
                           'as they are.')
-    keyframes: KeyframeConfig = KeyframeConfig()
-    matching: MatchingConfig = MatchingConfig()
-    acceptance: AcceptanceConfig = AcceptanceConfig()
-    geometry: GeometryConfig | None = Field(
-        None, description='Checks the geometry of accepted matches; none does not.')
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':
@@ -370,6 +220,12 @@ class ModelConfig(GrownSettings):
                              f'{self.cameras}')
         return self
 
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the meaning of a descriptor, but for the weights, as JSON values."""
+        return self.model_dump(mode='json', exclude={
+            'name': True, 'description': True, 'weights': True, 'sequence': {'weights'},
+            'projection': {'weights'}})
+
     @property
     def normalises_frames(self) -> bool:
         """Whether frames have unit length; the sums that SeqVLAD adds up have not."""
@@ -385,25 +241,3 @@ class ModelConfig(GrownSettings):
     @property
     def _pooling(self) -> Settings | None:
         return self.frame.pooling if isinstance(self.frame, NetworkConfig) else None
-
-
-def parse_model_config(values: dict[str, Any], origin: str) -> ModelConfig:
-    """Check the content of a model file.
-
-    Raises:
-        ModelError: a field is unknown, missing or out of range; the message names it.
-    """
-    try:
-        return ModelConfig.model_validate(values)
-    except ValidationError as error:
-        raise ModelError(f'{origin}: {describe_validation_error(error)}') from error
-
-
-def describe_validation_error(error: ValidationError) -> str:
-    """Return a pydantic error as one sentence."""
-    parts = []
-    for item in error.errors():
-        where = '.'.join(str(part) for part in item['loc']) or 'value'
-        found = '' if isinstance(item.get('input'), dict) else f' (found {item.get("input")!r})'
-        parts.append(f'{where}: {item["msg"]}{found}')
-    return '; '.join(parts)

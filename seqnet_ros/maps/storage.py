@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from seqnet_ros.config import describe_validation_error
+from seqnet_ros.config.settings import describe_validation_error
 from seqnet_ros.errors import (
     MapCorruptError,
     MapError,

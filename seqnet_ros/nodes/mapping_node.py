@@ -2,6 +2,7 @@
 
 import time
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,7 +15,7 @@ from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
 from seqnet_ros.nodes.settings import MappingSettings, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.srv import SaveMap
 
 DISCOVERY_S = 1.0
@@ -59,10 +60,11 @@ class MappingNode(PlaceNode):
     # Configuring and ending, on the worker's thread.
 
     def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
-        config, folder = load_model_config(settings.model, weights)
+        preset, folder = load_preset(settings.model, weights)
         if settings.cameras > 1:
-            config = config.model_copy(update={'cameras': settings.cameras})
-        return build_model(config, settings.device, folder)
+            preset = replace(
+                preset, model=preset.model.model_copy(update={'cameras': settings.cameras}))
+        return build_model(preset, settings.device, folder)
 
     def _warn_if_map_is_lost(self, settings: MappingSettings) -> None:
         if settings.save_on_shutdown and not settings.map:
