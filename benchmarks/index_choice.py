@@ -31,7 +31,7 @@ def main() -> None:
     model = load_model('benchmarks/resnet18.yaml', device='cpu')
     path, route, _ = cached_map(model, places)
     sequences = np.ascontiguousarray(open_map(path, model).sequences)
-    length = model.config.sequence.length
+    length = model.engine.sequence.length
     windows = route.second_drive(_QUERIES, length)[0].reshape(-1, route.dim)
     queries = aggregate(model.aggregator, windows,
                         np.arange(_QUERIES * length).reshape(-1, length))

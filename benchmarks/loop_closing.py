@@ -17,7 +17,7 @@ from rich.table import Table
 
 from benchmarks.route import Route, make_route
 from benchmarks.timing import measure_bandwidth
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.maps.index import GROWING_EXACT_BYTES, GrowingIndex
 from seqnet_ros.matching.loop_closer import LoopCloser
 from seqnet_ros.place_model import PlaceModel, build_model
@@ -105,7 +105,7 @@ def _image_of(number: int) -> np.ndarray:
 
 
 def _model(rows: np.ndarray) -> PlaceModel:
-    model = build_model(ModelConfig.model_validate({
+    model = build_model(parse_preset({
         'name': 'recorded', 'frame': {'kind': 'hog'}, 'sequence': {'length': 5},
         'keyframes': {'every': '1', 'min_change': 0.0}}), 'cpu')
     return dataclasses.replace(model, describer=_Recorded(rows))
@@ -150,7 +150,7 @@ class _IndexRun:
 
     def __init__(self, model: PlaceModel, rows: np.ndarray, route: Route,
                  sizes: Sequence[int]) -> None:
-        length = model.config.sequence.length
+        length = model.engine.sequence.length
         sequences = aggregate(model.aggregator, rows,
                               trailing_windows(np.zeros(len(rows), dtype=int), length))
         index = GrowingIndex(sequences.shape[1])
@@ -169,7 +169,7 @@ class _IndexRun:
     def _search(self, size: int, index: GrowingIndex, sequences: np.ndarray, model: PlaceModel,
                 route: Route) -> None:
         """Look for stretches of the drive so far that are driven again."""
-        length = model.config.sequence.length
+        length = model.engine.sequence.length
         windows, _ = route.second_drive(_QUERIES, length)
         queries = aggregate(model.aggregator, windows.reshape(-1, route.dim),
                             np.arange(_QUERIES * length).reshape(-1, length))

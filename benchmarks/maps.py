@@ -59,7 +59,7 @@ def _make_map(model: PlaceModel, route: Route, scratch: Path) -> tuple[PlaceMap,
     frames = open_memmap(scratch / 'frames.npy', 'w+', np.float32, shape)
     route.write_frames(frames)
     starts = np.zeros(len(frames), dtype=np.int64)
-    windows = trailing_windows(starts, model.config.sequence.length)
+    windows = trailing_windows(starts, model.engine.sequence.length)
     sequences = open_memmap(scratch / 'sequences.npy', 'w+', np.float32, shape)
     for start in range(0, len(windows), _BLOCK):
         sequences[start: start + _BLOCK] = aggregate(
@@ -71,9 +71,9 @@ def _make_map(model: PlaceModel, route: Route, scratch: Path) -> tuple[PlaceMap,
     poses = np.zeros((count, 7))
     poses[:, 0], poses[:, 6] = np.arange(count), 1.0
     manifest = MapManifest(
-        map_id=f'bench-{count}', model=model.config, fingerprint=model.fingerprint,
-        places=count, dim=shape[1], sequence_dim=shape[1],
-        sequence_length=model.config.sequence.length, spacing='1', usual_change=0.0,
+        map_id=f'bench-{count}', model=model.config, engine=model.engine,
+        fingerprint=model.fingerprint, places=count, dim=shape[1], sequence_dim=shape[1],
+        sequence_length=model.engine.sequence.length, spacing='1', usual_change=0.0,
         route_length_m=float(count - 1), source='synthetic route', pose_origin='synthetic')
     return PlaceMap(manifest, frames, sequences, np.zeros(shape[1], np.float32),
                     np.arange(count) * 10 ** 8, poses, starts, index), seconds

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Timing, alternate
-from seqnet_ros.config import ModelConfig, parse_model_config
+from seqnet_ros.config.model import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.network import FrameNetwork
@@ -30,10 +31,10 @@ _SHOWN = '{:<44}{:>30}{:>16}{:>12}'
 def main() -> None:
     """Measure and print."""
     arguments = _parse_arguments()
-    config = parse_model_config({
+    config = parse_preset({
         'image': {'height': 480, 'width': 640},
         'frame': {'kind': 'network', 'pooling': {'kind': 'gem', 'fc_dim': _DIM}},
-        'weights': {'random': True}}, 'benchmark')
+        'weights': {'random': True}}, 'benchmark').model
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     devices = ['cpu', 'openvino'] if find_spec('openvino') else ['cpu']
     describers = {f'device {device}': build_describer(config, select_device(device))

@@ -10,7 +10,7 @@ import numpy as np
 from benchmarks.maps import cached_map
 from benchmarks.route import make_route
 from benchmarks.timing import Timing, measure_bandwidth, time_calls
-from seqnet_ros.config import MatchingConfig
+from seqnet_ros.config.engine import MatchingConfig
 from seqnet_ros.maps.manifest_file import INDEX
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -65,7 +65,7 @@ def measure_size(model: PlaceModel, places: int, images: np.ndarray) -> SizeRepo
     path, route, build_seconds = cached_map(model, places)
     opening = time_calls(lambda _: open_map(path, model), range(6))
     place_map = open_map(path, model)
-    length = model.config.sequence.length
+    length = model.engine.sequence.length
     windows, _ = route.second_drive(_QUERIES, length)
     queries = aggregate(model.aggregator, windows.reshape(-1, route.dim),
                         np.arange(_QUERIES * length).reshape(-1, length))

@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -14,14 +14,15 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from seqnet_ros.config import (
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.model import (
+    AggregatorConfig,
     ModelConfig,
     NetworkConfig,
-    SequenceConfig,
     VladSumsConfig,
     WeightsConfig,
-    parse_model_config,
 )
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.download import cached_path
@@ -69,7 +70,8 @@ class PlaceModel:
     """A model ready to run.
 
     Attributes:
-        config: what its file says; weight paths are absolute.
+        config: what identifies its descriptors; weight paths are absolute.
+        engine: the settings that its file gives; the default of whatever works with the model.
         describer: images to frame descriptors ``[N, D]``.
         aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
         fingerprint: equal exactly where descriptors may be compared.
@@ -79,11 +81,17 @@ class PlaceModel:
     """
 
     config: ModelConfig
+    engine: EngineConfig
     describer: FrameDescriber
     aggregator: nn.Module
     fingerprint: str
     device: Device
     projection: nn.Module | None = None
+
+    @property
+    def preset(self) -> Preset:
+        """The model and its settings, as a model file holds them."""
+        return Preset(self.config, self.engine)
 
     def describe(self, view: View) -> np.ndarray:
         """Return the frame descriptor ``[D]`` of what the robot sees at one moment.
@@ -118,28 +126,28 @@ def load_model(name_or_path: str | Path, device: str = 'auto',
     Raises:
         ModelError: there is no such model, or it cannot be loaded; the message says why.
     """
-    config, base_dir = load_model_config(name_or_path, weights)
-    return build_model(config, device, base_dir)
+    preset, base_dir = load_preset(name_or_path, weights)
+    return build_model(preset, device, base_dir)
 
 
-def build_model(config: ModelConfig, device: str = 'auto', base_dir: Path | None = None,
+def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = None,
                 weights: Path | None = None) -> PlaceModel:
-    """Load the model that a configuration describes, as found in a model file or in a map.
+    """Load the model that a model file or a map describes.
 
     Raises:
         ModelError: its weights are missing or do not fit.
     """
-    if weights is not None:
-        config = _with_weights(config, weights)
+    config = preset.model if weights is None else _with_weights(preset.model, weights)
+    length = preset.engine.sequence.length
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
-    aggregator = _load_aggregator(config, describer, base_dir)
+    aggregator = _load_aggregator(config, length, describer, base_dir)
     projection = _load_projection(config, describer.dim, aggregator, base_dir)
     digest = describer.weights_digest
     for module in (aggregator, projection):
         if module is not None and module.state_dict():
             digest += digest_tensors(module.state_dict())
-    return PlaceModel(_with_absolute_paths(config, base_dir), describer, aggregator,
+    return PlaceModel(_with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
                       config_fingerprint(config, digest), chosen, projection)
 
 
@@ -160,8 +168,7 @@ def list_models() -> list[ModelInfo]:
     return [_model_info(path) for _, path in sorted(_named_model_files().items())]
 
 
-def load_model_config(name_or_path: str | Path,
-                      weights: Path | None = None) -> tuple[ModelConfig, Path]:
+def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[Preset, Path]:
     """Read a model file.
 
     Args:
@@ -169,7 +176,7 @@ def load_model_config(name_or_path: str | Path,
         weights: local weights to use in place of those the file names, in the same layout.
 
     Returns:
-        The model and the directory its relative paths start from.
+        The content of the file and the directory its relative paths start from.
 
     Raises:
         ModelError: there is no such model, its file is not a valid one, or it takes no weights.
@@ -179,27 +186,20 @@ def load_model_config(name_or_path: str | Path,
         names = ', '.join(sorted(_named_model_files())) or 'none'
         raise ModelError(
             f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
-    config = _read_model_file(path)
+    preset = _read_model_file(path)
     if weights is not None:
-        config = _with_weights(config, weights)
-    return config, path.parent
+        preset = replace(preset, model=_with_weights(preset.model, weights))
+    return preset, path.parent
 
 
 def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
     """Return a sha256 that is equal exactly where descriptors may be compared.
 
-    Sequence length, keyframes and matching are left out: they may change between mapping and
-    localising.
-
     Args:
         config: the model.
         weights_digest: hash over the weight tensors, not their file.
     """
-    meaning = config.model_dump(mode='json', include={
-        'image': True, 'cameras': True, 'frame': True, 'centring': True,
-        'sequence': {'aggregator', 'kernel', 'p', 'out_dim', 'normalise'},
-        'projection': {'out_dim'}})
-    meaning['weights_digest'] = weights_digest
+    meaning = {**config.identity(), 'weights_digest': weights_digest}
     canonical = json.dumps(meaning, sort_keys=True, separators=(',', ':'))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -223,7 +223,7 @@ def _model_directories() -> Iterator[Path]:
 
 
 def _model_info(path: Path) -> ModelInfo:
-    config = _read_model_file(path)
+    config = _read_model_file(path).model
     return ModelInfo(
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
         weights_available=_weights_available(config, path.parent))
@@ -252,7 +252,7 @@ def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
     return weights.random
 
 
-def _read_model_file(path: Path) -> ModelConfig:
+def _read_model_file(path: Path) -> Preset:
     try:
         values = yaml.safe_load(path.read_text(encoding='utf-8'))
     except yaml.MarkedYAMLError as error:
@@ -263,29 +263,29 @@ def _read_model_file(path: Path) -> ModelConfig:
         raise ModelError(f'{path} cannot be read as YAML: {error}') from error
     if not isinstance(values, dict):
         raise ModelError(f'{path} holds a {type(values).__name__}, expected the fields of a model')
-    return parse_model_config({'name': path.stem, **values}, str(path))
+    return parse_preset({'name': path.stem, **values}, str(path))
 
 
-def _load_aggregator(config: ModelConfig, describer: FrameDescriber,
+def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,
                      base_dir: Path | None) -> nn.Module:
     """Build the aggregator; its weights come from a file of its own or from that of the frames."""
     sequence = config.sequence
     if sequence.aggregator not in LEARNED:
-        return build_aggregator(sequence, describer.dim, _clusters(config))
+        return build_aggregator(sequence, length, describer.dim, _clusters(config))
     path = find_weights(sequence.weights, base_dir)
     if path is not None:
-        return _trained(sequence, describer.dim, read_aggregator(path, sequence.weights.layout),
-                        str(path))
+        return _trained(sequence, length, describer.dim,
+                        read_aggregator(path, sequence.weights.layout), str(path))
     # A file of JIST without its aggregator's weights is not what it says it is.
     of_jist = config.weights.named and config.weights.layout == 'jist'
     if describer.sequence_tensors or (of_jist and sequence.aggregator != 'seqnet'):
-        return _trained(sequence, describer.dim, of_aggregator(describer.sequence_tensors),
-                        describer.name)
+        return _trained(sequence, length, describer.dim,
+                        of_aggregator(describer.sequence_tensors), describer.name)
     if sequence.aggregator in TRAINED and not sequence.weights.random:
         raise ModelError(
             f'model {config.name} needs sequence.weights for {sequence.aggregator}')
     with repeatable_random():
-        return build_aggregator(sequence, describer.dim)
+        return build_aggregator(sequence, length, describer.dim)
 
 
 def _clusters(config: ModelConfig) -> int | None:
@@ -308,21 +308,20 @@ def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
     if config.projection is None:
         return None
     weights = config.projection.weights
-    layer = SequenceConfig(length=1, aggregator='seqnet', kernel=1,
-                           out_dim=config.projection.out_dim)
+    layer = AggregatorConfig(aggregator='seqnet', kernel=1, out_dim=config.projection.out_dim)
     path = find_weights(weights, base_dir)
     if path is not None:
-        return _trained(layer, dim, read_aggregator(path, weights.layout), str(path))
+        return _trained(layer, 1, dim, read_aggregator(path, weights.layout), str(path))
     if not weights.random:
         raise ModelError(f'model {config.name} needs projection.weights')
     with repeatable_random():
-        return build_aggregator(layer, dim)
+        return build_aggregator(layer, 1, dim)
 
 
-def _trained(config: SequenceConfig, dim: int, tensors: Mapping[str, Tensor],
+def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[str, Tensor],
              origin: str) -> nn.Module:
     with torch.device('meta'):
-        module = build_aggregator(config, dim)
+        module = build_aggregator(config, length, dim)
     load_strictly(module, tensors, origin)
     return module
 

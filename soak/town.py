@@ -67,15 +67,12 @@ def _drive() -> Drive:
 
 def make_maps(model: PlaceModel, folder: Path, length_m: float) -> list[Path]:
     """Map both streets, as they look the first time; return the directories of the maps."""
-    keyframes = model.config.keyframes.model_copy(update={'every': '1'})
-    sequence = model.config.sequence.model_copy(update={'length': 5})
     # With one speed candidates are ranked by their distance alone, so their order can be checked.
-    matching = model.config.matching.model_copy(update={'speed_steps': 1})
-    settings = model.config.model_copy(
-        update={'keyframes': keyframes, 'sequence': sequence, 'matching': matching})
+    engine = model.preset.with_settings(
+        {'keyframes.every': '1', 'sequence.length': 5, 'matching.speed_steps': 1}).engine
     paths = []
     for number, lap in enumerate(drive_streets(0, length_m)):
-        mapper = Mapper(model, settings)
+        mapper = Mapper(model, engine)
         for frame, (image, pose) in enumerate(zip(lap.images, lap.poses, strict=True)):
             mapper.push(image, (frame + 1) * STEP_NS, pose)
         path = folder / f'street-{number}'

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.maps import map_writer
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -19,7 +19,7 @@ PLACES = 60
 
 def small_model() -> PlaceModel:
     """Return the smallest shipped describer: 8 x 8 cells of 64 x 64 pixels."""
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
@@ -32,7 +32,7 @@ def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap
     starts = np.where(np.arange(places) < places // 2, 0, places // 2)
     place_map = build_map(model, descriptors, range(0, places * 10, 10), poses, starts, '2m',
                           source=f'drive {seed}', pose_origin='test')
-    return place_map.with_calibration(calibrate(model, place_map, model.config.matching))
+    return place_map.with_calibration(calibrate(model, place_map, model.engine.matching))
 
 
 def write_unchecked(place_map: PlaceMap, path: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.maps.map_reader import open_map
@@ -215,10 +216,10 @@ def render(seed: int, count: int, **drive: Any) -> list[Shown]:
     return [(frame.stamp_ns, frame.read(), frame.pose) for frame in frames[:count]]
 
 
-def with_keyframes(model: PlaceModel, **values: Any) -> Any:
-    keyframes = model.config.keyframes.model_copy(update=values)
-    sequence = model.config.sequence.model_copy(update={'length': 5})
-    return model.config.model_copy(update={'keyframes': keyframes, 'sequence': sequence})
+def with_keyframes(model: PlaceModel, **values: Any) -> EngineConfig:
+    return model.preset.with_settings({
+        'sequence.length': 5,
+        **{f'keyframes.{name}': value for name, value in values.items()}}).engine
 
 
 def offline(model: PlaceModel, path: Path, drive: list[Shown], poses: bool = False,

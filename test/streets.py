@@ -5,13 +5,13 @@ import functools
 import cv2
 import numpy as np
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.place_model import PlaceModel, build_model
 
 
 def small_model(**values: object) -> PlaceModel:
     """Return HOG for images of 64 x 64 pixels, sequences of five; values replace its settings."""
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5},
         **values}), 'cpu')

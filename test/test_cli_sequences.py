@@ -12,7 +12,7 @@ import yaml
 from command_line import refusal, run, succeed
 from jist_trees import make_tree, read_tree, write_lap_files, write_msls
 
-from seqnet_ros.config import SequenceConfig
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.datasets.robotcar import LAPS
 from seqnet_ros.datasets.sequence_folders import SIDES, parse_names, read_frames
 from seqnet_ros.datasets.sf_xl import read_image_list, read_views
@@ -57,9 +57,10 @@ def write_rows(root: Path, files: dict[str, list[str]]) -> None:
 def use_model(monkeypatch: pytest.MonkeyPatch, describer: Lookup, aggregator: str) -> None:
     """Let the command load a model that looks descriptors up."""
     hog = load_model('hog', 'cpu')
-    config = SequenceConfig(aggregator=aggregator)
+    config = AggregatorConfig(aggregator=aggregator)
+    length = hog.engine.sequence.length
     model = replace(
-        hog, describer=describer, aggregator=build_aggregator(config, describer.dim),
+        hog, describer=describer, aggregator=build_aggregator(config, length, describer.dim),
         config=hog.config.model_copy(update={'sequence': config, 'centring': False}))
 
     def load(*_: object) -> PlaceModel:

@@ -11,13 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from seqnet_ros.config import (
-    HogConfig,
-    ImageConfig,
-    ModelConfig,
-    PatchNormConfig,
-    parse_model_config,
-)
+from seqnet_ros.config.model import HogConfig, ImageConfig, ModelConfig, PatchNormConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.describer import build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.handcrafted import HogDescriber, PatchNormDescriber
@@ -25,7 +20,7 @@ from seqnet_ros.descriptors.inputs import resize_antialiased
 from seqnet_ros.descriptors.network import FrameNetwork
 from seqnet_ros.descriptors.weights import read_tensors, translate
 from seqnet_ros.errors import InputError, ModelError
-from seqnet_ros.place_model import load_model_config
+from seqnet_ros.place_model import load_preset
 from seqnet_ros.vectors import normalise_rows
 
 SHARED = Path(__file__).resolve().parents[2] / 'shared'
@@ -40,16 +35,16 @@ needs_gardens = pytest.mark.skipif(
 
 CPU = select_device('cpu')
 HOG = ModelConfig()
-PATCHNORM = parse_model_config(
-    {'image': {'height': 32, 'width': 64}, 'frame': {'kind': 'patchnorm'}}, 'test')
-NETWORK = parse_model_config({
+PATCHNORM = parse_preset(
+    {'image': {'height': 32, 'width': 64}, 'frame': {'kind': 'patchnorm'}}, 'test').model
+NETWORK = parse_preset({
     'image': {'height': 64, 'width': 96},
     'frame': {'kind': 'network', 'layer': 2, 'pooling': {'kind': 'gem', 'fc_dim': 32}},
-    'weights': {'random': True}}, 'test')
-JIST = parse_model_config({
+    'weights': {'random': True}}, 'test').model
+JIST = parse_preset({
     'image': {'height': 480, 'width': 640},
     'frame': {'kind': 'network', 'pooling': {'kind': 'gem', 'fc_dim': 512}},
-    'weights': {'path': 'jist_resnet18_512_seqgem_fp16.safetensors', 'layout': 'jist'}}, 'test')
+    'weights': {'path': 'jist_resnet18_512_seqgem_fp16.safetensors', 'layout': 'jist'}}).model
 MODELS = pytest.mark.parametrize('config', [HOG, PATCHNORM, NETWORK], ids=lambda c: c.frame.kind)
 
 
@@ -259,8 +254,8 @@ def test_handcrafted_descriptors_find_places(config, raw, centred):
 @needs_gardens
 @pytest.mark.skipif(not MOBILENET.is_file(), reason=f'MobileNetV2 weights are not at {MOBILENET}')
 def test_mobilenet_cells_find_places():
-    config, base_dir = load_model_config('mobilenetv2-cells', MOBILENET)
-    describer = build_describer(config, CPU, base_dir)
+    preset, base_dir = load_preset('mobilenetv2-cells', MOBILENET)
+    describer = build_describer(preset.model, CPU, base_dir)
     assert describer.dim == 15680
     day_left, day_right = (describer.describe(gardens(t)) for t in ('day_left', 'day_right'))
     # Published for another resizing filter: six of the 200 single frames change with the filter.

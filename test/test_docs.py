@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seqnet_ros.config import MatchingConfig
+from seqnet_ros.config.engine import MatchingConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -128,13 +128,12 @@ def replayed(town_map: Path, drive: list[Shown], folder: Path) -> dict[str, Any]
         for stamp_ns, image, pose in drive:
             bag.write_odometry('/odom', stamp_ns, pose)
             bag.write_image('/camera', stamp_ns, image)
-    settings = with_keyframes(load_model('hog', device='cpu'), every=EVERY)
-    settings = settings.model_copy(update={
-        'matching': settings.matching.model_copy(update={'candidates': CANDIDATES}),
-        'acceptance': settings.acceptance.model_copy(update=LENIENT)})
+    settings = {
+        'sequence.length': 5, 'keyframes.every': EVERY, 'matching.candidates': CANDIDATES,
+        **{f'acceptance.{name}': value for name, value in LENIENT.items()}}
     evaluated = evaluate_drives(Request(
         RecordingOptions((folder / 'bag',)), Tolerance(2.0, degrees=30.0), map_path=town_map,
-        device='cpu', settings=lambda _: settings), folder / 'run')
+        device='cpu', settings=settings), folder / 'run')
     return evaluated.document['measures']
 
 

@@ -10,7 +10,8 @@ import pytest
 from image_sets import image_set
 
 from seqnet_ros.camera import FORWARD, CameraModel, camera_from_info
-from seqnet_ros.config import GeometryConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, GeometryConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.descriptors.local_features import (
     LocalFeatureExtractor,
@@ -336,6 +337,11 @@ class TownMap(NamedTuple):
     images: list[np.ndarray]
 
 
+def checking(geometry: GeometryConfig) -> Preset:
+    """Return the default model with a geometric check."""
+    return Preset(engine=EngineConfig(geometry=geometry))
+
+
 @pytest.fixture(scope='module')
 def town_map() -> TownMap:
     """Sixty metres of a street by day, a place every metre."""
@@ -343,7 +349,7 @@ def town_map() -> TownMap:
     camera = CameraModel(eye.matrix, 480, 360,
                          base_from_camera=np.array([0, 0, eye.mount_height, *FORWARD[3:]]))
     drive = Drive(Town(7), DAY, eye, length=60.0, rate=8.0, seed=1)
-    mapper = Mapper(build_model(ModelConfig(geometry=GeometryConfig()), 'cpu'), camera=camera)
+    mapper = Mapper(build_model(checking(GeometryConfig()), 'cpu'), camera=camera)
     images = [drive.render(number) for number in range(len(drive))]
     for image, stamp, pose in zip(images, drive.stamps, drive.poses, strict=True):
         mapper.push(image, int(stamp), pose)
@@ -382,8 +388,8 @@ def test_town_poses(town_map: TownMap, condition, metres: float) -> None:
 
 def localize(town_map: TownMap, images: Sequence[np.ndarray],
              **geometry: object) -> list[MatchResult]:
-    config = ModelConfig(geometry=GeometryConfig(**geometry))
-    localizer = Localizer(build_model(config, 'cpu'), town_map.place_map, camera=town_map.camera)
+    model = build_model(checking(GeometryConfig(**geometry)), 'cpu')
+    localizer = Localizer(model, town_map.place_map, camera=town_map.camera)
     drive = Drive(Town(7), DAY, Camera(480, 360), length=60.0, rate=8.0, seed=1)
     results = [localizer.push(image, int(stamp), pose) for image, stamp, pose
                in zip(images, drive.stamps, drive.poses, strict=False)]
@@ -437,7 +443,7 @@ def test_maps_that_cannot_be_checked_are_refused(town_map: TownMap) -> None:
     with pytest.raises(MapError, match='keeps no local features'):
         GeometricCheck.of_map(CONFIG, None, bare)
     with pytest.raises(MapError, match='keeps no local features'):
-        Localizer(build_model(ModelConfig(geometry=CONFIG), 'cpu'), bare)
+        Localizer(build_model(checking(CONFIG), 'cpu'), bare)
     with pytest.raises(MapError, match='keeps sift features, but the geometric check uses orb'):
         GeometricCheck.of_map(GeometryConfig(features='orb'), None, place_map)
     manifest = place_map.manifest.model_copy(update={'camera': None})
@@ -447,7 +453,7 @@ def test_maps_that_cannot_be_checked_are_refused(town_map: TownMap) -> None:
 
 
 def test_an_image_of_another_camera_changes_nothing(town_map: TownMap) -> None:
-    localizer = Localizer(build_model(ModelConfig(geometry=CONFIG), 'cpu'), town_map.place_map,
+    localizer = Localizer(build_model(checking(CONFIG), 'cpu'), town_map.place_map,
                           camera=town_map.camera)
     localizer.push(town_map.images[0], 0)
     with pytest.raises(InputError, match='480x200 pixels, but the camera was calibrated'):

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.errors import InputError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.growing_map import SETTLED, GrowingMap
@@ -20,7 +20,7 @@ WHERE = np.zeros(3)
 
 
 def model_of(**values: object) -> PlaceModel:
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32},
         'sequence': {'length': LENGTH}, **values}), 'cpu')
@@ -46,7 +46,7 @@ def projected() -> PlaceModel:
 @pytest.fixture(scope='module')
 def seqvlad() -> PlaceModel:
     """Residual sums that are added up, and described as NetVLAD for matching."""
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small-seqvlad', 'image': {'height': 96, 'width': 128}, 'centring': False,
         'frame': {'kind': 'network', 'backbone': 'resnet18', 'layer': 1,
                   'pooling': {'kind': 'vlad_sums', 'clusters': 3}},
@@ -64,7 +64,7 @@ def descriptors(count: int, dim: int = DIM, seed: int = 0) -> np.ndarray:
 
 def grown(model: PlaceModel, rows: np.ndarray, starts: np.ndarray | None = None,
           released: int = 0, capacity: int = 2000) -> GrowingMap:
-    past = GrowingMap(model, capacity)
+    past = GrowingMap(model, LENGTH, capacity)
     starts = np.zeros(len(rows), dtype=int) if starts is None else starts
     for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
         assert past.add(row, np.array([2.0 * number, 0.0, 0.0]), int(start)) == number
@@ -75,7 +75,7 @@ def grown(model: PlaceModel, rows: np.ndarray, starts: np.ndarray | None = None,
 def expected_sequences(model: PlaceModel, rows: np.ndarray, starts: np.ndarray,
                        mean: np.ndarray | None) -> np.ndarray:
     return aggregate(model.aggregator, model.prepare(rows, mean),
-                     trailing_windows(starts, model.config.sequence.length))
+                     trailing_windows(starts, model.engine.sequence.length))
 
 
 def mean_in_use(model: PlaceModel, past: GrowingMap, rows: np.ndarray) -> np.ndarray | None:
@@ -159,7 +159,7 @@ def test_distances_between_places_are_known(centred: PlaceModel) -> None:
 
 def test_the_mean_follows_the_drive_and_settles(centred: PlaceModel) -> None:
     rows = descriptors(SETTLED + 100)
-    past = GrowingMap(centred, len(rows))
+    past = GrowingMap(centred, LENGTH, len(rows))
     estimated = []
     for number, row in enumerate(rows):
         before = past.window(0).copy() if number else None

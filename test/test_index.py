@@ -7,7 +7,8 @@ import faiss
 import numpy as np
 import pytest
 
-from seqnet_ros.config import MatchingConfig, ModelConfig
+from seqnet_ros.config.engine import MatchingConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.errors import InputError, MapCorruptError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.builder import build_map
@@ -172,7 +173,7 @@ def test_the_number_of_threads_comes_back():
 
 def test_a_map_with_a_graph_is_saved_and_opened(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(index_module, 'EXACT_BYTES', 0)
-    model = build_model(ModelConfig.model_validate({
+    model = build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
     descriptors = normalise_rows(smooth_route(500, model.describer.dim))

@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 from image_sets import image_set
-from pydantic import ValidationError
 
-from seqnet_ros.config import ModelConfig, parse_model_config
+from seqnet_ros.config.model import ModelConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.datasets.sources import open_source
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.network import FrameNetwork
@@ -23,7 +23,7 @@ from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.mapper import Mapper
-from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_preset
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
 from seqnet_ros.training.netvlad.fitting import (
@@ -70,7 +70,7 @@ def of_cosplace(published: Tensors) -> Tensors:
 
 def edited_model(folder: Path, name: str, **sections) -> Path:
     """Write a copy of a shipped model in which some sections are others."""
-    path = load_model_config(name)[1] / f'{name}.yaml'
+    path = load_preset(name)[1] / f'{name}.yaml'
     document = yaml.safe_load(path.read_text()) | {'name': 'edited'} | sections
     (folder / 'edited.yaml').write_text(yaml.safe_dump(document))
     return folder / 'edited.yaml'
@@ -178,7 +178,7 @@ def small_model(aggregator: str, **values) -> dict:
 
 
 def small_state(**sequence: torch.Tensor) -> Tensors:
-    config = parse_model_config(small_model('mean'), 'test')
+    config = parse_preset(small_model('mean'), 'test').model
     torch.manual_seed(0)
     network = FrameNetwork(config.frame, config.image)
     return {f'model.{name}': tensor for name, tensor in network.state_dict().items()} | sequence
@@ -196,25 +196,25 @@ def test_weights_of_every_aggregator_come_from_the_file(aggregator: str, tmp_pat
     tensors = {name: torch.rand(shape) + 1
                for name, shape in AGGREGATOR_TENSORS[aggregator].items()}
     torch.save(small_state(**tensors), tmp_path / 'w.pth')
-    model = build_model(parse_model_config(small_model(aggregator), 'test'), 'cpu', tmp_path)
+    model = build_model(parse_preset(small_model(aggregator), 'test'), 'cpu', tmp_path)
     loaded = model.aggregator.state_dict()
     assert [(name.removeprefix('seq_gem.'), tensor.tolist()) for name, tensor in tensors.items()] \
         == [(name, tensor.tolist()) for name, tensor in loaded.items()]
     torch.save(small_state(), tmp_path / 'w.pth')
     with pytest.raises(ModelError, match='is missing'):
-        build_model(parse_model_config(small_model(aggregator), 'test'), 'cpu', tmp_path)
+        build_model(parse_preset(small_model(aggregator), 'test'), 'cpu', tmp_path)
 
 
 @pytest.mark.parametrize('aggregator', ['simplefc', 'conv1d'])
 def test_trained_aggregators_need_weights(aggregator: str) -> None:
     values = small_model(aggregator, weights={'random': True})
     with pytest.raises(ModelError, match=f'model small needs sequence.weights for {aggregator}'):
-        build_model(parse_model_config(values, 'test'), 'cpu')
+        build_model(parse_preset(values, 'test'), 'cpu')
 
 
 def test_the_mean_layer_starts_as_the_mean() -> None:
     values = small_model('meanfc', weights={'random': True})
-    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    model = build_model(parse_preset(values, 'test'), 'cpu')
     frames = torch.randn(3, LENGTH, FRAME_DIM)
     torch.testing.assert_close(model.aggregator(frames), frames.mean(dim=1), atol=1e-6, rtol=0)
 
@@ -223,7 +223,7 @@ def test_the_mean_layer_starts_as_the_mean() -> None:
 def test_maps_keep_to_the_length_of_the_weights(aggregator: str) -> None:
     values = small_model(aggregator, weights={'random': True})
     values['sequence']['weights'] = {'random': True}
-    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    model = build_model(parse_preset(values, 'test'), 'cpu')
     descriptors = np.random.default_rng(0).standard_normal((8, FRAME_DIM)).astype(np.float32)
     poses = np.zeros((8, 7))
     poses[:, 0], poses[:, 6] = np.arange(8), 1
@@ -244,7 +244,7 @@ def seqvlad_values(length: int = 3, **weights) -> dict:
 
 @pytest.fixture(scope='module')
 def seqvlad() -> PlaceModel:
-    return build_model(parse_model_config(seqvlad_values(), 'test'), 'cpu')
+    return build_model(parse_preset(seqvlad_values(), 'test'), 'cpu')
 
 
 @pytest.fixture(scope='module')
@@ -315,12 +315,12 @@ def test_maps_of_sums_are_saved_and_found_again(
     {'frame': {'kind': 'network', 'pooling': {'kind': 'netvlad'}}},
     {'frame': {'kind': 'hog'}}])
 def test_sums_and_seqvlad_need_one_another(change: dict) -> None:
-    with pytest.raises(ValidationError, match='seqvlad'):
-        ModelConfig.model_validate(seqvlad_values() | change)
+    with pytest.raises(ModelError, match='seqvlad'):
+        parse_preset(seqvlad_values() | change)
 
 
 def test_the_shipped_seqvlad_is_the_papers_size() -> None:
-    config, _ = load_model_config('seqvlad-resnet18')
+    config = load_preset('seqvlad-resnet18')[0].model
     with torch.device('meta'):
         network = FrameNetwork(config.frame, config.image)
     assert network.dim == 64 * 256
@@ -333,11 +333,11 @@ def test_clusters_are_those_fitted_for_netvlad(shared_data: Path, tmp_path: Path
         values = seqvlad_values()
         values['frame']['pooling']['kind'] = kind
         values['sequence']['aggregator'] = 'seqvlad' if kind == 'vlad_sums' else 'smooth'
-        config = netvlad_to_fit(parse_model_config(values, 'test'), clusters=6)
-        fit = fit_netvlad(config, load_trunk(config, tmp_path, None), source,
+        preset = netvlad_to_fit(parse_preset(values, 'test'), clusters=6)
+        fit = fit_netvlad(preset.model, load_trunk(preset.model, tmp_path, None), source,
                           select_device('cpu'), Sampling(images=20), tmp_path)
         path = tmp_path / f'{kind}.yaml'
-        write_fit(path, config, tmp_path, fit)
+        write_fit(path, preset, tmp_path, fit)
         fits[kind] = load_model(path, 'cpu')
     assert fits['vlad_sums'].describer.weights_digest == fits['netvlad'].describer.weights_digest
     assert fits['vlad_sums'].describer.dim == 6 * 64
@@ -347,7 +347,7 @@ def test_clusters_are_those_fitted_for_netvlad(shared_data: Path, tmp_path: Path
         fits['vlad_sums'].aggregator(sums[:, None]).numpy(),
         fits['netvlad'].describer.describe(image), atol=1e-6)
     with pytest.raises(ModelError, match='wpca_dim'):
-        netvlad_to_fit(parse_model_config(seqvlad_values(), 'test'), wpca_dim=4)
+        netvlad_to_fit(parse_preset(seqvlad_values(), 'test'), wpca_dim=4)
 
 
 # Checkpoints of the SeqVLAD project ------------------------------------------------------------
@@ -374,10 +374,11 @@ def test_checkpoints_of_the_seqvlad_project(
     values = seqvlad_values(path='best_model.pth', layout='vg_transformers')
     values['frame'] = {'kind': 'network', 'layer': 1, 'pooling': {'kind': kind}}
     values['sequence'] = {'length': 3, 'aggregator': aggregator}
-    config = parse_model_config(values, 'test')
+    preset = parse_preset(values, 'test')
+    config = preset.model
     checkpoint = vg_checkpoint(config, prefix)
     torch.save(checkpoint, tmp_path / 'best_model.pth')
-    model = build_model(config, 'cpu', tmp_path)
+    model = build_model(preset, 'cpu', tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
     torch.manual_seed(1)
     network = FrameNetwork(config.frame, config.image).eval()
@@ -388,7 +389,7 @@ def test_checkpoints_of_the_seqvlad_project(
     del checkpoint['model_state_dict'][some]
     torch.save(checkpoint, tmp_path / 'best_model.pth')
     with pytest.raises(ModelError, match='is missing'):
-        build_model(config, 'cpu', tmp_path)
+        build_model(preset, 'cpu', tmp_path)
 
 
 def vg_values(pooling: dict, aggregator: str = 'concat', **sequence: object) -> dict:
@@ -415,10 +416,11 @@ def pooled_by_hand(network: FrameNetwork, pixels: torch.Tensor, kind: str) -> to
 def test_sequences_of_the_seqvlad_project_are_pooled_frames_as_they_are(
         kind: str, prefix: str, tmp_path: Path) -> None:
     weight, bias = torch.randn(24, 3 * 64), torch.randn(24)
-    config = parse_model_config(vg_values({'kind': kind}, 'fc', out_dim=24), 'test')
+    preset = parse_preset(vg_values({'kind': kind}, 'fc', out_dim=24), 'test')
+    config = preset.model
     torch.save(vg_checkpoint(config, 'unused.', prefix, weight=weight, bias=bias),
                tmp_path / 'best_model.pth')
-    model = build_model(config, 'cpu', tmp_path)
+    model = build_model(preset, 'cpu', tmp_path)
     images = images_of(3)
     frames = model.describer.describe(images)
     torch.manual_seed(1)
@@ -430,15 +432,15 @@ def test_sequences_of_the_seqvlad_project_are_pooled_frames_as_they_are(
     assert model.prepare(frames) is frames
     found = aggregate(model.aggregator, frames, np.arange(3)[None])
     np.testing.assert_allclose(found[0], weight @ expected.flatten() + bias, atol=1e-4)
-    concat = build_model(parse_model_config(vg_values({'kind': kind}), 'test'), 'cpu', tmp_path)
+    concat = build_model(parse_preset(vg_values({'kind': kind}), 'test'), 'cpu', tmp_path)
     np.testing.assert_array_equal(
         aggregate(concat.aggregator, frames, np.arange(3)[None])[0], frames.ravel())
 
 
 def test_a_regional_pooling_of_the_seqvlad_project_is_read(tmp_path: Path) -> None:
-    config = parse_model_config(vg_values({'kind': 'rmac'}), 'test')
-    torch.save(vg_checkpoint(config, 'unused.'), tmp_path / 'best_model.pth')
-    frames = build_model(config, 'cpu', tmp_path).describer.describe(images_of(2))
+    preset = parse_preset(vg_values({'kind': 'rmac'}), 'test')
+    torch.save(vg_checkpoint(preset.model, 'unused.'), tmp_path / 'best_model.pth')
+    frames = build_model(preset, 'cpu', tmp_path).describer.describe(images_of(2))
     assert frames.shape == (2, 64)
     assert (np.linalg.norm(frames, axis=1) > 2).all()  # a sum over regions
 
@@ -449,13 +451,13 @@ def test_a_regional_pooling_of_the_seqvlad_project_is_read(tmp_path: Path) -> No
     ({'weight': torch.ones(24, 2 * 64)}, r'fc\.weight is \[24, 128\], expected \[24, 192\]')])
 def test_the_linear_layer_of_the_seqvlad_project_is_taken_whole(
         change: dict, message: str, tmp_path: Path) -> None:
-    config = parse_model_config(vg_values({'kind': 'gem'}, 'fc', out_dim=24), 'test')
+    preset = parse_preset(vg_values({'kind': 'gem'}, 'fc', out_dim=24), 'test')
     whole = {'weight': torch.ones(24, 3 * 64), 'bias': torch.ones(24)} | change
-    torch.save(vg_checkpoint(config, 'unused.', **{
+    torch.save(vg_checkpoint(preset.model, 'unused.', **{
         name: tensor for name, tensor in whole.items() if tensor is not None}),
         tmp_path / 'best_model.pth')
     with pytest.raises(ModelError, match=message):
-        build_model(config, 'cpu', tmp_path)
+        build_model(preset, 'cpu', tmp_path)
 
 
 @pytest.mark.parametrize(('name', 'found'), [
@@ -468,14 +470,14 @@ def test_trunks_of_tokens_are_named(name: str, found: str, tmp_path: Path) -> No
     torch.save({'model_state_dict': {
         'module.aggregator.centroids': torch.ones(64, 384), f'module.{name}': torch.ones(3)}},
         tmp_path / 'best_model.pth')
-    config = parse_model_config(vg_values({'kind': 'gem'}), 'test')
+    preset = parse_preset(vg_values({'kind': 'gem'}), 'test')
     with pytest.raises(ModelError, match=f'is one of {found}, expected those of a ResNet or VGG'):
-        build_model(config, 'cpu', tmp_path)
+        build_model(preset, 'cpu', tmp_path)
 
 
 def test_frames_of_any_length_are_mapped_and_found(walk: list[np.ndarray]) -> None:
     values = vg_values({'kind': 'mac'}) | {'weights': {'random': True}}
-    model = build_model(parse_model_config(values, 'test'), 'cpu')
+    model = build_model(parse_preset(values, 'test'), 'cpu')
     place_map = mapped(model, walk[:30])
     lengths = np.linalg.norm(place_map.frames, axis=1)
     assert lengths.min() > 1.05
@@ -490,8 +492,8 @@ def test_frames_of_any_length_are_mapped_and_found(walk: list[np.ndarray]) -> No
 
 @pytest.mark.parametrize('change', [{'centring': True}, {'projection': {}}])
 def test_frames_of_any_length_are_taken_as_they_are(change: dict) -> None:
-    with pytest.raises(ValidationError, match='pooling with normalise: false needs centring'):
-        ModelConfig.model_validate(vg_values({'kind': 'gem'}) | change)
+    with pytest.raises(ModelError, match='pooling with normalise: false needs centring'):
+        parse_preset(vg_values({'kind': 'gem'}) | change)
 
 
 def test_checkpoints_with_arrays_of_older_numpy_are_read(tmp_path: Path) -> None:
@@ -509,10 +511,10 @@ def test_checkpoints_with_arrays_of_older_numpy_are_read(tmp_path: Path) -> None
 @pytest.mark.parametrize('reverse', [False, True])
 def test_the_rolling_descriptor_finds_what_the_window_finds(
         reverse: bool, walk: list[np.ndarray], monkeypatch: pytest.MonkeyPatch) -> None:
-    config = parse_model_config({
+    preset = parse_preset({
         'name': 'small', 'centring': False, 'matching': {'reverse': reverse},
         'sequence': {'length': 4, 'aggregator': 'seqgem', 'p': 2.0}}, 'test')
-    model = build_model(config, 'cpu')
+    model = build_model(preset, 'cpu')
     place_map = mapped(model, walk)
 
     def places() -> list[list[tuple[int, float]]]:
@@ -551,4 +553,4 @@ def test_a_map_of_jist_models_opens_with_the_model_it_names(
     save_map(place_map, tmp_path / 'map')
     manifest = verify_map(tmp_path / 'map')
     assert manifest.format_version == 1
-    assert build_model(manifest.model, 'cpu').fingerprint == model.fingerprint
+    assert build_model(manifest.preset, 'cpu').fingerprint == model.fingerprint

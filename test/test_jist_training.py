@@ -454,7 +454,7 @@ class TestWhatIsKept:
         job = jist_job(streets)
         best = train_jist(job, tmp_path)
         model = load_model(tmp_path / 'model.yaml', 'cpu')
-        assert model.config.sequence.length == 3
+        assert model.engine.sequence.length == 3
         described = [describe_all(side, model.describer.describe)
                      for side in (job.validation.database, job.validation.queries)]
         report = evaluate(*described, model.aggregator, job.validation.truth(4))

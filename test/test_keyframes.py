@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from seqnet_ros.config import KeyframeConfig
+from seqnet_ros.config.engine import KeyframeConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.poses import make_pose
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict

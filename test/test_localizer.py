@@ -9,15 +9,15 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from image_sets import image_set
-from pydantic import ValidationError
 from streets import Street, small_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.descriptors.describer import FrameDescriber
-from seqnet_ros.errors import InputError, MapModelMismatchError
+from seqnet_ros.errors import InputError, MapModelMismatchError, ModelError
 from seqnet_ros.evaluation.drives import Drive as DescribedDrive
 from seqnet_ros.evaluation.seqnet import build_method, rerank, search
 from seqnet_ros.images import read_image
@@ -62,18 +62,17 @@ def remembering(model: PlaceModel) -> PlaceModel:
     return dataclasses.replace(model, describer=Remembering(model.describer))
 
 
-def settings_of(model: PlaceModel, length: int | None = None, **groups: dict) -> ModelConfig:
+def settings_of(model: PlaceModel, length: int | None = None, **groups: dict) -> EngineConfig:
     """Return the model's settings with some of them replaced."""
     if length is not None:
         groups['sequence'] = {'length': length}
-    values = model.config.model_dump()
-    for group, changes in groups.items():
-        values[group].update(changes)
-    return ModelConfig.model_validate(values)
+    return model.preset.with_settings({
+        f'{group}.{name}': value for group, values in groups.items()
+        for name, value in values.items()}).engine
 
 
 def map_of(model: PlaceModel, images: Iterable[np.ndarray],
-           settings: ModelConfig | None = None) -> PlaceMap:
+           settings: EngineConfig | None = None) -> PlaceMap:
     mapper = Mapper(model, settings)
     for number, image in enumerate(images):
         mapper.push(image, number * STEP_NS)
@@ -81,7 +80,7 @@ def map_of(model: PlaceModel, images: Iterable[np.ndarray],
 
 
 def localize(model: PlaceModel, place_map: PlaceMap, images: Iterable[np.ndarray],
-             settings: ModelConfig | None = None) -> list[MatchResult]:
+             settings: EngineConfig | None = None) -> list[MatchResult]:
     localizer = Localizer(model, place_map, settings)
     results = (localizer.push(image, number * STEP_NS) for number, image in enumerate(images))
     return [result for result in results if result is not None]
@@ -447,9 +446,7 @@ def test_no_image_is_lost_when_the_map_changes(
 def test_settings_change_on_the_way(small: PlaceModel, street: Street, street_map: PlaceMap,
                                     change: dict[str, dict[str, float]]) -> None:
     """Afterwards all is as with an engine that had these settings from the start."""
-    settings = small.config.model_copy(update={
-        group: getattr(small.config, group).model_copy(update=values)
-        for group, values in change.items()})
+    settings = settings_of(small, **change)
     changed, fresh = Localizer(small, street_map), Localizer(small, street_map, settings)
     drive(changed, street, range(20, 50))
     drive(fresh, street, range(20, 50))
@@ -515,12 +512,10 @@ def test_maps_and_settings_change_together_or_not_at_all(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
     localizer = Localizer(small, street_map)
     drive(localizer, street, range(20, 40))
-    longer = small.config.model_copy(update={
-        'sequence': small.config.sequence.model_copy(
-            update={'length': small.config.sequence.length + 1})})
+    longer = small.engine.with_length(small.engine.sequence.length + 1)
     with pytest.raises(InputError):
         localizer.use_maps([street_map, street_map], longer)
-    assert localizer.sequence_length == small.config.sequence.length
+    assert localizer.sequence_length == small.engine.sequence.length
     prepared = prepare_map(street_map, small, longer)
     localizer.use_maps([prepared], longer)
     assert localizer.sequence_length == longer.sequence.length
@@ -530,7 +525,7 @@ def test_maps_and_settings_change_together_or_not_at_all(
 def test_looking_for_images_keeps_the_map_for_one_other_length(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
     localizer = Localizer(small, street_map)
-    for count in range(1, small.config.sequence.length):
+    for count in range(1, small.engine.sequence.length):
         localizer.find([street.view(20.0 + n) for n in range(count)])
     assert len(localizer._prepared) == 2
 
@@ -542,7 +537,7 @@ def test_a_localizer_needs_a_map(small: PlaceModel) -> None:
 
 def test_map_of_another_model_is_refused_and_the_old_one_stays(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
-    other = build_model(ModelConfig.model_validate({
+    other = build_model(parse_preset({
         'name': 'other', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 8, 'block': 16}, 'sequence': {'length': 5}}), 'cpu')
     other_map = map_of(other, [street.view(x) for x in range(20)])
@@ -554,15 +549,6 @@ def test_map_of_another_model_is_refused_and_the_old_one_stays(
         localizer.use_map(other_map)
     assert localizer.map is street_map
     assert drive(localizer, street, range(40, 44), first=20)[-1].accepted
-
-
-def test_settings_do_not_change_what_a_descriptor_means(
-        small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
-    """Only sequence, keyframes, matching and acceptance of the settings are looked at."""
-    settings = small.config.model_copy(update={'centring': False})
-    plain = drive(Localizer(small, street_map), street, range(20, 40))
-    changed = drive(Localizer(small, street_map, settings), street, range(20, 40))
-    assert without_times(plain) == without_times(changed)
 
 
 # --- mapping -----------------------------------------------------------------------------------
@@ -716,7 +702,7 @@ class Published:
         return dataclasses.replace(
             load_model(folder / 'mine.yaml', 'cpu'), describer=Recorded(rows))
 
-    def settings(self, model: PlaceModel, length: int) -> ModelConfig:
+    def settings(self, model: PlaceModel, length: int) -> EngineConfig:
         """Return settings under which the engine searches as the paper does."""
         return settings_of(model, length, keyframes={'every': '1', 'min_change': 0},
                            matching={'speed_steps': 1})
@@ -812,7 +798,7 @@ def test_search_projects_what_was_not_projected_before(
         published: Published, tmp_path: Path) -> None:
     model = published.model(tmp_path, matching=True)
     place_map = published.map(model, 5)
-    search_in = HierarchicalSearch(model, place_map, model.config.matching)
+    search_in = HierarchicalSearch(model, place_map, model.engine.matching)
     window = np.asarray(place_map.frames[40:45])
     alone = search_in.search(window)
     given = search_in.search(window, projected=np.asarray(place_map.projected[40:45]))
@@ -824,5 +810,5 @@ def test_search_projects_what_was_not_projected_before(
 def test_a_kernel_longer_than_the_sequence_is_refused_at_once(
         published: Published, tmp_path: Path) -> None:
     model = published.model(tmp_path, matching=True)
-    with pytest.raises(ValidationError, match='2 frames is shorter than the SeqNet kernel of 3'):
+    with pytest.raises(ModelError, match='2 frames is shorter than the SeqNet kernel of 3'):
         settings_of(model, 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from streets import Street, small_model
 
-from seqnet_ros.config import LoopConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
@@ -113,11 +113,9 @@ def test_the_second_round_is_found_in_the_first(
 def test_the_loop_is_found_though_the_nearest_places_are_all_recent(
         small: PlaceModel, street: Street) -> None:
     """The robot creeps over ground it knows: what it just saw is nearer than what it saw before."""
-    config = small.config.model_copy(update={
-        'matching': small.config.matching.model_copy(update={'top_k': 5}),
-        'keyframes': small.config.keyframes.model_copy(
-            update={'every': '1', 'min_change': 0.0})})
-    closer = LoopCloser(small, config, LoopConfig(exclude_s=0, exclude_frames=40, exclude_m=0))
+    engine = small.preset.with_settings({
+        'matching.top_k': 5, 'keyframes.every': '1', 'keyframes.min_change': 0.0}).engine
+    closer = LoopCloser(small, engine, LoopConfig(exclude_s=0, exclude_frames=40, exclude_m=0))
     drive(closer, street, range(80), posed=False)
     creeping = [130 + 0.125 * n for n in range(40)]
     results = drive(closer, street, creeping, first=80, posed=False)
@@ -156,8 +154,8 @@ def test_what_odometry_rules_out_is_refused(small: PlaceModel, street: Street) -
     for closer in (trusting, doubting):
         images = [(street.view(x, seed=1), make_pose(x, 0.0)) for x in range(100)]
         images += [(street.view(x, seed=2), make_pose(x, 400.0)) for x in range(100)]
-        settings = closer.model.config.keyframes.model_copy(update={'max_gap_m': 1000.0})
-        closer.use_settings(closer.model.config.model_copy(update={'keyframes': settings}))
+        closer.use_settings(
+            small.preset.with_settings({'keyframes.max_gap_m': 1000.0}).engine)
         results = [closer.push(image, n * SECOND, pose) for n, (image, pose) in enumerate(images)]
         reasons = {result.reason for result in results[100:]}
         assert (Reason.ACCEPTED in reasons) == (closer is trusting)
@@ -207,21 +205,19 @@ def test_the_drive_becomes_a_map(small: PlaceModel, street: Street) -> None:
 
 
 @pytest.mark.parametrize('change', [
-    {'matching': {'top_k': 7}}, {'acceptance': {'min_margin': 0.01}}, {'sequence': {'length': 8}}])
+    {'matching.top_k': 7}, {'acceptance.min_margin': 0.01}, {'sequence.length': 8}])
 def test_settings_change_on_the_way(
-        small: PlaceModel, street: Street, change: dict[str, dict[str, float]]) -> None:
+        small: PlaceModel, street: Street, change: dict[str, float]) -> None:
     closer = LoopCloser(small, loops=NEAR)
     drive(closer, street, range(ROUND_M + 20))
     searchable = closer.searchable
-    config = small.config.model_copy(update={
-        group: getattr(small.config, group).model_copy(update=values)
-        for group, values in change.items()})
-    closer.use_settings(config)
+    engine = small.preset.with_settings(change).engine
+    closer.use_settings(engine)
     assert closer.searchable == searchable
     results = drive(closer, street, range(120, 180), first=120)
     assert best_places(results) == list(range(20, 80))
     assert results[-1].accepted
-    assert closer.sequence_length == config.sequence.length
+    assert closer.sequence_length == engine.sequence.length
 
 
 def test_settings_that_stay_make_the_threshold_no_looser(
@@ -229,14 +225,13 @@ def test_settings_that_stay_make_the_threshold_no_looser(
     closer = LoopCloser(small, loops=NEAR)
     drive(closer, street, range(180), posed=False)
     threshold = closer.threshold
-    closer.use_settings(small.config)
+    closer.use_settings(small.engine)
     # A few matches may have been learned from since the threshold was last set.
     assert closer.threshold == pytest.approx(threshold, abs=0.02)
 
 
-def with_spacing(model: PlaceModel, every: str) -> ModelConfig:
-    return model.config.model_copy(update={
-        'keyframes': model.config.keyframes.model_copy(update={'every': every})})
+def with_spacing(model: PlaceModel, every: str) -> EngineConfig:
+    return model.preset.with_settings({'keyframes.every': every}).engine
 
 
 def test_another_spacing_counts_at_once(small: PlaceModel, street: Street) -> None:

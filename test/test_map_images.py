@@ -9,7 +9,8 @@ import pytest
 from map_files import write_unchecked
 
 from seqnet_ros.camera import camera_from_info
-from seqnet_ros.config import GeometryConfig, ModelConfig
+from seqnet_ros.config.engine import GeometryConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.local_features import LocalFeatures
 from seqnet_ros.errors import InputError, MapCorruptError, MapError, MapWriteError
 from seqnet_ros.maps import manifest_file
@@ -32,7 +33,7 @@ PLACES = 12
 
 
 def model_of(geometry: GeometryConfig | None = None) -> PlaceModel:
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 3},
         'keyframes': {'min_change': 0},
@@ -114,9 +115,9 @@ def test_geometry_changes_neither_fingerprint_nor_map_id() -> None:
     plain = map_of(None, keep_images=False, camera=False).manifest
     rich = map_of(GeometryConfig(), keep_images=True, camera=True).manifest
     assert (plain.fingerprint, plain.map_id) == (rich.fingerprint, rich.map_id)
-    assert 'geometry' not in model_of().config.model_dump()
-    config = model_of(GeometryConfig(min_inliers=7)).config
-    assert ModelConfig.model_validate_json(config.model_dump_json()) == config
+    assert 'geometry' not in model_of().preset.document()
+    preset = model_of(GeometryConfig(min_inliers=7)).preset
+    assert parse_preset(preset.document()) == preset
 
 
 def test_an_earlier_version_refuses_by_the_format(

@@ -1,5 +1,6 @@
 """Maps on disk: what is saved is what is opened, whatever happens meanwhile."""
 
+import dataclasses
 import hashlib
 import json
 import multiprocessing
@@ -17,7 +18,8 @@ import pytest
 from command_line import succeed
 from map_files import PLACES, make_map, small_model, write_unchecked
 
-from seqnet_ros.config import KeyframeConfig, ModelConfig
+from seqnet_ros.config.engine import KeyframeConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.errors import (
     InputError,
     MapCorruptError,
@@ -107,9 +109,7 @@ def test_map_id_follows_the_content(model: PlaceModel, place_map: PlaceMap) -> N
 @pytest.mark.parametrize('length', [1, 3, 12])
 def test_other_sequence_length_equals_a_map_built_for_it(
         length: int, model: PlaceModel, place_map: PlaceMap) -> None:
-    sequence = model.config.sequence.model_copy(update={'length': length})
-    other = PlaceModel(model.config.model_copy(update={'sequence': sequence}), model.describer,
-                       model.aggregator, model.fingerprint, model.device)
+    other = dataclasses.replace(model, engine=model.engine.with_length(length))
     changed = with_sequence_length(place_map, model, length)
     assert changed.manifest.calibration is None
     assert changed.manifest.sequence_length == length
@@ -130,7 +130,7 @@ def test_map_of_one_place_can_be_made_and_kept(model: PlaceModel, tmp_path: Path
 @pytest.fixture(scope='module')
 def hvpr() -> PlaceModel:
     """SeqNet for the coarse stage and another for single frames, both with random weights."""
-    return build_model(ModelConfig.model_validate({
+    return build_model(parse_preset({
         'name': 'small-hvpr', 'image': {'height': 64, 'width': 64}, 'centring': False,
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32},
         'sequence': {'length': 5, 'aggregator': 'seqnet', 'kernel': 3, 'out_dim': 12,
@@ -227,9 +227,9 @@ def test_format_that_does_not_go_with_the_model(
 
 
 def test_map_of_another_projection(saved_projected: Path, hvpr: PlaceModel) -> None:
-    values = hvpr.config.model_dump()
+    values = hvpr.preset.document()
     del values['projection']
-    without = build_model(ModelConfig.model_validate(values | {'name': 'without'}), 'cpu')
+    without = build_model(parse_preset(values | {'name': 'without'}), 'cpu')
     with pytest.raises(MapModelMismatchError, match=r"'small-hvpr'.*'without'"):
         open_map(saved_projected, without)
 
@@ -415,7 +415,7 @@ def test_values_that_are_not_finite(model: PlaceModel, tmp_path: Path) -> None:
 
 
 def test_map_of_another_model(saved: Path) -> None:
-    other = build_model(ModelConfig.model_validate({
+    other = build_model(parse_preset({
         'name': 'other-model', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 8, 'block': 16}, 'sequence': {'length': 5}}), 'cpu')
     with pytest.raises(MapModelMismatchError, match=r"'small'.*'other-model'"):
@@ -423,7 +423,7 @@ def test_map_of_another_model(saved: Path) -> None:
 
 
 def test_settings_may_change_between_mapping_and_localising(saved: Path) -> None:
-    other = build_model(ModelConfig.model_validate({
+    other = build_model(parse_preset({
         'name': 'renamed', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 9},
         'keyframes': KeyframeConfig(every='3m').model_dump()}), 'cpu')

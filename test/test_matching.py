@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from image_sets import image_set
 
-from seqnet_ros.config import AcceptanceConfig, MatchingConfig, ModelConfig, SequenceConfig
+from seqnet_ros.config.engine import AcceptanceConfig, EngineConfig, MatchingConfig
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.place_map import Calibration, PlaceMap
@@ -168,7 +169,7 @@ def test_one_speed_ranks_by_distance_whatever_is_expected(case: Case) -> None:
 
 @pytest.fixture(scope='module')
 def model() -> PlaceModel:
-    return build_model(ModelConfig.model_validate(
+    return build_model(parse_preset(
         {'name': 'small', 'image': {'height': 64, 'width': 64},
          'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
@@ -180,7 +181,7 @@ def map_of(model: PlaceModel, frames: np.ndarray, starts: Sequence[int] | None =
                           np.zeros(len(frames), int) if starts is None else starts, '1')
     if not calibrated:
         return place_map
-    return place_map.with_calibration(calibrate(model, place_map, model.config.matching))
+    return place_map.with_calibration(calibrate(model, place_map, model.engine.matching))
 
 
 def search_in(model: PlaceModel, place_map: PlaceMap, **settings: object) -> HierarchicalSearch:
@@ -535,7 +536,7 @@ def test_calibration_measures_wrong_places_only(model: PlaceModel) -> None:
 
 
 def test_calibration_is_repeatable(model: PlaceModel, route: PlaceMap) -> None:
-    first, second = (calibrate(model, route, model.config.matching) for _ in range(2))
+    first, second = (calibrate(model, route, model.engine.matching) for _ in range(2))
     assert first == second
     assert first.sequence_length == LENGTH
     assert len(first.margins) == len(first.distances) == len(first.places) == len(first.queries)
@@ -562,7 +563,7 @@ def test_number_of_reported_candidates_does_not_change_what_is_ambiguous(
 
 @pytest.fixture(scope='module')
 def hog() -> PlaceModel:
-    return build_model(ModelConfig(sequence=SequenceConfig(length=LENGTH)), 'cpu')
+    return build_model(Preset(engine=EngineConfig().with_length(LENGTH)), 'cpu')
 
 
 def describe(model: PlaceModel, folder: Path, step: int = 1) -> np.ndarray:

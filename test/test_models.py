@@ -9,13 +9,9 @@ import yaml
 from command_line import succeed
 from safetensors.torch import save_file
 
-from seqnet_ros.config import (
-    ModelConfig,
-    NetworkConfig,
-    ProjectionConfig,
-    WeightsConfig,
-    parse_model_config,
-)
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.model import ModelConfig, NetworkConfig, ProjectionConfig, WeightsConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.network import FrameNetwork
@@ -27,7 +23,7 @@ from seqnet_ros.place_model import (
     find_model_file,
     list_models,
     load_model,
-    load_model_config,
+    load_preset,
 )
 from seqnet_ros.sequences.aggregators import SeqNet
 from seqnet_ros.training.seqnet.model import create_model
@@ -54,8 +50,8 @@ def test_every_shipped_file_is_a_model_of_its_own_name():
     listed = {info.name: info for info in list_models()}
     assert set(listed) == {path.stem for path in SHIPPED.glob('*.yaml')}
     for name, info in listed.items():
-        config, base_dir = load_model_config(name)
-        assert config.name == name
+        preset, base_dir = load_preset(name)
+        assert preset.model.name == name
         assert base_dir == info.path.parent
         assert info.description
 
@@ -68,13 +64,14 @@ def test_shipped_models_know_their_dimensions(name):
 
 
 def test_hog_is_the_built_in_default():
-    config, _ = load_model_config('hog')
-    assert config.model_copy(update={'description': ''}) == ModelConfig()
+    preset, _ = load_preset('hog')
+    assert preset.model.model_copy(update={'description': ''}) == ModelConfig()
+    assert preset.engine == EngineConfig()
 
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: cosplace.*, hog, "):
-        load_model_config('hogg')
+        load_preset('hogg')
     assert find_model_file('hogg') is None
     assert find_model_file('nowhere/hog.yaml') is None
 
@@ -82,8 +79,8 @@ def test_unknown_names_list_the_known_ones():
 def test_explicit_files_are_taken_and_named_after_themselves(tmp_path):
     path = tmp_path / 'mine.yaml'
     path.write_text('sequence: {length: 7}\n')
-    config, base_dir = load_model_config(path)
-    assert (config.name, config.sequence.length, base_dir) == ('mine', 7, tmp_path)
+    preset, base_dir = load_preset(path)
+    assert (preset.model.name, preset.engine.sequence.length, base_dir) == ('mine', 7, tmp_path)
 
 
 def test_installed_models_are_found_and_the_first_one_counts(tmp_path, monkeypatch):
@@ -112,7 +109,7 @@ def test_bad_files_are_refused_with_file_and_place(tmp_path, content, words):
     path = tmp_path / 'bad.yaml'
     path.write_text(content)
     with pytest.raises(ModelError, match=words) as caught:
-        load_model_config(path)
+        load_preset(path)
     assert str(path) in str(caught.value)
 
 
@@ -120,33 +117,33 @@ def test_files_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / 'bad.yaml'
     path.write_bytes(b'\xff\xfe\x00\x01')
     with pytest.raises(ModelError, match='cannot be read as YAML'):
-        load_model_config(path)
+        load_preset(path)
 
 
 def test_given_weights_replace_those_of_the_file(tmp_path, monkeypatch):
-    config, _ = load_model_config('cosplace-resnet18-32')
+    config = load_preset('cosplace-resnet18-32')[0].model
     network = FrameNetwork(config.frame, config.image)
     save_file(network.state_dict(), tmp_path / 'mine.safetensors')
     monkeypatch.chdir(tmp_path)
-    config, base_dir = load_model_config('cosplace-resnet18-32', Path('mine.safetensors'))
-    assert config.weights.layout == 'cosplace'
-    describer = build_describer(config, select_device('cpu'), base_dir)
+    preset, base_dir = load_preset('cosplace-resnet18-32', Path('mine.safetensors'))
+    assert preset.model.weights.layout == 'cosplace'
+    describer = build_describer(preset.model, select_device('cpu'), base_dir)
     assert describer.dim == 32
     assert describer.weights_digest == digest_tensors(network.state_dict())
 
 
 def test_weights_for_a_model_without_are_refused():
     with pytest.raises(ModelError, match='model hog takes no weights'):
-        load_model_config('hog', Path('w.pth'))
+        load_preset('hog', Path('w.pth'))
 
 
 @pytest.mark.parametrize('name', [n for n in DIMS if n not in ('hog', 'patchnorm')])
 def test_missing_weights_name_where_they_should_lie(name):
-    config, base_dir = load_model_config(name)
-    if (base_dir / config.weights.path).exists():
+    preset, base_dir = load_preset(name)
+    if (base_dir / preset.model.weights.path).exists():
         pytest.skip(f'the weights of {name} are there')
     with pytest.raises(ModelError, match=r'no weights at .*models/'):
-        build_describer(config, select_device('cpu'), base_dir)
+        build_describer(preset.model, select_device('cpu'), base_dir)
 
 
 def changed(config: ModelConfig, **update) -> ModelConfig:
@@ -176,7 +173,7 @@ def test_fingerprint_of_hog_is_that_of_earlier_maps():
 
 @pytest.mark.parametrize(('name', 'expected'), EARLIER_FINGERPRINTS.items())
 def test_fingerprints_of_networks_are_those_of_earlier_maps(name, expected):
-    config, _ = load_model_config(name)
+    config = load_preset(name)[0].model
     assert config_fingerprint(config, 'd') == expected
     assert 'normalise' not in config.model_dump()['sequence']
 
@@ -203,8 +200,8 @@ def test_fingerprint_ignores_what_may_differ_between_mapping_and_localising():
     variants = [
         changed(base, name='other', description='other'),
         changed(base, weights=WeightsConfig(path='elsewhere')),
-        changed(base, sequence=base.sequence.model_copy(update={'length': 20})),
-        changed(base, matching=base.matching.model_copy(update={'top_k': 5}))]
+        parse_preset({'sequence': {'length': 20}}).model,
+        parse_preset({'matching': {'top_k': 5}}).model]
     assert {config_fingerprint(v, 'd') for v in variants} == {config_fingerprint(base, 'd')}
 
 
@@ -229,12 +226,12 @@ def as_document(path: Path) -> dict:
 
 @pytest.mark.parametrize(('name', 'projected'), [('netvlad-seqnet', False), ('netvlad-hvpr', True)])
 def test_shipped_seqnet_models_are_those_of_the_paper(name, projected):
-    config, _ = load_model_config(name)
-    netvlad, _ = load_model_config('netvlad-vgg16')
+    preset, _ = load_preset(name)
+    config, netvlad = preset.model, load_preset('netvlad-vgg16')[0].model
     assert (config.image, config.frame, config.weights) == (
         netvlad.image, netvlad.frame, netvlad.weights)
     assert config.centring is False
-    assert (config.sequence.length, config.sequence.kernel, config.sequence.out_dim) == (
+    assert (preset.engine.sequence.length, config.sequence.kernel, config.sequence.out_dim) == (
         5, 5, 4096)
     assert (config.projection is not None) == projected
 
@@ -267,7 +264,29 @@ def test_projection_is_part_of_the_fingerprint():
 ])
 def test_settings_that_contradict_each_other_are_refused(values, message):
     with pytest.raises(ModelError, match=message):
-        parse_model_config(values, 'test')
+        parse_preset(values, 'test')
+
+
+def test_a_sequence_that_the_model_cannot_describe_is_refused():
+    preset = parse_preset({'sequence': {'aggregator': 'seqnet', 'length': 5}})
+    assert preset.with_settings({'sequence.length': 3}).engine.sequence.length == 3
+    with pytest.raises(ModelError, match=r'^settings: sequence.length: a sequence of 2 frames'):
+        preset.with_settings({'sequence.length': 2})
+
+
+@pytest.mark.parametrize('name', sorted(DIMS))
+def test_a_preset_says_what_its_file_says(name):
+    preset, base_dir = load_preset(name)
+    given = preset.document(exclude_unset=True)
+    assert given == {'name': name, **as_document(base_dir / f'{name}.yaml')}
+    assert parse_preset(preset.document()) == parse_preset(given) == preset
+
+
+def test_model_and_engine_share_nothing_but_the_section_of_sequences():
+    model, engine = ModelConfig.model_fields.keys(), EngineConfig.model_fields.keys()
+    assert model & engine == {'sequence'}
+    assert not (ModelConfig().sequence.model_dump().keys()
+                & EngineConfig().sequence.model_dump().keys())
 
 
 def test_hvpr_model_of_two_runs(frames, tmp_path):
@@ -316,7 +335,7 @@ def test_runs_are_read_as_they_are(frames, tmp_path):
     model = load_model(direct, 'cpu')
     assert model.fingerprint == load_model(tmp_path / 'made.yaml', 'cpu').fingerprint
     # A map takes the model along: its paths no longer depend on the model file.
-    assert build_model(model.config, 'cpu').fingerprint == model.fingerprint
+    assert build_model(model.preset, 'cpu').fingerprint == model.fingerprint
 
 
 @pytest.mark.parametrize(('section', 'value', 'message'), [

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from image_sets import image_set
 from safetensors.torch import load_file, save_file
 
-from seqnet_ros.config import ImageConfig, ModelConfig, parse_model_config
+from seqnet_ros.config.model import ImageConfig
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.datasets.image_folder import list_images
 from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import select_device
@@ -177,8 +178,8 @@ def small_model(**values: object) -> dict:
             'sequence': {'length': 3}, **values}
 
 
-def checked(values: dict) -> ModelConfig:
-    return parse_model_config({'name': 'test', **values}, 'test')
+def checked(values: dict) -> Preset:
+    return parse_preset({'name': 'test', **values}, 'test')
 
 
 @pytest.fixture
@@ -205,7 +206,7 @@ def base(tmp_path: Path) -> Path:
 def test_images_are_stretched_and_not_padded() -> None:
     """SeqNet's own recipe stretches to 320 x 640; padding would show as a dark border."""
     image = ImageConfig(height=64, width=128, mean=(0, 0, 0), std=(1, 1, 1))
-    config = checked({**small_model(), 'weights': {'random': True}})
+    config = checked({**small_model(), 'weights': {'random': True}}).model
     network = FrameNetwork(config.frame, image)
     describer = NetworkDescriber(network, image, CPU, 'test', {})
     for shape in ((30, 200), (200, 30), (64, 128)):
@@ -227,7 +228,7 @@ def test_a_fitted_model_describes_as_it_says(
     assert 'descriptors    8' in shown
     model = load_model(tmp_path / 'mine.yaml', 'cpu')
     assert model.config.name == 'mine'
-    assert model.config.sequence.length == 3
+    assert model.engine.sequence.length == 3
     assert model.describer.dim == 8
     file = tmp_path / 'mine.safetensors'
     assert model.config.weights.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -235,7 +236,7 @@ def test_a_fitted_model_describes_as_it_says(
 
     images = [read_image(path) for path in list_images(photographs)]
     tensors = load_file(file)
-    without = checked({**small_model(), 'name': 'plain'})
+    without = checked({**small_model(), 'name': 'plain'}).model
     frame = fitting._without_whitening(without)
     whole = FrameNetwork(frame, without.image)
     whole.load_state_dict({name: tensor for name, tensor in tensors.items()
@@ -345,7 +346,7 @@ def test_clusters_of_photographs_find_more_places_than_random_ones(
     values = small_model(image={'height': 224, 'width': 224, 'mean': [128 / 255] * 3,
                                 'std': [128 / 255] * 3})
     values['frame'] |= {'layer': 14, 'pooling': {'kind': 'netvlad', 'clusters': 16}}
-    config = checked(values)
+    config = checked(values).model
     tensors = fitting.load_trunk(config, Path(), trunk)
     describer = fitting._describer(
         config, fitting._trunk_of(config), tensors, CPU)

@@ -229,13 +229,12 @@ def test_a_map_that_cannot_be_added_leaves_the_one_in_use(town_map, tmp_path, se
 @pytest.fixture(scope='module')
 def longer(model: PlaceModel, town_map: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The map of the town for sequences of eight images."""
-    config = model.config.model_copy(update={
-        'sequence': model.config.sequence.model_copy(update={'length': 8})})
+    engine = model.engine.with_length(8)
     place_map = open_map(town_map, model)
     place_map = dataclasses.replace(
-        place_map, manifest=place_map.manifest.model_copy(update={'model': config}))
+        place_map, manifest=place_map.manifest.model_copy(update={'engine': engine}))
     path = tmp_path_factory.mktemp('maps') / 'longer'
-    save_map(prepare_map(place_map, model, config), path)
+    save_map(prepare_map(place_map, model, engine), path)
     return path
 
 

@@ -466,6 +466,21 @@ def test_engine_parameters_start_from_and_follow_the_model(tmp_path):
         assert node._config.matching.top_k == 33, 'what the user set stays'
 
 
+def test_a_sequence_that_the_model_cannot_describe_is_refused(tmp_path):
+    path = tmp_path / 'seqnet.yaml'
+    path.write_text('sequence: {length: 5, aggregator: seqnet, kernel: 3, '
+                    'weights: {random: true}}\ncentring: false\n')
+    with localizing(start=False, model=str(path)) as (node, _):
+        from rclpy.parameter import Parameter
+
+        refused, = node.set_parameters([Parameter('sequence.length', value=2)])
+        assert not refused.successful
+        assert refused.reason == ('parameter sequence.length: a sequence of 2 frames is shorter '
+                                  'than the SeqNet kernel of 3')
+        assert node.get_parameter('sequence.length').value == 5
+        assert node.set_parameters([Parameter('sequence.length', value=3)])[0].successful
+
+
 # Services.
 
 

@@ -113,10 +113,8 @@ def robots(maps: Path, map_path: Path) -> Iterator[tuple[Robot, ...]]:
 @pytest.fixture(scope='module')
 def town_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = load_model('hog', device='cpu')
-    keyframes = model.config.keyframes.model_copy(update={'every': '1'})
-    sequence = model.config.sequence.model_copy(update={'length': 5})
-    mapper = Mapper(model, model.config.model_copy(
-        update={'keyframes': keyframes, 'sequence': sequence}))
+    mapper = Mapper(model, model.preset.with_settings(
+        {'keyframes.every': '1', 'sequence.length': 5}).engine)
     for stamp_ns, image, pose in render(seed=1, count=50):
         mapper.push(image, stamp_ns, pose)
     path = tmp_path_factory.mktemp('maps') / 'town'

@@ -9,7 +9,7 @@ import torch
 import torchvision
 from pydantic import TypeAdapter
 
-from seqnet_ros.config import ImageConfig, NetworkConfig, SequenceConfig
+from seqnet_ros.config.model import AggregatorConfig, ImageConfig, NetworkConfig
 from seqnet_ros.descriptors.backbones import build_trunk, map_shape
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
 from seqnet_ros.descriptors.pooling import (
@@ -67,8 +67,8 @@ def seqvlad(x: np.ndarray, weight: np.ndarray, centroids: np.ndarray, batch: int
     layer.load_state_dict({
         'conv.weight': tensor(weight).reshape(*centroids.shape, 1, 1),
         'centroids': tensor(centroids)})
-    config = SequenceConfig(aggregator='seqvlad')
-    aggregator = build_aggregator(config, centroids.size, clusters=len(centroids))
+    config = AggregatorConfig(aggregator='seqvlad')
+    aggregator = build_aggregator(config, 1, centroids.size, clusters=len(centroids))
     with torch.inference_mode():
         return aggregator(layer(tensor(x)).unflatten(0, (batch, -1))).numpy()
 
@@ -98,11 +98,11 @@ def test_seqvlad_of_one_frame_is_netvlad():
     torch.manual_seed(0)
     sums, netvlad = VladSums(5, 7), NetVLAD(5, 7)
     netvlad.load_state_dict(sums.state_dict())
-    aggregator = build_aggregator(SequenceConfig(aggregator='seqvlad'), 35, clusters=5)
+    aggregator = build_aggregator(AggregatorConfig(aggregator='seqvlad'), 1, 35, clusters=5)
     x = torch.randn(3, 7, 4, 6)
     torch.testing.assert_close(aggregator(sums(x)[:, None]), netvlad(x), rtol=0, atol=1e-6)
     with pytest.raises(ModelError, match='seqvlad needs frames described by vlad_sums'):
-        build_aggregator(SequenceConfig(aggregator='seqvlad'), 35)
+        build_aggregator(AggregatorConfig(aggregator='seqvlad'), 1, 35)
 
 
 def test_netvlad_equals_the_sum_over_residuals():

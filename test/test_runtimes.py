@@ -9,7 +9,8 @@ import pytest
 import torch
 from image_sets import image_set
 
-from seqnet_ros.config import ImageConfig, NetworkConfig, parse_model_config
+from seqnet_ros.config.model import ImageConfig, NetworkConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.backbones import build_trunk
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
@@ -72,10 +73,10 @@ def test_openvino_gives_the_maps_of_torch() -> None:
 @needs_openvino
 def test_openvino_describes_as_the_reference_does(shared_golden: Path) -> None:
     folder = shared_golden / 'jist' / 'network'
-    config = parse_model_config({
+    config = parse_preset({
         'image': {'height': 480, 'width': 640},
         'frame': {'kind': 'network', 'pooling': {'kind': 'gem', 'fc_dim': 512}},
-        'weights': {'path': 'jist_resnet18_512_seqgem_fp16.safetensors', 'layout': 'jist'}}, 'test')
+        'weights': {'path': 'jist_resnet18_512_seqgem_fp16.safetensors', 'layout': 'jist'}}).model
     describer = build_describer(config, select_device('openvino'), folder)
     found = describer.describe([read_image(folder / f'image_{number}.png') for number in range(6)])
     expected = np.load(folder / 'descriptors.npz')['frame_desc']

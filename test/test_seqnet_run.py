@@ -14,7 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from seqnet_ros.cli.main import app
-from seqnet_ros.config import parse_model_config
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.network import FrameNetwork
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.matching.localizer import Localizer
@@ -264,8 +264,8 @@ class TestModels:
         assert result.exit_code == 0, result.stderr
         model = load_model(tmp_path / 'mine.yaml', 'cpu')
         config = model.config
-        assert (config.name, config.centring, config.matching.top_k) == ('mine', False, 3)
-        assert (config.sequence.length, config.sequence.aggregator, config.sequence.kernel,
+        assert (config.name, config.centring, model.engine.matching.top_k) == ('mine', False, 3)
+        assert (model.engine.sequence.length, config.sequence.aggregator, config.sequence.kernel,
                 config.sequence.out_dim) == (5, 'seqnet', 3, 8)
         assert torch.equal(model.aggregator.conv.weight, run.module.conv.weight)
 
@@ -315,7 +315,8 @@ class TestModels:
             'image': {'height': 64, 'width': 64},
             'frame': {'kind': 'network', 'backbone': 'resnet18', 'layer': 1},
             'weights': {'path': 'net.pth', 'layout': 'torchvision'}}))
-        config = create_model(small_run(in_dim=64), source / 'net.yaml', tmp_path / 'm.yaml')
+        config = create_model(
+            small_run(in_dim=64), source / 'net.yaml', tmp_path / 'm.yaml').model
         assert config.weights.path == str(source / 'net.pth')
         assert config.weights.layout == 'torchvision'
 
@@ -324,7 +325,7 @@ class TestModels:
                   'frame': {'kind': 'network', 'backbone': 'resnet18', 'layer': 1},
                   'sequence': {'aggregator': 'seqgem'}, 'weights': {'random': True}}
         (tmp_path / 'net.yaml').write_text(yaml.safe_dump(values))
-        config = parse_model_config({'name': 'net', **values}, 'net')
+        config = parse_preset({'name': 'net', **values}, 'net').model
         state = FrameNetwork(config.frame, config.image).state_dict()
         torch.save({**{f'model.{name}': tensor for name, tensor in state.items()},
                     'seq_gem.p': torch.tensor([3.5])}, tmp_path / 'net.pth')

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from seqnet_ros.config import SequenceConfig
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.descriptors.weights import read_tensors
 from seqnet_ros.errors import InputError
 from seqnet_ros.sequences.aggregators import SeqGeM, SeqNet, aggregate, build_aggregator
@@ -121,7 +121,7 @@ def aggregator_of(folder: Path, name: str) -> torch.nn.Module:
         return trained_seqnet(folder, 'seqnet_l5_w3', best)
     if name == 's1':
         return trained_seqnet(folder, 's1_l1_w1')
-    return build_aggregator(SequenceConfig(aggregator=name.partition('_')[0]), 64)
+    return build_aggregator(AggregatorConfig(aggregator=name.partition('_')[0]), 10, 64)
 
 
 @pytest.mark.parametrize('case', [
@@ -160,7 +160,7 @@ def test_best_checkpoint_ranks_as_the_reference(
 @pytest.mark.parametrize('name', ['mean', 'max', 'concat'])
 def test_simple_aggregators_equal_the_reference(name: str, shared_golden: Path) -> None:
     golden = np.load(shared_golden / 'jist' / 'aggregators' / f'{name}.npz')
-    module = build_aggregator(SequenceConfig(aggregator=name), 32)
+    module = build_aggregator(AggregatorConfig(aggregator=name), 10, 32)
     for length in golden['lengths']:
         found = module(torch.from_numpy(golden[f'x_L{length}'])).numpy()
         assert found.shape == golden[f'y_L{length}'].shape
@@ -172,7 +172,7 @@ def test_learned_aggregators_equal_the_reference(name: str, shared_golden: Path)
     golden = np.load(shared_golden / 'jist' / 'aggregators' / f'{name}.npz')
     layer = 'conv1d' if name == 'conv1d' else 'final_fc'
     for length in map(int, golden['lengths']):
-        module = build_aggregator(SequenceConfig(aggregator=name, length=length), 32)
+        module = build_aggregator(AggregatorConfig(aggregator=name), length, 32)
         frames = torch.from_numpy(golden[f'x_L{length}'])
         if name == 'meanfc':
             start = module.state_dict()['final_fc.weight'].numpy()
@@ -251,7 +251,7 @@ def test_seqgem_gradients_equal_the_reference(case: str, shared_golden: Path) ->
     (4, [-.5, -.5, .5, .5]), (5, [-.4, -.4, .4, .4, .4]), (1, [2.0])])
 def test_delta_gives_the_middle_to_the_second_half(length: int, weights: list[float]) -> None:
     frames = unit_rows(1, 3, length, 16)
-    module = build_aggregator(SequenceConfig(aggregator='delta'), 16)
+    module = build_aggregator(AggregatorConfig(aggregator='delta'), length, 16)
     expected = normalise_rows(np.einsum('t,btd->bd', weights, frames))
     assert module(torch.from_numpy(frames)).numpy() == pytest.approx(expected, abs=1e-6)
 
@@ -282,9 +282,9 @@ def test_normalising_is_off_unless_asked_for(name: str) -> None:
     made = {}
     for normalise in (False, True):
         torch.manual_seed(0)
-        config = SequenceConfig(aggregator=name, length=5, normalise=normalise)
+        config = AggregatorConfig(aggregator=name, normalise=normalise)
         with torch.inference_mode():
-            made[normalise] = build_aggregator(config, 16)(frames)
+            made[normalise] = build_aggregator(config, 5, 16)(frames)
     assert (made[False].norm(dim=1) - 1).abs().min() > 0.01
     torch.testing.assert_close(
         made[True], torch.nn.functional.normalize(made[False], dim=1), rtol=0, atol=1e-6)
@@ -336,7 +336,7 @@ def test_a_rolling_window_does_not_drift(p: float) -> None:
 @pytest.mark.parametrize('name', ['smooth', 'delta', 'seqnet', *JIST])
 def test_blocks_do_not_change_the_result(name: str) -> None:
     torch.manual_seed(0)
-    module = build_aggregator(SequenceConfig(aggregator=name, length=5, out_dim=12), 16)
+    module = build_aggregator(AggregatorConfig(aggregator=name, out_dim=12), 5, 16)
     frames = unit_rows(3, 50, 16)
     windows = trailing_windows(np.zeros(50, dtype=int), 5)
     whole = aggregate(module, frames, windows)
@@ -351,7 +351,7 @@ def test_aggregate_works_in_bounded_memory() -> None:
     frames = np.zeros((count, dim), dtype=np.float32)
     frames[np.arange(count), np.arange(count) % dim] = 1
     windows = trailing_windows(np.zeros(count, dtype=int), length)
-    module = build_aggregator(SequenceConfig(aggregator='max'), dim)
+    module = build_aggregator(AggregatorConfig(aggregator='max'), length, dim)
     tracemalloc.start()
     try:
         found = aggregate(module, frames, windows, chunk_bytes=4 << 20)

@@ -16,7 +16,8 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
-from seqnet_ros.config import WeightsConfig, parse_model_config
+from seqnet_ros.config.model import WeightsConfig
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.download import cache_dir, download
@@ -40,11 +41,11 @@ CPU = select_device('cpu')
 
 def model(backbone='resnet18', layer=1, pooling=None, **weights):
     """Return a small model: one ResNet stage unless told otherwise, 64 x 64 pixels."""
-    return parse_model_config({
+    return parse_preset({
         'name': 'test', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'network', 'backbone': backbone, 'layer': layer,
                   'pooling': pooling or {'kind': 'gem'}},
-        'weights': weights}, 'test')
+        'weights': weights}, 'test').model
 
 
 def frame_network(config) -> FrameNetwork:

@@ -96,7 +96,7 @@ def _words(lines: Iterable[str]) -> str:
 
 def parameters_page() -> str:
     """Return the parameters of every node, and those of the engine that all of them share."""
-    from seqnet_ros.config import ModelConfig
+    from seqnet_ros.config.engine import EngineConfig
     from seqnet_ros.nodes import settings
 
     opening = ('# Parameters\n\nMade from the classes that the nodes declare their parameters '
@@ -112,18 +112,17 @@ def parameters_page() -> str:
             parts.append(_settings_table(found, ''))
     parts.append('## The engine\n\nOf the nodes that map or localize; their defaults are those of '
                  'the model or of the map.\n')
-    for section in ('sequence', 'keyframes', 'matching', 'acceptance'):
-        group = ModelConfig.model_fields[section].annotation
-        parts.append(f'### `{section}`\n')
-        fields = {'length'} if section == 'sequence' else None
-        parts.append(_settings_table(group, f'{section}.', fields))
+    for section, group in EngineConfig():
+        if group is not None:  # the geometric check has no parameters
+            parts.append(f'### `{section}`\n')
+            parts.append(_settings_table(type(group), f'{section}.'))
     return '\n'.join(parts)
 
 
-def _settings_table(group: Any, prefix: str, wanted: set[str] | None = None) -> str:
+def _settings_table(group: Any, prefix: str) -> str:
     return _table(('parameter', 'default', 'when', 'meaning'), [
         (f'`{prefix}{name}`', f'`{_default(info)}`', _when(info), _meaning(info))
-        for name, info in group.model_fields.items() if wanted is None or name in wanted])
+        for name, info in group.model_fields.items()])
 
 
 def _default(info: Any) -> str:

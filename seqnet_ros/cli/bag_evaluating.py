@@ -10,7 +10,7 @@ from rich.text import Text
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
 from seqnet_ros.cli.recording_options import recording_options
-from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def evaluate_bags(
         if map_source else None,
         map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs, model=model,
         weights=weights, device=device, clock_offset=offset,
-        settings=partial(apply_settings, values=changes),
+        settings=changes,
         camera=None if camera_info is None else read_camera_info(camera_info))
     run = evaluate_drives(request, output, progress_bar)
     with working('writing the report'):

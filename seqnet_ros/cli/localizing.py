@@ -10,7 +10,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.match_files import MatchFiles
-from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.cli.summary import Summary
 from seqnet_ros.files import refuse_file
 
@@ -57,11 +57,11 @@ def localize(
     from seqnet_ros.place_model import build_model
 
     manifest, _ = read_manifest(map_path)
-    settings = apply_settings(manifest.model, changes)
+    engine = manifest.preset.with_settings(changes).engine
     camera = None if camera_info is None else read_camera_info(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
-    model = build_model(manifest.model, device, weights=weights)
-    localizer = Localizer(model, open_map(map_path, model), settings, camera)
+    model = build_model(manifest.preset, device, weights=weights)
+    localizer = Localizer(model, open_map(map_path, model), engine, camera)
     summary = _localize(recording, localizer, output)
     print_fields({'results': output, **summary.lines()})
 

@@ -12,9 +12,9 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.match_files import MatchFiles
-from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.cli.summary import Summary
-from seqnet_ros.config import LoopConfig
+from seqnet_ros.config.engine import LoopConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.files import explain_write_errors, refuse_file, whole_file
 
@@ -66,10 +66,10 @@ def loops(
     from seqnet_ros.camera import read_camera_info
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.matching.loop_closer import LoopCloser
-    from seqnet_ros.place_model import build_model, load_model_config
+    from seqnet_ros.place_model import build_model, load_preset
 
-    config, model_folder = load_model_config(model, weights)
-    built = build_model(apply_settings(config, changes), device, model_folder)
+    preset, model_folder = load_preset(model, weights)
+    built = build_model(preset.with_settings(changes), device, model_folder)
     camera = None if camera_info is None else read_camera_info(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
     summary = _close(recording, LoopCloser(built, loops=recent, camera=camera), output)
@@ -79,7 +79,7 @@ def loops(
 def _loop_config(**values: float | None) -> LoopConfig:
     from pydantic import ValidationError
 
-    from seqnet_ros.config import describe_validation_error
+    from seqnet_ros.config.settings import describe_validation_error
 
     try:
         return LoopConfig.model_validate(

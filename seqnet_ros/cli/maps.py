@@ -1,6 +1,7 @@
 """``seqnet_ros map``: make a map of a recording, look at it, check it."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,7 +9,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar, working
-from seqnet_ros.cli.settings import apply_settings, collect_settings
+from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -64,20 +65,21 @@ def build(
     in_place = extend is not None and output.resolve() == extend.resolve()
     check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.camera import read_camera_info
-    from seqnet_ros.config import GeometryConfig
+    from seqnet_ros.config.engine import GeometryConfig
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.matching.map_extension import save_extension
     from seqnet_ros.matching.mapper import Mapper
-    from seqnet_ros.place_model import build_model, load_model_config
+    from seqnet_ros.place_model import build_model, load_preset
 
     if model is None and extend is not None:
-        config, model_folder = read_manifest(extend)[0].model, None
+        preset, model_folder = read_manifest(extend)[0].preset, None
     else:
-        config, model_folder = load_model_config(model or _DEFAULT_MODEL, weights)
-    if geometry and config.geometry is None:
-        config = config.model_copy(update={'geometry': GeometryConfig()})
-    built = build_model(apply_settings(config, settings), device, model_folder, weights)
+        preset, model_folder = load_preset(model or _DEFAULT_MODEL, weights)
+    if geometry and preset.engine.geometry is None:
+        preset = replace(
+            preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))
+    built = build_model(preset.with_settings(settings), device, model_folder, weights)
     camera = None if camera_info is None else read_camera_info(camera_info)
     extended = None
     if extend is not None:
@@ -148,7 +150,7 @@ def verify(
 
     with working('reading'):
         manifest = verify_map(path)
-    check_model(manifest, build_model(manifest.model, device, weights=weights), path)
+    check_model(manifest, build_model(manifest.preset, device, weights=weights), path)
     print_fields({'map': path, 'verdict': 'sound', 'places': manifest.places,
                   'descriptors': _dimensions(manifest),
                   'fingerprint': manifest.fingerprint[:8]})

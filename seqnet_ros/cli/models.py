@@ -44,10 +44,11 @@ def create(
 
     trained = load_run(run, 'best' if best else 'latest')
     matching = None if match_run is None else load_run(match_run, 'best' if best else 'latest')
-    config = create_model(trained, frame_model, output, matching)
+    preset = create_model(trained, frame_model, output, matching)
+    config = preset.model
     fields: dict[str, object] = {
         'model': output, 'weights': output.with_name(str(config.sequence.weights.path)),
-        'sequence': f'{config.sequence.length} frames, kernel {config.sequence.kernel}',
+        'sequence': f'{preset.engine.sequence.length} frames, kernel {config.sequence.kernel}',
         'descriptors': f'{trained.in_dim} per frame, {trained.out_dim} per sequence'}
     if matching is not None and config.projection is not None:
         fields['matching'] = (f'{output.with_name(str(config.projection.weights.path))}, '
@@ -87,13 +88,14 @@ def fit_netvlad(
     """
     from seqnet_ros.datasets.sources import open_source
     from seqnet_ros.descriptors.device import select_device
-    from seqnet_ros.place_model import load_model_config
+    from seqnet_ros.place_model import load_preset
     from seqnet_ros.training.model_files import new_model_path
     from seqnet_ros.training.netvlad import fitting
 
     path = new_model_path(output, '.safetensors')
-    config, folder = load_model_config(model)
-    config = fitting.netvlad_to_fit(config, clusters, wpca_dim)
+    preset, folder = load_preset(model)
+    preset = fitting.netvlad_to_fit(preset, clusters, wpca_dim)
+    config = preset.model
     source = open_source(images, topic)
     sampling = fitting.Sampling(most_images, descriptors_per_image, seed)
     trunk = fitting.load_trunk(config, folder, trunk_weights)
@@ -102,9 +104,9 @@ def fit_netvlad(
         fit = fitting.fit_netvlad(config, trunk, source, select_device(device), sampling,
                                   path.parent, show)
     with working('writing'):
-        written = fitting.write_fit(path, config, folder, fit)
+        written = fitting.write_fit(path, preset, folder, fit)
     fields: dict[str, object] = {
-        'model': output, 'weights': output.with_name(str(written.weights.path)),
+        'model': output, 'weights': output.with_name(str(written.model.weights.path)),
         'images': fit.images, 'descriptors': fit.dim}
     if fit.explained is not None:
         fields['variance kept'] = f'{fit.explained:.3f}'

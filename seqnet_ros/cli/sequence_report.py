@@ -13,7 +13,7 @@ from seqnet_ros.files import whole_file
 if TYPE_CHECKING:
     import numpy as np
 
-    from seqnet_ros.config import ModelConfig
+    from seqnet_ros.config.model import ModelConfig
     from seqnet_ros.datasets.sequence_folders import Sequences
     from seqnet_ros.evaluation.ground_truth import Recalls
     from seqnet_ros.evaluation.jist import Described, Report

@@ -1,43 +1,13 @@
-"""Settings of the engine on the command line: their help, ``--set`` and how they are applied."""
+"""Settings of the engine on the command line: their help and ``--set``."""
 
-from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
-from typing import Any, get_args
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 import yaml
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
-from seqnet_ros.config import ModelConfig, parse_model_config
+from seqnet_ros.config.engine import setting_fields
 from seqnet_ros.errors import InputError
-
-# What may differ between mapping and localising. All else decides what a descriptor means and
-# belongs into a model file.
-_SECTIONS = ('keyframes', 'matching', 'acceptance', 'geometry')
-_SINGLE = ('sequence.length',)
-
-
-def setting_fields() -> dict[str, FieldInfo]:
-    """Return the settings that a command can change, by dotted name."""
-    return dict(_setting_fields())
-
-
-def _setting_fields() -> Iterator[tuple[str, FieldInfo]]:
-    for name in _SINGLE:
-        section, _, field = name.partition('.')
-        yield name, _fields_of(section)[field]
-    for section in _SECTIONS:
-        for field, info in _fields_of(section).items():
-            yield f'{section}.{field}', info
-
-
-def _fields_of(section: str) -> dict[str, FieldInfo]:
-    annotation = ModelConfig.model_fields[section].annotation
-    model = next(iter(get_args(annotation)), annotation)  # that of `X | None` is X
-    assert isinstance(model, type)
-    assert issubclass(model, BaseModel)
-    return model.model_fields
 
 
 def setting_option(name: str, *flags: str, **keywords: Any) -> Any:
@@ -102,30 +72,3 @@ def _scalar(value: str, text: str) -> Any:
     if isinstance(parsed, (bool, int, float, str)):
         return parsed
     raise InputError(f'--set {text!r} has no single value, expected a number, true, false or text')
-
-
-def apply_settings(config: ModelConfig, values: Mapping[str, Any]) -> ModelConfig:
-    """Return a model's configuration with some settings replaced.
-
-    A setting of `geometry` turns the geometric check on where the model has none.
-
-    Raises:
-        InputError: a setting is unknown.
-        ModelError: a value is out of range.
-    """
-    known = setting_fields()
-    document = config.model_dump()
-    for name, value in values.items():
-        if name not in known:
-            raise InputError(_unknown(name, list(known)))
-        section, _, field = name.partition('.')
-        # A spacing in images is text in the model file and looks like a number here.
-        text = known[name].annotation is str
-        document.setdefault(section, {})[field] = str(value) if text else value
-    return parse_model_config(document, 'settings')
-
-
-def _unknown(name: str, known: list[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    expected = close[0] if close else f'one of: {", ".join(known)}'
-    return f'there is no setting {name!r}, expected {expected}'

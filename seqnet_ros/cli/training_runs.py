@@ -9,7 +9,7 @@ import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from seqnet_ros.cli.settings import assigned_values
-from seqnet_ros.config import Settings, describe_validation_error
+from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.errors import InputError
 
 Recipe = Annotated[Path | None, typer.Option(

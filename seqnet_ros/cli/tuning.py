@@ -11,12 +11,12 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.comparing import show_comparison
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, say, working
 from seqnet_ros.cli.recording_options import recording_options
-from seqnet_ros.cli.settings import apply_settings, setting_fields
+from seqnet_ros.config.engine import setting_fields
 from seqnet_ros.errors import InputError
 from seqnet_ros.files import whole_file
 
 if TYPE_CHECKING:
-    from seqnet_ros.config import ModelConfig
+    from seqnet_ros.config.preset import Preset
     from seqnet_ros.evaluation.evaluating import Request
     from seqnet_ros.evaluation.tuning import Trial
 
@@ -130,18 +130,18 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
     from seqnet_ros.evaluation.described_frames import DescribedModel
     from seqnet_ros.evaluation.recordings import Recordings
     from seqnet_ros.evaluation.run_files import DESCRIPTORS
-    from seqnet_ros.place_model import build_model, load_model_config
+    from seqnet_ros.place_model import build_model, load_preset
 
     assert request.maps is not None
     maps = Recordings(request.maps)
     pair = tuning.DrivePair(
         maps, Recordings(request.queries, maps.datum), request.tolerance, request.pairs)
-    config, base_dir = load_model_config(request.model, request.weights)
+    preset, base_dir = load_preset(request.model, request.weights)
     described = DescribedModel(
-        build_model(config, request.device, base_dir), output / DESCRIPTORS)
-    tuner = tuning.Tuner(described, config, pair, apply_settings, request.camera)
+        build_model(preset, request.device, base_dir), output / DESCRIPTORS)
+    tuner = tuning.Tuner(described, preset, pair, request.camera)
     searched = wanted or tuning.usual_search(pair.posed)
-    start = _start(config, pair.posed, searched)
+    start = _start(preset, pair.posed, searched)
     try:
         with progress_bar('trials', most) as show:
             best = tuning.tune(tuner, start, searched, most, precision, show)
@@ -153,21 +153,22 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
     return best, base, tuner.trials
 
 
-def _start(config: 'ModelConfig', posed: bool, searched: dict[str, tuple[Any, ...]],
+def _start(preset: 'Preset', posed: bool, searched: dict[str, tuple[Any, ...]],
            ) -> dict[str, Any]:
     """Return the model's own values of the settings that are searched."""
     from seqnet_ros.evaluation.tuning import SPEEDS
 
-    values = config.model_dump()
+    values = preset.engine.model_dump()
     found: dict[str, Any] = {}
     for name in searched:
         if name == SPEEDS:
-            found[name] = config.matching.min_speed, config.matching.max_speed
+            found[name] = values['matching']['min_speed'], values['matching']['max_speed']
             continue
         section, _, field = name.partition('.')
         if values.get(section) is None:
-            raise InputError(f'the model {config.name} has no {section} settings, so that {name} '
-                             f"cannot be searched, expected a model file with '{section}: {{}}'")
+            raise InputError(f'the model {preset.model.name} has no {section} settings, so that '
+                             f'{name} cannot be searched, expected a model file with '
+                             f"'{section}: {{}}'")
         found[name] = values[section][field]
     if found.get('keyframes.every') == 'auto':
         found['keyframes.every'] = '1m' if posed else '1'
@@ -212,8 +213,8 @@ def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tu
 
     for name, trial in ((_DEFAULT, base), (_TUNED, best)):
         say('', f'checking: {name}')
-        run = evaluate_drives(replace(request, settings=partial(
-            apply_settings, values=engine_settings(trial.settings))), output / name, progress_bar)
+        run = evaluate_drives(replace(request, settings=engine_settings(trial.settings)),
+                              output / name, progress_bar)
         with working('writing the report'):
             write_report(run, output / name)
     found = compare_runs([output / _DEFAULT, output / _TUNED])

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.models.vgg import cfgs as vgg_configurations
 from torchvision.models.vgg import make_layers
 
-from seqnet_ros.config import ImageConfig, NetworkConfig
+from seqnet_ros.config.model import ImageConfig, NetworkConfig
 from seqnet_ros.errors import ModelError
 
 _RESNET_STEM = 4

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.config import (
+from seqnet_ros.config.model import (
     GemConfig,
     HogConfig,
     ImageConfig,

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
-from seqnet_ros.config import HogConfig, ImageConfig, PatchNormConfig
+from seqnet_ros.config.model import HogConfig, ImageConfig, PatchNormConfig
 from seqnet_ros.descriptors.inputs import check_images
 from seqnet_ros.errors import ModelError
 from seqnet_ros.vectors import normalise_rows

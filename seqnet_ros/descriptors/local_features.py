@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seqnet_ros.config import GeometryConfig
+from seqnet_ros.config.engine import GeometryConfig
 from seqnet_ros.errors import InputError
 
 DESCRIPTOR_BYTES = {'sift': 128, 'orb': 32}

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from seqnet_ros.config import ImageConfig, NetworkConfig
+from seqnet_ros.config.model import ImageConfig, NetworkConfig
 from seqnet_ros.descriptors.backbones import build_trunk, map_shape
 from seqnet_ros.descriptors.pooling import build_pooling
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqnet_ros.config import (
+from seqnet_ros.config.model import (
     CellsConfig,
     GemConfig,
     NetVladConfig,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
-from seqnet_ros.config import ImageConfig
+from seqnet_ros.config.model import ImageConfig
 
 Trunk = Callable[[Tensor], Tensor]
 """Normalised images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""

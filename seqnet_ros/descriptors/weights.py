@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from seqnet_ros.config import WeightsConfig
+from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.descriptors.download import download, file_sha256
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.files import whole_file

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from seqnet_ros.config import ModelConfig
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.descriptors.describer import FrameDescriber
 from seqnet_ros.descriptors.device import Device
@@ -183,7 +182,9 @@ class DescribedModel:
     """
 
     def __init__(self, model: PlaceModel, folder: Path) -> None:
-        self._describer = RememberingDescriber(model.describer, _looks_at_images(model.config))
+        self._describer = RememberingDescriber(
+            # The geometric check looks at images that were described before.
+            model.describer, model.engine.geometry is not None)
         self.model = replace(model, describer=self._describer)
         self._folder = folder
         self._files: dict[str, DescriptorFile] = {}
@@ -214,9 +215,3 @@ class DescribedModel:
         """Close all files."""
         for file in self._files.values():
             file.close()
-
-
-def _looks_at_images(config: ModelConfig) -> bool:
-    """Return whether more is done with an image than describing it, such as a geometric check."""
-    geometry = getattr(config, 'geometry', None)
-    return geometry is not None and bool(getattr(geometry, 'enabled', True))

@@ -4,9 +4,9 @@ import logging
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import numpy as np
 
 from seqnet_ros import __version__
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.clock_offset import ClockOffset
 from seqnet_ros.evaluation.described_frames import DescribedModel, device_name
@@ -37,7 +38,7 @@ from seqnet_ros.evaluation.run_files import (
 from seqnet_ros.evaluation.verdict import Verdict, give_verdict
 from seqnet_ros.geodesy import GeoPoint
 from seqnet_ros.maps.map_reader import open_map, read_manifest
-from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.sequences.aggregators import describe_frames
 
 FORMAT = 1
@@ -71,7 +72,7 @@ class Request:
         device: where networks run.
         clock_offset: what is added to the times of query images before their true pose is looked
             up, seconds; 'auto' takes what is estimated where that is certain, None nothing.
-        settings: returns the configuration to use, given that of the model or map.
+        settings: of the engine by dotted name, in place of those of the model or map.
         camera: the calibrated camera of all recordings, for the geometric check.
     """
 
@@ -84,7 +85,7 @@ class Request:
     weights: Path | None = None
     device: str = 'auto'
     clock_offset: float | str | None = None
-    settings: Callable[[ModelConfig], ModelConfig] = lambda config: config
+    settings: Mapping[str, Any] = field(default_factory=dict)
     camera: CameraModel | None = None
 
 
@@ -142,14 +143,14 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
         maps = None if request.maps is None else Recordings(request.maps)
         queries = Recordings(request.queries, _map_datum(request, maps))
         check_truth(request.tolerance, queries, maps, request.pairs)
-        model, settings = _load(request)
+        model, preset = _load(request)
         described = DescribedModel(model, folder / DESCRIPTORS)
         try:
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
             mapped = _make_map(request, described, maps, bars)
             truth = QueryTruth(mapped, request.tolerance, queries, maps, request.pairs)
             replayed, seconds = _replay(
-                described, mapped, settings, queries, truth, folder, bars, request.camera)
+                described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
             rows, descriptors = _prepared(described, queries, replayed)
         finally:
             described.close()
@@ -172,7 +173,7 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
             'tolerance': str(request.tolerance),
             'pairs': None if request.pairs is None else str(request.pairs),
             'clock_offsets': offsets},
-        'settings': settings.model_dump(mode='json'),
+        'settings': preset.document(),
         'fingerprint': model.fingerprint,
         'device': device_name(model.device),
         'versions': versions()}
@@ -195,15 +196,15 @@ def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
     return GeoPoint(float(match[1]), float(match[2])) if match else None
 
 
-def _load(request: Request) -> tuple[PlaceModel, ModelConfig]:
-    """Return the model and the settings of the localizer."""
+def _load(request: Request) -> tuple[PlaceModel, Preset]:
+    """Return the model, and the preset of its file or of the map with the settings to use."""
     if request.map_path is not None:
         manifest, _ = read_manifest(request.map_path)
-        model = build_model(manifest.model, request.device, weights=request.weights)
-        return model, request.settings(manifest.model)
-    config, base_dir = load_model_config(request.model, request.weights)
-    model = build_model(request.settings(config), request.device, base_dir)
-    return model, model.config
+        model = build_model(manifest.preset, request.device, weights=request.weights)
+        return model, manifest.preset.with_settings(request.settings)
+    preset, base_dir = load_preset(request.model, request.weights)
+    model = build_model(preset.with_settings(request.settings), request.device, base_dir)
+    return model, model.preset
 
 
 def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries: Recordings,
@@ -249,7 +250,7 @@ def _make_map(request: Request, described: DescribedModel, maps: Recordings | No
         return map_recordings(described, maps, show, camera=request.camera)
 
 
-def _replay(described: DescribedModel, mapped: MappedDrive, settings: ModelConfig,
+def _replay(described: DescribedModel, mapped: MappedDrive, settings: EngineConfig,
             queries: Recordings, truth: QueryTruth, folder: Path, bars: Bars,
             camera: CameraModel | None) -> tuple[Replayed, float]:
     started = time.perf_counter()

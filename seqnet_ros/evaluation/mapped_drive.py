@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
@@ -46,7 +46,7 @@ class MappedDrive:
 
 def map_recordings(described: DescribedModel, recordings: Recordings,
                    progress: Callable[[int], None],
-                   settings: ModelConfig | None = None,
+                   engine: EngineConfig | None = None,
                    camera: CameraModel | None = None) -> MappedDrive:
     """Make a map of recordings.
 
@@ -54,13 +54,13 @@ def map_recordings(described: DescribedModel, recordings: Recordings,
         described: the model.
         recordings: what to map.
         progress: told how many frames are done.
-        settings: sequence length, keyframes, matching and acceptance in place of the model's.
+        engine: the settings; None takes those of the model's file.
         camera: the calibrated camera of the recordings, where it is known.
 
     Raises:
         InputError: no image became a place.
     """
-    mapper = Mapper(described.model, settings, camera=camera)
+    mapper = Mapper(described.model, engine, camera=camera)
     files = described.files(recordings)
     places: list[ReplayFrame] = []
     left_out, damaged = 0, []

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
 from seqnet_ros.evaluation.mapped_drive import warn_damaged
 from seqnet_ros.evaluation.measures import RECALL_NS, Judged, LocalizationMeasures
@@ -65,7 +65,7 @@ class Replayed:
     match_seconds: list[float] = field(default_factory=list)
 
 
-def engine_for(model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
+def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
                camera: CameraModel | None = None) -> Callable[[], Localizer]:
     """Return what makes localizers that decide as the node's and report more candidates.
 
@@ -74,16 +74,16 @@ def engine_for(model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
     Args:
         model: the model the map was made with.
         place_map: where to look.
-        settings: as of `Localizer`.
+        engine: the settings.
         camera: the calibrated camera of the queries, for the geometric check.
     """
-    place_map = prepare_map(place_map, model, settings)
+    place_map = prepare_map(place_map, model, engine)
     calibration = place_map.manifest.calibration
     assert calibration is not None
-    more = settings.matching.model_copy(update={
-        'candidates': max(settings.matching.candidates, *RECALL_NS)})
+    more = engine.matching.model_copy(update={
+        'candidates': max(engine.matching.candidates, *RECALL_NS)})
     place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))
-    deep = settings.model_copy(update={'matching': more})
+    deep = engine.model_copy(update={'matching': more})
     return lambda: Localizer(model, place_map, deep, camera)
 
 

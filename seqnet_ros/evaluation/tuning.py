@@ -13,7 +13,8 @@ from typing import Any
 import yaml
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.evaluation.described_frames import DescribedModel
@@ -91,16 +92,14 @@ class Tuner:
 
     Args:
         described: the model.
-        base: its configuration, which the settings change.
+        base: the model with the settings that are changed.
         pair: the drives.
-        apply: returns a configuration with some settings replaced.
         camera: the calibrated camera of the drives, for the geometric check.
     """
 
-    def __init__(self, described: DescribedModel, base: ModelConfig, pair: DrivePair,
-                 apply: Callable[[ModelConfig, Mapping[str, Any]], ModelConfig],
+    def __init__(self, described: DescribedModel, base: Preset, pair: DrivePair,
                  camera: CameraModel | None = None) -> None:
-        self._described, self._base, self._pair, self._apply = described, base, pair, apply
+        self._described, self._base, self._pair = described, base, pair
         self._camera = camera
         self._maps: dict[tuple[Any, ...], MappedDrive] = {}
         self._tried: dict[tuple[tuple[str, Any], ...], Trial] = {}
@@ -121,21 +120,21 @@ class Tuner:
         return self._tried[key]
 
     def _measure(self, settings: Settings) -> dict[str, Any]:
-        config = self._apply(self._base, engine_settings(settings))
-        mapped = self._map(config)
+        engine = self._base.with_settings(engine_settings(settings)).engine
+        mapped = self._map(engine)
         pair = self._pair
         truth = QueryTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
-        engine = engine_for(self._described.model, mapped.place_map, config, self._camera)
-        return replay(self._described, engine, pair.queries, truth, lambda done: None,
+        localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
+        return replay(self._described, localizer, pair.queries, truth, lambda done: None,
                       restarts=0).measures.numbers()
 
-    def _map(self, config: ModelConfig) -> MappedDrive:
+    def _map(self, engine: EngineConfig) -> MappedDrive:
         # Threshold and the search leave the places as they are; the calibration is made anew.
         # The local features of the places are those of the geometry settings.
-        key = config.keyframes.every, config.sequence.length, repr(config.geometry)
+        key = engine.keyframes.every, engine.sequence.length, repr(engine.geometry)
         if key not in self._maps:
             self._maps = {key: map_recordings(
-                self._described, self._pair.maps, lambda done: None, config, self._camera)}
+                self._described, self._pair.maps, lambda done: None, engine, self._camera)}
         return self._maps[key]
 
 

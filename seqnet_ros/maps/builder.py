@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.errors import InputError, MapModelMismatchError
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
@@ -24,8 +25,8 @@ _SAMPLED_STEPS = 100_000
 def build_map(
     model: PlaceModel, descriptors: np.ndarray, stamps_ns: Sequence[int], poses: np.ndarray,
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
-    *, features: KeyframeFeatures | None = None, images: KeyframeImages | None = None,
-    camera: CameraModel | None = None,
+    *, engine: EngineConfig | None = None, features: KeyframeFeatures | None = None,
+    images: KeyframeImages | None = None, camera: CameraModel | None = None,
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -38,30 +39,31 @@ def build_map(
         spacing: spacing of the keyframes, for the record and for localising.
         source: name of the recording.
         pose_origin: where the poses come from.
-        features: local features of the keyframes, made with the model's geometry settings.
+        engine: the settings; None takes those of the model's file.
+        features: local features of the keyframes, made with the geometry settings.
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
 
     Raises:
-        InputError: there is no keyframe, a value is not finite, or there are features that no
-            settings of the model speak of.
+        InputError: there is no keyframe, a value is not finite, or there are features without
+            geometry settings.
     """
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
         raise InputError('the drive has no keyframe, expected at least one to make a map')
     if not np.isfinite(descriptors).all():
         raise InputError('a frame descriptor is not finite')
-    config = model.config
+    config, engine = model.config, engine or model.engine
     record = None
     if features is not None:
-        if config.geometry is None:
+        if engine.geometry is None:
             raise InputError(f'model {config.name} has no geometry settings, expected them with '
                              'local features')
-        record = FeatureRecord.of(config.geometry)
+        record = FeatureRecord.of(engine.geometry)
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
     frames = model.prepare(descriptors, mean if config.centring else None)
     starts = np.asarray(segment_starts, dtype=np.int64)
-    windows = trailing_windows(starts, config.sequence.length)
+    windows = trailing_windows(starts, engine.sequence.length)
     sequences = aggregate(model.aggregator, frames, windows)
     projected = None if model.projection is None else describe_frames(model.projection, frames)
     stamps = np.asarray(stamps_ns, dtype=np.int64)
@@ -71,10 +73,11 @@ def build_map(
     steps = [float(np.linalg.norm(after - before))
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
-        format_version=format_of(config, images is not None or camera is not None),
-        map_id=map_id, model=config, fingerprint=model.fingerprint,
+        format_version=format_of(config, images is not None or camera is not None
+                                 or engine.geometry is not None),
+        map_id=map_id, model=config, engine=engine, fingerprint=model.fingerprint,
         places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
-        sequence_length=config.sequence.length, spacing=spacing,
+        sequence_length=engine.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
         features=record, images=images is not None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from seqnet_ros.config import Settings
+from seqnet_ros.config.settings import Settings
 
 BLOCK_BYTES = 4 << 20
 """Files larger than this have a checksum for every block of this size, too."""

@@ -27,12 +27,13 @@ class GrowingMap:
 
     Args:
         model: describes sequences, and frames once more where it has a projection.
+        length: frames per sequence.
         capacity: most places. Memory is taken page by page as it is filled, and never moves.
     """
 
-    def __init__(self, model: PlaceModel, capacity: int) -> None:
+    def __init__(self, model: PlaceModel, length: int, capacity: int) -> None:
         self._model = model
-        dim, length = model.describer.dim, model.config.sequence.length
+        dim = model.describer.dim
         trial = np.zeros((length, dim), dtype=np.float32)
         self._length = length
         self._frames = _reserve(capacity, dim)

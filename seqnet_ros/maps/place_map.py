@@ -14,7 +14,10 @@ from pydantic import (
 )
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import GeometryConfig, MatchingConfig, ModelConfig, Settings
+from seqnet_ros.config.engine import EngineConfig, GeometryConfig, MatchingConfig
+from seqnet_ros.config.model import ModelConfig
+from seqnet_ros.config.preset import Preset, join_document, split_document
+from seqnet_ros.config.settings import Settings
 from seqnet_ros.errors import InputError, MapError
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
@@ -71,13 +74,18 @@ class FeatureRecord(Settings):
 
 
 class MapManifest(Settings):
-    """What a map says of itself (``manifest.json``)."""
+    """What a map says of itself (``manifest.json``).
+
+    In documents ``model`` is laid out like a model file and holds ``engine``, too.
+    """
 
     format_version: int = Field(
         PLAIN_FORMAT, description='3 with local features, pictures or a camera, else 2 with '
                                   'projected frames, else 1.')
     map_id: str = Field(description='Hash over the content: equal maps have equal ids.')
     model: ModelConfig = Field(description='The model the map was made with, in full.')
+    engine: EngineConfig = Field(
+        description='The settings the map was made with, the defaults for localizing.')
     fingerprint: str = Field(description='Hash over what decides the meaning of a descriptor.')
     places: int = Field(ge=1, description='Number of places.')
     dim: int = Field(ge=1, description='Length of a frame descriptor.')
@@ -105,6 +113,19 @@ class MapManifest(Settings):
         except InputError as error:
             raise ValueError(str(error)) from error
 
+    @model_validator(mode='before')
+    @classmethod
+    def _split_model(cls, values: dict[str, Any]) -> dict[str, Any]:
+        if not isinstance(values.get('model'), dict) or 'engine' in values:
+            return values
+        model, engine = split_document(values['model'])
+        return {**values, 'model': model, 'engine': engine}
+
+    @property
+    def preset(self) -> Preset:
+        """The model and the settings, as a model file holds them."""
+        return Preset(self.model, self.engine)
+
     @property
     def camera_model(self) -> CameraModel | None:
         """The calibrated camera of the drive; None where it is not known."""
@@ -128,9 +149,10 @@ class MapManifest(Settings):
         return {**arrays, 'projected': True} if self.model.projects_frames else arrays
 
     @model_validator(mode='after')
-    def _format_fits(self) -> 'MapManifest':
+    def _parts_fit(self) -> 'MapManifest':
+        self.model.sequence.check_length(self.engine.sequence.length)
         expected = format_of(self.model, self.features is not None or self.images
-                             or self.camera is not None)
+                             or self.camera is not None or self.engine.geometry is not None)
         if self.format_version != expected:
             raise ValueError(f'format_version is {self.format_version}, expected {expected} for '
                              f'model {self.model.name}')
@@ -149,6 +171,7 @@ class MapManifest(Settings):
     def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Write maps without these parts as before there were any."""
         document = handler(self)
+        document['model'] = join_document(document['model'], document.pop('engine'))
         for part in ('features', 'images', 'camera'):
             if not document.get(part):
                 document.pop(part, None)
@@ -160,9 +183,9 @@ def format_of(model: ModelConfig, imaged: bool = False) -> int:
 
     Args:
         model: the model it is made with.
-        imaged: whether it keeps local features, pictures or a camera.
+        imaged: whether it keeps local features, pictures or a camera, or has geometry settings.
     """
-    if imaged or model.geometry is not None:
+    if imaged:
         return IMAGED_FORMAT
     return PROJECTED_FORMAT if model.projects_frames else PLAIN_FORMAT
 

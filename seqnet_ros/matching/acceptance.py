@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from seqnet_ros.config import AcceptanceConfig
+from seqnet_ros.config.engine import AcceptanceConfig
 from seqnet_ros.maps.place_map import Calibration, Located
 from seqnet_ros.matching.result import Candidate, Reason
 from seqnet_ros.matching.retrieval import Ranking

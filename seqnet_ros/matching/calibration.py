@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.config import MatchingConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, MatchingConfig
 from seqnet_ros.maps.place_map import Calibration, Located, PlaceMap
 from seqnet_ros.matching.acceptance import Agreement, relative_margin
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
@@ -51,11 +51,11 @@ class RunningCalibration:
     """The same for a drive that is not over, learned from its own searches.
 
     Args:
-        config: sequence length, matching and acceptance of the drive.
+        engine: the settings of the drive.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
-        self._config = config
+    def __init__(self, engine: EngineConfig) -> None:
+        self._engine = engine
         self._samples: deque[_Sample] = deque(maxlen=_RUNS * _RUN_LENGTH)
         self._undecided: deque[_Sample] = deque()
         self._news = 0
@@ -73,7 +73,7 @@ class RunningCalibration:
         """Return what is known by now."""
         self._news = 0
         return _calibration(
-            self._config.sequence.length, self._config.matching, self._samples)
+            self._engine.sequence.length, self._engine.matching, self._samples)
 
     def learn_by_position(self, query: int, ranking: Ranking, places: Located) -> None:
         """Learn from a search where odometry tells which places are elsewhere.
@@ -98,7 +98,7 @@ class RunningCalibration:
             self._undecided.clear()
         else:
             self._undecided.append(_sample(query, ranking))
-            if len(self._undecided) > self._config.acceptance.agreement_window:
+            if len(self._undecided) > self._engine.acceptance.agreement_window:
                 self._take(self._undecided.popleft())
 
     def _take(self, sample: '_Sample') -> None:

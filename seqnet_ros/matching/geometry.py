@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import GeometryConfig
+from seqnet_ros.config.engine import GeometryConfig
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.errors import MapError
 from seqnet_ros.maps.place_map import PlaceMap

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import KeyframeConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, KeyframeConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.images import View, first_image
 from seqnet_ros.maps.place_map import PlaceMap
@@ -65,8 +65,7 @@ class Localizer:
     Args:
         model: the model the maps were made with.
         maps: where to look.
-        settings: sequence length, keyframes, matching and acceptance to use in place of those of
-            the model's file, and geometry; a `ModelConfig` whose other fields are not looked at.
+        engine: the settings; None takes those of the model's file.
         camera: the calibrated camera of the images, of several the first, where it is known; only
             the geometric check uses it.
         overlapping: several maps may show the same places, so that a rival in another map does not
@@ -79,25 +78,25 @@ class Localizer:
     """
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
-                 settings: ModelConfig | None = None, camera: CameraModel | None = None, *,
+                 engine: EngineConfig | None = None, camera: CameraModel | None = None, *,
                  overlapping: bool = False) -> None:
         self.model = model
-        settings = settings or model.config
+        engine = engine or model.engine
         self._overlapping = overlapping
         self._camera = camera
         self._pushed = 0
         self._keyframes = 0
         self._buffer: deque[_Keyframe] = deque()
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
-        self._take(maps, self._prepare_all(maps, settings), settings)
+        self._take(maps, self._prepare_all(maps, engine), engine)
         self._gate = KeyframeGate(
-            self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
+            self._engine.keyframes, self._spacing(), self.map.manifest.usual_change)
 
     def use_map(self, place_map: PlaceMap) -> None:
         """Look in another map from now on, as `use_maps` with one."""
         self.use_maps([place_map])
 
-    def use_maps(self, maps: Sequence[PlaceMap], settings: ModelConfig | None = None) -> None:
+    def use_maps(self, maps: Sequence[PlaceMap], engine: EngineConfig | None = None) -> None:
         """Look in other maps from the next image on, with other settings where they are given.
 
         The images of the sequence stay, unless the new maps ask for another spacing. Maps that come
@@ -110,39 +109,39 @@ class Localizer:
                 this length.
         """
         spacing = self._spacing()
-        settings = settings or self._settings
-        self._take(list(maps), self._prepare_all(maps, settings), settings)
+        engine = engine or self._engine
+        self._take(list(maps), self._prepare_all(maps, engine), engine)
         self._gate.use(
-            self._settings.keyframes, self._spacing(), self.map.manifest.usual_change)
+            self._engine.keyframes, self._spacing(), self.map.manifest.usual_change)
         if self._spacing() != spacing:
             self.reset()
         for frame in self._buffer:
             self._move_means(frame.descriptor)
 
-    def use_settings(self, settings: ModelConfig) -> None:
+    def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings; the images of the sequence and what was learned stay.
 
         Raises:
             InputError: the model cannot describe sequences of this length; nothing changes.
         """
-        prepared = self._prepare(settings)
+        prepared = self._prepare(engine)
         before = self._searches
-        self._take(self._sources, prepared, settings)
+        self._take(self._sources, prepared, engine)
         for search, old in zip(self._searches, before, strict=True):
             search.go_on_from(old)
-        self._gate.use(settings.keyframes, self._spacing(), self.map.manifest.usual_change)
+        self._gate.use(engine.keyframes, self._spacing(), self.map.manifest.usual_change)
 
     def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap],
-              settings: ModelConfig) -> None:
+              engine: EngineConfig) -> None:
         self._searches = [
-            MapSearch(self.model, item, settings, self._camera) for item in prepared]
-        self._settings = settings
+            MapSearch(self.model, item, engine, self._camera) for item in prepared]
+        self._engine = engine
         self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources
         self._prepared = {self.sequence_length: prepared}
         self._rolling = self._rolling_descriptor()
 
-    def _prepare_all(self, maps: Sequence[PlaceMap], settings: ModelConfig) -> list[PlaceMap]:
+    def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
             raise InputError('there is no map to look in')
         ids = [item.manifest.map_id for item in maps]
@@ -150,13 +149,13 @@ class Localizer:
             if ids.count(map_id) > 1:
                 raise InputError(f'map {map_id} is given {ids.count(map_id)} times, expected '
                                  'different maps')
-        return [prepare_map(item, self.model, settings) for item in maps]
+        return [prepare_map(item, self.model, engine) for item in maps]
 
-    def _prepare(self, settings: ModelConfig) -> list[PlaceMap]:
-        known = self._prepared.get(settings.sequence.length)
-        if known is not None and settings.matching == self._settings.matching:
+    def _prepare(self, engine: EngineConfig) -> list[PlaceMap]:
+        known = self._prepared.get(engine.sequence.length)
+        if known is not None and engine.matching == self._engine.matching:
             return known
-        return self._prepare_all(self._sources, settings)
+        return self._prepare_all(self._sources, engine)
 
     def use_camera(self, camera: CameraModel | None) -> None:
         """Take another calibration for the images from now on, as when it becomes known late."""
@@ -181,7 +180,7 @@ class Localizer:
                 search.mean.add(descriptor)
 
     def _spacing(self) -> Spacing:
-        every = self._settings.keyframes.every
+        every = self._engine.keyframes.every
         return Spacing.parse(self.map.manifest.spacing if every == 'auto' else every)
 
     @property
@@ -197,7 +196,7 @@ class Localizer:
     @property
     def sequence_length(self) -> int:
         """Frames per sequence."""
-        return self._settings.sequence.length
+        return self._engine.sequence.length
 
     @property
     def buffer_fill(self) -> int:
@@ -238,10 +237,9 @@ class Localizer:
         if not len(images):
             raise InputError('there is no image to look for')
         images = images[-self.sequence_length:]
-        alone = self._settings.model_copy(update={
-            'sequence': self._settings.sequence.model_copy(update={'length': len(images)}),
+        alone = self._engine.with_length(len(images)).model_copy(update={
             'keyframes': KeyframeConfig(every='1', min_change=0.0),
-            'acceptance': self._settings.acceptance.model_copy(
+            'acceptance': self._engine.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
         maps = self._prepare(alone)
         # Those of one other length are kept: whoever asks again has as many images.
@@ -330,7 +328,7 @@ class Localizer:
             ranking = search.rank(frames, projected, described)
             reason = search.judge(ranking, self._keyframes)
             found.append(_Found(
-                search, search.candidates(ranking, self._settings.matching.candidates), reason))
+                search, search.candidates(ranking, self._engine.matching.candidates), reason))
         found.sort(key=lambda item: item.deviation)
         best, others = found[0], found[1:]
         candidates, reason = best.candidates, best.reason
@@ -348,7 +346,7 @@ class Localizer:
         rest = [candidate for found in others for candidate in found.candidates] + list(best[1:])
         by_map = {search.map_id: search.acceptance for search in self._searches}
         rest.sort(key=lambda item: by_map[item.map_id].deviation(item.sequence_distance))
-        return (*best[:1], *rest)[:self._settings.matching.candidates]
+        return (*best[:1], *rest)[:self._engine.matching.candidates]
 
     def _project(self, descriptor: np.ndarray) -> np.ndarray | None:
         """Describe a frame for sequence matching: once, however long it stays in the sequence."""

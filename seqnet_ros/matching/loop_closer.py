@@ -7,7 +7,7 @@ import numpy as np
 
 from seqnet_ros import images
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import LoopConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.acceptance import Acceptance, list_candidates
@@ -50,35 +50,35 @@ class LoopCloser:
 
     Args:
         model: describes frames and sequences.
-        settings: sequence length, keyframes, matching and acceptance in place of those of the
-            model's file; a `ModelConfig` whose other fields are not looked at.
+        engine: the settings; None takes those of the model's file.
         loops: what counts as recent, and how far odometry is believed.
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known; of several the first.
     """
 
-    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
+    def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
                  loops: LoopConfig | None = None, *, keep_images: bool = False,
                  camera: CameraModel | None = None) -> None:
-        self._mapper = Mapper(model, settings, keep_images=keep_images, camera=camera)
-        self.model = self._mapper.model
+        self._mapper = Mapper(model, engine, keep_images=keep_images, camera=camera)
+        self.model = model
+        self._engine = self._mapper.engine
         self._loops = loops or LoopConfig()
         self._recent = RecentPast(self._loops)
-        self._wrong = RunningCalibration(self.model.config)
-        self._look_at(GrowingMap(self.model, self._loops.max_places))
+        self._wrong = RunningCalibration(self._engine)
+        self._look_at(self._new_past())
         self._pushed = 0
 
     def _look_at(self, past: GrowingMap) -> None:
-        """Search a past with the settings of the model."""
-        config = self.model.config
+        """Search a past with the present settings."""
+        engine = self._engine
         self._past = past
-        self._search = HierarchicalSearch(self.model, past, config.matching)
+        self._search = HierarchicalSearch(self.model, past, engine.matching)
         self._acceptance = Acceptance(
-            config.acceptance, self._wrong.calibration(), past, self._by_distance_alone)
-        self._geometry = None if config.geometry is None else GeometricCheck(
-            config.geometry, self._mapper.camera, _PastViews(self._mapper, past))
+            engine.acceptance, self._wrong.calibration(), past, self._by_distance_alone)
+        self._geometry = None if engine.geometry is None else GeometricCheck(
+            engine.geometry, self._mapper.camera, _PastViews(self._mapper, past))
 
-    def use_settings(self, settings: ModelConfig) -> None:
+    def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings, as of the constructor; places and loops so far stay.
 
         Another sequence length costs a pass over the drive. With that or other matching, what wrong
@@ -88,21 +88,23 @@ class LoopCloser:
             InputError: a spacing in metres is asked for, but the images have no poses; nothing
                 changes.
         """
-        before = self.model.config
-        self._mapper.use_settings(settings)
-        self.model = self._mapper.model
+        before = self._engine
+        self._mapper.use_settings(engine)
+        self._engine = engine
         agreement = self._acceptance.agreement
         past = self._past
-        if self.model.config.sequence.length != before.sequence.length:
+        if engine.sequence != before.sequence:
             past = self._described_anew()
-        if (self.model.config.sequence, self.model.config.matching) != (
-                before.sequence, before.matching):
-            self._wrong = RunningCalibration(self.model.config)
+        if (engine.sequence, engine.matching) != (before.sequence, before.matching):
+            self._wrong = RunningCalibration(self._engine)
         self._look_at(past)
         self._acceptance.agreement.go_on_from(agreement)
 
+    def _new_past(self) -> GrowingMap:
+        return GrowingMap(self.model, self._engine.sequence.length, self._loops.max_places)
+
     def _described_anew(self) -> GrowingMap:
-        past = GrowingMap(self.model, self._loops.max_places)
+        past = self._new_past()
         for number in range(len(self._mapper)):
             place = self._mapper[number]
             past.add(place.descriptor, place.pose[:3], place.segment_start)
@@ -121,7 +123,7 @@ class LoopCloser:
     @property
     def sequence_length(self) -> int:
         """Frames per sequence."""
-        return self.model.config.sequence.length
+        return self._engine.sequence.length
 
     @property
     def threshold(self) -> float:
@@ -212,7 +214,7 @@ class LoopCloser:
         return place, newest.segment_start
 
     def _look_back(self, place: int) -> tuple[tuple[Candidate, ...], Reason]:
-        described = None if self.model.config.matching.reverse else self._past.newest_sequence()
+        described = None if self._engine.matching.reverse else self._past.newest_sequence()
         ranking = self._search.search(
             self._past.window(place), self._acceptance.expected_speed,
             projected=self._past.projected_window(place), described=described)
@@ -242,7 +244,7 @@ class LoopCloser:
 
         It is then the best because what lies between is left out, not because it is a loop.
         """
-        return found >= self._past.released - 1 - self.model.config.matching.merge_frames
+        return found >= self._past.released - 1 - self._engine.matching.merge_frames
 
     def _learn(self, place: int, ranking: Ranking) -> None:
         """Learn from the newest search what wrong matches look like."""
@@ -262,5 +264,5 @@ class LoopCloser:
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return list_candidates(
-            ranking, self.model.config.matching.candidates, self._acceptance.score,
+            ranking, self._engine.matching.candidates, self._acceptance.score,
             lambda place: (self._mapper[place].stamp_ns, self._mapper[place].pose))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import PlaceMap
@@ -18,7 +18,7 @@ from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.sequences.centring import RunningMean
 
 
-def prepare_map(place_map: PlaceMap, model: PlaceModel, settings: ModelConfig) -> PlaceMap:
+def prepare_map(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig) -> PlaceMap:
     """Return a map with sequences and calibration as settings need them.
 
     Costs nothing where the map was made with these settings, else a pass over it.
@@ -28,10 +28,10 @@ def prepare_map(place_map: PlaceMap, model: PlaceModel, settings: ModelConfig) -
         InputError: the model cannot describe sequences of this length.
     """
     check_model(place_map.manifest, model, 'the map')
-    prepared = with_sequence_length(place_map, model, settings.sequence.length)
+    prepared = with_sequence_length(place_map, model, engine.sequence.length)
     calibration = prepared.manifest.calibration
-    if calibration is None or calibration.matching != settings.matching:
-        prepared = prepared.with_calibration(calibrate(model, prepared, settings.matching))
+    if calibration is None or calibration.matching != engine.matching:
+        prepared = prepared.with_calibration(calibrate(model, prepared, engine.matching))
     return prepared
 
 
@@ -41,24 +41,24 @@ class MapSearch:
     Args:
         model: the model the map was made with.
         place_map: as `prepare_map` returned it for these settings.
-        settings: matching, acceptance and geometry.
+        engine: the settings.
         camera: the calibrated camera of the images, where it is known.
 
     Raises:
         MapError: the map keeps nothing for the geometric check that is asked for.
     """
 
-    def __init__(self, model: PlaceModel, place_map: PlaceMap, settings: ModelConfig,
+    def __init__(self, model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
                  camera: CameraModel | None = None) -> None:
         assert place_map.manifest.calibration is not None
         self.map = place_map
         self._model = model
-        self._reach = round(settings.sequence.length * settings.matching.max_speed)
-        self._search = HierarchicalSearch(model, place_map, settings.matching)
+        self._reach = round(engine.sequence.length * engine.matching.max_speed)
+        self._search = HierarchicalSearch(model, place_map, engine.matching)
         self.acceptance = Acceptance(
-            settings.acceptance, place_map.manifest.calibration, place_map)
-        self.geometry = None if settings.geometry is None else GeometricCheck.of_map(
-            settings.geometry, camera, place_map)
+            engine.acceptance, place_map.manifest.calibration, place_map)
+        self.geometry = None if engine.geometry is None else GeometricCheck.of_map(
+            engine.geometry, camera, place_map)
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
 
     def go_on_from(self, other: 'MapSearch') -> None:

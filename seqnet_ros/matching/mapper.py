@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.errors import InputError
 from seqnet_ros.images import View, first_image, image_from_compressed
@@ -46,13 +45,13 @@ class Mapper:
     """Collects the keyframes of a drive and makes a map of them. Not thread-safe.
 
     With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
-    else every image. Images without any pose are put one metre apart on a line. Where the model has
+    else every image. Images without any pose are put one metre apart on a line. Where there are
     geometry settings, the local features of every place are kept.
 
     Args:
         model: what to map with.
-        settings: sequence length, keyframes, matching, acceptance and geometry to use in place of
-            those of the model's file, and to keep in the map; other fields are not looked at.
+        engine: the settings, which the map keeps as the defaults for localizing; None takes those
+            of the model's file.
         extends: a map to which this drive is added as another session, with poses in its frame; its
             spacing is what 'auto' means then.
         keep_images: keep a small picture of every place.
@@ -63,15 +62,16 @@ class Mapper:
         InputError: the map to extend keeps other things of its places.
     """
 
-    def __init__(self, model: PlaceModel, settings: ModelConfig | None = None,
+    def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
                  extends: PlaceMap | None = None, *, keep_images: bool = False,
                  camera: CameraModel | None = None) -> None:
         if extends is not None:
             check_model(extends.manifest, model, 'the map to extend')
         self._extends = extends
-        self.model = model if settings is None else _with_settings(model, settings)
+        self.model = model
+        self.engine = engine or model.engine
         self.camera = camera
-        geometry = self.model.config.geometry
+        geometry = self.engine.geometry
         self._extractor = None if geometry is None else LocalFeatureExtractor(geometry)
         self._keep_images = keep_images
         self._features: list[LocalFeatures] = []
@@ -85,7 +85,7 @@ class Mapper:
         self._posed = False
         self._broken = False
 
-    def use_settings(self, settings: ModelConfig) -> None:
+    def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings, as of the constructor, from the next image on.
 
         Raises:
@@ -93,9 +93,9 @@ class Mapper:
                 changes.
         """
         if self._gate is not None:
-            self._spacing = self._choose_spacing(settings.keyframes.every, self._posed)
-            self._gate.use(settings.keyframes, self._spacing, None)
-        self.model = _with_settings(self.model, settings)
+            self._spacing = self._choose_spacing(engine.keyframes.every, self._posed)
+            self._gate.use(engine.keyframes, self._spacing, None)
+        self.engine = engine
 
     @property
     def extends(self) -> PlaceMap | None:
@@ -177,7 +177,7 @@ class Mapper:
                      self._segment_starts[place])
 
     def features(self, place: int) -> LocalFeatures:
-        """Return the local features of a place; the model must have geometry settings."""
+        """Return the local features of a place; there must be geometry settings."""
         return self._features[place]
 
     def picture(self, place: int) -> np.ndarray | None:
@@ -191,7 +191,7 @@ class Mapper:
                 raise InputError(
                     f"the map to extend has {'' if extended.has_poses else 'no '}poses, but the "
                     f"first image has {'one' if posed else 'none'}")
-        keyframes = self.model.config.keyframes
+        keyframes = self.engine.keyframes
         self._spacing = self._choose_spacing(keyframes.every, posed)
         self._posed = posed
         self._gate = KeyframeGate(keyframes, self._spacing)
@@ -234,26 +234,17 @@ class Mapper:
         place_map = build_map(
             self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
-            pose_origin if self._posed else FRAME_NUMBERS,
+            pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
             images=KeyframeImages.collect(self._jpegs) if self._keep_images else None)
         if self._extends is not None:
             extended = with_sequence_length(
-                self._extends, self.model, self.model.config.sequence.length)
+                self._extends, self.model, self.engine.sequence.length)
             place_map = extend_map(extended, place_map)
         return place_map.with_calibration(
-            calibrate(self.model, place_map, self.model.config.matching))
+            calibrate(self.model, place_map, self.engine.matching))
 
     def _collected_features(self) -> KeyframeFeatures | None:
-        geometry = self.model.config.geometry
+        geometry = self.engine.geometry
         return None if geometry is None else KeyframeFeatures.collect(
             self._features, geometry.features)
-
-
-def _with_settings(model: PlaceModel, settings: ModelConfig) -> PlaceModel:
-    """Return the model with other settings, but for what its descriptors depend on."""
-    sequence = model.config.sequence.model_copy(update={'length': settings.sequence.length})
-    config = model.config.model_copy(update={
-        'sequence': sequence, 'keyframes': settings.keyframes, 'matching': settings.matching,
-        'acceptance': settings.acceptance, 'geometry': settings.geometry})
-    return replace(model, config=config)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.config import LoopConfig
+from seqnet_ros.config.engine import LoopConfig
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
 

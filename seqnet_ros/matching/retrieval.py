@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from seqnet_ros.config import MatchingConfig
+from seqnet_ros.config.engine import MatchingConfig
 from seqnet_ros.maps.place_map import Places
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.place_model import PlaceModel

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import faiss
 import numpy as np
 
-from seqnet_ros.config import MatchingConfig
+from seqnet_ros.config.engine import MatchingConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.maps.index import one_faiss_thread
 

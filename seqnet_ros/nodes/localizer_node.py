@@ -11,7 +11,8 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.errors import (
     InputError,
     MapCorruptError,
@@ -44,11 +45,10 @@ from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.nodes.place_node import PlaceNode, StateError
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_preset
 from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 
-ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {
-    'sequence': ('length',), 'keyframes': (), 'matching': (), 'acceptance': ()}
+ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
 INITIAL_POSE_TOPIC = 'initialpose'
 WITHOUT_MAP = 'hog'
 """The model of a localizer that is given neither a model nor a map."""
@@ -80,18 +80,18 @@ class LocalizerNode(PlaceNode):
 
     # Configuring, on the worker's thread.
 
-    def _defaults(self, settings: LocalizerSettings) -> ModelConfig:
-        """Return the map's configuration, so that live and offline search alike."""
+    def _defaults(self, settings: LocalizerSettings) -> Preset:
+        """Return the map's model and settings, so that live and offline search alike."""
         if settings.map:
-            return read_manifest(map_paths(settings.map)[0])[0].model
-        return load_model_config(settings.model or WITHOUT_MAP)[0]
+            return read_manifest(map_paths(settings.map)[0])[0].preset
+        return load_preset(settings.model or WITHOUT_MAP)[0]
 
     def _load_model(self, settings: LocalizerSettings, weights: Path | None) -> PlaceModel:
         if settings.model or not settings.map:
             return load_model(settings.model or WITHOUT_MAP, settings.device, weights)
         return build_model(self._defaults(settings), settings.device, weights=weights)
 
-    def _open(self, settings: LocalizerSettings, model: PlaceModel, config: ModelConfig) -> None:
+    def _open(self, settings: LocalizerSettings, model: PlaceModel, config: EngineConfig) -> None:
         self._config = config
         self._map_frame = settings.map_frame
         if settings.map:
@@ -140,21 +140,21 @@ class LocalizerNode(PlaceNode):
         if model is None:
             raise StateError('the node was cleaned up meanwhile: configure it again')
         maps = [*kept, *(open_map(path, model) for path in paths)]
-        config = self.settings.preview_model_config(maps[0].manifest.model)
+        config = self.settings.preview_engine(maps[0].manifest.preset)
         return [prepare_map(item, model, config) for item in maps]
 
     def _use_maps(self, paths: Sequence[Path], maps: Sequence[PlaceMap]) -> Localizer:
         """Search these maps from the next image on; those in use stay if that fails."""
         assert self.model is not None
         settings: LocalizerSettings = self.settings.read()
-        own = maps[0].manifest.model
-        config = self.settings.preview_model_config(own)
+        own = maps[0].manifest.preset
+        config = self.settings.preview_engine(own)
         if self.engine is None:
             self.engine = Localizer(self.model, maps, config, self.camera_model,
                                     overlapping=settings.maps_overlap)
         else:
             self.engine.use_maps(maps, config)
-        self._config = self.settings.read_model_config(own)
+        self._config = self.settings.read_engine(own)
         self.map_paths = tuple(paths)
         self._last = None
         self._forget_transform()
@@ -172,7 +172,7 @@ class LocalizerNode(PlaceNode):
     def _use_settings(self) -> None:
         if self.engine is None:
             return
-        config = self.settings.read_model_config(self.engine.map.manifest.model)
+        config = self.settings.read_engine(self.engine.map.manifest.preset)
         self.engine.use_settings(config)
         self._config = config
 

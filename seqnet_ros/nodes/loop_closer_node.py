@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import LoopConfig, ModelConfig
+from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.matching.loop_closer import LoopCloser
 from seqnet_ros.matching.result import LoopResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceMatch
@@ -20,8 +20,7 @@ from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LoopCloserSettings
 from seqnet_ros.place_model import PlaceModel
 
-ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {
-    'sequence': ('length',), 'keyframes': (), 'matching': (), 'acceptance': ()}
+ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
 _DRAWN_EVERY_NS = 1_000_000_000
 _SHOWN_LOOPS = 2000
 
@@ -50,7 +49,7 @@ class LoopCloserNode(MappingNode):
     # Configuring, on the worker's thread.
 
     def _open(self, settings: LoopCloserSettings, model: PlaceModel,
-              config: ModelConfig) -> None:
+              config: EngineConfig) -> None:
         self._config = config
         self.engine = self._new_engine(settings, model)
         self._check_target(settings)
@@ -62,7 +61,7 @@ class LoopCloserNode(MappingNode):
     def _use_settings(self) -> None:
         assert self.model is not None
         assert self.engine is not None
-        config = self.settings.read_model_config(self.model.config)
+        config = self.settings.read_engine(self.model.preset)
         self.engine.use_settings(config)
         self._config = config
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.errors import InputError
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import PlaceMap
@@ -19,7 +20,7 @@ from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import MapperSettings, user_path
 from seqnet_ros.place_model import PlaceModel, build_model
 
-ENGINE_PARAMETERS: dict[str, tuple[str, ...]] = {'keyframes': ()}
+ENGINE_PARAMETERS = ('keyframes',)
 
 
 class MapperNode(MappingNode):
@@ -33,9 +34,9 @@ class MapperNode(MappingNode):
 
     # Configuring, on the worker's thread.
 
-    def _defaults(self, settings: MapperSettings) -> ModelConfig:
+    def _defaults(self, settings: MapperSettings) -> Preset:
         if settings.extend and settings.map:
-            return read_manifest(user_path(settings.map))[0].model
+            return read_manifest(user_path(settings.map))[0].preset
         return super()._defaults(settings)
 
     def _load_model(self, settings: MapperSettings, weights: Path | None) -> PlaceModel:
@@ -45,7 +46,7 @@ class MapperNode(MappingNode):
             raise InputError('extend is set, but the parameter map names no map to add to')
         return build_model(self._defaults(settings), settings.device, weights=weights)
 
-    def _open(self, settings: MapperSettings, model: PlaceModel, config: ModelConfig) -> None:
+    def _open(self, settings: MapperSettings, model: PlaceModel, config: EngineConfig) -> None:
         self._config = config
         self._extended: PlaceMap | None = None
         if settings.extend:

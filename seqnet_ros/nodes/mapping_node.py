@@ -2,6 +2,7 @@
 
 import time
 from abc import abstractmethod
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,7 +16,7 @@ from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
 from seqnet_ros.nodes.settings import MappingSettings, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.srv import SaveMap
 
 DISCOVERY_S = 1.0
@@ -61,10 +62,11 @@ class MappingNode(PlaceNode):
     # Configuring and ending, on the worker's thread.
 
     def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
-        config, folder = load_model_config(settings.model, weights)
+        preset, folder = load_preset(settings.model, weights)
         if settings.cameras > 1:
-            config = config.model_copy(update={'cameras': settings.cameras})
-        return build_model(config, settings.device, folder)
+            preset = replace(
+                preset, model=preset.model.model_copy(update={'cameras': settings.cameras}))
+        return build_model(preset, settings.device, folder)
 
     def _check_target(self, settings: MappingSettings, replaces: str | None = None) -> None:
         """Say before the drive what saving would say after it."""

@@ -18,8 +18,10 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.timer import Timer
 
-from seqnet_ros.config import ModelConfig, Settings, describe_validation_error
-from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
+from seqnet_ros.config.settings import Settings, describe_validation_error
+from seqnet_ros.errors import InputError, ModelError, SeqnetRosError
 from seqnet_ros.nodes.settings import APPLIED, NodeSettings
 
 _INT64_MAX = 2**63 - 1
@@ -62,12 +64,11 @@ class NodeParameters:
     Args:
         node: whose parameters they are.
         settings: the node's own settings with their defaults.
-        engine: parts of `ModelConfig` that can be set, e.g. ``{'sequence': ('length',)}``; an
-            empty tuple stands for all fields. They are applied at once, or when configuring where
-            the node cannot change them on the way.
+        engine: sections of `EngineConfig` that can be set, e.g. ``('sequence', 'matching')``. They
+            are applied at once, or when configuring where the node cannot change them on the way.
         own: further settings of the node by the names of their groups.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
-        defaults: returns the configuration that the engine's parameters start from.
+        defaults: returns the model and the settings that the engine's parameters start from.
         changed: called after parameters of the engine were set by somebody; None where they are
             applied when configuring.
 
@@ -76,9 +77,9 @@ class NodeParameters:
             out of range.
     """
 
-    def __init__(self, node: Node, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
+    def __init__(self, node: Node, settings: NodeSettings, engine: tuple[str, ...],
                  own: dict[str, Settings], phase: Callable[[], str],
-                 defaults: Callable[[Any], ModelConfig],
+                 defaults: Callable[[Any], Preset],
                  changed: Callable[[], None] | None = None) -> None:
         self._node = node
         self._phase = phase
@@ -86,28 +87,27 @@ class NodeParameters:
         self._waiting: Timer | None = None
         self._following = False
         self._groups: dict[str, Settings] = {'': settings, **own}
-        self._engine = tuple(engine)
+        self._engine = engine
         self._declared: dict[str, Declared] = {}
-        for group, values in self._groups.items():
-            self._declare(group, tuple(type(values).model_fields), 'configure')
+        for group in self._groups:
+            self._declare(group, 'configure')
         try:
-            self._model = defaults(self.read())
+            self._preset = defaults(self.read())
         except SeqnetRosError:  # told when the node is configured
-            self._model = ModelConfig()
-        for group, fields in engine.items():
-            self._groups[group] = getattr(self._model, group)
-            self._declare(group, fields or tuple(type(self._groups[group]).model_fields),
-                          'configure' if changed is None else 'live')
+            self._preset = Preset()
+        for group in engine:
+            self._groups[group] = getattr(self._preset.engine, group)
+            self._declare(group, 'configure' if changed is None else 'live')
         # Humble and Iron do not call back once values are in place.
         self._calls_back = hasattr(node, 'add_post_set_parameters_callback')
         if self._calls_back:
             node.add_post_set_parameters_callback(self._note_change)
         node.add_on_set_parameters_callback(self._judge)
 
-    def _declare(self, group: str, fields: tuple[str, ...], applied: str) -> None:
+    def _declare(self, group: str, applied: str) -> None:
         settings = self._groups[group]
-        for field in fields:
-            declared = Declared(group, field, type(settings).model_fields[field], applied)
+        for field, info in type(settings).model_fields.items():
+            declared = Declared(group, field, info, applied)
             self._declared[declared.name] = declared
             self._node.declare_parameter(
                 declared.name, getattr(settings, field), make_descriptor(declared))
@@ -132,75 +132,70 @@ class NodeParameters:
         """
         return self._checked(group, {})
 
-    def read_model_config(self, model: ModelConfig) -> ModelConfig:
-        """Return a model's configuration with the engine's parameters in place of its own.
+    def read_engine(self, preset: Preset) -> EngineConfig:
+        """Return the settings of a model or map with the engine's parameters in place of them.
 
-        Parameters that nobody set take the values of this model.
-
-        Raises:
-            InputError: the values do not go together; the message names them.
-        """
-        self._follow(model)
-        return model.model_copy(
-            update={group: self._checked(group, {}) for group in self._engine})
-
-    def preview_model_config(self, model: ModelConfig) -> ModelConfig:
-        """Return what `read_model_config` would, and leave the parameters as they are.
+        Parameters that nobody set take the values of this preset.
 
         Raises:
             InputError: the values do not go together; the message names them.
         """
-        followed: dict[str, dict[str, Any]] = {group: {} for group in self._engine}
-        for declared, value in self._followers(model):
-            followed[declared.group][declared.field] = value
-        return model.model_copy(update={
-            group: self._checked(group, values, getattr(model, group))
-            for group, values in followed.items()})
+        self._follow(preset)
+        return self._checked_engine(preset, {})
 
-    def _followers(self, model: ModelConfig) -> list[tuple[Declared, Any]]:
-        """Return the parameters that nobody set, and what a model sets them to."""
+    def preview_engine(self, preset: Preset) -> EngineConfig:
+        """Return what `read_engine` would, and leave the parameters as they are.
+
+        Raises:
+            InputError: the values do not go together; the message names them.
+        """
+        followed: dict[str, dict[str, Any]] = {}
+        for declared, value in self._followers(preset.engine):
+            followed.setdefault(declared.group, {})[declared.field] = value
+        return self._checked_engine(preset, followed)
+
+    def _followers(self, engine: EngineConfig) -> list[tuple[Declared, Any]]:
+        """Return the parameters that nobody set, and what these settings make of them."""
         changed = []
         for declared in self._declared.values():
             if declared.group not in self._engine:
                 continue
-            old = getattr(getattr(self._model, declared.group), declared.field)
-            new = getattr(getattr(model, declared.group), declared.field)
+            old = getattr(getattr(self._preset.engine, declared.group), declared.field)
+            new = getattr(getattr(engine, declared.group), declared.field)
             if new != old and self._value(declared.name) == old:
                 changed.append((declared, new))
         return changed
 
-    def _follow(self, model: ModelConfig) -> None:
-        changed = [_make_parameter(*follower) for follower in self._followers(model)]
-        self._model = model
-        self._groups.update({group: getattr(model, group) for group in self._engine})
+    def _follow(self, preset: Preset) -> None:
+        changed = [_make_parameter(*follower) for follower in self._followers(preset.engine)]
+        self._preset = preset
+        self._groups.update({group: getattr(preset.engine, group) for group in self._engine})
         self._following = True
         try:
             result = self._node.set_parameters_atomically(changed)
         finally:
             self._following = False
         if not result.successful:
-            raise InputError(f'the settings of model {model.name}: {result.reason}')
+            raise InputError(f'the settings of model {preset.model.name}: {result.reason}')
 
-    def _checked(self, group: str, replaced: dict[str, Any],
-                 base: Settings | None = None) -> Settings:
-        """Return a group of settings as set, with some values replaced.
-
-        Args:
-            group: name of the group.
-            replaced: values that count in place of those set.
-            base: where values come from that are no parameters; None is what is in use.
-        """
-        base = base or self._groups[group]
-        values = base.model_dump()
-        for declared in self._declared.values():
-            if declared.group == group:
-                values[declared.field] = self._value(declared.name)
-        values.update(replaced)
+    def _checked(self, group: str, replaced: dict[str, Any]) -> Settings:
+        """Return a group of settings as set, with some values replaced."""
+        values = {declared.field: self._value(declared.name)
+                  for declared in self._declared.values() if declared.group == group}
         try:
-            return type(base).model_validate(values)
+            return type(self._groups[group]).model_validate({**values, **replaced})
         except ValidationError as error:
             where = f'{group}.' if group else ''
             raise InputError(f'parameter {where}{describe_validation_error(error)}') from error
+
+    def _checked_engine(self, preset: Preset, replaced: dict[str, dict[str, Any]]) -> EngineConfig:
+        """Return the engine's settings as set, with some values replaced, checked together."""
+        engine = preset.engine.model_copy(update={
+            group: self._checked(group, replaced.get(group, {})) for group in self._engine})
+        try:
+            return Preset(preset.model, engine).engine
+        except ModelError as error:
+            raise InputError(f'parameter {error}') from error
 
     def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
         """Accept or refuse new values; nothing is applied here."""
@@ -216,6 +211,8 @@ class NodeParameters:
         try:
             for group, values in replaced.items():
                 self._checked(group, values)
+            if not replaced.keys().isdisjoint(self._engine):
+                self._checked_engine(self._preset, replaced)
         except InputError as error:
             return SetParametersResult(successful=False, reason=str(error))
         if not self._calls_back:

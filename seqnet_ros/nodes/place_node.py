@@ -15,7 +15,9 @@ from rclpy.task import Future
 from std_srvs.srv import Trigger
 
 from seqnet_ros.camera import CameraModel
-from seqnet_ros.config import ModelConfig, Settings
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
+from seqnet_ros.config.settings import Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
@@ -29,7 +31,7 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings, user_path
 from seqnet_ros.nodes.statistics import Rates, Statistics
 from seqnet_ros.nodes.worker import Worker
-from seqnet_ros.place_model import PlaceModel, load_model, load_model_config
+from seqnet_ros.place_model import PlaceModel, load_model, load_preset
 
 ODOMETRY_TOPIC = 'odometry'
 ODOMETRY_FRAME = 'odom'
@@ -50,7 +52,7 @@ class PlaceNode(ManagedNode):
     `_process` and `_before_inactive` run on the worker thread.
     """
 
-    def __init__(self, name: str, settings: NodeSettings, engine: dict[str, tuple[str, ...]],
+    def __init__(self, name: str, settings: NodeSettings, engine: tuple[str, ...],
                  own: dict[str, Settings] | None = None, live: bool = False,
                  **options: Any) -> None:
         """Declare the parameters.
@@ -58,7 +60,7 @@ class PlaceNode(ManagedNode):
         Args:
             name: of the node.
             settings: the node's own settings with their defaults.
-            engine: parts of the model's configuration that can be set, see `NodeParameters`.
+            engine: sections of the engine's settings that can be set, see `NodeParameters`.
             own: further settings of the node, see `NodeParameters`.
             live: the engine's settings can be changed on the way, see `_use_settings`.
             options: as of `rclpy.node.Node`.
@@ -93,16 +95,16 @@ class PlaceNode(ManagedNode):
 
     # What the nodes fill in.
 
-    def _defaults(self, settings: Any) -> ModelConfig:
-        """Return the configuration that the engine's parameters start from."""
-        return load_model_config(settings.model)[0]
+    def _defaults(self, settings: Any) -> Preset:
+        """Return the model and the settings that the engine's parameters start from."""
+        return load_preset(settings.model)[0]
 
     def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
         """Load the model with its weights."""
         return load_model(settings.model, settings.device, weights)
 
     @abstractmethod
-    def _open(self, settings: Any, model: PlaceModel, config: ModelConfig) -> None:
+    def _open(self, settings: Any, model: PlaceModel, config: EngineConfig) -> None:
         """Make the engine; a `SeqnetRosError` refuses the configuration."""
 
     @abstractmethod
@@ -147,7 +149,7 @@ class PlaceNode(ManagedNode):
     def _load(self, settings: Any) -> None:
         weights = user_path(settings.weights) if settings.weights else None
         self.model = model = self._load_model(settings, weights)
-        self._open(settings, model, self.settings.read_model_config(self._defaults(settings)))
+        self._open(settings, model, self.settings.read_engine(self._defaults(settings)))
         self.get_logger().info(f'model {model.config.name} on {model.device.device} '
                                f'({model.device.why})')
 
@@ -176,7 +178,7 @@ class PlaceNode(ManagedNode):
     def _make_camera_input(self, settings: Any) -> CameraInput | None:
         """Subscribe to the calibration of the camera, where anything needs it."""
         assert self.model is not None
-        if self.model.config.geometry is None or not settings.use_camera_info:
+        if self.model.engine.geometry is None or not settings.use_camera_info:
             return None
         worker = self._worker
         assert worker is not None

@@ -1,6 +1,6 @@
 """What is set on a node: its inputs, its model and its map.
 
-The engine's own settings are in `seqnet_ros.config`.
+The engine's own settings are in `seqnet_ros.config.engine`.
 """
 
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from seqnet_ros.config import Settings
+from seqnet_ros.config.settings import Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
 
 APPLIED = 'applied'

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
-from seqnet_ros.config import SequenceConfig
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.errors import InputError, ModelError
 from seqnet_ros.sequences.jist_aggregators import (
     Concat,
@@ -87,19 +87,20 @@ class SeqNet(nn.Module):
             linear(means.flatten(1), self.conv.weight.flatten(1), self.conv.bias), dim=-1)
 
 
-def build_aggregator(config: SequenceConfig, frame_dim: int,
+def build_aggregator(config: AggregatorConfig, length: int, frame_dim: int,
                      clusters: int | None = None) -> nn.Module:
     """Create the untrained aggregator that a model file names, in evaluation mode.
 
     Args:
-        config: the aggregator and the length of its sequences.
+        config: the aggregator.
+        length: frames per sequence; the weights of some aggregators depend on it.
         frame_dim: length of a frame descriptor.
         clusters: number of clusters of the frames' VLAD sums, which SeqVLAD needs.
 
     Raises:
         ModelError: SeqVLAD lacks the number of clusters.
     """
-    normalise, length = config.normalise, config.length
+    normalise = config.normalise
     match config.aggregator:
         case 'smooth':
             module: nn.Module = Smooth()

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from seqnet_ros.config import KeyframeConfig
+from seqnet_ros.config.engine import KeyframeConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.poses import NANOSECONDS, distance
 

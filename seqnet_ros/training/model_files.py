@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from seqnet_ros.config import ModelConfig, parse_model_config
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.weights import local_path
 from seqnet_ros.errors import InputError
@@ -45,28 +45,29 @@ def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
     path = Path(output)
     if path.suffix != '.yaml':
         raise InputError(f'output is {path}, expected a file ending in .yaml')
-    parse_model_config({'name': path.stem}, str(path))
+    parse_preset({'name': path.stem}, str(path))
     for file in (path, *(path.with_name(path.stem + suffix) for suffix in suffixes)):
         if file.exists():
             raise InputError(f'{file} exists, expected a new file')
     return path
 
 
-def document_of(config: ModelConfig, base_dir: Path) -> dict[str, Any]:
+def document_of(preset: Preset, base_dir: Path) -> dict[str, Any]:
     """Return what a model file says, to be changed and written to another folder.
 
     Args:
-        config: the model as read.
+        preset: the model file as read.
         base_dir: folder of its file.
     """
-    document = config.model_dump(mode='json', exclude_unset=True)
-    if config.weights.path is not None:
-        document['weights']['path'] = str(local_path(config.weights.path, base_dir).absolute())
+    document = preset.document(exclude_unset=True)
+    path = preset.model.weights.path
+    if path is not None:
+        document['weights']['path'] = str(local_path(path, base_dir).absolute())
     return document
 
 
 def write_model(path: Path, document: dict[str, Any],
-                files: Sequence[WeightsFile]) -> ModelConfig:
+                files: Sequence[WeightsFile]) -> Preset:
     """Write a model file with its weights beside it: all of it or nothing.
 
     Args:
@@ -88,13 +89,13 @@ def write_model(path: Path, document: dict[str, Any],
             for target, file in zip(written, files, strict=True):
                 save_tensors(target, file.tensors)
                 file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
-            config = parse_model_config(document, str(path))
+            preset = parse_preset(document, str(path))
             path.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
         except BaseException:
             for target in (path, *written):
                 target.unlink(missing_ok=True)
             raise
-    return config
+    return preset
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:

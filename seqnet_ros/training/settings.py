@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from seqnet_ros.config import Settings, describe_validation_error
+from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.errors import InputError
 
 Checked = TypeVar('Checked', bound=Settings)

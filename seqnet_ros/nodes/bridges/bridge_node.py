@@ -10,7 +10,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from seqnet_ros.config import Settings
+from seqnet_ros.config.settings import Settings
 from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.msg import LoopClosure
 from seqnet_ros.nodes.bridges.closure import Closure

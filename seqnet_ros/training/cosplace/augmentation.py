@@ -17,7 +17,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from seqnet_ros.config import Settings
+from seqnet_ros.config.settings import Settings
 
 _LOG_RATIO = math.log(3 / 4), math.log(4 / 3)
 _TRIES = 10

@@ -10,7 +10,8 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seqnet_ros.config import GemConfig, ModelConfig, NetworkConfig, parse_model_config
+from seqnet_ros.config.model import GemConfig, ModelConfig, NetworkConfig
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.descriptors.network import FrameNetwork
 from seqnet_ros.descriptors.weights import (
     find_weights,
@@ -23,7 +24,7 @@ from seqnet_ros.descriptors.weights import (
 )
 from seqnet_ros.errors import ModelError
 from seqnet_ros.files import explain_write_errors, whole_file
-from seqnet_ros.place_model import load_model_config
+from seqnet_ros.place_model import load_preset
 from seqnet_ros.sequences.aggregators import LEARNED, build_aggregator
 from seqnet_ros.training.cosplace.config import BatchNormUpdate
 from seqnet_ros.training.model_files import document_of, save_tensors
@@ -39,17 +40,22 @@ class TrainedModel:
     """A network in training.
 
     Attributes:
-        config: the model it is the network of; its weights and sequences are replaced by those
-            of the training.
-        base_dir: where paths in ``config`` start.
+        preset: the model file of the network; its weights and sequences are replaced by those of
+            the training.
+        base_dir: where paths in ``preset`` start.
         network: images to frame descriptors, on the CPU.
         aggregator: frame descriptors of a sequence to its descriptor; None trains single images.
     """
 
-    config: ModelConfig
+    preset: Preset
     base_dir: Path
     network: FrameNetwork
     aggregator: nn.Module | None = None
+
+    @property
+    def config(self) -> ModelConfig:
+        """The model."""
+        return self.preset.model
 
     @property
     def frame(self) -> NetworkConfig:
@@ -108,12 +114,12 @@ class TrainedModel:
             *((f'sequence.{name}', tensor) for name, tensor in sequence.items()))}
 
     def _document(self, folder: Path, description: str) -> dict[str, Any]:
-        document = document_of(self.config, self.base_dir)
+        document = document_of(self.preset, self.base_dir)
         document = {'name': _model_name(folder), 'description': description,
                     **{part: value for part, value in document.items()
                        if part not in ('name', 'description')},
                     'weights': {'path': TENSORS}}
-        parse_model_config(document, str(folder / MODEL))
+        parse_preset(document, str(folder / MODEL))
         return document
 
 
@@ -124,7 +130,7 @@ def _published_name(name: str) -> str:
 
 def _model_name(folder: Path) -> str:
     try:
-        return parse_model_config({'name': folder.name}, '').name
+        return parse_preset({'name': folder.name}, '').model.name
     except ModelError:
         return Path(MODEL).stem
 
@@ -147,7 +153,8 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
         ModelError: there is no such model, it is of another kind, or its weights are missing or
             do not fit.
     """
-    config, base_dir = load_model_config(frame_model)
+    preset, base_dir = load_preset(frame_model)
+    config = preset.model
     frame = config.frame
     if not isinstance(frame, NetworkConfig) or not isinstance(frame.pooling, GemConfig):
         found = frame.pooling.kind if isinstance(frame, NetworkConfig) else frame.kind
@@ -157,18 +164,19 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
     if fc_dim is not None:
         pooling = frame.pooling.model_copy(update={'fc_dim': fc_dim})
         frame = frame.model_copy(update={'pooling': pooling})
-    document = document_of(config, base_dir)
+    document = document_of(preset, base_dir)
     document['frame'] = frame.model_dump(mode='json', exclude_unset=True)
     if sequence is not None:
         document.update(sequence=dict(sequence), centring=False)
     elif config.sequence.aggregator in LEARNED:  # on other descriptors
-        document['sequence'] = {'length': config.sequence.length}
+        document['sequence'] = {'length': preset.engine.sequence.length}
     document.pop('projection', None)
-    trained = parse_model_config(document, str(frame_model))
+    trained = parse_preset(document, str(frame_model))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = FrameNetwork(frame, config.image)
-        aggregator = None if sequence is None else build_aggregator(trained.sequence, network.dim)
+        aggregator = None if sequence is None else build_aggregator(
+            trained.model.sequence, trained.engine.sequence.length, network.dim)
     _load_weights(network, aggregator, config, base_dir, same_linear)
     return TrainedModel(trained, base_dir, network, aggregator)
 

@@ -6,7 +6,7 @@ RA-L 2024.
 
 from pydantic import Field, model_validator
 
-from seqnet_ros.config import SequenceConfig
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.training.cosplace.config import ImageTrainingConfig
 
 
@@ -42,11 +42,6 @@ class JistTrainingConfig(ImageTrainingConfig):
         if self.positive_radius > self.negative_radius:
             raise ValueError(f'positive_radius {self.positive_radius:g} is above negative_radius '
                              f'{self.negative_radius:g}')
-        _ = self.sequence
+        aggregator = AggregatorConfig.model_validate({'aggregator': self.aggregator})
+        aggregator.check_length(self.length)
         return self
-
-    @property
-    def sequence(self) -> SequenceConfig:
-        """How sequences are described."""
-        return SequenceConfig.model_validate(
-            {'length': self.length, 'aggregator': self.aggregator})

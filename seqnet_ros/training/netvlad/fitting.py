@@ -16,14 +16,14 @@ import faiss
 import numpy as np
 import torch
 
-from seqnet_ros.config import (
+from seqnet_ros.config.model import (
     CellsConfig,
     ModelConfig,
     NetVladConfig,
     NetworkConfig,
     VladSumsConfig,
-    parse_model_config,
 )
+from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.datasets.frames import FrameSource
 from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import Device
@@ -84,12 +84,12 @@ class NetVladFit:
     explained: float | None
 
 
-def netvlad_to_fit(config: ModelConfig, clusters: int | None = None,
-                   wpca_dim: int | None = None) -> ModelConfig:
-    """Return a model's configuration with another size of NetVLAD, or of the sums of SeqVLAD.
+def netvlad_to_fit(preset: Preset, clusters: int | None = None,
+                   wpca_dim: int | None = None) -> Preset:
+    """Return the content of a model file with another size of NetVLAD, or of the sums of SeqVLAD.
 
     Args:
-        config: the model.
+        preset: the model file.
         clusters: number of clusters, the model's where None.
         wpca_dim: length after whitening, the model's where None.
 
@@ -97,6 +97,7 @@ def netvlad_to_fit(config: ModelConfig, clusters: int | None = None,
         ModelError: the model has no NetVLAD, or a SeqNet that was trained on other descriptors, or
             a size is out of range.
     """
+    config = preset.model
     frame = config.frame
     if not isinstance(frame, NetworkConfig) or not isinstance(
             frame.pooling, NetVladConfig | VladSumsConfig):
@@ -106,17 +107,18 @@ def netvlad_to_fit(config: ModelConfig, clusters: int | None = None,
     if config.sequence.aggregator == 'seqnet' or config.projection is not None:
         raise ModelError(f'model {config.name} has a SeqNet trained on other frame descriptors, '
                          'expected a model without')
-    document = config.model_dump(exclude_unset=True)
+    document = preset.document(exclude_unset=True)
     sizes = {'clusters': clusters, 'wpca_dim': wpca_dim}
     document['frame']['pooling'].update(
         {name: size for name, size in sizes.items() if size is not None})
-    config = parse_model_config(document, f'model {config.name}')
+    preset = parse_preset(document, f'model {config.name}')
+    config = preset.model
     length = network_dim(_without_whitening(config), config.image)
     wanted = network_dim(_network_of(config), config.image)
     if wanted > length:
         raise ModelError(f'wpca_dim is {wanted}, expected at most the {length} values of the '
                          'NetVLAD vectors')
-    return config
+    return preset
 
 
 def load_trunk(config: ModelConfig, base_dir: Path, weights: Path | None) -> Tensors:
@@ -199,12 +201,12 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
     return NetVladFit(tensors, dim, len(drawn), whitening.explained)
 
 
-def write_fit(path: Path, config: ModelConfig, base_dir: Path, fit: NetVladFit) -> ModelConfig:
+def write_fit(path: Path, preset: Preset, base_dir: Path, fit: NetVladFit) -> Preset:
     """Write a model file of a fit, with its weights beside it.
 
     Args:
         path: the new file, see `new_model_path`.
-        config: the model that was fitted.
+        preset: the model file that was fitted, see `netvlad_to_fit`.
         base_dir: folder of that model's file.
         fit: the outcome.
 
@@ -214,11 +216,11 @@ def write_fit(path: Path, config: ModelConfig, base_dir: Path, fit: NetVladFit) 
     Raises:
         InputError: a file cannot be written.
     """
-    document = document_of(config, base_dir)
+    document = document_of(preset, base_dir)
     document.update(
         name=path.stem,
-        description=f'NetVLAD on {_network_of(config).backbone}, {fit.dim} dimensions, fitted to '
-                    f'{fit.images} images.')
+        description=f'NetVLAD on {_network_of(preset.model).backbone}, {fit.dim} dimensions, '
+                    f'fitted to {fit.images} images.')
     return write_model(path, document, [WeightsFile('.safetensors', document, fit.tensors)])
 
 

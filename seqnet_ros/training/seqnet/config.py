@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from seqnet_ros.config import Settings
+from seqnet_ros.config.settings import Settings
 from seqnet_ros.training.settings import parse_settings
 
 

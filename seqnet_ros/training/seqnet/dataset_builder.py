@@ -133,7 +133,7 @@ def _selected(source: FrameSource, model: PlaceModel, progress: Callable[[int], 
     spacing = Spacing(1, '') if every is None else Spacing.parse(every)
     if spacing.unit == 'm' and not posed:
         raise InputError(f'a spacing of {every} needs poses, but {source.name} has none')
-    gate = KeyframeGate(model.config.keyframes, spacing)
+    gate = KeyframeGate(model.engine.keyframes, spacing)
     frames = _usable(source, posed, progress)
     if every is not None:
         yield from _keyframes(frames, model, gate)

@@ -5,16 +5,17 @@ from pathlib import Path
 
 from torch import Tensor
 
-from seqnet_ros.config import ModelConfig
+from seqnet_ros.config.model import ModelConfig
+from seqnet_ros.config.preset import Preset
 from seqnet_ros.descriptors.describer import frame_dim
 from seqnet_ros.errors import ModelError
-from seqnet_ros.place_model import load_model_config
+from seqnet_ros.place_model import load_preset
 from seqnet_ros.training.model_files import WeightsFile, document_of, new_model_path, write_model
 from seqnet_ros.training.seqnet.run import SeqNetRun
 
 
 def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike[str],
-                 match_run: SeqNetRun | None = None) -> ModelConfig:
+                 match_run: SeqNetRun | None = None) -> Preset:
     """Write a model of a trained SeqNet on the frame descriptors of another model.
 
     The weights lie beside the model file, as safetensors. Centring is off: SeqNet is trained on
@@ -37,9 +38,10 @@ def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike
         InputError: the file exists, has another ending, or cannot be written.
     """
     path = new_model_path(output, '.safetensors', '-matching.safetensors')
-    frame, base_dir = load_model_config(frame_model)
+    preset, base_dir = load_preset(frame_model)
+    frame = preset.model
     _check_run(run, frame)
-    document = document_of(frame, base_dir)
+    document = document_of(preset, base_dir)
     document.update(
         name=path.stem,
         description=f'SeqNet of {run.length} frames and kernel {run.kernel} on {frame.name}.',

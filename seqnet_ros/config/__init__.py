@@ -1,0 +1,1 @@
+"""What can be set: models, and how the engine works with them."""
