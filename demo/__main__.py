@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from demo.playback import Answer
     from demo.recording import Scenario
     from seqnet_ros.datasets.town import Drive
+    from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
 
 NOT_FOUND = 1
 _SEQUENCE_LENGTH = 10
@@ -73,13 +74,13 @@ def _run(output: Path, length: float | None, width: int, model: str) -> None:
     require_found(judged)
 
 
-def _title(numbers: dict[str, Any]) -> str:
+def _title(metrics: 'LocalizationMetrics') -> str:
     from seqnet_ros.evaluation.verdict import percent
 
-    accepted = numbers['accepted']
-    return (f'Mapped by day, found at dusk: Recall@1 {numbers["recall"]["1"] or 0:.2f}, '
-            f'{accepted["results"]} of {numbers["queries"]["searched"]} accepted, '
-            f'{percent(accepted["precision"])} of them within 5 m')
+    accepted = metrics.accepted
+    return (f'Mapped by day, found at dusk: Recall@1 {metrics.recall[1] or 0:.2f}, '
+            f'{accepted.results} of {metrics.queries.searched} accepted, '
+            f'{percent(accepted.precision)} of them within 5 m')
 
 
 def _record(scenario: 'Scenario', map_bag: Path, query_bag: Path) -> None:

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from demo.errors import DemoError
 from demo.playback import Answer
-from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.measures import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.place_truth import Judgement
 from seqnet_ros.evaluation.verdict import length, percent
 from seqnet_ros.matching.result import Candidate, MatchResult, Reason
@@ -51,15 +51,16 @@ def judge(answers: Sequence[Answer], stamps_ns: np.ndarray, poses: np.ndarray) -
         (answer.poses - truths[answer.stamp_ns])[:, :3], axis=1)) for answer in answers]
 
 
-def measure(judged: Sequence[Judged]) -> dict[str, Any]:
-    """Return every measure of the answers; both drives take the same way, so all are in the map."""
-    measures, odometer = LocalizationMeasures(), Odometer()
+def measure(judged: Sequence[Judged]) -> LocalizationMetrics:
+    """Return the metrics of the answers; both drives take the same way, so all are in the map."""
+    accumulator, odometer = MetricsAccumulator(), Odometer()
     for number, one in enumerate(judged):
         right = one.errors <= TOLERANCE_M
         nearest = float(one.errors.min()) if len(one.errors) else np.nan
-        measures.add(_result(number, one), Judgement(one.errors, right, True, True, nearest, -1),
-                     odometer.add(one.truth))
-    return measures.numbers()
+        accumulator.add(_result(number, one),
+                        Judgement(one.errors, right, True, True, nearest, -1),
+                        odometer.add(one.truth))
+    return accumulator.compute()
 
 
 def _result(number: int, one: Judged) -> MatchResult:
@@ -74,21 +75,21 @@ def _result(number: int, one: Judged) -> MatchResult:
 
 def summarise(judged: Sequence[Judged], images: int) -> dict[str, str]:
     """Return what to print: names and values."""
-    numbers = measure(judged)
-    accepted, error = numbers['accepted'], numbers['accepted']['error']
-    rejected = ', '.join(f'{count} {reason}' for reason, count in numbers['reasons'].items()
+    metrics = measure(judged)
+    accepted, error = metrics.accepted, metrics.accepted.error
+    rejected = ', '.join(f'{count} {reason}' for reason, count in metrics.reasons.items()
                          if reason != 'accepted')
     latencies = [1e3 * one.answer.latency_s for one in judged if len(one.errors)]
     lines = {
         'images played': str(images),
-        'searches': str(numbers['queries']['searched']),
-        'Recall@1': f'{_share(numbers["recall"]["1"])} within {TOLERANCE_M:g} m',
-        'Recall@5': _share(numbers['recall']['5']),
-        'accepted': f'{accepted["results"]}, {percent(accepted["precision"])} of them right',
+        'searches': str(metrics.queries.searched),
+        'Recall@1': f'{_share(metrics.recall[1])} within {TOLERANCE_M:g} m',
+        'Recall@5': _share(metrics.recall[5]),
+        'accepted': f'{accepted.results}, {percent(accepted.precision)} of them right',
         'not accepted': rejected or 'none',
-        'position error': f'median {length(error["median"], "m")}, 90 % within '
-                          f'{length(error["p90"], "m")} (accepted)',
-        'localized': f'{percent(numbers["route"]["localized"])} of the way'}
+        'position error': f'median {length(error.median, "m")}, 90 % within '
+                          f'{length(error.p90, "m")} (accepted)',
+        'localized': f'{percent(metrics.route.localized)} of the way'}
     if latencies:
         p50, p99 = np.percentile(latencies, [50, 99])
         lines['latency'] = f'p50 {p50:.0f} ms, p99 {p99:.0f} ms, image published to answer received'
@@ -105,16 +106,15 @@ def require_found(judged: Sequence[Judged]) -> None:
     Raises:
         DemoError: the message says what is missing.
     """
-    numbers = measure(judged)
-    recall, accepted = numbers['recall']['1'], numbers['accepted']
-    searches = numbers['queries']['searched']
+    metrics = measure(judged)
+    recall, accepted, searches = metrics.recall[1], metrics.accepted, metrics.queries.searched
     if not searches:
         raise DemoError(f'the robot was not found: {len(judged)} answers, none from a search')
     if recall < MIN_RECALL:
         raise DemoError(f'the robot was not found: Recall@1 is {recall:.3f}, expected at least '
                         f'{MIN_RECALL}')
-    if not accepted['results']:
+    if not accepted.results:
         raise DemoError(f'the robot was not found: none of {searches} searches was accepted')
-    if accepted['precision'] < MIN_PRECISION:
-        raise DemoError(f'the robot was not found: {percent(accepted["precision"])} of the '
+    if accepted.precision < MIN_PRECISION:
+        raise DemoError(f'the robot was not found: {percent(accepted.precision)} of the '
                         f'accepted are right, expected at least {MIN_PRECISION:.0%}')

@@ -58,6 +58,13 @@ def contents(folder: Path) -> dict[str, bytes]:
             if file.is_file() and file.name not in TIMING and file.parent.name != 'descriptors'}
 
 
+def results_of(folder: Path) -> dict:
+    """Return ``results.json``, which is what its model reads and writes."""
+    document = json.loads((folder / 'results.json').read_text())
+    assert read_results(folder).as_json() == document
+    return document
+
+
 @pytest.fixture(scope='module')
 def drives() -> tuple[Drive, Drive]:
     """The same street twice; the second drive goes further than the first."""
@@ -101,9 +108,9 @@ class TestOneEngine:
         common = ('--map', tmp_path / 'map', '--query-source', bags[1], '--tolerance', '5m,45deg')
         succeed('evaluate', 'bags', *common, '--output', tmp_path / 'alone')
         succeed('evaluate', 'bags', *common, '--map-source', bags[0], '--output', tmp_path / 'with')
-        expected = read_results(evaluated)
+        expected = results_of(evaluated)
         for name in ('alone', 'with'):
-            found = read_results(tmp_path / name)
+            found = results_of(tmp_path / name)
             assert found['measures'] == expected['measures']
             assert found['restarts'] == expected['restarts']
             assert found['map']['map_id'] == expected['map']['map_id']
@@ -146,7 +153,7 @@ class TestOneEngine:
 
 class TestResults:
     def test_the_street_is_found_and_what_lies_beyond_is_not(self, evaluated):
-        found = read_results(evaluated)
+        found = results_of(evaluated)
         measures = found['measures']
         assert measures['recall']['1'] > 0.8
         assert measures['recall']['1'] <= measures['recall']['5'] <= measures['recall']['20']
@@ -159,7 +166,7 @@ class TestResults:
         assert found['verdict']['level'] in ('good', 'usable', 'sparse')
 
     def test_json_csv_and_report_agree(self, evaluated):
-        measures, rows = read_results(evaluated)['measures'], read_queries(evaluated)
+        measures, rows = results_of(evaluated)['measures'], read_queries(evaluated)
         judged = [row for row in rows if row['place_id'] and row['in_map'] == 'true']
         right = sum(row['right'] == 'true' for row in judged)
         assert measures['recall']['1'] == pytest.approx(right / len(judged), abs=1e-6)
@@ -168,7 +175,7 @@ class TestResults:
         with (evaluated / 'recall.csv').open(newline='') as file:
             table = {row['candidates']: float(row['recall']) for row in csv.DictReader(file)}
         assert table == {n: pytest.approx(value) for n, value in measures['recall'].items()}
-        assert read_results(evaluated)['verdict']['headline'] in (
+        assert results_of(evaluated)['verdict']['headline'] in (
             evaluated / 'report.html').read_text()
 
     def test_timing_is_apart_and_faster_than_real_time(self, evaluated):
@@ -184,7 +191,7 @@ class TestResults:
                          + '35,\n')
         succeed('evaluate', 'bags', '--map-source', folders[0], '--query-source', folders[1],
                 '--pairs', pairs, '--tolerance', '40frames', '--output', tmp_path / 'run', '-L', 5)
-        found = read_results(tmp_path / 'run')
+        found = results_of(tmp_path / 'run')
         assert found['measures']['queries'] == {'searched': 36, 'with_truth': 21, 'in_map': 20}
         assert found['measures']['recall']['1'] == 1.0
         assert '15 of 36 searches the true place is not known' in found['notes'][0]
@@ -247,7 +254,7 @@ class TestBadInput:
     def test_truth_for_a_part_of_the_route(self, bags, drives, tmp_path):
         truth = write_truth(tmp_path / 'truth.tum', drives[1], first=100)
         assert self.evaluate(bags, tmp_path, '--query-truth', truth).exit_code == 0
-        found = read_results(tmp_path / 'run')
+        found = results_of(tmp_path / 'run')
         counts = found['measures']['queries']
         assert 0 < counts['with_truth'] < counts['searched']
         assert 'the true place is not known' in found['notes'][0]
@@ -259,7 +266,7 @@ class TestBadInput:
         assert result.exit_code == 0
         assert 'no query is within 5 m of a place of the map' in result.stderr
         assert 'in the same frame' in result.stderr
-        found = read_results(tmp_path / 'run')
+        found = results_of(tmp_path / 'run')
         assert found['verdict']['level'] == 'unknown'
         assert len(read_queries(tmp_path / 'run')) > 100
 
@@ -268,12 +275,12 @@ class TestBadInput:
         result = self.evaluate(bags, tmp_path, '--query-truth', truth)
         assert 'are +3.0' in result.stderr
         assert '--clock-offset auto' in result.stderr
-        apart = read_results(tmp_path / 'run')
+        apart = results_of(tmp_path / 'run')
         offset = next(one for one in apart['drives']['clock_offsets'] if one['of'] == 'queries')
         assert offset['seconds'] == pytest.approx(3.0, abs=0.05)
         assert not offset['applied']
         self.evaluate(bags, tmp_path, '--query-truth', truth, '--clock-offset', 'auto')
-        together = read_results(tmp_path / 'run')
+        together = results_of(tmp_path / 'run')
         assert together['measures']['recall']['1'] > 0.8 > apart['measures']['recall']['1']
 
     def test_no_overlap_in_time(self, bags, drives, tmp_path):
@@ -283,7 +290,7 @@ class TestBadInput:
         assert 'does not overlap the images' in result.stderr
         result = self.evaluate(bags, tmp_path, '--query-truth', truth)
         assert result.exit_code == 0
-        assert read_results(tmp_path / 'run')['verdict']['level'] == 'unknown'
+        assert results_of(tmp_path / 'run')['verdict']['level'] == 'unknown'
 
     def test_a_damaged_image_is_left_out(self, drives, tmp_path):
         folders = [write_folder(tmp_path / name, drive, range(30))
@@ -291,7 +298,7 @@ class TestBadInput:
         (folders[1] / '17.png').write_bytes(b'no image')
         result = self.evaluate(folders, tmp_path, '--tolerance', '3frames')
         assert result.exit_code == 0
-        notes = read_results(tmp_path / 'run')['notes']
+        notes = results_of(tmp_path / 'run')['notes']
         assert '1 images of the queries cannot be read' in notes[0]
         assert '17' not in [row['query'] for row in read_queries(tmp_path / 'run')]
 
@@ -307,7 +314,7 @@ class TestBadInput:
         poses = write_truth(tmp_path / 'poses.tum', drives[1])
         result = self.evaluate((bags[0], broken), tmp_path, '--query-poses', poses)
         assert result.exit_code == 1, result.stderr
-        found = read_results(tmp_path / 'run')
+        found = results_of(tmp_path / 'run')
         assert 'what came before it was evaluated' in found['notes'][0]
         assert len(read_queries(tmp_path / 'run')) > 100
 
@@ -361,8 +368,8 @@ def test_poses_of_places_and_of_truth_differ(bags, tmp_path):
     common = ('evaluate', 'bags', '--map-source', bag, '--query-source', bags[1], '-L', 5)
     succeed(*common, '--map-truth', truth, '--output', tmp_path / 'true')
     succeed(*common, '--output', tmp_path / 'false')
-    assert read_results(tmp_path / 'true')['measures']['recall']['1'] > 0.8
-    assert read_results(tmp_path / 'false')['measures']['queries']['in_map'] == 0
+    assert results_of(tmp_path / 'true')['measures']['recall']['1'] > 0.8
+    assert results_of(tmp_path / 'false')['measures']['queries']['in_map'] == 0
 
 
 def test_earth_positions_have_one_origin(drives, tmp_path):
@@ -383,7 +390,7 @@ def test_earth_positions_have_one_origin(drives, tmp_path):
     succeed('map', 'build', folders[0], '--poses', tables[0], '--output', tmp_path / 'built', '-L',
             5)
     succeed(*common, '--map', tmp_path / 'built', '--output', tmp_path / 'taken')
-    made, taken = (read_results(tmp_path / name)['measures'] for name in ('made', 'taken'))
+    made, taken = (results_of(tmp_path / name)['measures'] for name in ('made', 'taken'))
     assert made['recall']['1'] > 0.8
     assert taken['recall'] == made['recall']
     assert taken['accepted']['error']['median'] == pytest.approx(
@@ -400,6 +407,6 @@ def test_videos(drives, tmp_path):
         writer.release()
     succeed('evaluate', 'bags', '--map-source', paths[0], '--query-source', paths[1], '-L', 5,
             '--tolerance', '8frames', '--output', tmp_path / 'run')
-    found = read_results(tmp_path / 'run')
+    found = results_of(tmp_path / 'run')
     assert found['measures']['recall']['1'] > 0.8
     assert (tmp_path / 'run' / 'report.html').read_text().count('data:image/webp') > 40

@@ -134,7 +134,7 @@ def replayed(town_map: Path, drive: list[Shown], folder: Path) -> dict[str, Any]
     evaluated = evaluate_drives(Request(
         RecordingOptions((folder / 'bag',)), Tolerance(2.0, degrees=30.0), map_path=town_map,
         device='cpu', settings=settings), folder / 'run')
-    return evaluated.document['measures']
+    return evaluated.results.measures.as_json()
 
 
 def fields_of(numbers: dict[str, Any]) -> dict[str, Any]:
@@ -280,7 +280,7 @@ def test_reset_and_save(town_map, tmp_path):
         good = save(tmp_path / 'new' / 'live.json')
         assert good.result == answers.RESULT_SUCCESS, good.message
         document = json.loads((tmp_path / 'new' / 'live.json').read_text())
-        assert document['measures'] == node.evaluation.measures.numbers()
+        assert document['measures'] == node.evaluation.accumulator.compute().as_json()
         assert document['settings']['tolerance_m'] == 2.0
         assert document['verdict']['level'] == 'poor'
         (tmp_path / 'file').write_text('')

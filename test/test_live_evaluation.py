@@ -8,7 +8,7 @@ import pytest
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.live import LiveEvaluation, TruePath, make_truth_buffer
-from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.measures import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.place_truth import PoseTruth, Tolerance
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -93,7 +93,7 @@ def test_the_numbers_are_those_of_the_measures(live, place_map):
                      reason=Reason.ACCEPTED if i % 3 else Reason.TOO_FAR)
                for i in range(0, 40, 2)]
     judge, way, expected = PoseTruth(place_map.poses, FIVE_METRES), Odometer(), (
-        LocalizationMeasures())
+        MetricsAccumulator())
     for i, pose in enumerate(truth):
         travelled = way.add(pose)
         if i % 2 == 0:
@@ -106,7 +106,7 @@ def test_the_numbers_are_those_of_the_measures(live, place_map):
             assert live.waiting == 1
         live.add_truth(i * SECOND, pose, 0.0)
         assert live.waiting == 0
-    assert live.measures.numbers() == expected.numbers()
+    assert live.accumulator.compute() == expected.compute()
     assert live.most_candidates == 6
 
 
@@ -119,10 +119,10 @@ def test_a_result_waits_for_its_truth_and_then_no_longer(live, place_map):
     live.settle(15.0)
     assert (len(live), live.waiting) == (1, 1)
     live.add_truth(2 * SECOND, place_map.poses[2], 16.9)
-    numbers = live.measures.numbers()
-    assert numbers['outcomes']['unknown'] == 1
-    assert numbers['outcomes']['hit'] == 1
-    assert numbers['accepted']['error']['worst'] == 0.0
+    metrics = live.accumulator.compute()
+    assert metrics.outcomes.unknown == 1
+    assert metrics.outcomes.hit == 1
+    assert metrics.accepted.error.worst == 0.0
 
 
 def test_truth_that_starts_anew_ends_what_waits_and_adds_no_way(live, place_map):
@@ -132,11 +132,11 @@ def test_truth_that_starts_anew_ends_what_waits_and_adds_no_way(live, place_map)
             live.add_result(found(place_map, second, second), 0.0)
         live.add_result(found(place_map, 9.5, 9), float(lap))
     live.settle(100.0)
-    numbers = live.measures.numbers()
-    assert numbers['results'] == 22
-    assert numbers['outcomes']['unknown'] == 2
+    metrics = live.accumulator.compute()
+    assert metrics.results == 22
+    assert metrics.outcomes.unknown == 2
     length = np.linalg.norm(np.diff(place_map.poses[:10, :3], axis=0), axis=1).sum()
-    assert numbers['route']['travelled'] == pytest.approx(2 * length, abs=1e-3)
+    assert metrics.route.travelled == pytest.approx(2 * length, abs=1e-3)
 
 
 def test_reset_begins_a_new_way(live, place_map):
@@ -149,10 +149,10 @@ def test_reset_begins_a_new_way(live, place_map):
     for second in range(5, 8):
         live.add_truth(second * SECOND, place_map.poses[second], 0.0)
         live.add_result(found(place_map, second, second), 0.0)
-    numbers = live.measures.numbers()
-    assert numbers['outcomes']['hit'] == numbers['results'] == 3
-    assert numbers['route']['gaps'][0]['begin'] == 0.0
-    assert numbers['route']['travelled'] == pytest.approx(
+    metrics = live.accumulator.compute()
+    assert metrics.outcomes.hit == metrics.results == 3
+    assert metrics.route.gaps[0].begin == 0.0
+    assert metrics.route.travelled == pytest.approx(
         np.linalg.norm(np.diff(place_map.poses[5:8, :3], axis=0), axis=1).sum(), abs=1e-3)
 
 
@@ -171,8 +171,8 @@ def test_places_of_several_maps_are_told_apart(place_map):
         3, 0, other.poses[3], 0.5, 0.5, 0.9, map_id='far'),), Reason.ACCEPTED)
     live.add_result(near, 0.0)
     live.add_result(far, 0.0)
-    assert live.measures.numbers()['outcomes']['wrong'] == 1
-    assert live.measures.numbers()['outcomes']['hit'] == 1
+    assert live.accumulator.compute().outcomes.wrong == 1
+    assert live.accumulator.compute().outcomes.hit == 1
 
 
 def test_what_cannot_be_judged_is_refused(live, place_map):
@@ -188,19 +188,19 @@ def test_what_cannot_be_judged_is_refused(live, place_map):
 
 
 def test_poses_of_another_frame_are_told(live, place_map):
-    assert live.note(live.measures.numbers()) == ''
+    assert live.note(live.accumulator.compute()) == ''
     live.add_truth(SECOND, place_map.poses[0] + [500, 0, 0, 0, 0, 0, 0], 0.0)
     live.add_result(found(place_map, 1, 0), 0.0)
-    assert 'in the frame of the map?' in live.note(live.measures.numbers())
+    assert 'in the frame of the map?' in live.note(live.accumulator.compute())
 
 
 def test_truth_of_another_clock_is_told(live, place_map):
     live.add_result(found(place_map, 100, 0), 0.0)
     live.settle(10.0)
-    assert 'none has come' in live.note(live.measures.numbers())
+    assert 'none has come' in live.note(live.accumulator.compute())
     live.add_truth(40 * SECOND, place_map.poses[0], 10.0)
-    note = live.note(live.measures.numbers())
+    note = live.note(live.accumulator.compute())
     assert 'stamped -60.0 s from the newest match; do both have the same clock?' in note
-    document = live.document(live.measures.numbers())
-    assert document['notes'] == [note]
-    assert document['verdict']['level'] == 'unknown'
+    results = live.results(live.accumulator.compute())
+    assert results.notes == (note,)
+    assert results.verdict.level == 'unknown'

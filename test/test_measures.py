@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import average_precision_score, precision_recall_curve, top_k_accuracy_score
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.measures import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.place_truth import (
     FrameTruth,
     Judgement,
@@ -33,10 +33,10 @@ def result(query: int, places: list[int], distance: float = 0.5, score: float = 
                        reason if candidates else Reason.BUFFER_FILLING)
 
 
-def drive() -> LocalizationMeasures:
+def drive() -> MetricsAccumulator:
     """Return six results on a way of 10 m along places 0 to 9; see the comments."""
     truth = PoseTruth(PLACES, Tolerance.parse('1m'))
-    measures = LocalizationMeasures()
+    measures = MetricsAccumulator()
     for query, x, places, distance, score, reason in (
             (0, 0.0, [], 0.0, 0.0, Reason.BUFFER_FILLING),    # fills at 0 m
             (1, 1.0, [1, 5], 0.2, 0.95, Reason.ACCEPTED),     # hit, 0 m off
@@ -60,7 +60,7 @@ class TestByHand:
         assert measures.recall(2, by_distance=True) == 1.0
 
     def test_numbers(self):
-        numbers = drive().numbers()
+        numbers = drive().compute().as_json()
         assert numbers['outcomes'] == {'hit': 2, 'wrong': 2, 'missed': 1, 'lost': 0, 'elsewhere': 0,
                                        'waiting': 1, 'unknown': 1}
         assert numbers['queries'] == {'searched': 6, 'with_truth': 5, 'in_map': 4}
@@ -97,7 +97,7 @@ class TestByHand:
         assert found.expected_error == pytest.approx((0.65 + 2 * 0.35 + 2 * 0.025) / 5)
 
     def test_nothing_yet(self):
-        numbers = LocalizationMeasures().numbers()
+        numbers = MetricsAccumulator().compute().as_json()
         assert numbers['recall']['1'] is None
         assert numbers['precision_recall'] is None
         assert numbers['accepted']['error']['median'] is None
@@ -111,11 +111,11 @@ class TestByHand:
         assert measures.recall(1) == 3 / 5 != before
 
     def test_the_way_across_a_hole_in_the_truth_is_in_no_measure(self):
-        truth, measures = PoseTruth(PLACES, Tolerance.parse('1m')), LocalizationMeasures()
+        truth, measures = PoseTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
         for number, x in enumerate([0.0, 1.0, None, None, 4.0, 5.0]):
             pose = None if x is None else make_pose(x, 0.0)
             measures.add(result(number, [0]), truth.judge(pose, [0]), float(number))
-        route = measures.numbers()['route']
+        route = measures.compute().as_json()['route']
         assert route['travelled'] == 5.0
         assert route['with_truth'] == 2.0
 
@@ -130,10 +130,10 @@ class TestByHand:
 
 
 class TestAgainstScikitLearn:
-    def random_drive(self) -> tuple[LocalizationMeasures, np.ndarray, np.ndarray, np.ndarray]:
+    def random_drive(self) -> tuple[MetricsAccumulator, np.ndarray, np.ndarray, np.ndarray]:
         """Return 400 random searches, their true places, their rankings and their distances."""
         rng = np.random.default_rng(3)
-        truth, measures = PoseTruth(PLACES, Tolerance(0.4)), LocalizationMeasures()
+        truth, measures = PoseTruth(PLACES, Tolerance(0.4)), MetricsAccumulator()
         places = rng.integers(0, 10, 400)
         rankings = np.stack([rng.permutation(10) for _ in places])
         # A third of them find the right place first, nearer than the others.

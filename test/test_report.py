@@ -217,7 +217,7 @@ class TestPage:
         for words in ('Recall@20', 'Calibration error', 'First fix', 'Similarity matrix',
                       'fingerprint', 'numpy', 'agreement_window'):
             assert words in text
-        assert evaluated.verdict.headline in text
+        assert evaluated.results.verdict.headline in text
         assert '<b>dusk' not in text
         assert '&lt;b&gt;dusk &amp;' in text
 

@@ -12,8 +12,20 @@ from command_line import refusal, run, succeed
 from seqnet_ros.datasets.town import DAY, OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.comparison import compare_runs, differing_settings
-from seqnet_ros.evaluation.run_files import COLUMNS, read_results
+from seqnet_ros.evaluation.evaluation_results import (
+    FORMAT,
+    DriveSummary,
+    MapSummary,
+    ReplayedDrives,
+    ReplayResults,
+    ReplaySettings,
+)
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.measures import MetricsAccumulator
+from seqnet_ros.evaluation.restarts import summarise_restarts
+from seqnet_ros.evaluation.run_files import COLUMNS, read_results, write_results
 from seqnet_ros.evaluation.tuning import SPEEDS, Trial, engine_settings, parameter_file, tune
+from seqnet_ros.evaluation.verdict import give_verdict
 
 
 def write_folder(path: Path, drive: Drive, frames: range) -> Path:
@@ -37,6 +49,23 @@ def folders(tmp_path_factory) -> dict[str, Path]:
             for number, frames in ((1, range(50)), (2, range(50, 95)))}
 
 
+def results_of(queries: int, settings: dict[str, object]) -> ReplayResults:
+    """Return the results of a run without metrics."""
+    metrics, restarts = MetricsAccumulator().compute(), summarise_restarts([])
+    drive = DriveSummary(sources=('a',), frames=queries, first=0, poses=('a',), truth=None,
+                         problems=())
+    return ReplayResults(
+        format=FORMAT, verdict=give_verdict(metrics, restarts), notes=(), measures=metrics,
+        restarts=restarts,
+        map=MapSummary(map_id='m', places=1, spacing='1m', route_length=0.0, pose_origin='a',
+                       source='a', bytes=1, bytes_per_metre=None, bytes_per_place=1.0,
+                       images_without_pose=0, images_damaged=0),
+        drives=ReplayedDrives(map=None, queries=drive, tolerance='5 m', pairs=None,
+                              clock_offsets=()),
+        settings=ReplaySettings(name='hog', matching=settings), fingerprint='', device='cpu',
+        versions={})
+
+
 def make_run(folder: Path, right: np.ndarray, accepted: np.ndarray, **settings: object) -> Path:
     """Write a run of as many queries as asked for, all of them in the map."""
     folder.mkdir()
@@ -47,10 +76,7 @@ def make_run(folder: Path, right: np.ndarray, accepted: np.ndarray, **settings: 
                   'right': str(bool(found)).lower(), 'first_right': 1 if found else ''}
         rows.append(','.join(str(values.get(name, '')) for name in COLUMNS))
     (folder / 'queries.csv').write_text('\n'.join(rows) + '\n')
-    (folder / 'results.json').write_text(json.dumps({
-        'measures': {}, 'settings': {'name': 'hog', 'matching': settings},
-        'drives': {'tolerance': '5 m', 'pairs': None, 'queries': {
-            'sources': ['a'], 'first': 0, 'frames': len(right)}}}))
+    write_results(folder, results_of(len(right), settings))
     return folder
 
 
@@ -59,7 +85,7 @@ class TestComparison:
         rng = np.random.default_rng(0)
         right = rng.random(1000) < 0.7
         runs = [make_run(tmp_path / name, right, right) for name in ('a', 'b')]
-        found = compare_runs(runs, block=1)
+        found = compare_runs(runs, block=1).as_json()
         share = found['runs'][0]['shares']['Recall@1']
         deviation = np.sqrt(right.mean() * (1 - right.mean()) / 1000)
         assert share['value'] == pytest.approx(right.mean())
@@ -75,7 +101,7 @@ class TestComparison:
         better = right | (rng.random(1000) < 0.1)
         runs = [make_run(tmp_path / name, found, found)
                 for name, found in (('first', right), ('second', better))]
-        narrow, wide = compare_runs(runs, block=1), compare_runs(runs, block=50)
+        narrow, wide = (compare_runs(runs, block).as_json() for block in (1, 50))
 
         def width(found: dict) -> float:
             share = found['runs'][0]['shares']['Recall@1']
@@ -91,7 +117,7 @@ class TestComparison:
         right = np.arange(400) % 4 > 0
         runs = [make_run(tmp_path / 'careful', right, right),
                 make_run(tmp_path / 'bold', right, np.ones(400))]
-        shares = compare_runs(runs)['runs'][1]['shares']
+        shares = compare_runs(runs).as_json()['runs'][1]['shares']
         assert shares['wrong accepted']['value'] == 0.25
         assert shares['wrong accepted']['difference']['verdict'] == 'worse'
         assert shares['precision']['difference']['verdict'] == 'worse'
@@ -126,6 +152,15 @@ class TestComparison:
         assert (tmp_path / 'out' / 'compare.json').read_bytes() == before
 
 
+def metrics_of(precision: float, localized: float) -> LocalizationMetrics:
+    """Return the metrics of a trial; every other one is that of no results."""
+    nothing = MetricsAccumulator().compute()
+    return nothing.model_copy(update={
+        'accepted': nothing.accepted.model_copy(update={'precision': precision}),
+        'route': nothing.route.model_copy(update={'localized': localized}),
+        'recall': {1: 0.5}})
+
+
 class Landscape:
     """Settings with a known best; what a tuner has to find."""
 
@@ -138,9 +173,8 @@ class Landscape:
                 return trial
         localized = 1 - 0.1 * abs(settings['a'] - 3) - 0.05 * abs(settings['b'] - settings['a'])
         precision = 1.0 if settings['b'] < 5 else 0.8
-        self.trials.append(Trial(settings, {
-            'accepted': {'precision': precision}, 'recall': {'1': 0.5},
-            'route': {'localized': localized if precision == 1 else 1.0}}))
+        self.trials.append(Trial(settings, metrics_of(
+            precision, localized if precision == 1 else 1.0)))
         return self.trials[-1]
 
 
@@ -187,13 +221,13 @@ class TestTune:
         assert 5 <= len(rows) - 1 <= 12
         for name in ('check-as-before', 'check-tuned'):
             assert (tuned / name / 'report.html').is_file()
-            assert read_results(tuned / name)['measures']['queries']['searched'] > 10
+            assert read_results(tuned / name).measures.queries.searched > 10
         assert json.loads((tuned / 'compare.json').read_text())['baseline'] == 'check-as-before'
 
     def test_the_best_trial_is_what_was_written(self, tuned):
         parameters = yaml.safe_load((tuned / 'localizer.yaml').read_text())
         written = parameters['/**']['ros__parameters']
-        checked = read_results(tuned / 'check-tuned')['settings']
+        checked = read_results(tuned / 'check-tuned').settings.as_json()
         assert written['sequence']['length'] == checked['sequence']['length']
         assert written['keyframes']['every'] == checked['keyframes']['every']
         assert isinstance(written['keyframes']['every'], str)

@@ -1,16 +1,18 @@
 """What the numbers of an evaluation mean, in words."""
 
-from seqnet_ros.evaluation.measures import LocalizationMeasures
+from seqnet_ros.evaluation.localization_metrics import QueryCounts
+from seqnet_ros.evaluation.measures import MetricsAccumulator
 from seqnet_ros.evaluation.restarts import summarise_restarts
 from seqnet_ros.evaluation.verdict import give_verdict
 
 
 def verdict_of(accepted: int) -> tuple[str, str]:
     """Return level and headline where the truth is known of searches that were not accepted."""
-    numbers = LocalizationMeasures().numbers()
-    numbers['queries'] = {'searched': 35, 'with_truth': 5, 'in_map': 4}
-    numbers['accepted'] |= {'results': accepted, 'right': 0, 'wrong': 0}
-    found = give_verdict(numbers, summarise_restarts([]))
+    nothing = MetricsAccumulator().compute()
+    found = give_verdict(nothing.model_copy(update={
+        'queries': QueryCounts(searched=35, with_truth=5, in_map=4),
+        'accepted': nothing.accepted.model_copy(update={'results': accepted}),
+    }), summarise_restarts([]))
     return found.level, found.headline
 
 

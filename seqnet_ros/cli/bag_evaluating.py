@@ -118,19 +118,20 @@ def _read_offset(text: str | None) -> float | str | None:
 def _show(run: 'Evaluated', report: Path) -> None:
     from seqnet_ros.evaluation.verdict import length, percent
 
-    measures, timing = run.document['measures'], run.timing
-    results.print(Text(f'{run.verdict.label}: {run.verdict.headline}', 'bold'), soft_wrap=True)
-    accepted, route, unit = measures['accepted'], measures['route'], measures['unit']
-    recalls = ', '.join(f'R@{n}: {percent(value)}' for n, value in measures['recall'].items())
-    matched = timing['match_milliseconds'] or {'p50': '-', 'p99': '-'}
+    metrics, verdict, timing = run.results.measures, run.results.verdict, run.timing
+    results.print(Text(f'{verdict.label}: {verdict.headline}', 'bold'), soft_wrap=True)
+    accepted, route, unit = metrics.accepted, metrics.route, metrics.unit
+    recalls = ', '.join(f'R@{n}: {percent(value)}' for n, value in metrics.recall.items())
+    matched = timing.match_milliseconds
+    p50, p99 = ('-', '-') if matched is None else (matched.p50, matched.p99)
     print_fields({
         'report': report,
-        'recall': f'{recalls} of {measures["queries"]["in_map"]} searches',
-        'accepted': f'{accepted["results"]}, {accepted["right"]} right, {accepted["wrong"]} wrong',
-        'error': f'median {length(accepted["error"]["median"], unit)}, 90 % within '
-                 f'{length(accepted["error"]["p90"], unit)}, worst '
-                 f'{length(accepted["error"]["worst"], unit)}',
-        'localized': f'{percent(route["localized"])} of {length(route["in_map"], unit)}, at most '
-                     f'{length(route["longest_without"], unit)} without',
-        'time': f'{timing["seconds"]} s in all for {timing["recorded_seconds"]} s of recording, '
-                f'p50 {matched["p50"]} ms and p99 {matched["p99"]} ms per match'})
+        'recall': f'{recalls} of {metrics.queries.in_map} searches',
+        'accepted': f'{accepted.results}, {accepted.right} right, {accepted.wrong} wrong',
+        'error': f'median {length(accepted.error.median, unit)}, 90 % within '
+                 f'{length(accepted.error.p90, unit)}, worst '
+                 f'{length(accepted.error.worst, unit)}',
+        'localized': f'{percent(route.localized)} of {length(route.in_map, unit)}, at most '
+                     f'{length(route.longest_without, unit)} without',
+        'time': f'{timing.seconds} s in all for {timing.recorded_seconds} s of recording, '
+                f'p50 {p50} ms and p99 {p99} ms per match'})

@@ -1,11 +1,14 @@
 """``seqnet_ros compare``: runs of the same drive side by side."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqnet_ros.cli.console import print_fields, print_table, say, working
+
+if TYPE_CHECKING:
+    from seqnet_ros.evaluation.comparison_results import ComparedShare, ComparisonResults
 
 
 def compare(
@@ -28,24 +31,23 @@ def compare(
         print_fields({'report': write_comparison(found, output)})
 
 
-def show_comparison(found: dict[str, Any]) -> None:
+def show_comparison(found: 'ComparisonResults') -> None:
     """Print a comparison: a table of values, and what clearly differs."""
-    for note in found['notes']:
+    for note in found.notes:
         say('Warning: ', note, style='yellow')
-    names = list(found['runs'][0]['shares'])
+    names = list(found.runs[0].shares)
     print_table(('run', 'model', *names), [
-        (run['name'], run['model'], *(_cell(run['shares'][name]) for name in names))
-        for run in found['runs']])
-    for run in found['runs'][1:]:
-        clear = [f'{name} {share["difference"]["verdict"]}'
-                 for name, share in run['shares'].items()
-                 if share['difference']['verdict'] in ('better', 'worse')]
-        print_fields({run['name']: ', '.join(clear) or 'no clear difference'})
-    for name, values in found['settings'].items():
+        (run.name, run.model, *(_cell(run.shares[name]) for name in names))
+        for run in found.runs])
+    for run in found.runs[1:]:
+        clear = [f'{name} {verdict}' for name, verdict in run.verdicts().items()
+                 if verdict in ('better', 'worse')]
+        print_fields({run.name: ', '.join(clear) or 'no clear difference'})
+    for name, values in found.settings.items():
         print_fields({name: ', '.join(map(str, values))})
 
 
-def _cell(share: dict[str, Any]) -> str:
-    if share['value'] is None:
+def _cell(share: 'ComparedShare') -> str:
+    if share.value is None:
         return '-'
-    return f'{share["value"]:.3f} [{share["low"]:.3f}, {share["high"]:.3f}]'
+    return f'{share.value:.3f} [{share.low:.3f}, {share.high:.3f}]'

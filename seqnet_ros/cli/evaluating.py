@@ -24,7 +24,6 @@ from seqnet_ros.cli.evaluation_report import (
     prepare_outputs,
     show_method,
     show_methods,
-    write_json,
     write_predictions,
     write_published,
 )
@@ -41,7 +40,7 @@ from seqnet_ros.cli.search_plans import (
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.measurement import Measurement
+    from seqnet_ros.evaluation.measurement import SearchRun
 
 
 app = typer.Typer()
@@ -148,6 +147,9 @@ def evaluate(
     outputs = {'--predictions': predictions, '--original-npz': original_npz, '--json': json_path}
     _refuse_several(outputs, method)
     prepare_outputs(outputs.values())
+    from seqnet_ros.evaluation.result_document import write_document
+    from seqnet_ros.evaluation.search_metrics import SearchResults, SearchTable
+
     choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
                           match_length, top_k, speeds)
     plans, left_out = plan_all(choice) if method == ALL else ([plan_method(choice)], {})
@@ -161,20 +163,24 @@ def evaluate(
                             (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT)
     drives, full_windows = _leave_out(where.open(reverse), full_windows, plans)
     about = document_drives(drives, full_windows)
+    document: SearchResults | SearchTable
     if method == ALL:
-        document = {'methods': {plan.name: document_method(plan, _measure(plan, drives, compat))
-                                for plan in plans}, 'left_out': left_out, **about}
+        document = SearchTable(
+            methods={plan.name: document_method(plan, _search(plan, drives, compat))
+                     for plan in plans},
+            left_out=left_out, **about.set_fields())
         show_methods(document)
     else:
-        measured = _measure(plans[0], drives, compat)
-        document = {**document_method(plans[0], measured), **about}
+        search = _search(plans[0], drives, compat)
+        document = SearchResults(**document_method(plans[0], search).set_fields(),
+                                 **about.set_fields())
         if predictions is not None:
-            write_predictions(measured, drives, predictions)
+            write_predictions(search, drives, predictions)
         if original_npz is not None:
-            write_published(measured, plans[0], drives, original_npz)
+            write_published(search, plans[0], drives, original_npz)
         show_method(document)
     if json_path is not None:
-        write_json(document, json_path)
+        write_document(json_path, document)
 
 
 def _refuse_options(ctx: typer.Context) -> None:
@@ -203,8 +209,8 @@ def _leave_out(drives: Drives, full_windows: int | None,
     return drives.with_full_windows(full_windows), full_windows
 
 
-def _measure(plan: Plan, drives: Drives, compat: bool) -> 'Measurement':
-    from seqnet_ros.evaluation.measurement import measure
+def _search(plan: Plan, drives: Drives, compat: bool) -> 'SearchRun':
+    from seqnet_ros.evaluation.measurement import run_search
 
     with working(f'searching: {plan.name}'):
-        return measure(lambda: plan.search(drives, compat), *drives.positions, drives.radius)
+        return run_search(lambda: plan.search(drives, compat), *drives.positions, drives.radius)

@@ -10,7 +10,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import progress_bar, working
-from seqnet_ros.cli.evaluation_report import prepare_outputs, write_json
+from seqnet_ros.cli.evaluation_report import prepare_outputs
 from seqnet_ros.cli.sequence_report import (
     SequenceRun,
     document_run,
@@ -73,6 +73,8 @@ def evaluate_sequences(
     match are left out. Each image is described once, however many sequences it is in.
     """
     from seqnet_ros.datasets.msls_sequences import read_windows
+    from seqnet_ros.evaluation.result_document import write_document
+    from seqnet_ros.evaluation.sequence_metrics import SequenceResults
     from seqnet_ros.place_model import load_model
 
     prepare_outputs((json_path, predictions))
@@ -87,13 +89,13 @@ def evaluate_sequences(
     protocol.check_descriptors(place_model, windows[0])
     run = protocol.measure(place_model, *_describe(place_model, windows, batch, skip_broken),
                            windows, truth)
-    document = {**document_run(run), 'split': split, 'seq_length': seq_length, 'radius': radius,
-                'rule': rule, 'cities': cities, 'reverse': reverse, 'compat': compat,
-                'pca': pca}
+    document = SequenceResults(
+        **document_run(run).set_fields(), split=split, seq_length=seq_length, radius=radius,
+        rule=rule, cities=cities, reverse=reverse, compat=compat, pca=pca)
     if predictions is not None:
         write_window_predictions(run, predictions)
     if json_path is not None:
-        write_json(document, json_path)
+        write_document(json_path, document)
     show_run(document)
 
 

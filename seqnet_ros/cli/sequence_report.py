@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from seqnet_ros.datasets.sequence_folders import Sequences
     from seqnet_ros.evaluation.ground_truth import Recalls
     from seqnet_ros.evaluation.jist import Described, Report
+    from seqnet_ros.evaluation.sequence_metrics import (
+        QueryRecall,
+        SequenceMetrics,
+        SequenceResults,
+    )
 
 _RULES = {'any': 'any frames', 'centre': 'centre frames', 'last': 'last frames'}
 
@@ -44,64 +49,65 @@ class SequenceRun:
     left_out: int
 
 
-def document_run(run: SequenceRun) -> dict[str, Any]:
-    """Return what was measured, as JSON has it."""
+def document_run(run: SequenceRun) -> 'SequenceMetrics':
+    """Return the metrics of a run."""
+    from seqnet_ros.evaluation.sequence_metrics import CityRecall, QueryRecall, SequenceMetrics
+
     report = run.report
     frames = sum(len(side.descriptors) for side in run.described)
-    cities = {city: {**_recalls(report.by_city.get(city)), 'unmatched': unmatched}
-              for city, unmatched in report.unmatched_by_city.items()}
-    return {
-        'model': run.model.name, 'fingerprint': run.fingerprint,
-        'aggregator': run.model.sequence.aggregator,
-        **_recalls(report.recalls), 'unmatched': report.recalls.unmatched,
-        'by_city': cities,
-        'by_radius': {f'{radius:g}': _recalls(found) for radius, found in run.by_radius.items()},
-        'places': report.places, 'bytes_per_place': report.bytes_per_place, 'frames': frames,
-        'milliseconds_per_query': 1e3 * report.seconds_per_query,
-        'milliseconds_per_frame': 1e3 * run.describing_seconds / frames,
-        'broken_images': [problem for side in run.described for problem in side.damaged],
-        'sequences_left_out': run.left_out}
+    return SequenceMetrics(
+        model=run.model.name, fingerprint=run.fingerprint,
+        aggregator=run.model.sequence.aggregator,
+        recall=report.recalls.values, queries=report.recalls.queries,
+        unmatched=report.recalls.unmatched,
+        by_city={city: CityRecall(**_recall(report.by_city.get(city)), unmatched=unmatched)
+                 for city, unmatched in report.unmatched_by_city.items()},
+        by_radius={f'{radius:g}': QueryRecall(**_recall(found))
+                   for radius, found in run.by_radius.items()},
+        places=report.places, bytes_per_place=report.bytes_per_place, frames=frames,
+        milliseconds_per_query=1e3 * report.seconds_per_query,
+        milliseconds_per_frame=1e3 * run.describing_seconds / frames,
+        broken_images=tuple(problem for side in run.described for problem in side.damaged),
+        sequences_left_out=run.left_out)
 
 
-def _recalls(found: 'Recalls | None') -> dict[str, Any]:
+def _recall(found: 'Recalls | None') -> dict[str, object]:
     if found is None:
         return {'recall': None, 'queries': 0}
-    return {'recall': {str(n): value for n, value in found.values.items()},
-            'queries': found.queries}
+    return {'recall': found.values, 'queries': found.queries}
 
 
-def show_run(document: dict[str, Any]) -> None:
+def show_run(document: 'SequenceResults') -> None:
     """Print a measurement; recalls in percent, as JIST's published code does."""
-    recalls = document['recall']
+    recalls, broken = document.recall, document.broken_images
     results.print(Text(', '.join(f'R@{n}: {_percent(value)}' for n, value in recalls.items()),
                        'bold'), soft_wrap=True)
     fields = {
-        'model': f"{document['model']} ({document['fingerprint'][:8]}), {document['aggregator']} "
-                 f"of {document['seq_length']} frames",
-        'places': f"{document['places']}, {document['bytes_per_place']} bytes each",
-        'queries': f"{document['queries']}, and {document['unmatched']} without a match",
-        'radius': f"{document['radius']:g} m, {_RULES[document['rule']]}",
-        'time': f"{document['milliseconds_per_query']:.3f} ms per query, and "
-                f"{document['milliseconds_per_frame']:.1f} ms to describe a frame"}
-    broken = document['broken_images']
+        'model': f'{document.model} ({document.fingerprint[:8]}), {document.aggregator} '
+                 f'of {document.seq_length} frames',
+        'places': f'{document.places}, {document.bytes_per_place} bytes each',
+        'queries': f'{document.queries}, and {document.unmatched} without a match',
+        'radius': f'{document.radius:g} m, {_RULES[document.rule]}',
+        'time': f'{document.milliseconds_per_query:.3f} ms per query, and '
+                f'{document.milliseconds_per_frame:.1f} ms to describe a frame'}
     if broken:
-        fields['left out'] = (f"{document['sequences_left_out']} sequences because of "
+        fields['left out'] = (f'{document.sequences_left_out} sequences because of '
                               f'{len(broken)} broken images, such as: {broken[0]}')
     print_fields(fields)
     header = ('queries', *(f'R@{n}' for n in recalls))
-    if len(document['by_city']) > 1:
+    if len(document.by_city) > 1:
         print_table(('city', 'without match', *header), [
-            (city, str(found['unmatched']), *_row(found, len(recalls)))
-            for city, found in document['by_city'].items()])
+            (city, str(found.unmatched), *_row(found, len(recalls)))
+            for city, found in document.by_city.items()])
     print_table(('radius', *header), [
         (f'{radius} m', *_row(found, len(recalls)))
-        for radius, found in document['by_radius'].items()])
+        for radius, found in document.by_radius.items()])
 
 
-def _row(found: dict[str, Any], columns: int) -> tuple[str, ...]:
-    values = ['-'] * columns if found['recall'] is None else [
-        _percent(value) for value in found['recall'].values()]
-    return str(found['queries']), *values
+def _row(found: 'QueryRecall', columns: int) -> tuple[str, ...]:
+    values = ['-'] * columns if found.recall is None else [
+        _percent(value) for value in found.recall.values()]
+    return str(found.queries), *values
 
 
 def _percent(value: float) -> str:

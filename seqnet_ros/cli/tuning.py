@@ -148,7 +148,7 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
     finally:
         described.close()
     base = tuner.try_out(start)
-    if base.measures is None and best.measures is None:
+    if base.metrics is None and best.metrics is None:
         raise InputError(f'no settings could be tried: {base.problem}')
     return best, base, tuner.trials
 
@@ -220,8 +220,7 @@ def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tu
     found = compare_runs([output / _DEFAULT, output / _TUNED])
     write_comparison(found, output)
     show_comparison(found)
-    verdicts = {name: share['difference']['verdict']
-                for name, share in found['runs'][1]['shares'].items()}
+    verdicts = found.runs[1].verdicts()
     worse = [name for name, verdict in verdicts.items() if verdict == 'worse']
     better = [name for name, verdict in verdicts.items() if verdict == 'better']
     parts = ([f'better: {", ".join(better)}'] if better else []) + (
@@ -233,12 +232,12 @@ def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tu
 def _show(trial: 'Trial') -> str:
     from seqnet_ros.evaluation.verdict import percent
 
-    if trial.measures is None:
+    metrics = trial.metrics
+    if metrics is None:
         return f'not possible ({trial.problem})'
-    measures = trial.measures
-    return (f'Recall@1 {percent(measures["recall"]["1"])}, '
-            f'{percent(measures["route"]["localized"])} of the route localized, '
-            f'{measures["accepted"]["wrong"]} of {measures["accepted"]["results"]} accepted wrong')
+    return (f'Recall@1 {percent(metrics.recall[1])}, '
+            f'{percent(metrics.route.localized)} of the route localized, '
+            f'{metrics.accepted.wrong} of {metrics.accepted.results} accepted wrong')
 
 
 def _write_trials(tried: 'list[Trial]', path: Path) -> None:
@@ -246,10 +245,10 @@ def _write_trials(tried: 'list[Trial]', path: Path) -> None:
     lines = [','.join([*names, 'recall_1', 'localized', 'accepted', 'wrong', 'problem'])]
     for trial in tried:
         values = [_cell(trial.settings.get(name)) for name in names]
-        found = trial.measures
+        found = trial.metrics
         values += ['', '', '', ''] if found is None else [
-            _cell(found['recall']['1']), _cell(found['route']['localized']),
-            str(found['accepted']['results']), str(found['accepted']['wrong'])]
+            _cell(found.recall[1]), _cell(found.route.localized),
+            str(found.accepted.results), str(found.accepted.wrong)]
         lines.append(','.join([*values, '"' + trial.problem.replace('"', "'") + '"']))
     with whole_file(path) as file:
         file.write(('\n'.join(lines) + '\n').encode())

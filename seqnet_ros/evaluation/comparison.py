@@ -6,14 +6,22 @@ ones for all runs (circular block bootstrap: Politis and Romano, 1992; paired as
 Tibshirani, An Introduction to the Bootstrap, 1993).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import JsonValue
 
 from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.comparison_results import (
+    Change,
+    ComparedRun,
+    ComparedShare,
+    ComparisonResults,
+    Difference,
+)
+from seqnet_ros.evaluation.evaluation_results import ReplayResults
 from seqnet_ros.evaluation.run_files import read_queries, read_results
 
 BLOCK = 20
@@ -52,12 +60,12 @@ class RunTable:
 
     Attributes:
         name: of its folder.
-        document: its ``results.json``.
+        results: its ``results.json``.
         rows: columns of numbers by number of the query.
     """
 
     name: str
-    document: dict[str, Any]
+    results: ReplayResults
     rows: dict[int, dict[str, bool]]
 
 
@@ -81,7 +89,7 @@ def _flags(row: Mapping[str, str]) -> dict[str, bool]:
             'hit': accepted and right, 'wrong': accepted and not right}
 
 
-def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> dict[str, Any]:
+def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> ComparisonResults:
     """Compare runs with the first of them.
 
     Only queries count that have a result in every run: with other keyframes there are fewer. For
@@ -90,9 +98,6 @@ def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> dict[str, Any]:
     Args:
         folders: at least two, of runs with the same queries.
         block: successive queries that are drawn together.
-
-    Returns:
-        What was found, as JSON has it.
 
     Raises:
         InputError: the runs are not of the same queries and the same truth.
@@ -110,28 +115,30 @@ def compare_runs(folders: Sequence[Path], block: int = BLOCK) -> dict[str, Any]:
     for table in tables:
         table['asked'] = table['in_map'] * searched
     counts = _draw_blocks(len(common), block)
-    compared = [_compare(run, table, tables[0], counts, block)
-                for run, table in zip(runs, tables, strict=True)]
     most = max(len(run.rows) for run in runs)
-    return {
-        'queries': len(common), 'block': block, 'resamples': RESAMPLES, 'confidence': CONFIDENCE,
-        'baseline': runs[0].name, 'runs': compared,
-        'settings': differing_settings([run.document['settings'] for run in runs]),
-        'notes': [] if len(common) >= _FEW_IN_COMMON * most else [
-            f'only {len(common)} of up to {most} queries have a result in every run']}
+    return ComparisonResults(
+        queries=len(common), block=block, resamples=RESAMPLES, confidence=CONFIDENCE,
+        baseline=runs[0].name,
+        runs=tuple(_compare(run, table, tables[0], counts, block)
+                   for run, table in zip(runs, tables, strict=True)),
+        settings=differing_settings([run.results.settings.as_json() for run in runs]),
+        notes=() if len(common) >= _FEW_IN_COMMON * most else (
+            f'only {len(common)} of up to {most} queries have a result in every run',))
 
 
 def _check_same_drives(first: RunTable, other: RunTable) -> None:
-    for what in ('sources', 'first', 'frames'):
-        found, expected = (run.document['drives']['queries'][what] for run in (other, first))
-        if found != expected:
-            raise InputError(f'{other.name} has the queries {found}, {first.name} has {expected}: '
+    found, expected = other.results.drives, first.results.drives
+    for ours, theirs in ((found.queries.sources, expected.queries.sources),
+                         (found.queries.first, expected.queries.first),
+                         (found.queries.frames, expected.queries.frames)):
+        if ours != theirs:
+            raise InputError(f'{other.name} has the queries {ours}, {first.name} has {theirs}: '
                              'only runs of the same queries can be compared')
-    for what in ('tolerance', 'pairs'):
-        found, expected = (run.document['drives'][what] for run in (other, first))
-        if found != expected:
-            raise InputError(f'the {what} of {other.name} is {found}, that of {first.name} '
-                             f'{expected}: only runs of the same truth can be compared')
+    for what, mine, its in (('tolerance', found.tolerance, expected.tolerance),
+                            ('pairs', found.pairs, expected.pairs)):
+        if mine != its:
+            raise InputError(f'the {what} of {other.name} is {mine}, that of {first.name} '
+                             f'{its}: only runs of the same truth can be compared')
 
 
 def _columns(run: RunTable, common: Sequence[int]) -> dict[str, np.ndarray]:
@@ -155,20 +162,18 @@ def _resampled(values: np.ndarray, starts: np.ndarray, block: int) -> np.ndarray
 
 
 def _compare(run: RunTable, table: dict[str, np.ndarray], baseline: dict[str, np.ndarray],
-             starts: np.ndarray, block: int) -> dict[str, Any]:
-    shares: dict[str, Any] = {}
+             starts: np.ndarray, block: int) -> ComparedRun:
+    shares = {}
     for share in SHARES:
         value, values = _share(table, share, starts, block)
         _, others = _share(baseline, share, starts, block)
         low, high = _interval(values)
-        differences = values - others
-        least, most = _interval(differences)
-        shares[share.name] = {
-            'value': value, 'low': low, 'high': high,
-            'difference': None if table is baseline else {
-                'low': least, 'high': most,
-                'verdict': _verdict(least, most, share.more_is_better)}}
-    return {'name': run.name, 'model': run.document['settings']['name'], 'shares': shares}
+        least, most = _interval(values - others)
+        shares[share.name] = ComparedShare(
+            value=value, low=low, high=high,
+            difference=None if table is baseline else Difference(
+                low=least, high=most, verdict=_change(least, most, share.more_is_better)))
+    return ComparedRun(name=run.name, model=run.results.settings.name, shares=shares)
 
 
 def _share(table: dict[str, np.ndarray], share: Share, starts: np.ndarray,
@@ -189,7 +194,7 @@ def _interval(values: np.ndarray) -> tuple[float | None, float | None]:
     return round(float(low), 6), round(float(high), 6)
 
 
-def _verdict(least: float | None, most: float | None, more_is_better: bool) -> str:
+def _change(least: float | None, most: float | None, more_is_better: bool) -> Change:
     if least is None or most is None:
         return 'not known'
     if least > 0:
@@ -199,7 +204,9 @@ def _verdict(least: float | None, most: float | None, more_is_better: bool) -> s
     return 'no clear difference'
 
 
-def differing_settings(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+def differing_settings(
+    settings: Sequence[Mapping[str, JsonValue]],
+) -> dict[str, list[JsonValue]]:
     """Return those settings, by dotted name, that are not the same in all runs."""
     flat = [dict(_flatten(one)) for one in settings]
     names = dict.fromkeys(name for one in flat for name in one)
@@ -208,7 +215,8 @@ def differing_settings(settings: Sequence[dict[str, Any]]) -> dict[str, list[Any
             if any(value != values[0] for value in values) and name != 'description'}
 
 
-def _flatten(settings: dict[str, Any], prefix: str = '') -> Any:
+def _flatten(settings: Mapping[str, JsonValue], prefix: str = '',
+             ) -> Iterator[tuple[str, JsonValue]]:
     for name, value in settings.items():
         if isinstance(value, dict):
             yield from _flatten(value, f'{prefix}{name}.')

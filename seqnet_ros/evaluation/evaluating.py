@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -20,6 +20,16 @@ from seqnet_ros.config.preset import Preset
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.clock_offset import ClockOffset
 from seqnet_ros.evaluation.described_frames import DescribedModel, device_name
+from seqnet_ros.evaluation.evaluation_results import (
+    FORMAT,
+    DriveSummary,
+    MapSummary,
+    OffsetSummary,
+    ReplayedDrives,
+    ReplayResults,
+    ReplaySettings,
+)
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.mapped_drive import MappedDrive, known_map, map_recordings
 from seqnet_ros.evaluation.measurement import watch_memory
 from seqnet_ros.evaluation.place_truth import Tolerance
@@ -35,13 +45,13 @@ from seqnet_ros.evaluation.run_files import (
     write_results,
     write_timing,
 )
-from seqnet_ros.evaluation.verdict import Verdict, give_verdict
+from seqnet_ros.evaluation.timing import Latency, Timing
+from seqnet_ros.evaluation.verdict import give_verdict
 from seqnet_ros.geodesy import GeoPoint
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.sequences.aggregators import describe_frames
 
-FORMAT = 1
 _DATUM = re.compile(r'east and north of (-?[\d.]+), (-?[\d.]+)')
 _NOTABLE_OFFSET_S = 0.1
 _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
@@ -94,8 +104,7 @@ class Evaluated:
     """An evaluation with everything its report needs.
 
     Attributes:
-        document: what ``results.json`` holds.
-        verdict: in words.
+        results: what ``results.json`` holds.
         mapped: the map.
         maps: the recordings of the map; None where they are not at hand.
         queries: the recordings that asked.
@@ -105,15 +114,14 @@ class Evaluated:
         timing: what it took.
     """
 
-    document: dict[str, Any]
-    verdict: Verdict
+    results: ReplayResults
     mapped: MappedDrive
     maps: Recordings | None
     queries: Recordings
     replayed: Replayed
     described: np.ndarray
     descriptors: np.ndarray
-    timing: dict[str, Any]
+    timing: Timing
 
     @property
     def complete(self) -> bool:
@@ -154,35 +162,33 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
             rows, descriptors = _prepared(described, queries, replayed)
         finally:
             described.close()
-    measures, restarts = replayed.measures.numbers(), summarise_restarts(replayed.restarts)
-    verdict = give_verdict(measures, restarts)
-    notes = _notes(replayed, mapped, maps, queries, measures, request.tolerance)
+    metrics = replayed.accumulator.compute()
+    restarts = summarise_restarts(replayed.restarts)
+    notes = _notes(replayed, mapped, maps, queries, metrics, request.tolerance)
     for note in notes:
         _logger.warning('%s', note)
-    document = {
-        'format': FORMAT,
-        'verdict': {'level': verdict.level, 'headline': verdict.headline,
-                    'details': list(verdict.details)},
-        'notes': notes,
-        'measures': measures,
-        'restarts': restarts,
-        'map': _document_map(mapped),
-        'drives': {
-            'map': None if maps is None else _document_recordings(maps),
-            'queries': _document_recordings(queries),
-            'tolerance': str(request.tolerance),
-            'pairs': None if request.pairs is None else str(request.pairs),
-            'clock_offsets': offsets},
-        'settings': preset.document(),
-        'fingerprint': model.fingerprint,
-        'device': device_name(model.device),
-        'versions': versions()}
+    results = ReplayResults(
+        format=FORMAT,
+        verdict=give_verdict(metrics, restarts),
+        notes=notes,
+        measures=metrics,
+        restarts=restarts,
+        map=_summarise_map(mapped),
+        drives=ReplayedDrives(
+            map=None if maps is None else _summarise_drive(maps),
+            queries=_summarise_drive(queries),
+            tolerance=str(request.tolerance),
+            pairs=None if request.pairs is None else str(request.pairs),
+            clock_offsets=offsets),
+        settings=ReplaySettings.model_validate(preset.document()),
+        fingerprint=model.fingerprint,
+        device=device_name(model.device),
+        versions=versions())
     timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
-    write_results(folder, document)
-    write_curves(folder, replayed.measures, measures)
+    write_results(folder, results)
+    write_curves(folder, replayed.accumulator, metrics)
     write_timing(folder, timing)
-    return Evaluated(document, verdict, mapped, maps, queries, replayed, rows,
-                     descriptors, timing)
+    return Evaluated(results, mapped, maps, queries, replayed, rows, descriptors, timing)
 
 
 def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
@@ -208,11 +214,13 @@ def _load(request: Request) -> tuple[PlaceModel, Preset]:
 
 
 def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries: Recordings,
-                   bars: Bars) -> list[dict[str, Any]]:
+                   bars: Bars) -> tuple[OffsetSummary, ...]:
     """Estimate the offsets between images and truth; use them where that is asked for."""
-    documents = []
+    found = []
+    sides: tuple[tuple[Literal['map', 'queries'], Recordings | None], ...] = (
+        ('map', maps), ('queries', queries))
     with bars('comparing clocks', 1) as show:
-        for name, side in (('map', maps), ('queries', queries)):
+        for name, side in sides:
             if side is None:
                 continue
             for recording, offset in side.clock_offsets().items():
@@ -220,16 +228,15 @@ def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries:
                 if applied:
                     side.offsets_s[recording] = offset.seconds
                 _report_offset(offset, applied)
-                documents.append({
-                    'of': name, 'seconds': offset.seconds, 'correlation': offset.correlation,
-                    'certain': offset.certain, 'applied': applied,
-                    'compared': list(offset.compared)})
+                found.append(OffsetSummary(
+                    of=name, seconds=offset.seconds, correlation=offset.correlation,
+                    certain=offset.certain, applied=applied, compared=offset.compared))
         show(1)
     if isinstance(wanted, float):
         queries.offsets_s = [wanted] * len(queries.sources)
-        documents.append({'of': 'queries', 'seconds': wanted, 'correlation': None, 'certain': True,
-                          'applied': True, 'compared': ['given']})
-    return documents
+        found.append(OffsetSummary(of='queries', seconds=wanted, correlation=None, certain=True,
+                                   applied=True, compared=('given',)))
+    return tuple(found)
 
 
 def _report_offset(offset: ClockOffset, applied: bool) -> None:
@@ -277,29 +284,29 @@ def _prepared(described: DescribedModel, queries: Recordings,
     return np.array(list(found)), prepared
 
 
-def _document_map(mapped: MappedDrive) -> dict[str, Any]:
+def _summarise_map(mapped: MappedDrive) -> MapSummary:
     manifest = mapped.place_map.manifest
     route = manifest.route_length_m
-    return {
-        'map_id': manifest.map_id, 'places': manifest.places, 'spacing': manifest.spacing,
-        'route_length': round(route, 3), 'pose_origin': manifest.pose_origin,
-        'source': manifest.source, 'bytes': mapped.bytes,
-        'bytes_per_metre': round(mapped.bytes / route, 1) if route else None,
-        'bytes_per_place': round(mapped.bytes / manifest.places, 1),
-        'images_without_pose': mapped.left_out, 'images_damaged': len(mapped.damaged)}
+    return MapSummary(
+        map_id=manifest.map_id, places=manifest.places, spacing=manifest.spacing,
+        route_length=round(route, 3), pose_origin=manifest.pose_origin,
+        source=manifest.source, bytes=mapped.bytes,
+        bytes_per_metre=round(mapped.bytes / route, 1) if route else None,
+        bytes_per_place=round(mapped.bytes / manifest.places, 1),
+        images_without_pose=mapped.left_out, images_damaged=len(mapped.damaged))
 
 
-def _document_recordings(recordings: Recordings) -> dict[str, Any]:
-    return {
-        'sources': [source.name for source in recordings.sources],
-        'frames': len(recordings), 'first': recordings.first,
-        'poses': [source.pose_origin for source in recordings.sources],
-        'truth': recordings.truth_origins if recordings.posed else None,
-        'problems': list(recordings.problems)}
+def _summarise_drive(recordings: Recordings) -> DriveSummary:
+    return DriveSummary(
+        sources=tuple(source.name for source in recordings.sources),
+        frames=len(recordings), first=recordings.first,
+        poses=tuple(source.pose_origin for source in recordings.sources),
+        truth=tuple(recordings.truth_origins) if recordings.posed else None,
+        problems=tuple(recordings.problems))
 
 
 def _notes(replayed: Replayed, mapped: MappedDrive, maps: Recordings | None, queries: Recordings,
-           measures: dict[str, Any], tolerance: Tolerance) -> list[str]:
+           metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
     """Return what a reader must know to trust the numbers."""
     notes = [f'{problem} (what came before it was evaluated)'
              for side in (maps, queries) if side is not None for problem in side.problems]
@@ -307,42 +314,34 @@ def _notes(replayed: Replayed, mapped: MappedDrive, maps: Recordings | None, que
         if damaged:
             notes.append(f'{len(damaged)} images of {what} cannot be read and were left out, such '
                          f'as: {damaged[0]}')
-    counts = measures['queries']
-    unknown = counts['searched'] - counts['with_truth']
+    counts = metrics.queries
+    unknown = counts.searched - counts.with_truth
     if unknown:
-        notes.append(f'for {unknown} of {counts["searched"]} searches the true place is not known: '
+        notes.append(f'for {unknown} of {counts.searched} searches the true place is not known: '
                      'they count in no measure of right and wrong')
-    if counts['with_truth'] and not counts['in_map']:
+    if counts.with_truth and not counts.in_map:
         nearest = [query.judged.judgement.nearest for query in replayed.queries
                    if query.judged.judgement.known and query.judged.searched]
         notes.append(f'no query is within {tolerance} of a place of the map, the nearest one is '
-                     f'{min(nearest):.6g} {measures["unit"]} away: are the poses of both drives in '
+                     f'{min(nearest):.6g} {metrics.unit} away: are the poses of both drives in '
                      'the same frame, and did the drives pass the same places?')
-    if not counts['searched']:
+    if not counts.searched:
         notes.append('nothing was searched: the recording never filled a sequence of keyframes')
-    return notes
+    return tuple(notes)
 
 
 def _timing(replayed: Replayed, replay_seconds: float, seconds: float,
-            memory: int | None) -> dict[str, Any]:
+            memory: int | None) -> Timing:
     stamps = [query.judged.result.stamp_ns for query in replayed.queries]
     recorded = (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
-    describing = sum(replayed.describe_seconds)
-    return {
-        'seconds': round(seconds, 2),
-        'replay_seconds': round(replay_seconds, 2),
-        'recorded_seconds': round(recorded, 2),
-        'describe_milliseconds': _spread(replayed.describe_seconds),
-        'match_milliseconds': _spread([value for value in replayed.match_seconds if value]),
-        'describing_seconds': round(describing, 2),
-        'peak_memory_bytes': memory}
-
-
-def _spread(seconds: list[float]) -> dict[str, float] | None:
-    if not seconds:
-        return None
-    return {f'p{percentage}': round(1e3 * float(np.percentile(seconds, percentage)), 2)
-            for percentage in (50, 99)}
+    return Timing(
+        seconds=round(seconds, 2),
+        replay_seconds=round(replay_seconds, 2),
+        recorded_seconds=round(recorded, 2),
+        describe_milliseconds=Latency.of(replayed.describe_seconds),
+        match_milliseconds=Latency.of([value for value in replayed.match_seconds if value]),
+        describing_seconds=round(float(sum(replayed.describe_seconds)), 2),
+        peak_memory_bytes=memory)
 
 
 def versions() -> dict[str, str]:

@@ -7,13 +7,14 @@ stamps of results and poses share another one, which may stand still, run fast, 
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from seqnet_ros import __version__
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.measures import LocalizationMeasures, Odometer
+from seqnet_ros.evaluation.evaluation_results import FORMAT, LiveMap, LiveResults, LiveSpan
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.measures import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.place_truth import Judgement, PoseTruth, Tolerance
 from seqnet_ros.evaluation.restarts import summarise_restarts
 from seqnet_ros.evaluation.verdict import give_verdict
@@ -23,8 +24,6 @@ from seqnet_ros.pose_buffer import PoseBuffer
 
 KEPT_S = 60.0
 """True poses are kept this long for results that come late, in the time of their stamps."""
-FORMAT = 1
-"""Of what `LiveEvaluation.document` returns."""
 _NS = 10**9
 
 
@@ -124,14 +123,14 @@ class LiveEvaluation:
         self._clear()
 
     def _clear(self) -> None:
-        self.measures = LocalizationMeasures()
+        self.accumulator = MetricsAccumulator()
         self.first_stamp_ns = self.last_stamp_ns = 0
         self.most_candidates = 0
         self.nearest = float('inf')
 
     def __len__(self) -> int:
         """Return the number of results that were judged."""
-        return len(self.measures)
+        return len(self.accumulator)
 
     @property
     def map_ids(self) -> tuple[str, ...]:
@@ -210,18 +209,18 @@ class LiveEvaluation:
         pose = self._poses.at(result.stamp_ns)
         judgement = (Judgement.unknown(item.places) if pose is None
                      else self._truth.judge(pose, item.places))
-        self.measures.add(result, judgement, self._path.walk(result.stamp_ns))
+        self.accumulator.add(result, judgement, self._path.walk(result.stamp_ns))
         self.last_stamp_ns = result.stamp_ns
         self.most_candidates = max(self.most_candidates, len(item.places))
         if judgement.known and item.places:
             self.nearest = min(self.nearest, judgement.nearest)
 
-    def note(self, numbers: dict[str, Any]) -> str:
+    def note(self, metrics: LocalizationMetrics) -> str:
         """Return what a reader must know to trust the numbers; '' where there is nothing."""
-        queries = numbers['queries']
-        if queries['searched'] and not queries['with_truth']:
-            return f'none of {queries["searched"]} searches has a true pose: {self._truth_state()}'
-        if queries['with_truth'] and not queries['in_map']:
+        queries = metrics.queries
+        if queries.searched and not queries.with_truth:
+            return f'none of {queries.searched} searches has a true pose: {self._truth_state()}'
+        if queries.with_truth and not queries.in_map:
             return (f'no true pose is within {self.tolerance} of a place of the map, the nearest '
                     f'one is {self.nearest:.6g} m away: are the true poses in the frame of the '
                     'map?')
@@ -234,23 +233,21 @@ class LiveEvaluation:
         return (f'the newest one is stamped {(newest_ns - self.last_stamp_ns) / _NS:+.1f} s from '
                 'the newest match; do both have the same clock?')
 
-    def document(self, numbers: dict[str, Any]) -> dict[str, Any]:
-        """Return what is worth keeping, as ``results.json`` of a replay has it.
+    def results(self, metrics: LocalizationMetrics) -> LiveResults:
+        """Return the document of the evaluation.
 
         Args:
-            numbers: the measures.
+            metrics: those of the accumulator.
         """
-        restarts, note = summarise_restarts([]), self.note(numbers)
-        verdict = give_verdict(numbers, restarts)
-        return {
-            'format': FORMAT,
-            'verdict': {'level': verdict.level, 'headline': verdict.headline,
-                        'details': list(verdict.details)},
-            'notes': [note] if note else [],
-            'measures': numbers,
-            'restarts': restarts,
-            'map': {'map_id': ','.join(self.map_ids), 'places': sum(self._sizes.values())},
-            'live': {'since_ns': self.first_stamp_ns, 'until_ns': self.last_stamp_ns,
-                     'most_candidates': self.most_candidates},
-            'tolerance': str(self.tolerance),
-            'versions': {'seqnet_ros': __version__}}
+        restarts, note = summarise_restarts([]), self.note(metrics)
+        return LiveResults(
+            format=FORMAT,
+            verdict=give_verdict(metrics, restarts),
+            notes=(note,) if note else (),
+            measures=metrics,
+            restarts=restarts,
+            map=LiveMap(map_id=','.join(self.map_ids), places=sum(self._sizes.values())),
+            live=LiveSpan(since_ns=self.first_stamp_ns, until_ns=self.last_stamp_ns,
+                          most_candidates=self.most_candidates),
+            tolerance=str(self.tolerance),
+            versions={'seqnet_ros': __version__})

@@ -23,8 +23,8 @@ _RESET_PEAK = '5'
 
 
 @dataclass(frozen=True, eq=False)
-class Measurement:
-    """One search and how good it was.
+class SearchRun:
+    """A search and what it found.
 
     Attributes:
         predictions: what it found.
@@ -88,8 +88,8 @@ def _status_bytes(name: str) -> int:
     return 1024 * int(line.split()[1])
 
 
-def measure(search: Callable[[], Predictions], db_positions: np.ndarray, q_positions: np.ndarray,
-            radius: float) -> Measurement:
+def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_positions: np.ndarray,
+               radius: float) -> SearchRun:
     """Run a search and compare what it finds with the truth.
 
     Args:
@@ -107,7 +107,7 @@ def measure(search: Callable[[], Predictions], db_positions: np.ndarray, q_posit
         started = time.perf_counter()
         found = search()
         seconds = time.perf_counter() - started
-    return Measurement(
+    return SearchRun(
         found, recall_at(found.indices, truth),
         recalls_by_radius(found.indices, db_positions, q_positions),
         precision_recall(found, truth), seconds, memory.grown_bytes)

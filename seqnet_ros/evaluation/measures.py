@@ -1,7 +1,7 @@
-"""How good a localizer is on a drive: every measure of an evaluation, fed one result at a time.
+"""Metrics of a localizer on a drive, computed from results that are added one at a time.
 
-A replay feeds it the results of a recording, a node those of the live engine; both get the same
-numbers for the same results.
+A replay adds the results of a recording, a node those of the live engine; the same results give
+the same metrics.
 """
 
 from collections import Counter
@@ -11,6 +11,20 @@ from typing import Any
 
 import numpy as np
 
+from seqnet_ros.evaluation.localization_metrics import (
+    OUTCOMES,
+    AcceptedPlaces,
+    Calibration,
+    CurveSummary,
+    FirstFix,
+    Gap,
+    LocalizationMetrics,
+    NotInMap,
+    OutcomeCounts,
+    QueryCounts,
+    RouteCoverage,
+    Spread,
+)
 from seqnet_ros.evaluation.place_truth import Judgement
 from seqnet_ros.evaluation.precision_recall import PrecisionRecall, rank_by_distance
 from seqnet_ros.evaluation.score_calibration import Reliability, reliability
@@ -91,28 +105,8 @@ class Judged:
         return 'missed' if self.right else 'lost'
 
 
-OUTCOMES = {
-    'hit': 'accepted, right',
-    'wrong': 'accepted, wrong',
-    'missed': 'rejected, although right',
-    'lost': 'rejected, another place was best',
-    'elsewhere': 'rejected, not in the map',
-    'waiting': 'not searched: the sequence fills, or the robot stands',
-    'unknown': 'no ground truth',
-}
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A stretch of the mapped route without localization; where it begins and ends on the way."""
-
-    begin: float
-    end: float
-    length: float
-
-
-class LocalizationMeasures:
-    """Collects results and their truth, and measures. Results come in the order of time.
+class MetricsAccumulator:
+    """Collects results and their truth, and computes metrics. Results come in the order of time.
 
     Of a result a few numbers are kept, so that a node can go on for days.
 
@@ -201,87 +195,91 @@ class LocalizationMeasures:
     def gaps(self) -> list[Gap]:
         """Return stretches of the mapped route without a right accepted place, longest first."""
         table = self._table
-        gaps, begin, length = [], 0.0, 0.0
+        found, begin, length = [], 0.0, 0.0
         for way, step, in_map, hit in zip(table.travelled, table.steps, table.in_map, table.hits,
                                           strict=True):
             length += step if in_map else 0.0
             if hit:
-                gaps.append(Gap(begin, float(way), length))
+                found.append((begin, float(way), length))
                 begin, length = float(way), 0.0
         if len(table.travelled):
-            gaps.append(Gap(begin, float(table.travelled[-1]), length))
-        return sorted((gap for gap in gaps if gap.length > 0),
-                      key=lambda gap: (-gap.length, gap.begin))
+            found.append((begin, float(table.travelled[-1]), length))
+        found.sort(key=lambda gap: (-gap[2], gap[0]))
+        return [Gap(begin=begin, end=end, length=length) for begin, end, length in found
+                if length > 0]
 
-    def numbers(self) -> dict[str, Any]:
-        """Return every measure, as JSON has it: None where there is nothing to measure."""
-        table, curve, scores = self._table, self.curve(), self.scores()
-        return _plain({
-            'unit': self.unit,
-            'results': len(self),
-            'reasons': dict(sorted(self._reasons.items())),
-            'outcomes': {name: self._outcomes[name] for name in OUTCOMES},
-            'queries': {
-                'searched': int(table.searched.sum()),
-                'with_truth': int((table.searched & table.known).sum()),
-                'in_map': int((table.searched & table.in_map).sum())},
-            'recall': {str(n): self.recall(n) for n in RECALL_NS},
-            'recall_by_distance': {str(n): self.recall(n, by_distance=True) for n in RECALL_NS},
-            'precision_recall': None if curve is None else {
-                'area': curve.average_precision,
-                'best_f1': curve.best_f1,
-                'recall_at_precision_100': curve.recall_at_precision(1.0),
-                'recall_at_precision_99': curve.recall_at_precision(0.99)},
-            'accepted': self._accepted(),
-            'route': self._route(),
-            'first_fix': self._first_fix(),
-            'calibration': {
-                'expected_error': scores.expected_error, 'counts': scores.counts.tolist(),
-                'scores': scores.scores.tolist(), 'right': scores.right.tolist()},
-            'not_in_map': self._not_in_map(),
-        })
+    def compute(self) -> LocalizationMetrics:
+        """Return all metrics of the results so far."""
+        return LocalizationMetrics(
+            unit=self.unit,
+            results=len(self),
+            reasons=dict(sorted(self._reasons.items())),
+            outcomes=OutcomeCounts(**{name: self._outcomes[name] for name in OUTCOMES}),
+            queries=self._queries(),
+            recall={n: self.recall(n) for n in RECALL_NS},
+            recall_by_distance={n: self.recall(n, by_distance=True) for n in RECALL_NS},
+            precision_recall=self._curve_summary(),
+            accepted=self._accepted(),
+            route=self._route(),
+            first_fix=self._first_fix(),
+            calibration=self._calibration(),
+            not_in_map=self._not_in_map())
 
-    def _accepted(self) -> dict[str, Any]:
+    def _queries(self) -> QueryCounts:
+        table = self._table
+        return QueryCounts(searched=int(table.searched.sum()),
+                           with_truth=int((table.searched & table.known).sum()),
+                           in_map=int((table.searched & table.in_map).sum()))
+
+    def _curve_summary(self) -> CurveSummary | None:
+        curve = self.curve()
+        return None if curve is None else CurveSummary(
+            area=curve.average_precision, best_f1=curve.best_f1,
+            recall_at_precision_100=curve.recall_at_precision(1.0),
+            recall_at_precision_99=curve.recall_at_precision(0.99))
+
+    def _accepted(self) -> AcceptedPlaces:
         table = self._table
         judged = table.accepted & table.known
-        errors = self.accepted_errors()
-        finite = errors[np.isfinite(errors)]
-        percentiles = np.percentile(finite, [50, 90, 100]) if len(finite) else [np.nan] * 3
-        return {
-            'results': int(table.accepted.sum()),
-            'right': int(table.hits.sum()),
-            'wrong': int((judged & ~table.hits).sum()),
-            'precision': _mean(table.hits[judged]),
-            'recall': _share(int(table.hits.sum()), int((table.searched & table.in_map).sum())),
-            'error': dict(zip(('median', 'p90', 'worst'), map(float, percentiles), strict=True))}
+        right = int(table.hits.sum())
+        return AcceptedPlaces(
+            results=int(table.accepted.sum()), right=right,
+            wrong=int((judged & ~table.hits).sum()), precision=_mean(table.hits[judged]),
+            recall=_share(right, int((table.searched & table.in_map).sum())),
+            error=Spread.of(self.accepted_errors()))
 
-    def _route(self) -> dict[str, Any]:
+    def _route(self) -> RouteCoverage:
         table, gaps = self._table, self.gaps()
         mapped = table.in_map
-        return {
-            'travelled': float(np.ptp(table.travelled)) if len(table.travelled) else 0.0,
-            'with_truth': float(table.steps[table.known].sum()),
-            'in_map': float(table.steps[mapped].sum()),
-            'localized': _mean(table.hits[mapped], table.steps[mapped]),
-            'longest_without': gaps[0].length if gaps else 0.0,
-            'gaps': [{'begin': gap.begin, 'end': gap.end, 'length': gap.length}
-                     for gap in gaps[:_MOST_GAPS]]}
+        return RouteCoverage(
+            travelled=float(np.ptp(table.travelled)) if len(table.travelled) else 0.0,
+            with_truth=float(table.steps[table.known].sum()),
+            in_map=float(table.steps[mapped].sum()),
+            localized=_mean(table.hits[mapped], table.steps[mapped]),
+            longest_without=gaps[0].length if gaps else 0.0,
+            gaps=tuple(gaps[:_MOST_GAPS]))
 
-    def _first_fix(self) -> dict[str, Any]:
+    def _first_fix(self) -> FirstFix:
         table = self._table
-        first = int(table.accepted.argmax()) if table.accepted.any() else None
-        if first is None:
-            return {'seconds': None, 'distance': None, 'right': None}
-        return {'seconds': float(table.stamps_ns[first] - table.stamps_ns[0]) / 1e9,
-                'distance': float(table.travelled[first] - table.travelled[0]),
-                'right': bool(table.hits[first]) if table.known[first] else None}
+        if not table.accepted.any():
+            return FirstFix(seconds=None, distance=None, right=None)
+        first = int(table.accepted.argmax())
+        return FirstFix(
+            seconds=float(table.stamps_ns[first] - table.stamps_ns[0]) / 1e9,
+            distance=float(table.travelled[first] - table.travelled[0]),
+            right=bool(table.hits[first]) if table.known[first] else None)
 
-    def _not_in_map(self) -> dict[str, Any]:
+    def _calibration(self) -> Calibration:
+        scores = self.scores()
+        return Calibration(
+            expected_error=scores.expected_error, counts=tuple(scores.counts.tolist()),
+            scores=tuple(scores.scores.tolist()), right=tuple(scores.right.tolist()))
+
+    def _not_in_map(self) -> NotInMap:
         table = self._table
         asked = table.searched & table.known & ~table.in_map
-        accepted = int((asked & table.accepted).sum())
-        return {'searched': int(asked.sum()), 'accepted': accepted,
-                'rate': _share(accepted, int(asked.sum()))}
+        searched, accepted = int(asked.sum()), int((asked & table.accepted).sum())
+        return NotInMap(searched=searched, accepted=accepted, rate=_share(accepted, searched))
 
 
 _KINDS: dict[str, type] = {
@@ -329,14 +327,3 @@ def _mean(values: np.ndarray, weights: np.ndarray | None = None) -> float:
 
 def _share(part: int, whole: int) -> float:
     return part / whole if whole else float('nan')
-
-
-def _plain(value: Any) -> Any:
-    """Return a document without NaN, which JSON has not; infinite numbers become None, too."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return round(float(value), 6) if np.isfinite(value) else None
-    return value

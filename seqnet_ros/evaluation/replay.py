@@ -15,7 +15,7 @@ from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
 from seqnet_ros.evaluation.mapped_drive import warn_damaged
-from seqnet_ros.evaluation.measures import RECALL_NS, Judged, LocalizationMeasures
+from seqnet_ros.evaluation.measures import RECALL_NS, Judged, MetricsAccumulator
 from seqnet_ros.evaluation.query_truth import QueryTruth, Way
 from seqnet_ros.evaluation.recordings import Recordings
 from seqnet_ros.evaluation.restarts import RESTARTS, Restart, Restarts
@@ -47,7 +47,7 @@ class Replayed:
     """What became of the queries.
 
     Attributes:
-        measures: of all results.
+        accumulator: the metrics of all results.
         queries: the results, in the same order.
         restarts: from random places, in the order of the drive.
         frames: images of the recordings.
@@ -56,7 +56,7 @@ class Replayed:
         match_seconds: of each result.
     """
 
-    measures: LocalizationMeasures
+    accumulator: MetricsAccumulator
     queries: list[Query] = field(default_factory=list)
     restarts: list[Restart] = field(default_factory=list)
     frames: int = 0
@@ -102,7 +102,7 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
         restarts: how many localizers start at random places.
     """
     localizer, files = engine(), described.files(recordings)
-    replayed = Replayed(LocalizationMeasures(truth.unit))
+    replayed = Replayed(MetricsAccumulator(truth.unit))
     way = Way(truth.unit, recordings)
     starts = Restarts(recordings, restarts, engine, truth)
     for done, found in enumerate(recordings, 1):
@@ -117,7 +117,7 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
         if result is not None:
             judgement = truth.judge(found, [one.place_id for one in result.candidates])
             query = Query(found.number, found.recording,
-                          replayed.measures.add(result, judgement, travelled), found.truth)
+                          replayed.accumulator.add(result, judgement, travelled), found.truth)
             replayed.queries.append(replace(query, judged=query.judged.shortened()))
             replayed.match_seconds.append(result.match_seconds)
             if result.describe_seconds:

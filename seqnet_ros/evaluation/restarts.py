@@ -1,13 +1,13 @@
 """How long it takes to find the place from nothing: localizers that start anywhere in a drive."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from seqnet_ros.evaluation.described_frames import DamagedFrameError
+from seqnet_ros.evaluation.localization_metrics import RestartMetrics, Spread
 from seqnet_ros.evaluation.query_truth import QueryTruth
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
 from seqnet_ros.matching.localizer import Localizer
@@ -101,23 +101,13 @@ class _Running:
             return None
 
 
-def summarise_restarts(restarts: list[Restart]) -> dict[str, Any]:
-    """Return how long it takes to find the place from nothing, as JSON has it.
-
-    Only starts at places that the map shows count.
-    """
+def summarise_restarts(restarts: list[Restart]) -> RestartMetrics:
+    """Return how long it takes to localize from nothing, of starts at places in the map."""
     counted = [one for one in restarts if one.in_map]
     fixed = [one for one in counted if one.right]
-
-    def spread(values: Iterator[float | None]) -> dict[str, float | None]:
-        known = [value for value in values if value is not None]
-        found = np.percentile(known, [50, 90, 100]) if known else [None] * 3
-        return {name: None if value is None else round(float(value), 6)
-                for name, value in zip(('median', 'p90', 'worst'), found, strict=True)}
-
-    return {
-        'starts': len(counted), 'right': len(fixed),
-        'wrong': sum(one.seconds is not None and one.right is False for one in counted),
-        'never': sum(one.seconds is None for one in counted),
-        'seconds': spread(one.seconds for one in fixed),
-        'distance': spread(one.distance for one in fixed)}
+    return RestartMetrics(
+        starts=len(counted), right=len(fixed),
+        wrong=sum(one.seconds is not None and one.right is False for one in counted),
+        never=sum(one.seconds is None for one in counted),
+        seconds=Spread.of(one.seconds for one in fixed if one.seconds is not None),
+        distance=Spread.of(one.distance for one in fixed if one.distance is not None))

@@ -14,8 +14,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.measures import LocalizationMeasures
+from seqnet_ros.evaluation.evaluation_results import ReplayResults
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.measures import MetricsAccumulator
 from seqnet_ros.evaluation.replay import Query
+from seqnet_ros.evaluation.result_document import read_document, write_document
+from seqnet_ros.evaluation.timing import Timing
 from seqnet_ros.files import explain_write_errors, refuse_file, whole_file
 
 RESULTS, QUERIES, REPORT = 'results.json', 'queries.csv', 'report.html'
@@ -130,45 +134,38 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
         raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
 
 
-def read_results(folder: Path) -> dict[str, Any]:
+def read_results(folder: Path) -> ReplayResults:
     """Read a run's ``results.json``.
 
     Raises:
         InputError: there is none, or it is no such document.
     """
-    path = folder / RESULTS
-    try:
-        found = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise InputError(f'{path} is not the result of an evaluation: {error}') from error
-    if not isinstance(found, dict) or 'measures' not in found:
-        raise InputError(f'{path} is not the result of an evaluation: it has no measures')
-    return found
+    return read_document(folder / RESULTS, ReplayResults, 'the result of an evaluation')
 
 
-def write_results(folder: Path, document: dict[str, Any]) -> None:
+def write_results(folder: Path, results: ReplayResults) -> None:
     """Write ``results.json``.
 
     Raises:
         InputError: it cannot be written.
     """
-    write_json(folder / RESULTS, document)
+    write_document(folder / RESULTS, results)
 
 
-def write_curves(folder: Path, measures: LocalizationMeasures, numbers: dict[str, Any]) -> None:
+def write_curves(folder: Path, accumulator: MetricsAccumulator,
+                 metrics: LocalizationMetrics) -> None:
     """Write the tables behind the plots.
 
     Raises:
         InputError: one of them cannot be written.
     """
-    curve = measures.curve()
+    curve = accumulator.curve()
     points = () if curve is None else zip(curve.thresholds, curve.precision, curve.recall,
                                           strict=True)
     _write_table(folder / CURVE, ('sequence_distance', 'precision', 'recall'), points)
     _write_table(folder / RECALL, ('candidates', 'recall', 'recall_by_distance'), (
-        (int(n), value, numbers['recall_by_distance'][n])
-        for n, value in numbers['recall'].items()))
-    scores = measures.scores()
+        (n, value, metrics.recall_by_distance[n]) for n, value in metrics.recall.items()))
+    scores = accumulator.scores()
     _write_table(folder / RELIABILITY, ('matches', 'score', 'right'), (
         (int(count), score, right)
         for count, score, right in zip(scores.counts, scores.scores, scores.right, strict=True)))
@@ -187,22 +184,12 @@ def _cell(value: Any) -> str:
     return str(value) if isinstance(value, int) else _short(float(value))
 
 
-def write_timing(folder: Path, document: dict[str, Any]) -> None:
+def write_timing(folder: Path, timing: Timing) -> None:
     """Write what the evaluation took, for programs and for the report.
 
     Raises:
         InputError: it cannot be written.
     """
-    write_json(folder / TIMING, document)
+    write_document(folder / TIMING, timing)
     with whole_file(folder / TIMING_SCRIPT) as file:
-        file.write(f'window.evaluationTiming = {json.dumps(document)};\n'.encode())
-
-
-def write_json(path: Path, document: dict[str, Any]) -> None:
-    """Write a document without NaN.
-
-    Raises:
-        InputError: it cannot be written.
-    """
-    with whole_file(path) as file:
-        file.write((json.dumps(document, indent=1, allow_nan=False) + '\n').encode())
+        file.write(f'window.evaluationTiming = {json.dumps(timing.as_json())};\n'.encode())

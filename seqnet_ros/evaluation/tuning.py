@@ -18,6 +18,7 @@ from seqnet_ros.config.preset import Preset
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.evaluation.described_frames import DescribedModel
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.mapped_drive import MappedDrive, map_recordings
 from seqnet_ros.evaluation.place_truth import Tolerance
 from seqnet_ros.evaluation.query_truth import QueryTruth
@@ -67,24 +68,22 @@ class Trial:
 
     Attributes:
         settings: by dotted name.
-        measures: what `LocalizationMeasures.numbers` returns; None where the settings cannot be
-            used.
+        metrics: None where the settings cannot be used.
         problem: why not.
     """
 
     settings: Settings
-    measures: dict[str, Any] | None
+    metrics: LocalizationMetrics | None
     problem: str = ''
 
     def worth(self, precision: float = PRECISION) -> tuple[float, ...]:
         """Return what a better trial has more of: first precision, as far as it is asked for."""
-        if self.measures is None:
+        if self.metrics is None:
             return (-1.0,)
-        reached = self.measures['accepted']['precision']
-        localized = self.measures['route']['localized'] or 0.0
-        recall = self.measures['recall']['1'] or 0.0
-        reached = 1.0 if reached is None else reached
-        return (min(reached, precision), localized, recall)
+        reached = self.metrics.accepted.precision
+        localized = self.metrics.route.localized or 0.0
+        recall = self.metrics.recall[1] or 0.0
+        return (min(1.0 if reached is None else reached, precision), localized, recall)
 
 
 class Tuner:
@@ -119,14 +118,14 @@ class Tuner:
                 self._tried[key] = Trial(settings, None, str(error))
         return self._tried[key]
 
-    def _measure(self, settings: Settings) -> dict[str, Any]:
+    def _measure(self, settings: Settings) -> LocalizationMetrics:
         engine = self._base.with_settings(engine_settings(settings)).engine
         mapped = self._map(engine)
         pair = self._pair
         truth = QueryTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
         localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
         return replay(self._described, localizer, pair.queries, truth, lambda done: None,
-                      restarts=0).measures.numbers()
+                      restarts=0).accumulator.compute()
 
     def _map(self, engine: EngineConfig) -> MappedDrive:
         # Threshold and the search leave the places as they are; the calibration is made anew.

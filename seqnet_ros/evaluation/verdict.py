@@ -1,7 +1,9 @@
 """What the numbers of an evaluation mean, in words anyone can read."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Literal
+
+from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics, RestartMetrics
+from seqnet_ros.evaluation.result_document import ResultDocument
 
 _TRUSTED = 0.99
 _TOLERABLE = 0.95
@@ -9,63 +11,59 @@ _WELL_COVERED = 0.8
 _COVERED = 0.4
 _FEW = 20
 
+Level = Literal['good', 'usable', 'sparse', 'poor', 'unknown']
+LABELS: dict[Level, str] = {
+    'good': 'Reliable', 'usable': 'Usable with care', 'sparse': 'Right but seldom sure',
+    'poor': 'Not reliable', 'unknown': 'Not judged'}
 
-LABELS = {'good': 'Reliable', 'usable': 'Usable with care', 'sparse': 'Right but seldom sure',
-          'poor': 'Not reliable', 'unknown': 'Not judged'}
 
-
-@dataclass(frozen=True)
-class Verdict:
-    """The outcome of an evaluation.
+class Verdict(ResultDocument):
+    """The outcome of an evaluation in words.
 
     Attributes:
-        level: one of `LABELS`.
+        level: how good the localizer is.
         headline: one sentence.
         details: further sentences, the most important first.
     """
 
-    level: str
+    level: Level
     headline: str
     details: tuple[str, ...]
 
     @property
     def label(self) -> str:
-        """The level for people."""
+        """The level as the report names it."""
         return LABELS[self.level]
 
 
-def give_verdict(measures: dict[str, Any], restarts: dict[str, Any]) -> Verdict:
-    """Put numbers into words.
-
-    Args:
-        measures: what `LocalizationMeasures.numbers` returns.
-        restarts: what `summarise_restarts` returns.
-    """
-    queries = measures['queries']
-    if not queries['searched']:
-        return Verdict('unknown', 'Nothing was searched: no sequence of images filled.', ())
-    if not queries['with_truth']:
-        return Verdict('unknown', 'It is not known where the queries really are.', (
-            f'{queries["searched"]} searches were made and are listed.',))
-    if not queries['in_map']:
-        return _nothing_in_map(measures)
-    level = _level(measures)
-    return Verdict(level, _headline(measures), tuple(_details(measures, restarts)))
-
-
-def _nothing_in_map(measures: dict[str, Any]) -> Verdict:
-    elsewhere = measures['not_in_map']
-    return Verdict('unknown', 'The map shows none of the places of the queries.', (
-        f'{elsewhere["accepted"]} of {elsewhere["searched"]} searches were accepted nevertheless.',
-        ('If the drives did pass the same places, their poses are of different frames or clocks, '
-         'or the tolerance is too small.')))
+def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics) -> Verdict:
+    """Put metrics into words."""
+    queries = metrics.queries
+    if not queries.searched:
+        return _unknown('Nothing was searched: no sequence of images filled.')
+    if not queries.with_truth:
+        return _unknown('It is not known where the queries really are.',
+                        f'{queries.searched} searches were made and are listed.')
+    if not queries.in_map:
+        elsewhere = metrics.not_in_map
+        return _unknown(
+            'The map shows none of the places of the queries.',
+            f'{elsewhere.accepted} of {elsewhere.searched} searches were accepted nevertheless.',
+            'If the drives did pass the same places, their poses are of different frames or '
+            'clocks, or the tolerance is too small.')
+    return Verdict(level=_level(metrics), headline=_headline(metrics),
+                   details=tuple(_details(metrics, restarts)))
 
 
-def _level(measures: dict[str, Any]) -> str:
-    precision = measures['accepted']['precision']
-    localized = measures['route']['localized'] or 0.0
+def _unknown(headline: str, *details: str) -> Verdict:
+    return Verdict(level='unknown', headline=headline, details=details)
+
+
+def _level(metrics: LocalizationMetrics) -> Level:
+    precision = metrics.accepted.precision
+    localized = metrics.route.localized or 0.0
     if precision is None:
-        return 'unknown' if measures['accepted']['results'] else 'poor'
+        return 'unknown' if metrics.accepted.results else 'poor'
     if precision >= _TRUSTED and localized >= _WELL_COVERED:
         return 'good'
     if precision >= _TOLERABLE:
@@ -73,48 +71,42 @@ def _level(measures: dict[str, Any]) -> str:
     return 'poor'
 
 
-def _headline(measures: dict[str, Any]) -> str:
-    accepted, route = measures['accepted'], measures['route']
-    if accepted['precision'] is None and accepted['results']:
-        return (f'It is not known whether any of the {accepted["results"]} accepted places is '
-                'right.')
-    if accepted['precision'] is None:
+def _headline(metrics: LocalizationMetrics) -> str:
+    accepted, localized = metrics.accepted, metrics.route.localized
+    if accepted.precision is None and accepted.results:
+        return f'It is not known whether any of the {accepted.results} accepted places is right.'
+    if accepted.precision is None:
         return 'The robot never said where it is.'
-    judged = accepted['right'] + accepted['wrong']
-    right = ('All' if not accepted['wrong'] else f'{accepted["right"]} of') + f' {judged}'
-    localized = route['localized']
+    right = f'{accepted.right} of' if accepted.wrong else 'All'
     share = '' if localized is None else (
         f', and the robot knew its place on {percent(localized)} of the mapped route')
-    return f'{right} accepted places are right{share}.'
+    return f'{right} {accepted.right + accepted.wrong} accepted places are right{share}.'
 
 
-def _details(measures: dict[str, Any], restarts: dict[str, Any]) -> list[str]:
-    unit, queries = measures['unit'], measures['queries']
-    route, elsewhere = measures['route'], measures['not_in_map']
-    first, fifth = (percent(measures['recall'][n]) for n in ('1', '5'))
-    found = [(f'The right place came first in {first} and among the first five in {fifth} of '
-              f'{queries["in_map"]} searches.')]
-    error = measures['accepted']['error']
-    if error['median'] is not None:
-        found.append(f'Accepted places are off by {length(error["median"], unit)} in the median, '
-                     f'by at most {length(error["p90"], unit)} in nine of ten cases and by '
-                     f'{length(error["worst"], unit)} at worst.')
-    if route['longest_without']:
-        gap = route['gaps'][0]
-        found.append(f'The longest way without knowing the place was '
-                     f'{length(route["longest_without"], unit)}, from '
-                     f'{length(gap["begin"], unit)} to {length(gap["end"], unit)} of the drive.')
-    if restarts['right']:
+def _details(metrics: LocalizationMetrics, restarts: RestartMetrics) -> list[str]:
+    unit, queries, elsewhere = metrics.unit, metrics.queries, metrics.not_in_map
+    found = [(f'The right place came first in {percent(metrics.recall[1])} and among the first '
+              f'five in {percent(metrics.recall[5])} of {queries.in_map} searches.')]
+    error = metrics.accepted.error
+    if error.median is not None:
+        found.append(f'Accepted places are off by {length(error.median, unit)} in the median, '
+                     f'by at most {length(error.p90, unit)} in nine of ten cases and by '
+                     f'{length(error.worst, unit)} at worst.')
+    if metrics.route.longest_without:
+        gap = metrics.route.gaps[0]
+        found.append(f'The longest way without knowing the place was {length(gap.length, unit)}, '
+                     f'from {length(gap.begin, unit)} to {length(gap.end, unit)} of the drive.')
+    if restarts.right:
         found.append(f'Started anywhere, it finds its place after '
-                     f'{restarts["seconds"]["median"]:.1f} s '
-                     f'({length(restarts["distance"]["median"], unit)}) in the median; '
-                     f'{restarts["never"] + restarts["wrong"]} of {restarts["starts"]} starts led '
+                     f'{restarts.seconds.median:.1f} s '
+                     f'({length(restarts.distance.median, unit)}) in the median; '
+                     f'{restarts.never + restarts.wrong} of {restarts.starts} starts led '
                      'nowhere or to a wrong place.')
-    if elsewhere['searched']:
-        found.append(f'{elsewhere["accepted"]} of {elsewhere["searched"]} searches at places that '
+    if elsewhere.searched:
+        found.append(f'{elsewhere.accepted} of {elsewhere.searched} searches at places that '
                      'are not in the map were accepted.')
-    if queries['in_map'] < _FEW:
-        found.append(f'Only {queries["in_map"]} searches could be judged: the shares above are '
+    if queries.in_map < _FEW:
+        found.append(f'Only {queries.in_map} searches could be judged: the shares above are '
                      'rough.')
     return found
 

@@ -13,8 +13,9 @@ from std_srvs.srv import Trigger
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.live import LiveEvaluation
+from seqnet_ros.evaluation.metric_fields import ACCEPTED, COUNTS, RECALLS, ROUTE, labelled
 from seqnet_ros.evaluation.place_truth import Tolerance
-from seqnet_ros.evaluation.run_files import write_json
+from seqnet_ros.evaluation.result_document import write_document
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.msg import Evaluation, PlaceMatch
 from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
@@ -131,7 +132,7 @@ class EvaluatorNode(Node):
                              self._on_match, settings.silence_after_s)
         self.truth = Input(self, kind, TRUTH_TOPIC, _TRUTH_QOS, 'true pose',
                            self._on_truth, settings.silence_after_s)
-        self._numbers = self.evaluation.measures.numbers()
+        self._metrics = self.evaluation.accumulator.compute()
         self._publisher = self.create_publisher(Evaluation, '~/evaluation', _LATCHED)
         self.create_service(Trigger, '~/reset', self._reset)
         self.create_service(SaveEvaluation, '~/save', self._save)
@@ -182,9 +183,9 @@ class EvaluatorNode(Node):
 
     def _publish(self) -> None:
         self._changed = False
-        self._numbers = self.evaluation.measures.numbers()
+        self._metrics = self.evaluation.accumulator.compute()
         self._publisher.publish(evaluation_to_message(
-            self.evaluation, self._numbers, self._frame_id, self.matches.unusable))
+            self.evaluation, self._metrics, self._frame_id, self.matches.unusable))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Begin anew."""
@@ -219,43 +220,34 @@ class EvaluatorNode(Node):
         if not name:
             raise InputError('the path is empty, expected the JSON file to write')
         path = user_path(name)
-        document = self.evaluation.document(self.evaluation.measures.numbers())
-        write_json(path, {**document, 'settings': self._settings.model_dump(mode='json')})
+        results = self.evaluation.results(self.evaluation.accumulator.compute())
+        write_document(path, results.model_copy(update={
+            'settings': self._settings.model_dump(mode='json')}))
         return (f'{path}: {len(self.evaluation)} matches, {self.evaluation.waiting} more wait for '
                 'their true pose')
 
     # Diagnostics.
 
     def _report(self) -> Report:
-        numbers, evaluation = self._numbers, self.evaluation
-        accepted, route, recall = (numbers[name] for name in ('accepted', 'route', 'recall'))
+        metrics, evaluation = self._metrics, self.evaluation
         report = Report(Level.OK, 'judging', {
             'matches': self.matches.received, 'matches judged': len(evaluation),
             'matches waiting for truth': evaluation.waiting,
             'matches unusable': self.matches.unusable,
             'true poses': self.truth.received, 'true poses unusable': self.truth.unusable,
             'map id': ', '.join(evaluation.map_ids), 'tolerance': evaluation.tolerance,
-            'without truth': numbers['outcomes']['unknown'],
-            **{f'recall@{n}': _say(value) for n, value in recall.items()},
+            **labelled((*COUNTS, *RECALLS), metrics),
             'most candidates': evaluation.most_candidates,
-            'precision': _say(accepted['precision']),
-            'accepted': accepted['results'],
-            **{f'error {name}, m': _say(value) for name, value in accepted['error'].items()},
-            'route localized': _say(route['localized']),
-            'longest without, m': _say(route['longest_without']),
+            **labelled((*ACCEPTED, *ROUTE), metrics),
             'last error': self.matches.last_error or self.truth.last_error,
         })
         trouble = [self.matches.trouble, self.truth.trouble, self.matches.silence(),
-                   self.truth.silence(), evaluation.note(numbers)]
+                   self.truth.silence(), evaluation.note(metrics)]
         if message := next(filter(None, trouble), ''):
             report.level, report.message = Level.WARN, message
         if self.matches.received and self.matches.unusable == self.matches.received:
             report.level = Level.ERROR
         return report
-
-
-def _say(value: float | None) -> str:
-    return 'unknown' if value is None else f'{value:.4g}'
 
 
 def main() -> None:

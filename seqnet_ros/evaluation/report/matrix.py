@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.measures import OUTCOMES
+from seqnet_ros.evaluation.localization_metrics import OUTCOMES
 from seqnet_ros.evaluation.report import svg
 from seqnet_ros.evaluation.report.pictures import data_uri
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import numpy as np
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from seqnet_ros.evaluation.evaluating import Evaluated
-from seqnet_ros.evaluation.measures import OUTCOMES
+from seqnet_ros.evaluation.evaluation_results import ReplayResults
+from seqnet_ros.evaluation.localization_metrics import OUTCOMES
 from seqnet_ros.evaluation.replay import Query
 from seqnet_ros.evaluation.report import plots, svg
 from seqnet_ros.evaluation.report.matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
 from seqnet_ros.evaluation.report.route import RouteMap, layout
+from seqnet_ros.evaluation.report.summary import summary_rows
+from seqnet_ros.evaluation.report.template import render, resource
 from seqnet_ros.evaluation.run_files import REPORT
-from seqnet_ros.evaluation.verdict import length, percent
 from seqnet_ros.files import whole_file
 
-_TEMPLATES = Path(__file__).parent / 'templates'
 _WORST = 12
 _SEVERITY = {'wrong': 0, 'lost': 1, 'missed': 2}
 _MOST_MARKS = 20_000
@@ -50,11 +50,7 @@ def write_report(run: Evaluated, folder: Path, budget: int = BUDGET) -> Path:
 
 def render_page(run: Evaluated, budget: int = BUDGET) -> str:
     """Return the report of an evaluation as HTML."""
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES), autoescape=select_autoescape(default=True),
-        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters.update(percent=percent, length=length)
-    return environment.get_template('report.html').render(_context(run, budget))
+    return render('report.html', **_context(run, budget))
 
 
 def _context(run: Evaluated, budget: int) -> dict[str, Any]:
@@ -62,35 +58,32 @@ def _context(run: Evaluated, budget: int) -> dict[str, Any]:
     order = worst_first(queries)
     episodes = group_failures(queries, order)
     pictures = _pictures(run, order, budget)
-    measures, document = run.document['measures'], run.document
+    results, metrics = run.results, run.results.measures
     route, points = _route(run)
-    curve = run.replayed.measures.curve()
-    present = [name for name in OUTCOMES if measures['outcomes'][name]]
+    curve = run.replayed.accumulator.curve()
     return {
-        'document': document, 'measures': measures, 'unit': measures['unit'],
-        'restarts': document['restarts'],
-        'title': _title(document),
-        'style': Markup((_TEMPLATES / 'report.css').read_text(encoding='utf-8')),
-        'script': Markup((_TEMPLATES / 'report.js').read_text(encoding='utf-8')),
+        'results': results, 'metrics': metrics, 'unit': metrics.unit,
+        'title': _title(results),
+        'summary': summary_rows(results),
+        'script': resource('report.js'),
         'data': _embedded(_data(run, order, points, pictures)),
         'route': route,
-        'legend': [(name, OUTCOMES[name], measures['outcomes'][name],
-                    Markup(svg.glyph(name, 10, 10, 6))) for name in present],
+        'legend': [(name, OUTCOMES[name], count, Markup(svg.glyph(name, 10, 10, 6)))
+                   for name, count in metrics.outcomes if count],
         'precision_recall': None if curve is None else plots.precision_recall_plot(
-            curve, measures['accepted']),
-        'recall': plots.recall_plot(measures['recall'], measures['recall_by_distance']),
-        'reliability': plots.reliability_plot(measures['calibration']),
+            curve, metrics.accepted),
+        'recall': plots.recall_plot(metrics.recall, metrics.recall_by_distance),
+        'reliability': plots.reliability_plot(metrics.calibration),
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
         'failures': len(order), 'episodes': len(episodes),
-        'label': run.verdict.label,
-        'settings': yaml.safe_dump(document['settings'], sort_keys=False, width=80),
+        'settings': yaml.safe_dump(results.settings.as_json(), sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
 
 
-def _title(document: dict[str, Any]) -> str:
-    queries = ', '.join(Path(name).name for name in document['drives']['queries']['sources'])
-    return f'{queries} in {document["map"]["source"].split("/")[-1] or "the map"}'
+def _title(results: ReplayResults) -> str:
+    queries = ', '.join(Path(name).name for name in results.drives.queries.sources)
+    return f'{queries} in {results.map.source.split("/")[-1] or "the map"}'
 
 
 def worst_first(queries: Sequence[Query]) -> list[int]:
@@ -145,7 +138,7 @@ def _places(query: Query) -> list[int]:
 
 def _route(run: Evaluated) -> tuple[Markup, np.ndarray]:
     queries = run.replayed.queries
-    posed = run.replayed.measures.unit == 'm'
+    posed = run.replayed.accumulator.unit == 'm'
     nowhere = (np.nan, np.nan)
     truth = np.array([nowhere if query.truth is None else query.truth[:2]
                       for query in queries]).reshape(-1, 2)
@@ -160,7 +153,7 @@ def _route(run: Evaluated) -> tuple[Markup, np.ndarray]:
                 found[row] = places[best.place_id]
     drawn = RouteMap(positions, places)
     outcomes = [query.judged.outcome for query in queries]
-    return drawn.draw(outcomes, found, run.replayed.measures.unit), drawn.points(positions)
+    return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
 
 
 def _matrix(run: Evaluated) -> Markup | None:
@@ -199,7 +192,7 @@ def _data(run: Evaluated, order: Sequence[int], points: np.ndarray,
             None if best is None else _rounded(best.sequence_distance, 3),
             None if best is None else _rounded(float(judged.judgement.errors[0]), 2),
             _rounded(x, 1), _rounded(y, 1)])
-    return {'rows': rows, 'worst': list(order), 'unit': run.replayed.measures.unit,
+    return {'rows': rows, 'worst': list(order), 'unit': run.replayed.accumulator.unit,
             'meanings': OUTCOMES,
             'pictures': [{number: data_uri(('image/webp', content))
                           for number, content in sorted(side.items())} for side in (asked, found)]}

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.measures import OUTCOMES
+from seqnet_ros.evaluation.localization_metrics import OUTCOMES
 from seqnet_ros.evaluation.report import svg
 
 _WIDTH = 720.0
