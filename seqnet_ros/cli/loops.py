@@ -11,12 +11,12 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
-from seqnet_ros.cli.match_files import MatchFiles
 from seqnet_ros.cli.settings import apply_settings, collect_settings
-from seqnet_ros.cli.summary import Summary
 from seqnet_ros.config import LoopConfig
 from seqnet_ros.errors import InputError
 from seqnet_ros.files import explain_write_errors, refuse_file, whole_file
+from seqnet_ros.pipelines.match_files import MatchFiles
+from seqnet_ros.pipelines.summary import Summary
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource

@@ -9,10 +9,10 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
-from seqnet_ros.cli.match_files import MatchFiles
 from seqnet_ros.cli.settings import apply_settings, collect_settings
-from seqnet_ros.cli.summary import Summary
 from seqnet_ros.files import refuse_file
+from seqnet_ros.pipelines.match_files import MatchFiles
+from seqnet_ros.pipelines.summary import Summary
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.frames import FrameSource

@@ -8,7 +8,7 @@ import typer
 import yaml
 
 from seqnet_ros.cli import options
-from seqnet_ros.cli.comparing import show_comparison
+from seqnet_ros.cli.compare import show_comparison
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, say, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.cli.settings import apply_settings, setting_fields

@@ -11,7 +11,7 @@ from seqnet_ros.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
-    from seqnet_ros.cli.evaluated_drives import Drives
+    from seqnet_ros.evaluation.evaluated_drives import Drives
     from seqnet_ros.evaluation.nearest import Predictions
     from seqnet_ros.evaluation.seqnet import Method
     from seqnet_ros.training.seqnet.run import SeqNetRun

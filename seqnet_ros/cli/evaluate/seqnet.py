@@ -9,16 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import bag_evaluating, options, sequence_evaluating
+from seqnet_ros.cli import options
 from seqnet_ros.cli.console import working
-from seqnet_ros.cli.evaluated_drives import (
-    USUAL_SPLIT,
-    ArrayChoice,
-    DatasetChoice,
-    Drives,
-    check_one_way,
-)
-from seqnet_ros.cli.evaluation_report import (
+from seqnet_ros.cli.evaluate import bags, sequences
+from seqnet_ros.cli.evaluate.seqnet_report import (
     document_drives,
     document_method,
     prepare_outputs,
@@ -28,7 +22,15 @@ from seqnet_ros.cli.evaluation_report import (
     write_predictions,
     write_published,
 )
-from seqnet_ros.cli.search_plans import (
+from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.evaluated_drives import (
+    USUAL_SPLIT,
+    ArrayChoice,
+    DatasetChoice,
+    Drives,
+    check_one_way,
+)
+from seqnet_ros.evaluation.search_plans import (
     ALL,
     FIRST_STAGES,
     METHODS,
@@ -38,15 +40,14 @@ from seqnet_ros.cli.search_plans import (
     plan_all,
     plan_method,
 )
-from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.measurement import Measurement
 
 
 app = typer.Typer()
-app.command('bags')(bag_evaluating.evaluate_bags)
-app.command('sequences')(sequence_evaluating.evaluate_sequences)
+app.command('bags')(bags.evaluate_bags)
+app.command('sequences')(sequences.evaluate_sequences)
 
 
 @app.callback(invoke_without_command=True)

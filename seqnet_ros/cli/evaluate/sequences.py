@@ -10,8 +10,8 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import progress_bar, working
-from seqnet_ros.cli.evaluation_report import prepare_outputs, write_json
-from seqnet_ros.cli.sequence_report import (
+from seqnet_ros.cli.evaluate.seqnet_report import prepare_outputs, write_json
+from seqnet_ros.cli.evaluate.sequences_report import (
     SequenceRun,
     document_run,
     show_run,

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from seqnet_ros.cli.console import print_fields, print_table, results
-from seqnet_ros.cli.search_plans import Plan, Stage
 from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.search_plans import Plan, Stage
 from seqnet_ros.files import explain_write_errors, whole_file
 
 if TYPE_CHECKING:
-    from seqnet_ros.cli.evaluated_drives import Drives
+    from seqnet_ros.evaluation.evaluated_drives import Drives
     from seqnet_ros.evaluation.measurement import Measurement
 
 _MEGABYTE = 1e6

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqnet_ros.cli import jist_training, options
+from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields
-from seqnet_ros.cli.evaluated_drives import ArrayChoice, check_one_way
-from seqnet_ros.cli.training_runs import (
+from seqnet_ros.cli.train import jist as image_training
+from seqnet_ros.cli.train.runs import (
     AbsolutePath,
     Precision,
     Recipe,
@@ -22,6 +22,7 @@ from seqnet_ros.cli.training_runs import (
     resumed_record,
 )
 from seqnet_ros.errors import InputError
+from seqnet_ros.evaluation.evaluated_drives import ArrayChoice, check_one_way
 
 if TYPE_CHECKING:
     from seqnet_ros.training.seqnet.data import DrivePair
@@ -30,8 +31,8 @@ _TRAIN, _VALIDATE, _TEST = 'train', 'val', 'test'
 _CHANGEABLE = ('output', 'resume', 'epochs', 'device')
 
 app = typer.Typer(no_args_is_help=True, help='Train networks that describe images and sequences.')
-app.command()(jist_training.jist)
-app.command()(jist_training.cosplace)
+app.command()(image_training.jist)
+app.command()(image_training.cosplace)
 
 
 class _Record(TrainingRecord):

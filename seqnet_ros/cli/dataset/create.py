@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import options, preparing, rendering
+from seqnet_ros.cli import options, rendering
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, print_table, progress_bar
+from seqnet_ros.cli.dataset.prepare import msls as prepare
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.db_struct import DbStruct
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from seqnet_ros.training.seqnet.dataset_builder import Traverse
 
 app = typer.Typer(no_args_is_help=True, help='Make data sets for evaluation and training.')
-app.add_typer(preparing.app, name='prepare')
+app.add_typer(prepare.app, name='prepare')
 app.command()(rendering.render)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, working
-from seqnet_ros.cli.training_runs import (
+from seqnet_ros.cli.train.runs import (
     AbsolutePath,
     Precision,
     Recipe,

@@ -1,0 +1,1 @@
+"""``seqnet_ros bag``: write bags."""

@@ -1,0 +1,1 @@
+"""``seqnet_ros dataset``: data for evaluation and training."""

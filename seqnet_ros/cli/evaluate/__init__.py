@@ -1,0 +1,1 @@
+"""``seqnet_ros evaluate``: measure how well places are recognised."""

@@ -1,0 +1,1 @@
+"""``seqnet_ros map``: make and check maps."""

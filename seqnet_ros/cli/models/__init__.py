@@ -1,0 +1,1 @@
+"""``seqnet_ros models``: list models, and make new ones."""

@@ -1,0 +1,1 @@
+"""``seqnet_ros train``: train networks that describe images and sequences."""
