@@ -1,7 +1,5 @@
 """``seqnet_ros describe``: the frame descriptors of a recording as one array."""
 
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,11 +13,6 @@ from seqnet_ros.files import whole_file
 if TYPE_CHECKING:
     import numpy as np
 
-    from seqnet_ros.datasets.frames import FrameSource
-    from seqnet_ros.place_model import PlaceModel
-
-_BATCH = 16
-
 
 def describe(
     source: options.Source,
@@ -31,35 +24,17 @@ def describe(
 ) -> None:
     """Describe every image of a recording: float32 [N, D], L2-normalised, not centred."""
     from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.pipelines.describe_recording import describe_recording
     from seqnet_ros.place_model import load_model
 
     if output.suffix != '.npy' or output.is_dir():
         raise InputError(f'output is {output}, expected a file ending in .npy')
     recording = open_source(source, topic=topic)
     place_model = load_model(model, device, weights)
-    descriptors = _describe(place_model, recording)
+    descriptors = describe_recording(recording, place_model, progress_bar).descriptors
     _save(descriptors, output)
     print_fields({'file': output, 'images': len(descriptors), 'dimensions': descriptors.shape[1],
                   'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
-
-
-def _describe(model: 'PlaceModel', source: 'FrameSource') -> 'np.ndarray':
-    import numpy as np
-
-    blocks = []
-    done = 0
-    with progress_bar('describing', len(source)) as show:
-        for images in _batches(source):
-            blocks.append(model.describer.describe(images))
-            done += len(images)
-            show(done)
-    return np.concatenate(blocks)
-
-
-def _batches(source: 'FrameSource') -> Iterator[list['np.ndarray']]:
-    frames = iter(source)
-    while batch := [frame.read() for frame in islice(frames, _BATCH)]:
-        yield batch
 
 
 def _save(array: 'np.ndarray', path: Path) -> None:

@@ -7,11 +7,11 @@ import typer
 
 from seqnet_ros import __version__
 from seqnet_ros.cli import compare, describe, localize, loops, tune
+from seqnet_ros.cli import map as map_
 from seqnet_ros.cli.bag import write as bag
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 from seqnet_ros.cli.dataset import create as dataset
 from seqnet_ros.cli.evaluate import seqnet as evaluate
-from seqnet_ros.cli.map import build as map_
 from seqnet_ros.cli.models import create as models
 from seqnet_ros.cli.train import seqnet as train
 

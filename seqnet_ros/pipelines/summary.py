@@ -1,4 +1,4 @@
-"""What became of the images of a recording, and how long it took."""
+"""Counts of the results of a recording, and how long it took."""
 
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -12,6 +12,7 @@ class Summary:
 
     def __init__(self) -> None:
         self.images = 0
+        self.damaged = 0
         self.searched = 0
         self.seconds = 0.0
         self._reasons: Counter[str] = Counter()
@@ -30,18 +31,20 @@ class Summary:
     def numbers(self) -> dict[str, object]:
         """Return everything counted, for ``summary.json``."""
         return {
-            'images': self.images, 'results': sum(self._reasons.values()),
-            'searched': self.searched, 'reasons': dict(sorted(self._reasons.items())),
+            'images': self.images, 'images_damaged': self.damaged,
+            'results': sum(self._reasons.values()), 'searched': self.searched,
+            'reasons': dict(sorted(self._reasons.items())),
             'seconds': round(self.seconds, 3),
             'milliseconds_per_search': {
                 'p50': self._percentile(50), 'p99': self._percentile(99)}}
 
     def lines(self) -> dict[str, object]:
-        """Return what people want to know at once."""
+        """Return the main counts in human-readable form."""
         rejected = ', '.join(f'{count} {name}' for name, count in self._reasons.most_common()
                              if name != 'accepted')
+        damaged = {'damaged images': self.damaged} if self.damaged else {}
         return {
-            'images': f'{self.images} in {self.seconds:.1f} s',
+            'images': f'{self.images} in {self.seconds:.1f} s', **damaged,
             'searched': self.searched,
             'accepted': self._reasons['accepted'],
             'not accepted': rejected or 'none',
