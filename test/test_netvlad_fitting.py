@@ -218,6 +218,23 @@ def test_images_are_stretched_and_not_padded() -> None:
         assert halves[:, 68:].min() == 1
 
 
+def test_damaged_images_are_skipped_counted_and_named(
+        base: Path, photographs: Path, trunk: Path, tmp_path: Path) -> None:
+    images = list_images(photographs)
+    images[-1].write_bytes(b'no image')
+    arguments = ('--model', base, '--trunk-weights', trunk)
+    result = succeed('models', 'fit-netvlad', photographs, *arguments, '--output',
+                     tmp_path / 'a.yaml')
+    assert '1 of 20 images cannot be read and were skipped: ' in result.stderr
+    assert images[-1].name in result.stderr
+    assert 'images         19' in result.stdout
+    for image in images[5:]:
+        image.write_bytes(b'no image')
+    assert '5 images cannot give a whitening of 8 dimensions' in refusal(
+        'models', 'fit-netvlad', photographs, *arguments, '--output', tmp_path / 'b.yaml')
+    assert not (tmp_path / 'b.yaml').exists()
+
+
 def test_a_fitted_model_describes_as_it_says(
         base: Path, photographs: Path, trunk: Path, tmp_path: Path) -> None:
     shown = succeed('models', 'fit-netvlad', photographs, '--model', base, '--trunk-weights', trunk,

@@ -4,8 +4,7 @@ import logging
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,6 +35,7 @@ from seqnet_ros.evaluation.run_files import (
 )
 from seqnet_ros.evaluation.verdict import Verdict, give_verdict
 from seqnet_ros.maps.storage import open_map, read_manifest
+from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.place_model import PlaceModel, build_model, load_model_config
 from seqnet_ros.poses import GeoPoint
 from seqnet_ros.sequences.aggregators import describe_frames
@@ -46,14 +46,6 @@ _NOTABLE_OFFSET_S = 0.1
 _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
 
 _logger = logging.getLogger(__name__)
-
-Bars = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
-
-
-@contextmanager
-def no_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
-    """Show nothing of the progress."""
-    yield lambda done: None
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ import io
 import time
 from pathlib import Path
 
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import FrameSource
 from seqnet_ros.files import explain_write_errors, whole_file
 from seqnet_ros.matching.loop_closer import LoopCloser
 from seqnet_ros.matching.result import LoopResult
-from seqnet_ros.pipelines.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.pipelines.match_files import MatchFiles
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.pipelines.summary import Summary

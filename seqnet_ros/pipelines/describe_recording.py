@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import FrameSource
-from seqnet_ros.pipelines.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.place_model import PlaceModel
 

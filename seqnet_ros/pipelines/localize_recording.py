@@ -4,9 +4,9 @@ import logging
 import time
 from pathlib import Path
 
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import FrameSource
 from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.pipelines.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.pipelines.match_files import MatchFiles
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.pipelines.summary import Summary

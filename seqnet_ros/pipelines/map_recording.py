@@ -3,11 +3,11 @@
 import logging
 from dataclasses import dataclass
 
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import FrameSource
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.mapper import Mapper
-from seqnet_ros.pipelines.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.pipelines.progress import Bars, no_bar
 
 _logger = logging.getLogger(__name__)

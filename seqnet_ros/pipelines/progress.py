@@ -3,9 +3,6 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
-Progress = Callable[[int], None]
-"""Called with the number of images done so far."""
-
 Bars = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
 """Opens the display of one step, given its name and the number of its parts."""
 

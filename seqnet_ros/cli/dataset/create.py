@@ -138,7 +138,8 @@ def create_msls(
     files = msls_builder.city_files(city, radius, positive_radius, kind, output)
     images = sum(len(drive.images) for drive in drives)
     with progress_bar(f'describing {city}', images) as show:
-        msls_builder.write_city(struct, drives, files, output, place_model, show)
+        struct, drives = msls_builder.write_city(
+            struct, drives, files, output, place_model, show)
     print_fields({
         'struct': files.struct,
         'descriptors': f'none, expected in {files.descriptors[0].parent}' if kind is None

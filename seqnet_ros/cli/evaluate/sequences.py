@@ -57,8 +57,8 @@ def evaluate_sequences(
     batch: Annotated[int, typer.Option(
         min=1, help='Images described at once; as many are decoded ahead.')] = 32,
     skip_broken: Annotated[bool, typer.Option(
-        '--skip-broken', show_default=False,
-        help='Leave out the sequences that use images which cannot be read.')] = False,
+        '--skip-broken', hidden=True,
+        help='Kept for old scripts: damaged images are always skipped.')] = False,
     cache: Annotated[Path | None, typer.Option(
         help='Folder that keeps the true matches for the next time.',
         show_default='none')] = None,
@@ -85,7 +85,7 @@ def evaluate_sequences(
         truth = protocol.truth(*windows)
     place_model = load_model(model, device, weights)
     protocol.check_descriptors(place_model, windows[0])
-    run = protocol.measure(place_model, *_describe(place_model, windows, batch, skip_broken),
+    run = protocol.measure(place_model, *_describe(place_model, windows, batch),
                            windows, truth)
     document = {**document_run(run), 'split': split, 'seq_length': seq_length, 'radius': radius,
                 'rule': rule, 'cities': cities, 'reverse': reverse, 'compat': compat,
@@ -155,9 +155,10 @@ class _Protocol:
                            left_out)
 
 
-def _describe(model: 'PlaceModel', windows: tuple['Sequences', 'Sequences'], batch: int,
-              skip_broken: bool) -> tuple[tuple['Described', 'Described'], float]:
+def _describe(model: 'PlaceModel', windows: tuple['Sequences', 'Sequences'],
+              batch: int) -> tuple[tuple['Described', 'Described'], float]:
     """Describe the frames of both sides; return also the seconds that took."""
+    from seqnet_ros.datasets.frame_walk import warn_damaged
     from seqnet_ros.evaluation.jist import centre_all, describe_all
 
     started = time.perf_counter()
@@ -168,14 +169,8 @@ def _describe(model: 'PlaceModel', windows: tuple['Sequences', 'Sequences'], bat
             def report(done: int, before: int = before) -> None:
                 show(before + done)
 
-            try:
-                found = describe_all(side, model.describer.describe, batch, report,
-                                     strict=not skip_broken)
-            except InputError as error:
-                if skip_broken:
-                    raise
-                raise InputError(f'{error}; --skip-broken leaves out the sequences with such '
-                                 'images') from error
+            found = describe_all(side, model.describer.describe, batch, report)
             made.append(centre_all(found) if model.config.centring else found)
             before += len(side.frames)
+    warn_damaged([problem for side in made for problem in side.damaged], before)
     return (made[0], made[1]), time.perf_counter() - started

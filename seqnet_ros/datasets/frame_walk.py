@@ -9,8 +9,8 @@ import numpy as np
 from seqnet_ros.datasets.frames import Frame, FrameSource
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import DamagedImageError, InputError
-from seqnet_ros.pipelines.progress import Progress
 
+Progress = Callable[[int], None]
 Item = TypeVar('Item')
 Result = TypeVar('Result')
 
@@ -76,9 +76,28 @@ class FrameWalk(Generic[Item]):
             self._progress(done)
 
     @property
-    def skipped(self) -> int:
-        """Number of items that were not used."""
-        return self.without_pose + len(self.damaged)
+    def total(self) -> int:
+        """Number of items so far, used or skipped."""
+        return self.used + self.without_pose + len(self.damaged)
+
+    def require_used(self, name: str, pose_origin: str = '') -> None:
+        """Check that not every item was skipped.
+
+        Args:
+            name: of what was walked through, for the message.
+            pose_origin: where its poses come from.
+
+        Raises:
+            InputError: every item was skipped.
+        """
+        if self.used:
+            return
+        if self.damaged:
+            raise InputError(f'no image of {name} can be used, {len(self.damaged)} of {self.total} '
+                             f'cannot be read: {self.damaged[0]}')
+        if self.without_pose:
+            raise InputError(f'no image of {name} has a pose from {pose_origin}, expected poses at '
+                             'the times of the images')
 
 
 class RecordingWalk(FrameWalk[Frame]):
@@ -102,16 +121,9 @@ class RecordingWalk(FrameWalk[Frame]):
         Raises:
             InputError: no image could be used.
         """
-        total = self.used + self.skipped
-        if not self.used and self.damaged:
-            raise InputError(f'no image of {self._source.name} can be used, '
-                             f'{len(self.damaged)} of {total} cannot be read: {self.damaged[0]}')
-        if not self.used:
-            raise InputError(f'no image of {self._source.name} has a pose from '
-                             f'{self._source.pose_origin}, expected poses at the times of the '
-                             'images')
-        warn_without_pose(self.without_pose, total, self._source.name)
-        warn_damaged(self.damaged, total)
+        self.require_used(self._source.name, self._source.pose_origin)
+        warn_without_pose(self.without_pose, self.total, self._source.name)
+        warn_damaged(self.damaged, self.total)
 
 
 def warn_without_pose(count: int, total: int, recording: str) -> None:
