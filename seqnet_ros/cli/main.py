@@ -6,26 +6,25 @@ from typing import Annotated
 import typer
 
 from seqnet_ros import __version__
-from seqnet_ros.cli import compare, describe, localize, loops, tune
-from seqnet_ros.cli import map as map_
-from seqnet_ros.cli.bag import write as bag
+from seqnet_ros.cli import bag, dataset, evaluate, map, models, train
+from seqnet_ros.cli.compare import compare
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
-from seqnet_ros.cli.dataset import create as dataset
-from seqnet_ros.cli.evaluate import seqnet as evaluate
-from seqnet_ros.cli.models import create as models
-from seqnet_ros.cli.train import seqnet as train
+from seqnet_ros.cli.describe import describe
+from seqnet_ros.cli.localize import localize
+from seqnet_ros.cli.loops import loops
+from seqnet_ros.cli.tune import tune
 
 app = typer.Typer(
     name='seqnet_ros', cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
     help='Visual place recognition: make maps of recorded drives and find camera images in them.')
-app.add_typer(map_.app, name='map')
-app.command()(localize.localize)
-app.command()(loops.loops)
-app.command()(describe.describe)
+app.add_typer(map.app, name='map')
+app.command()(localize)
+app.command()(loops)
+app.command()(describe)
 app.add_typer(evaluate.app, name='evaluate')
-app.command()(compare.compare)
-app.command()(tune.tune)
+app.command()(compare)
+app.command()(tune)
 app.add_typer(models.app, name='models')
 app.add_typer(bag.app, name='bag')
 app.add_typer(dataset.app, name='dataset')

@@ -1,4 +1,4 @@
-"""``seqnet_ros bag``: recordings as bags."""
+"""``seqnet_ros bag write``: a recording as a bag."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,15 +8,7 @@ import typer
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.options import Poses
 
-app = typer.Typer(no_args_is_help=True, help='Write bags.')
 
-
-@app.callback()
-def _group() -> None:
-    """Keep `write` a command of its own, although it is the only one."""
-
-
-@app.command()
 def write(
     images: Annotated[Path, typer.Argument(
         help='Image folder or video.', show_default=False)],

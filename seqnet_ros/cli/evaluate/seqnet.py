@@ -11,7 +11,6 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import working
-from seqnet_ros.cli.evaluate import bags, sequences
 from seqnet_ros.cli.evaluate.seqnet_report import (
     document_drives,
     document_method,
@@ -45,12 +44,6 @@ if TYPE_CHECKING:
     from seqnet_ros.evaluation.measurement import Measurement
 
 
-app = typer.Typer()
-app.command('bags')(bags.evaluate_bags)
-app.command('sequences')(sequences.evaluate_sequences)
-
-
-@app.callback(invoke_without_command=True)
 def evaluate(
     ctx: typer.Context,
     method: Annotated[str | None, typer.Option(

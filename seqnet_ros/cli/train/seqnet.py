@@ -1,4 +1,4 @@
-"""``seqnet_ros train``: networks for sequences, from descriptors of two drives."""
+"""``seqnet_ros train seqnet``: a network for sequences, from descriptors of two drives."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -7,7 +7,6 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields
-from seqnet_ros.cli.train import jist as image_training
 from seqnet_ros.cli.train.runs import (
     AbsolutePath,
     Precision,
@@ -30,10 +29,6 @@ if TYPE_CHECKING:
 _TRAIN, _VALIDATE, _TEST = 'train', 'val', 'test'
 _CHANGEABLE = ('output', 'resume', 'epochs', 'device')
 
-app = typer.Typer(no_args_is_help=True, help='Train networks that describe images and sequences.')
-app.command()(image_training.jist)
-app.command()(image_training.cosplace)
-
 
 class _Record(TrainingRecord):
     dataset: str | None = None
@@ -51,7 +46,6 @@ class _Record(TrainingRecord):
     initial: AbsolutePath | None = None
 
 
-@app.command()
 def seqnet(
     ctx: typer.Context,
     output: RunFolder,
