@@ -1,6 +1,5 @@
-"""What ``seqnet_ros evaluate`` measures on: two drives and which of their frames truly match."""
+"""What SeqNet's methods are measured on: two drives and which of their frames truly match."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ class Drives:
 
     Attributes:
         reference: the drive that is searched.
-        query: the drive that asks.
+        query: the drive that is searched for.
         frame_positions: of all frames of both, ``[F, K]`` each.
         radius: places within this distance are the same.
         unit: of positions and radius.
@@ -57,7 +56,7 @@ class Drives:
 
 @dataclass(frozen=True)
 class DatasetChoice:
-    """A split of a data set, as options name it."""
+    """A split of a data set."""
 
     dataset: str
     split: str
@@ -85,7 +84,7 @@ class DatasetChoice:
 
 @dataclass(frozen=True)
 class ArrayChoice:
-    """Arrays of descriptors with what says which of them match, as options name them."""
+    """Arrays of descriptors with what says which of them match."""
 
     reference: Path
     query: Path
@@ -144,38 +143,3 @@ def _open_drive(path: Path, bounds_path: Path | None, rows: 'np.ndarray | None',
         return Drive.of(descriptors, bounds, backwards)
     except InputError as error:
         raise InputError(f'{path}: {error}') from error
-
-
-def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
-                  of_arrays: Mapping[str, object], split: str | None) -> None:
-    """Check that drives are named in exactly one of the two ways.
-
-    Args:
-        dataset: a data set, or None.
-        of_dataset: options that go with a data set; None where not given.
-        of_arrays: options that go with arrays; those a command lacks count as not given.
-        split: ``--split``.
-
-    Raises:
-        InputError: they are not, or something is missing.
-    """
-    strangers = of_dataset if dataset is None else of_arrays
-    given = [name for name, value in strangers.items() if value is not None]
-    if given:
-        where = 'without' if dataset is None else 'with'
-        raise InputError(f'{given[0]} was given {where} --dataset, expected either --dataset or '
-                         '--reference and --query')
-    if dataset is not None:
-        return
-    missing = [name for name in ('--reference', '--query') if of_arrays.get(name) is None]
-    if missing:
-        raise InputError(f'found no {" and no ".join(missing)}, expected --dataset, or --reference '
-                         'and --query')
-    struct, tolerance = (of_arrays.get(name) for name in ('--struct', '--tolerance'))
-    if (struct is None) == (tolerance is None):
-        found = 'neither' if struct is None else 'both'
-        raise InputError(f'found {found} of --struct and --tolerance, expected one: it says which '
-                         'frames truly match')
-    if split is not None and of_arrays.get('--splits') is None:
-        raise InputError(f'--split {split} was given without --splits, expected the file that '
-                         'lists its rows')

@@ -1,11 +1,10 @@
-"""The searches of ``seqnet_ros evaluate``: which method, with which weights, on which windows."""
+"""Searches with SeqNet's methods: which method, with which weights, on which windows."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
-from seqnet_ros.cli.options import numbers
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
@@ -14,7 +13,7 @@ if TYPE_CHECKING:
     from seqnet_ros.evaluation.evaluated_drives import Drives
     from seqnet_ros.evaluation.nearest import Predictions
     from seqnet_ros.evaluation.seqnet import Method
-    from seqnet_ros.training.seqnet.run import SeqNetRun
+    from seqnet_ros.sequences.aggregators import SeqNet
 
 HVPR = 'hvpr'
 ALL = 'all'
@@ -26,9 +25,37 @@ _OF_FRAMES = ('s1', 's1+seqmatch')
 _ONE_SPEED = (1.0,)
 
 
+class TrainedSeqNet(Protocol):
+    """A SeqNet as training left it: what a search needs of `seqnet_ros.training.seqnet.run`."""
+
+    @property
+    def module(self) -> 'SeqNet':
+        """The network with its weights."""
+
+    @property
+    def length(self) -> int:
+        """Frames per sequence in training."""
+
+    @property
+    def kernel(self) -> int:
+        """Width of the temporal convolution, frames."""
+
+    @property
+    def out_dim(self) -> int:
+        """Length of the sequence descriptors."""
+
+    @property
+    def flags(self) -> dict[str, Any]:
+        """Options of the training, by the names of the published code."""
+
+
+LoadRun = Callable[[Path], TrainedSeqNet]
+"""Reads the weights of a training run, given its folder or one of its checkpoints."""
+
+
 @dataclass(frozen=True)
 class MethodChoice:
-    """What the options say of the method; None where one was not given."""
+    """A method and its settings, by the names of the options; None where one was not given."""
 
     method: str
     length: int | None = None
@@ -38,7 +65,7 @@ class MethodChoice:
     match_checkpoint: Path | None = None
     match_length: int | None = None
     top_k: int | None = None
-    speeds: str | None = None
+    speeds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,7 +81,7 @@ class Stage:
 
     name: str
     length: int
-    run: 'SeqNetRun | None'
+    run: TrainedSeqNet | None
     method: 'Method'
 
     @property
@@ -107,26 +134,34 @@ class Plan:
         return rerank(matching, *pair, candidates, compat)
 
 
-def plan_method(choice: MethodChoice) -> Plan:
+def plan_method(choice: MethodChoice, load_run: LoadRun) -> Plan:
     """Prepare one method.
+
+    Args:
+        choice: the method.
+        load_run: reads its weights.
 
     Raises:
         InputError: the method is unknown, or an option is missing or does not go with it.
         ModelError: the weights are damaged or not SeqNet's.
     """
     _check_options(choice)
-    maker = _StageMaker()
+    maker = _StageMaker(load_run)
     if choice.method == HVPR:
         return _plan_hvpr(choice, maker)
     return Plan(choice.method, maker.make(choice.method, choice.length, choice.checkpoint,
                                           choice.speeds))
 
 
-def plan_all(choice: MethodChoice) -> tuple[list[Plan], dict[str, str]]:
+def plan_all(choice: MethodChoice, load_run: LoadRun) -> tuple[list[Plan], dict[str, str]]:
     """Prepare all methods that the given weights allow.
 
     The frames of s1 and of sequence matching are described with ``match_checkpoint``, everything
     else with ``checkpoint``.
+
+    Args:
+        choice: the settings that the methods share.
+        load_run: reads their weights.
 
     Returns:
         The plans, and why each of the others is left out.
@@ -137,7 +172,7 @@ def plan_all(choice: MethodChoice) -> tuple[list[Plan], dict[str, str]]:
     """
     _refuse(f'--method {ALL}', {'--stage-one': choice.stage_one,
                                 '--candidates': choice.candidates})
-    maker = _StageMaker()
+    maker = _StageMaker(load_run)
     length = choice.length
     if length is None and choice.checkpoint is not None:
         length = maker.run_of(choice.checkpoint).length
@@ -183,19 +218,18 @@ def _refuse(method: str, options: Mapping[str, object], expected: str = ' withou
 class _StageMaker:
     """Makes stages; weights that several of them use are read once."""
 
-    def __init__(self) -> None:
-        self._runs: dict[Path, SeqNetRun] = {}
+    def __init__(self, load_run: LoadRun) -> None:
+        self._load_run = load_run
+        self._runs: dict[Path, TrainedSeqNet] = {}
 
-    def run_of(self, checkpoint: Path) -> 'SeqNetRun':
+    def run_of(self, checkpoint: Path) -> TrainedSeqNet:
         """Return the weights in a checkpoint."""
-        from seqnet_ros.training.seqnet.run import load_run
-
         if checkpoint not in self._runs:
-            self._runs[checkpoint] = load_run(checkpoint)
+            self._runs[checkpoint] = self._load_run(checkpoint)
         return self._runs[checkpoint]
 
     def make(self, name: str, length: int | None, checkpoint: Path | None = None,
-             speeds: str | None = None) -> Stage:
+             speeds: tuple[float, ...] | None = None) -> Stage:
         """Make a stage of any method but hvpr; the length may follow from name and weights."""
         if name in _TRAINED and checkpoint is None:
             raise InputError(f'{name} needs a trained SeqNet, expected --checkpoint')
@@ -207,20 +241,16 @@ class _StageMaker:
         if name == 's1' and length != 1:
             raise InputError(f'the sequence length of s1 is {length}, expected 1')
         method = build_method('seqnet' if name == 's1' else name, length,
-                              None if run is None else run.module, _parse_speeds(speeds))
+                              None if run is None else run.module, speeds or _ONE_SPEED)
         return Stage(name, length, run, method)
 
 
-def _usual_length(name: str, run: 'SeqNetRun | None') -> int:
+def _usual_length(name: str, run: TrainedSeqNet | None) -> int:
     if name in ('single', 's1'):
         return 1
     if name == 'seqnet' and run is not None:
         return run.length
     raise InputError(f'{name} needs to know the frames per sequence, expected --seq-length')
-
-
-def _parse_speeds(text: str | None) -> tuple[float, ...]:
-    return _ONE_SPEED if text is None else numbers('--speeds', text, '0.8,1,1.25')
 
 
 def _plan_hvpr(choice: MethodChoice, maker: _StageMaker) -> Plan:

@@ -3,7 +3,6 @@
 Its subcommands measure other things; without one it is a command of its own.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import working
+from seqnet_ros.cli.drive_options import check_one_way
 from seqnet_ros.cli.evaluate.seqnet_report import (
     document_drives,
     document_method,
@@ -22,26 +22,13 @@ from seqnet_ros.cli.evaluate.seqnet_report import (
     write_published,
 )
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.evaluated_drives import (
-    USUAL_SPLIT,
-    ArrayChoice,
-    DatasetChoice,
-    Drives,
-    check_one_way,
-)
-from seqnet_ros.evaluation.search_plans import (
-    ALL,
-    FIRST_STAGES,
-    METHODS,
-    TOP_K,
-    MethodChoice,
-    Plan,
-    plan_all,
-    plan_method,
-)
+from seqnet_ros.evaluation.evaluated_drives import USUAL_SPLIT, ArrayChoice, DatasetChoice
+from seqnet_ros.evaluation.search_plans import ALL, FIRST_STAGES, METHODS, TOP_K, MethodChoice
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.measurement import Measurement
+    from seqnet_ros.evaluation.search_plans import Plan, TrainedSeqNet
+    from seqnet_ros.evaluation.seqnet_evaluation import SeqNetEvaluation
 
 
 def evaluate(
@@ -142,9 +129,6 @@ def evaluate(
     outputs = {'--predictions': predictions, '--original-npz': original_npz, '--json': json_path}
     _refuse_several(outputs, method)
     prepare_outputs(outputs.values())
-    choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
-                          match_length, top_k, speeds)
-    plans, left_out = plan_all(choice) if method == ALL else ([plan_method(choice)], {})
     where: DatasetChoice | ArrayChoice
     if dataset is not None:
         where = DatasetChoice(dataset, split or USUAL_SPLIT, folder, descriptors, city)
@@ -153,22 +137,40 @@ def evaluate(
         assert query is not None
         where = ArrayChoice(reference, query, struct, tolerance,
                             (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT)
-    drives, full_windows = _leave_out(where.open(reverse), full_windows, plans)
-    about = document_drives(drives, full_windows)
+    from seqnet_ros.evaluation.seqnet_evaluation import SeqNetRequest, prepare_evaluation
+
+    tried = None if speeds is None else options.numbers('--speeds', speeds, '0.8,1,1.25')
+    choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
+                          match_length, top_k, tried)
+    found = prepare_evaluation(
+        SeqNetRequest(choice, where, reverse, compat, full_windows), _load_run)
+    about = document_drives(found.drives, found.full_windows)
     if method == ALL:
-        document = {'methods': {plan.name: document_method(plan, _measure(plan, drives, compat))
-                                for plan in plans}, 'left_out': left_out, **about}
+        document = {'methods': {plan.name: document_method(plan, _measure(found, plan))
+                                for plan in found.plans}, 'left_out': found.left_out, **about}
         show_methods(document)
     else:
-        measured = _measure(plans[0], drives, compat)
-        document = {**document_method(plans[0], measured), **about}
+        plan, = found.plans
+        measured = _measure(found, plan)
+        document = {**document_method(plan, measured), **about}
         if predictions is not None:
-            write_predictions(measured, drives, predictions)
+            write_predictions(measured, found.drives, predictions)
         if original_npz is not None:
-            write_published(measured, plans[0], drives, original_npz)
+            write_published(measured, plan, found.drives, original_npz)
         show_method(document)
     if json_path is not None:
         write_json(document, json_path)
+
+
+def _load_run(checkpoint: Path) -> 'TrainedSeqNet':
+    from seqnet_ros.training.seqnet.run import load_run
+
+    return load_run(checkpoint)
+
+
+def _measure(evaluation: 'SeqNetEvaluation', plan: 'Plan') -> 'Measurement':
+    with working(f'searching: {plan.name}'):
+        return evaluation.measure(plan)
 
 
 def _refuse_options(ctx: typer.Context) -> None:
@@ -183,22 +185,3 @@ def _refuse_several(outputs: dict[str, Path | None], method: str) -> None:
     for option, path in outputs.items():
         if path is not None and method == ALL and option != '--json':
             raise InputError(f'{option} was given with --method {ALL}, expected one method')
-
-
-def _leave_out(drives: Drives, full_windows: int | None,
-               plans: Sequence[Plan]) -> tuple[Drives, int | None]:
-    """Leave out frames without a full window; return also its length, None where all stay."""
-    if full_windows is None and drives.published_with_full_windows:
-        full_windows = max(plan.longest for plan in plans)
-    if full_windows is None:
-        return drives, None
-    if full_windows < 1:
-        raise InputError(f'--full-windows is {full_windows}, expected 1 or more')
-    return drives.with_full_windows(full_windows), full_windows
-
-
-def _measure(plan: Plan, drives: Drives, compat: bool) -> 'Measurement':
-    from seqnet_ros.evaluation.measurement import measure
-
-    with working(f'searching: {plan.name}'):
-        return measure(lambda: plan.search(drives, compat), *drives.positions, drives.radius)

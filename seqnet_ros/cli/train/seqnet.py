@@ -7,6 +7,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields
+from seqnet_ros.cli.drive_options import check_one_way
 from seqnet_ros.cli.train.runs import (
     AbsolutePath,
     Precision,
@@ -21,7 +22,7 @@ from seqnet_ros.cli.train.runs import (
     resumed_record,
 )
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.evaluated_drives import ArrayChoice, check_one_way
+from seqnet_ros.evaluation.evaluated_drives import ArrayChoice
 
 if TYPE_CHECKING:
     from seqnet_ros.training.seqnet.data import DrivePair
