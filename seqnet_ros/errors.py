@@ -9,6 +9,10 @@ class InputError(SeqnetRosError):
     """An image, bag, video, pose file or array that cannot be used."""
 
 
+class DamagedImageError(InputError):
+    """An image of a recording that cannot be read; the recording goes on without it."""
+
+
 class ModelError(SeqnetRosError):
     """A model file or checkpoint that is missing, inconsistent or unsafe."""
 

@@ -25,6 +25,7 @@ from seqnet_ros import __version__
 from seqnet_ros.cli.main import app
 from seqnet_ros.cli.settings import setting_fields
 from seqnet_ros.datasets.bag_writer import BagWriter
+from seqnet_ros.datasets.sources import open_source
 from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.place_model import list_models
@@ -171,6 +172,18 @@ class TestLoops:
         succeed('loops', folder, '--output', tmp_path / 'again', '-L', '5')
         assert (tmp_path / 'again' / 'loops.csv').read_bytes() == before
 
+    def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
+        broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
+        result = succeed('loops', broken, '--output', tmp_path / 'out', '-L', '3')
+        assert '1 of 31 images cannot be read and were skipped: ' in result.stderr
+        summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
+        assert (summary['places'], summary['images_damaged']) == (30, 1)
+        for name in names_in(broken):
+            (broken / name).write_bytes(b'')
+        assert '31 of 31 cannot be read' in refusal(
+            'loops', broken, '--output', tmp_path / 'other')
+        assert not (tmp_path / 'other').exists()
+
     def test_what_is_excluded_can_be_set(self, tmp_path, shared_data):
         succeed('loops', shared_data / 'rtabmap_loop', '--output', tmp_path, '--exclude-frames',
                 '80')
@@ -237,24 +250,42 @@ class TestMapBuild:
         succeed(*again, '--overwrite', '--no-backup')
         assert names_in(tmp_path) == ['map', 'map~1']
 
-    def test_a_damaged_image_leaves_the_earlier_map_alone(self, images, tmp_path, drive):
-        broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
+    def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
+        broken = copy_with_damage(images, tmp_path / 'broken', '12.png', '14.png')
+        result = succeed('map', 'build', broken, '--output', tmp_path / 'map')
+        assert re.search(r'places +29\n', result.stdout)
+        warning, = (line for line in result.stderr.splitlines() if 'cannot be read' in line)
+        assert warning.startswith('Warning: 2 of 31 images cannot be read and were skipped: ')
+        assert '12.png is cut short' in warning or '12.png is damaged' in warning
+        assert '14.png' in warning
+
+    def test_the_first_few_of_many_damaged_images_are_named(self, images, tmp_path):
+        names = [f'{number}.png' for number in (3, 5, 7, 9, 11)]
+        broken = copy_with_damage(images, tmp_path / 'broken', *names)
+        result = succeed('map', 'build', broken, '--output', tmp_path / 'map')
+        assert all(name in result.stderr for name in names[:3])
+        assert 'and 2 more' in result.stderr
+        assert '9.png' not in result.stderr
+
+    def test_nothing_but_damaged_images_leaves_the_earlier_map_alone(self, images, tmp_path):
+        broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
         succeed('map', 'build', images, '--output', tmp_path / 'map')
         before = (tmp_path / 'map' / 'manifest.json').read_bytes()
-        assert '12.png' in refusal(
-            'map', 'build', broken, '--output', tmp_path / 'map', '--overwrite')
+        sentence = refusal('map', 'build', broken, '--output', tmp_path / 'map', '--overwrite')
+        assert f'no image of {broken} can be used, 31 of 31 cannot be read' in sentence
+        assert '0.png' in sentence
         assert (tmp_path / 'map' / 'manifest.json').read_bytes() == before
-        assert '12.png' in refusal('map', 'build', broken, '--output', tmp_path / 'other')
+        refusal('map', 'build', broken, '--output', tmp_path / 'other')
         assert names_in(tmp_path) == ['broken', 'map']
 
 
-def copy_with_damage(folder: Path, target: Path, name: str) -> Path:
-    """Copy a folder of images, one of them cut off in the middle."""
+def copy_with_damage(folder: Path, target: Path, *names: str) -> Path:
+    """Copy a folder of images, some of them cut off in the middle."""
     target.mkdir()
     for file in folder.iterdir():
         content = file.read_bytes()
         (target / file.name).write_bytes(
-            content[:len(content) // 3] if file.name == name else content)
+            content[:len(content) // 3] if file.name in names else content)
     return target
 
 
@@ -407,19 +438,33 @@ class TestLocalize:
         queries = [int(row['query']) for row in read_matches(tmp_path / 'out')]
         assert queries == list(range(0, 31, 3))
 
-    def test_a_damaged_image_keeps_the_rows_before_it(self, images, place_map, tmp_path):
+    def test_damaged_images_are_skipped_counted_and_named(self, images, place_map, tmp_path):
         out = tmp_path / 'out'
         succeed('localize', images, '--map', place_map, '--output', out)
-        before = (out / 'matches.csv').read_bytes()
-        broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
-        result = run('localize', broken, '--map', place_map, '--output', out)
-        assert result.exit_code == 2
+        before = (out / 'matches.csv').read_text().splitlines()
+        assert json.loads((out / 'summary.json').read_text())['images_damaged'] == 0
+        broken = copy_with_damage(images, tmp_path / 'broken', '12.png', '30.png')
+        result = succeed('localize', broken, '--map', place_map, '--output', out)
+        assert '2 of 31 images cannot be read and were skipped: ' in result.stderr
         assert '12.png' in result.stderr
-        assert f'the 12 results so far are in {out}/matches.csv.part' in result.stderr
-        part = (out / 'matches.csv.part').read_text().splitlines()
-        assert len(part) == 13
-        assert part == before.decode().splitlines()[:13]
-        assert (out / 'matches.csv').read_bytes() == before
+        assert '30.png' in result.stderr
+        assert re.search(r'damaged images +2\n', result.stdout)
+        rows = (out / 'matches.csv').read_text().splitlines()
+        assert rows[:13] == before[:13]
+        assert [int(row['query']) for row in read_matches(out)] == [
+            number for number in range(30) if number != 12]
+        summary = json.loads((out / 'summary.json').read_text())
+        assert (summary['images'], summary['images_damaged'], summary['results']) == (29, 2, 29)
+
+    def test_nothing_but_damaged_images_leaves_earlier_results_alone(
+            self, images, place_map, tmp_path):
+        out = tmp_path / 'out'
+        succeed('localize', images, '--map', place_map, '--output', out)
+        before = {name: (out / name).read_bytes() for name in names_in(out)}
+        broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
+        assert '31 of 31 cannot be read' in refusal(
+            'localize', broken, '--map', place_map, '--output', out)
+        assert {name: (out / name).read_bytes() for name in names_in(out)} == before
 
     def test_the_summary_counts_everything(self, images, place_map, tmp_path):
         shown = succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out')
@@ -495,9 +540,18 @@ class TestDescribe:
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
         assert names_in(tmp_path) == ['x.npy']
 
-    def test_a_damaged_image_leaves_no_file(self, images, tmp_path):
-        broken = copy_with_damage(images, tmp_path / 'broken', '30.png')
-        assert '30.png' in refusal('describe', broken, '--output', tmp_path / 'x.npy')
+    def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
+        succeed('describe', images, '--output', tmp_path / 'whole.npy')
+        broken = copy_with_damage(images, tmp_path / 'broken', '30.png', '3.png')
+        result = succeed('describe', broken, '--output', tmp_path / 'x.npy')
+        assert '2 of 31 images cannot be read and were skipped: ' in result.stderr
+        assert '30.png' in result.stderr
+        found, whole = np.load(tmp_path / 'x.npy'), np.load(tmp_path / 'whole.npy')
+        np.testing.assert_array_equal(found, np.delete(whole, [3, 30], axis=0))
+
+    def test_nothing_but_damaged_images_leaves_no_file(self, images, tmp_path):
+        broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
+        assert '0.png' in refusal('describe', broken, '--output', tmp_path / 'x.npy')
         assert names_in(tmp_path) == ['broken']
 
     @pytest.mark.parametrize('name', ['x.csv', 'x'])
@@ -532,6 +586,13 @@ class TestModelsAndBags:
         assert info['duration']['nanoseconds'] == pytest.approx((len(drive) - 1) * 2e8, abs=1)
         topics = [entry['topic_metadata']['type'] for entry in info['topics_with_message_count']]
         assert topics == ['sensor_msgs/msg/CompressedImage']
+
+    def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
+        broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
+        result = succeed('bag', 'write', broken, '--output', tmp_path / 'bag')
+        assert '1 of 31 images cannot be read and were skipped: ' in result.stderr
+        assert re.search(r'images +30\n', result.stdout)
+        assert len(list(open_source(tmp_path / 'bag'))) == 30
 
     def test_an_existing_bag_is_not_overwritten(self, images, bag):
         before = sorted(file.stat().st_mtime_ns for file in bag.iterdir())

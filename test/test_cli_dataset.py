@@ -1,6 +1,7 @@
 """`seqnet_ros dataset`: two drives become a data set that everything else reads."""
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -322,6 +323,21 @@ class TestRefusals:
         assert '1.png' in refusal('dataset', 'create', world / 'day', tmp_path / 'bad', '--output',
                                   tmp_path / 'set', '--model', world / 'tiny.yaml', *RADII)
         assert [path.name for path in tmp_path.iterdir()] == ['bad']
+
+    @pytest.mark.parametrize('every', [None, '1'])
+    def test_damaged_images_are_skipped_counted_and_named(self, world, tmp_path, every):
+        day, option = tmp_path / 'day', () if every is None else ('--every', every)
+        shutil.copytree(world / 'day', day)
+        total = len(list(day.glob('*.png')))
+        (day / '3.png').write_bytes(b'no image')
+        result = succeed('dataset', 'create', day, world / 'night', '--output', tmp_path / 'set',
+                         '--model', world / 'tiny.yaml', *RADII, *option)
+        assert f'1 of {total} images cannot be read and were skipped: ' in result.stderr
+        assert '3.png' in result.stderr
+        struct, = (tmp_path / 'set').rglob('*.db')
+        names = read_struct(struct).db_images
+        assert len(names) == total - 1
+        assert 'day/3.png' not in names
 
     def test_info_of_what_is_no_struct(self, tmp_path):
         assert 'does not exist' in refusal('dataset', 'info', tmp_path / 'none.db')

@@ -302,6 +302,16 @@ class TestBadInput:
         assert '1 images of the queries cannot be read' in notes[0]
         assert '17' not in [row['query'] for row in read_queries(tmp_path / 'run')]
 
+    @pytest.mark.parametrize('side', [0, 1])
+    def test_nothing_but_damaged_images(self, drives, tmp_path, side):
+        folders = [write_folder(tmp_path / name, drive, range(10))
+                   for name, drive in zip(('map', 'query'), drives, strict=True)]
+        for image in folders[side].iterdir():
+            image.write_bytes(b'no image')
+        result = self.evaluate(folders, tmp_path, '--tolerance', '3frames')
+        assert result.exit_code == 2
+        assert f'no image of {folders[side]} can be used, 10 of 10 cannot be' in result.stderr
+
     def test_a_bag_that_breaks_off_is_evaluated_until_then(self, bags, drives, tmp_path):
         broken = tmp_path / 'broken'
         broken.mkdir()

@@ -128,6 +128,31 @@ def test_a_described_city_is_a_data_set(tmp_path, tiny):
         np.testing.assert_allclose(array, model.describer.describe(images), atol=1e-6)
 
 
+def test_damaged_images_are_skipped_and_break_their_sequence(tmp_path, tiny):
+    root, output = write_city(tmp_path / 'msls', images=True), tmp_path / 'set'
+    create(root, output, '--model', tiny)
+    whole = open_split('msls', 'test', output, 'tiny', 'goa')
+    row = next(row for row, (first, end) in enumerate(BOUNDS) if first < row < end - 1)
+    damaged = read_city(root, 'goa')[0].images[row]
+    damaged.write_bytes(b'no image')
+    output = tmp_path / 'other'
+    result = succeed('dataset', 'create-msls', root, 'goa', '--output', output, '--model', tiny)
+    assert '1 of 16 images cannot be read and were skipped: ' in result.stderr
+    assert damaged.name in result.stderr
+    assert '7 reference, 8 query' in result.stdout
+    found = open_split('msls', 'test', output, 'tiny', 'goa')
+    assert found.struct.db_images == (*whole.struct.db_images[:row],
+                                      *whole.struct.db_images[row + 1:])
+    np.testing.assert_array_equal(found.struct.db_positions,
+                                  np.delete(whole.struct.db_positions, row, axis=0))
+    np.testing.assert_array_equal(found.descriptors[0],
+                                  np.delete(whole.descriptors[0], row, axis=0))
+    first, end = BOUNDS[row]
+    assert found.bounds[0].tolist()[first:end - 1] == (
+        [[first, row]] * (row - first) + [[row, end - 1]] * (end - 1 - row))
+    assert found.bounds[1].tolist() == BOUNDS
+
+
 def test_evaluation_leaves_out_windows_that_do_not_fit(tmp_path, tiny):
     root, output = write_city(tmp_path / 'msls', images=True), tmp_path / 'set'
     create(root, output, '--model', tiny)
@@ -215,9 +240,10 @@ def test_folders_and_options(tmp_path):
     assert not (tmp_path / 'set').exists()
 
 
-def test_a_missing_image_leaves_nothing(tmp_path, tiny):
+def test_no_image_to_read_leaves_nothing(tmp_path, tiny):
     root = write_city(tmp_path / 'msls', images=True)
-    (root / 'train_val' / 'goa' / 'query' / 'images' / 'q_s1-11.jpg').unlink()
-    assert 'q_s1-11.jpg' in refusal('dataset', 'create-msls', root, 'goa', '--output',
-                                    tmp_path / 'set', '--model', tiny)
+    for image in (root / 'train_val' / 'goa' / 'query' / 'images').iterdir():
+        image.unlink()
+    assert '8 of 8 cannot be read' in refusal('dataset', 'create-msls', root, 'goa', '--output',
+                                              tmp_path / 'set', '--model', tiny)
     assert list((tmp_path / 'set').iterdir()) == []

@@ -1,6 +1,7 @@
 """NetVLAD from images alone: clusters, soft assignment, whitening, and the model made of them."""
 
 import hashlib
+import shutil
 import tracemalloc
 from pathlib import Path
 
@@ -187,7 +188,8 @@ def photographs(shared_data: Path, tmp_path: Path) -> Path:
     folder = tmp_path / 'photographs'
     folder.mkdir()
     for file in list_images(image_set(shared_data, 'gardens_point') / 'day_left')[::10]:
-        (folder / file.name).symlink_to(file)
+        # Copies: a test that damages one must not reach the shared data.
+        shutil.copyfile(file, folder / file.name)
     return folder
 
 
@@ -319,14 +321,29 @@ def test_refusals(arguments: tuple[str, ...], message: str, base: Path, photogra
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_a_damaged_image_is_named_and_nothing_is_left(
+def test_damaged_images_are_skipped_counted_and_named(
         base: Path, photographs: Path, trunk: Path, tmp_path: Path) -> None:
     (photographs / 'zz.jpg').write_bytes(b'no image')
-    folder = tmp_path / 'out'
-    assert 'zz.jpg' in refusal(
-        'models', 'fit-netvlad', photographs, '--model', base, '--trunk-weights', trunk,
-        '--output', folder / 'mine.yaml')
-    assert not folder.exists() or not list(folder.iterdir())
+    result = succeed('models', 'fit-netvlad', photographs, '--model', base, '--trunk-weights',
+                     trunk, '--output', tmp_path / 'mine.yaml')
+    assert '1 of 21 images cannot be read and were skipped: ' in result.stderr
+    assert 'zz.jpg' in result.stderr
+    assert 'images         20' in result.stdout
+
+
+def test_too_few_readable_images_leave_nothing(base: Path, trunk: Path, tmp_path: Path) -> None:
+    images, output = tmp_path / 'images', tmp_path / 'out'
+    images.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(12):
+        cv2.imwrite(str(images / f'{number}.png'), random.integers(0, 255, (64, 96, 3), np.uint8))
+    for readable, words in ((5, '5 images cannot give a whitening of 8 dimensions'),
+                            (0, '12 of 12 cannot be read')):
+        for number in range(readable, 12):
+            (images / f'{number}.png').write_bytes(b'no image')
+        assert words in refusal('models', 'fit-netvlad', images, '--model', base,
+                                '--trunk-weights', trunk, '--output', output / 'mine.yaml')
+        assert not output.exists() or not list(output.iterdir())
 
 
 def test_images_without_texture_are_refused(base: Path, trunk: Path, tmp_path: Path) -> None:

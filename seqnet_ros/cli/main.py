@@ -6,36 +6,29 @@ from typing import Annotated
 import typer
 
 from seqnet_ros import __version__
-from seqnet_ros.cli import (
-    bags,
-    comparing,
-    datasets,
-    descriptors,
-    evaluating,
-    localizing,
-    loops,
-    maps,
-    models,
-    training,
-    tuning,
-)
+from seqnet_ros.cli import bag, dataset, evaluate, map, models, train
+from seqnet_ros.cli.compare import compare
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
+from seqnet_ros.cli.describe import describe
+from seqnet_ros.cli.localize import localize
+from seqnet_ros.cli.loops import loops
+from seqnet_ros.cli.tune import tune
 
 app = typer.Typer(
     name='seqnet_ros', cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
     help='Visual place recognition: make maps of recorded drives and find camera images in them.')
-app.add_typer(maps.app, name='map')
-app.command()(localizing.localize)
-app.command()(loops.loops)
-app.command()(descriptors.describe)
-app.add_typer(evaluating.app, name='evaluate')
-app.command()(comparing.compare)
-app.command()(tuning.tune)
+app.add_typer(map.app, name='map')
+app.command()(localize)
+app.command()(loops)
+app.command()(describe)
+app.add_typer(evaluate.app, name='evaluate')
+app.command()(compare)
+app.command()(tune)
 app.add_typer(models.app, name='models')
-app.add_typer(bags.app, name='bag')
-app.add_typer(datasets.app, name='dataset')
-app.add_typer(training.app, name='train')
+app.add_typer(bag.app, name='bag')
+app.add_typer(dataset.app, name='dataset')
+app.add_typer(train.app, name='train')
 
 
 def _print_version(wanted: bool) -> None:

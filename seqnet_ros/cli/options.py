@@ -1,12 +1,15 @@
 """Options that several commands share."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from seqnet_ros.cli.settings import setting_option
 from seqnet_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.camera import CameraModel
 
 Source = Annotated[Path, typer.Argument(
     help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1).', show_default=False)]
@@ -40,6 +43,17 @@ TopK = Annotated[int | None, setting_option('matching.top_k', '--top-k')]
 Reverse = Annotated[bool | None, setting_option('matching.reverse', '--reverse/--no-reverse')]
 FalsePositiveRate = Annotated[float | None, setting_option(
     'acceptance.false_positive_rate', '--false-positive-rate')]
+
+
+def read_camera(path: Path | None) -> 'CameraModel | None':
+    """Return the calibrated camera of ``--camera-info``, if the option was given.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
+    from seqnet_ros.camera import read_camera_info
+
+    return None if path is None else read_camera_info(path)
 
 
 def given(ctx: typer.Context) -> list[str]:

@@ -15,6 +15,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 from rosbags.typesys import Stores, get_typestore
 
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import FrameSource
 from seqnet_ros.errors import InputError
 from seqnet_ros.poses import check_pose
@@ -154,8 +155,10 @@ UNSET_STAMP_NS = 10**9
 def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None = None,
               compressed: bool = False, image_topic: str | None = None,
               odometry_topic: str = '/odom', storage: str = 'mcap',
-              progress: Callable[[int, int], None] | None = None) -> int:
+              progress: Callable[[int, int], None] = lambda done, total: None) -> int:
     """Copy a recording into a bag: its images, and its poses as odometry.
+
+    Damaged images are skipped, and their poses with them.
 
     Args:
         source: the recording.
@@ -166,29 +169,28 @@ def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None
         image_topic: None takes ``/camera/image_raw``, with ``/compressed`` where they are.
         odometry_topic: where the poses go.
         storage: ``mcap`` or ``sqlite3``.
-        progress: called with the images written and their number in all.
+        progress: called with the images done and their number in all.
 
     Returns:
         The number of images written.
 
     Raises:
-        InputError: the path exists, or an image of the source cannot be read; no bag is left then.
+        InputError: the path exists, or no image of the source can be read; no bag is left then.
     """
     if rate is not None and not 0 < rate < float('inf'):
         raise InputError(f'rate is {rate:g} images per second, expected more than 0')
     topic = image_topic or '/camera/image_raw' + '/compressed' * compressed
-    count, total = 0, len(source)
+    total = len(source)
+    walk = RecordingWalk(source, lambda done: progress(done, total), require_poses=False)
     with BagWriter(path, storage) as bag:
-        start_ns = 0
-        for frame in source:
+        start_ns = None
+        for frame, image in walk.results(lambda frame: image_reader(frame)()):
             stamp_ns = frame.stamp_ns if rate is None else round(frame.index * 1e9 / rate)
-            if count == 0 and stamp_ns == 0:
-                start_ns = UNSET_STAMP_NS
+            if start_ns is None:
+                start_ns = UNSET_STAMP_NS if stamp_ns == 0 else 0
             stamp_ns += start_ns
             if frame.pose is not None:
                 bag.write_odometry(odometry_topic, stamp_ns, frame.pose)
-            bag.write_image(topic, stamp_ns, frame.read(), compressed)
-            count += 1
-            if progress is not None:
-                progress(count, total)
-    return count
+            bag.write_image(topic, stamp_ns, image, compressed)
+        walk.finish()
+    return walk.used

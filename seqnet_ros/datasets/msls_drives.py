@@ -1,6 +1,6 @@
 """A city of the Mapillary Street-level Sequences as the two drives of a SeqNet data set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +32,21 @@ class MslsDrive:
     gps: np.ndarray
     bounds: np.ndarray
     panoramas: int
+
+    def without(self, lost: np.ndarray) -> 'MslsDrive':
+        """Return the drive without some frames, before which its sequences break.
+
+        Args:
+            lost: bool ``[N]``, the frames to skip.
+        """
+        kept = np.flatnonzero(~lost)
+        # A sequence also breaks where the frame before was skipped.
+        first = self.bounds[kept, 0]
+        begins = (np.diff(first, prepend=-1) != 0) | (np.diff(kept, prepend=-2) != 1)
+        return replace(
+            self, names=tuple(self.names[row] for row in kept),
+            images=tuple(self.images[row] for row in kept), positions=self.positions[kept],
+            gps=self.gps[kept], bounds=bounds_of_starts(np.flatnonzero(begins).tolist(), len(kept)))
 
     @property
     def sequences(self) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from seqnet_ros.datasets.frame_walk import FrameWalk, image_reader
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.poses import Trajectory, yaw_of
 
@@ -70,14 +71,13 @@ def motion_of_poses(trajectory: Trajectory) -> Motion:
 def motion_of_images(frames: Iterable[Frame], origin: str) -> Motion:
     """Estimate motion from images: how much they change, and how far they shift sideways.
 
-    Raises:
-        InputError: an image is damaged.
+    Damaged images are skipped.
     """
     seconds, speed, turn = [], [], []
     before: tuple[int, np.ndarray] | None = None
     window = cv2.createHanningWindow((_WIDTH, _HEIGHT), cv2.CV_32F)
-    for frame in frames:
-        grey = cv2.cvtColor(frame.read(), cv2.COLOR_RGB2GRAY)
+    for frame, image in FrameWalk(frames).results(lambda frame: image_reader(frame)()):
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
         small = cv2.resize(grey, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_AREA)
         now = np.asarray(small, dtype=np.float32)
         if before is not None and frame.stamp_ns > before[0]:

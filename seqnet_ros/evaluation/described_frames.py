@@ -13,19 +13,15 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from seqnet_ros.datasets.frame_walk import image_reader
 from seqnet_ros.datasets.frames import Frame
 from seqnet_ros.descriptors.describer import FrameDescriber
 from seqnet_ros.descriptors.device import Device
-from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
 from seqnet_ros.files import explain_write_errors
 from seqnet_ros.place_model import PlaceModel
 
 _PLACEHOLDER = np.zeros((1, 1, 3), dtype=np.uint8)
-
-
-class DamagedFrameError(InputError):
-    """An image of a recording that cannot be read."""
 
 
 class DescriptorFile:
@@ -118,16 +114,15 @@ class RememberingDescriber:
     def reader(self, file: DescriptorFile, frame: Frame) -> Callable[[], np.ndarray]:
         """Return what gives the engine the image of a frame.
 
-        What is returned raises `DamagedFrameError` where the image cannot be read.
+        What is returned raises `DamagedImageError` where the image cannot be read.
         """
+        read_image = image_reader(frame)
+
         def read() -> np.ndarray:
             self._current = file, frame.index
             if not self._needs_images and file.get(frame.index) is not None:
                 return _PLACEHOLDER
-            try:
-                return frame.read()
-            except InputError as error:
-                raise DamagedFrameError(str(error)) from error
+            return read_image()
 
         return read
 

@@ -4,8 +4,7 @@ import logging
 import platform
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +48,7 @@ from seqnet_ros.evaluation.timing import Latency, Timing
 from seqnet_ros.evaluation.verdict import give_verdict
 from seqnet_ros.geodesy import GeoPoint
 from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.sequences.aggregators import describe_frames
 
@@ -57,14 +57,6 @@ _NOTABLE_OFFSET_S = 0.1
 _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
 
 _logger = logging.getLogger(__name__)
-
-Bars = Callable[[str, int], AbstractContextManager[Callable[[float], None]]]
-
-
-@contextmanager
-def no_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
-    """Show nothing of the progress."""
-    yield lambda done: None
 
 
 @dataclass(frozen=True)

@@ -106,8 +106,7 @@ def percentages(recalls: Recalls) -> str:
 
 
 def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
-                 progress: Callable[[int], None] = lambda _: None,
-                 strict: bool = False) -> Described:
+                 progress: Callable[[int], None] = lambda _: None) -> Described:
     """Describe each frame once; windows with an image that cannot be read are left out.
 
     Threads decode the next images meanwhile. Frames that no window uses are described, too: see
@@ -118,10 +117,9 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
         describe: the frame encoder.
         batch: images given to it at once.
         progress: told how many frames are done.
-        strict: refuse an image that cannot be read.
 
     Raises:
-        InputError: no window is left or, where strict, an image cannot be read.
+        InputError: no window is left.
     """
     frames = sequences.frames
     lost = np.zeros(len(frames), dtype=bool)
@@ -134,8 +132,6 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
                 if not isinstance(image, InputError):
                     images.append(image)
                     rows.append(row)
-                elif strict:
-                    raise image
                 else:
                     lost[row] = True
                     damaged.append(str(image))

@@ -8,9 +8,10 @@ import numpy as np
 
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.datasets.frame_walk import FrameWalk, warn_without_pose
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
+from seqnet_ros.evaluation.described_frames import DescribedModel
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
 from seqnet_ros.maps.place_map import PlaceMap, array_names
 from seqnet_ros.matching.mapper import Mapper
@@ -63,30 +64,22 @@ def map_recordings(described: DescribedModel, recordings: Recordings,
     mapper = Mapper(described.model, engine, camera=camera)
     files = described.files(recordings)
     places: list[ReplayFrame] = []
-    left_out, damaged = 0, []
-    for done, found in enumerate(recordings, 1):
-        posed = isinstance(recordings.sources[found.recording], PosedSource)
-        if posed and found.frame.pose is None:
-            left_out += 1
-        else:
-            try:
-                if mapper.push_lazily(described.reader(files, found), found.frame.stamp_ns,
-                                      found.frame.pose):
-                    # Its closure may hold an image in memory.
-                    places.append(found._replace(frame=replace(found.frame, read=_nothing)))
-            except DamagedFrameError as error:
-                damaged.append(str(error))
-        progress(done)
-    if left_out:
-        _logger.warning('%d of %d images were left out of the map: there is no pose at their time',
-                        left_out, len(recordings))
-    warn_damaged(damaged)
-    place_map = mapper.finish(
-        ', '.join(source.name for source in recordings.sources),
-        ', '.join(dict.fromkeys(source.pose_origin for source in recordings.sources)))
+    posed = [isinstance(source, PosedSource) for source in recordings.sources]
+    walk = FrameWalk(recordings, lambda found: posed[found.recording] and found.frame.pose is None,
+                     progress)
+    for found, is_place in walk.results(lambda found: mapper.push_lazily(
+            described.reader(files, found), found.frame.stamp_ns, found.frame.pose)):
+        if is_place:
+            # Its closure may hold an image in memory.
+            places.append(found._replace(frame=replace(found.frame, read=_nothing)))
+    names = ', '.join(source.name for source in recordings.sources)
+    pose_origin = ', '.join(dict.fromkeys(source.pose_origin for source in recordings.sources))
+    walk.require_used(names, pose_origin)
+    warn_without_pose(walk.without_pose, len(recordings), names)
+    place_map = mapper.finish(names, pose_origin)
     return MappedDrive(
-        place_map, np.array([found.number for found in places]), _stack(places), left_out,
-        tuple(damaged))
+        place_map, np.array([found.number for found in places]), _stack(places),
+        walk.without_pose, tuple(walk.damaged))
 
 
 def _nothing() -> np.ndarray:
@@ -96,13 +89,6 @@ def _nothing() -> np.ndarray:
 def _stack(places: list[ReplayFrame]) -> np.ndarray:
     nowhere = np.full(7, np.nan)
     return np.stack([nowhere if found.truth is None else found.truth for found in places])
-
-
-def warn_damaged(damaged: list[str]) -> None:
-    """Say how many images could not be read, and one reason."""
-    if damaged:
-        _logger.warning('%d images cannot be read and were left out, such as: %s', len(damaged),
-                        damaged[0])
 
 
 def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive:

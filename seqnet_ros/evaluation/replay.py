@@ -13,15 +13,20 @@ import numpy as np
 
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.evaluation.described_frames import DamagedFrameError, DescribedModel
-from seqnet_ros.evaluation.mapped_drive import warn_damaged
-from seqnet_ros.evaluation.measures import RECALL_NS, Judged, MetricsAccumulator
+from seqnet_ros.datasets.frame_walk import FrameWalk
+from seqnet_ros.evaluation.described_frames import DescribedModel
+from seqnet_ros.evaluation.measures import (
+    RECALL_NS,
+    Judged,
+    MetricsAccumulator,
+)
 from seqnet_ros.evaluation.query_truth import QueryTruth, Way
-from seqnet_ros.evaluation.recordings import Recordings
+from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
 from seqnet_ros.evaluation.restarts import RESTARTS, Restart, Restarts
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.map_search import prepare_map
+from seqnet_ros.matching.result import MatchResult
 from seqnet_ros.place_model import PlaceModel
 
 
@@ -100,20 +105,23 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
         progress: told how many frames are done.
         keep: given every result as it comes.
         restarts: how many localizers start at random places.
+
+    Raises:
+        InputError: no image can be read.
     """
     localizer, files = engine(), described.files(recordings)
     replayed = Replayed(MetricsAccumulator(truth.unit))
     way = Way(truth.unit, recordings)
     starts = Restarts(recordings, restarts, engine, truth)
-    for done, found in enumerate(recordings, 1):
+
+    def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
         travelled = way.to(found)
         read = described.reader(files, found)
         starts.push(found, read, travelled)
-        try:
-            result = localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose)
-        except DamagedFrameError as error:
-            replayed.damaged.append(str(error))
-            result = None
+        return localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose), travelled
+
+    walk = FrameWalk(recordings, progress=progress)
+    for found, (result, travelled) in walk.results(push):
         if result is not None:
             judgement = truth.judge(found, [one.place_id for one in result.candidates])
             query = Query(found.number, found.recording,
@@ -123,7 +131,6 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
             if result.describe_seconds:
                 replayed.describe_seconds.append(described.last_seconds)
             keep(query)
-        progress(done)
-    warn_damaged(replayed.damaged)
+    walk.require_used(', '.join(source.name for source in recordings.sources))
     replayed.restarts.extend(starts.all)
-    return replace(replayed, frames=len(recordings))
+    return replace(replayed, frames=len(recordings), damaged=walk.damaged)

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from seqnet_ros.evaluation.described_frames import DamagedFrameError
+from seqnet_ros.errors import DamagedImageError
 from seqnet_ros.evaluation.localization_metrics import RestartMetrics, Spread
 from seqnet_ros.evaluation.query_truth import QueryTruth
 from seqnet_ros.evaluation.recordings import Recordings, ReplayFrame
@@ -97,7 +97,7 @@ class _Running:
     def _push(self, found: ReplayFrame, read: Callable[[], np.ndarray]) -> MatchResult | None:
         try:
             return self._localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose)
-        except DamagedFrameError:
+        except DamagedImageError:
             return None
 
 

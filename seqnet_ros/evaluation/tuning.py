@@ -15,6 +15,7 @@ import yaml
 from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.config.preset import Preset
+from seqnet_ros.datasets.frame_walk import warn_damaged
 from seqnet_ros.datasets.sources import PosedSource
 from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.evaluation.described_frames import DescribedModel
@@ -100,6 +101,7 @@ class Tuner:
                  camera: CameraModel | None = None) -> None:
         self._described, self._base, self._pair = described, base, pair
         self._camera = camera
+        self._damaged_named = False
         self._maps: dict[tuple[Any, ...], MappedDrive] = {}
         self._tried: dict[tuple[tuple[str, Any], ...], Trial] = {}
 
@@ -124,8 +126,17 @@ class Tuner:
         pair = self._pair
         truth = QueryTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
         localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
-        return replay(self._described, localizer, pair.queries, truth, lambda done: None,
-                      restarts=0).accumulator.compute()
+        replayed = replay(self._described, localizer, pair.queries, truth, lambda done: None,
+                          restarts=0)
+        self._name_damaged(mapped.damaged, replayed.damaged)
+        return replayed.accumulator.compute()
+
+    def _name_damaged(self, mapped: Sequence[str], replayed: Sequence[str]) -> None:
+        """Warn about damaged images in the first trial only; the others skip the same ones."""
+        if not self._damaged_named:
+            self._damaged_named = True
+            warn_damaged(mapped, len(self._pair.maps))
+            warn_damaged(replayed, len(self._pair.queries))
 
     def _map(self, engine: EngineConfig) -> MappedDrive:
         # Threshold and the search leave the places as they are; the calibration is made anew.

@@ -12,15 +12,16 @@ from seqnet_ros.matching.mapper import Mapper
 _ATTEMPTS = 5
 
 
-def save_extension(mapper: Mapper, finish: Callable[[], PlaceMap], path: Path, *,
-                   backup: bool = True) -> tuple[PlaceMap, Path | None]:
+def save_extension(mapper: Mapper, place_map: PlaceMap, finish: Callable[[], PlaceMap], path: Path,
+                   *, backup: bool = True) -> tuple[PlaceMap, Path | None]:
     """Save a drive together with the map that it extends, in place of that map.
 
     Where another process has replaced the map meanwhile, the drive is added to the new one.
 
     Args:
         mapper: holds the drive; it extends the map at ``path``.
-        finish: makes the map of both with the mapper.
+        place_map: the map of both, as the mapper finished it.
+        finish: makes the map of both again with the mapper.
         path: directory of the map.
         backup: keep the map as it was, see `save_map`.
 
@@ -34,11 +35,11 @@ def save_extension(mapper: Mapper, finish: Callable[[], PlaceMap], path: Path, *
     """
     for _ in range(_ATTEMPTS):
         assert mapper.extends is not None
-        place_map = finish()
         try:
             return place_map, save_map(
                 place_map, path, replaces=mapper.extends.manifest.map_id, backup=backup)
         except MapConflictError as error:
             conflict = error
             mapper.extend(open_map(path, mapper.model, verify=True))
+            place_map = finish()
     raise conflict

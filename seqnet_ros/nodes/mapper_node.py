@@ -79,7 +79,8 @@ class MapperNode(MappingNode):
         if not extends or path in self._saved_ids:
             return super()._write(path, overwrite, backup)
         assert self.engine is not None
-        saved = save_extension(self.engine, self._finish, path, backup=backup)
+        saved = save_extension(
+            self.engine, self._finish(), self._finish, path, backup=backup)
         self._extended = self.engine.extends
         return saved
 

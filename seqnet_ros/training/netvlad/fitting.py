@@ -24,7 +24,8 @@ from seqnet_ros.config.model import (
     VladSumsConfig,
 )
 from seqnet_ros.config.preset import Preset, parse_preset
-from seqnet_ros.datasets.frames import FrameSource
+from seqnet_ros.datasets.frame_walk import FrameWalk, image_reader, warn_damaged
+from seqnet_ros.datasets.frames import Frame, FrameSource
 from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
@@ -161,6 +162,8 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
                 progress: Callable[[int], None] = lambda _: None) -> NetVladFit:
     """Fit clusters and whitening to images; the same images and seed give the same model.
 
+    Damaged images are skipped.
+
     Memory holds the products between the images ``[N, N]`` in float64 and the whitening
     ``[wpca_dim, D]``, but not the ``[N, D]`` vectors: these go to a temporary file.
 
@@ -174,7 +177,7 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
         progress: told how many images have been read, of `images_to_read`.
 
     Raises:
-        InputError: there are too few images, they are too much alike, or an image is damaged.
+        InputError: there are too few images, or they are too much alike.
     """
     pooling = _pooling_of(config)
     random = np.random.default_rng(sampling.seed)
@@ -182,9 +185,10 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
     _check_count(len(drawn), pooling)
 
     read = _Counter(progress)
+    walk = _walk(source, drawn[:CLUSTER_IMAGES], read)
     features = local_features(
         _describer(config, _trunk_of(config), trunk, device),
-        _images(source, drawn[:CLUSTER_IMAGES], read), sampling.features_per_image, random)
+        _images(walk, source.name), sampling.features_per_image, random)
     if pooling.normalise_input:
         features = normalise_rows(features)
     centroids = cluster(features, pooling.clusters, sampling.seed)
@@ -192,13 +196,17 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
     tensors = {**trunk, **_layer_tensors(centroids, weight, bias)}
     dim = network_dim(_network_of(config), config.image)
     if pooling.wpca_dim is None:
-        return NetVladFit(tensors, dim, len(drawn[:CLUSTER_IMAGES]), None)
+        warn_damaged(walk.damaged, walk.total)
+        return NetVladFit(tensors, dim, walk.used, None)
     describer = _describer(config, _without_whitening(config), tensors, device)
-    with _vectors(describer, _images(source, drawn, read), scratch) as vectors:
+    walk = _walk(source, drawn, read)
+    with _vectors(describer, _images(walk, source.name), scratch) as vectors:
+        warn_damaged(walk.damaged, walk.total)
+        _check_count(walk.used, pooling)
         whitening = fit_whitening(vectors, pooling.wpca_dim)
     tensors[f'{_WHITENING}weight'] = torch.from_numpy(whitening.weight)
     tensors[f'{_WHITENING}bias'] = torch.from_numpy(whitening.bias)
-    return NetVladFit(tensors, dim, len(drawn), whitening.explained)
+    return NetVladFit(tensors, dim, walk.used, whitening.explained)
 
 
 def write_fit(path: Path, preset: Preset, base_dir: Path, fit: NetVladFit) -> Preset:
@@ -357,13 +365,18 @@ def _layer_tensors(centroids: np.ndarray, weight: np.ndarray, bias: np.ndarray |
     return {_LAYER + name: tensor for name, tensor in layer.items()}
 
 
-def _images(source: FrameSource, drawn: np.ndarray, read: _Counter) -> Iterator[np.ndarray]:
-    """Yield the drawn images in the order of the recording."""
+def _walk(source: FrameSource, drawn: np.ndarray, read: _Counter) -> FrameWalk[Frame]:
+    """Return a walk through the drawn images, in the order of the recording."""
     wanted = set(drawn.tolist())
-    for frame in source:
-        if frame.index in wanted:
-            yield frame.read()
-            read.add()
+    return FrameWalk((frame for frame in source if frame.index in wanted),
+                     progress=lambda _: read.add())
+
+
+def _images(walk: FrameWalk[Frame], name: str) -> Iterator[np.ndarray]:
+    """Yield the images of a walk, of which at least one must be readable."""
+    for _, image in walk.results(lambda frame: image_reader(frame)()):
+        yield image
+    walk.require_used(name)
 
 
 def _batches(images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:

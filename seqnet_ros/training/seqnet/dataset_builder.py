@@ -1,11 +1,10 @@
 """From two recordings of one route to a data set in the files of the published SeqNet code."""
 
-import logging
 import math
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.datasets.db_struct import DbStruct, write_struct
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.frames import Frame, FrameSource
 from seqnet_ros.datasets.seqnet_datasets import SPLITS
 from seqnet_ros.datasets.seqnet_files import (
@@ -30,7 +30,6 @@ from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
 _BATCH = 16
 _NAME = re.compile(r'[A-Za-z0-9][\w.-]*', re.ASCII)
-_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +90,8 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
     """Describe the images of a recording.
 
     A sequence breaks where the model's keyframe settings say so: at a gap in time, at a jump of
-    the pose, and where time goes back. Images without a pose among others that have one are left
-    out.
+    the pose, and where time goes back. Images without a pose among others that have one are
+    skipped, and so are damaged images.
 
     Args:
         source: the recording.
@@ -103,8 +102,8 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
         timed: the stamps of the recording are times, not made up.
 
     Raises:
-        InputError: an image is damaged, none has a pose though there is a trajectory, or the
-            spacing is none or needs poses that there are not.
+        InputError: no image can be used, or the spacing is none or needs poses that there are
+            not.
     """
     images: list[str] = []
     positions, poses, stamps, starts, descriptors = [], [], [], [], []
@@ -117,9 +116,6 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
         descriptors.append(descriptor)
         if frame.pose is not None:
             poses.append(frame.pose)
-    if not images:
-        raise InputError(f'no image of {source.name} has a pose from {source.pose_origin}, '
-                         'expected poses at the times of the images')
     datum = getattr(source, 'datum', None)
     gps = None if datum is None else enu_to_latlon(np.stack(poses)[:, :3], datum)
     return Traverse(tuple(images), np.stack(descriptors), np.array(positions), tuple(starts), gps,
@@ -129,49 +125,60 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
 def _selected(source: FrameSource, model: PlaceModel, progress: Callable[[int], None],
               every: str | None) -> Iterator[tuple[Frame, np.ndarray, bool]]:
     """Yield frames, their descriptors, and whether a sequence begins with them."""
-    posed = isinstance(source, PosedSource)
     spacing = Spacing(1, '') if every is None else Spacing.parse(every)
-    if spacing.unit == 'm' and not posed:
+    if spacing.unit == 'm' and not isinstance(source, PosedSource):
         raise InputError(f'a spacing of {every} needs poses, but {source.name} has none')
     gate = KeyframeGate(model.engine.keyframes, spacing)
-    frames = _usable(source, posed, progress)
-    if every is not None:
-        yield from _keyframes(frames, model, gate)
-        return
-    while batch := list(islice(frames, _BATCH)):
-        broken = [gate.interrupted(frame.stamp_ns, frame.pose) is not None for frame in batch]
-        described = model.describer.describe([frame.read() for frame in batch])
-        yield from zip(batch, described, broken, strict=True)
+    walk = RecordingWalk(source, progress)
+    yield from (_all_frames if every is None else _keyframes)(walk, model, gate)
+    walk.finish()
 
 
-def _usable(source: FrameSource, posed: bool, progress: Callable[[int], None]) -> Iterator[Frame]:
-    left_out = 0
-    for done, frame in enumerate(source, 1):
-        if posed and frame.pose is None:
-            left_out += 1
-        else:
-            yield frame
-        progress(done)
-    if left_out:
-        _logger.warning('%d of %d images of %s were left out: there is no pose at their time',
-                        left_out, len(source), source.name)
+def _all_frames(walk: RecordingWalk, model: PlaceModel,
+                gate: KeyframeGate) -> Iterator[tuple[Frame, np.ndarray, bool]]:
+    breaks = _Breaks(gate)
+
+    def read(frame: Frame) -> tuple[np.ndarray, bool]:
+        breaks.note(frame)
+        return image_reader(frame)(), breaks.take()
+
+    found = walk.results(read)
+    while batch := list(islice(found, _BATCH)):
+        described = model.describer.describe([image for _, (image, _) in batch])
+        for (frame, (_, broken)), descriptor in zip(batch, described, strict=True):
+            yield frame, descriptor, broken
 
 
-def _keyframes(frames: Iterable[Frame], model: PlaceModel,
+def _keyframes(walk: RecordingWalk, model: PlaceModel,
                gate: KeyframeGate) -> Iterator[tuple[Frame, np.ndarray, bool]]:
     """Yield the frames that would become places of a map."""
-    broken = False
-    for frame in frames:
-        broken |= gate.interrupted(frame.stamp_ns, frame.pose) is not None
-        verdict = gate.before_describing(frame.stamp_ns, frame.pose)
-        if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
-            continue
-        descriptor = model.describer.describe([frame.read()])[0]
-        if verdict is None and gate.by_descriptor(descriptor) is not Verdict.KEYFRAME:
-            continue
-        gate.admit(frame.stamp_ns, frame.pose, descriptor)
-        yield frame, descriptor, broken
-        broken = False
+    breaks = _Breaks(gate)
+
+    def consider(frame: Frame) -> tuple[Verdict, np.ndarray | None]:
+        breaks.note(frame)
+        read = image_reader(frame)
+        return gate.consider(frame.stamp_ns, frame.pose,
+                             lambda: model.describer.describe([read()])[0])
+
+    for frame, (verdict, descriptor) in walk.results(consider):
+        if verdict is Verdict.KEYFRAME:
+            assert descriptor is not None
+            yield frame, descriptor, breaks.take()
+
+
+class _Breaks:
+    """Remembers a break of the sequence until a frame is used."""
+
+    def __init__(self, gate: KeyframeGate) -> None:
+        self._gate = gate
+        self._broken = False
+
+    def note(self, frame: Frame) -> None:
+        self._broken |= self._gate.interrupted(frame.stamp_ns, frame.pose) is not None
+
+    def take(self) -> bool:
+        broken, self._broken = self._broken, False
+        return broken
 
 
 def _position(frame: Frame) -> list[float]:

@@ -3,14 +3,16 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from seqnet_ros.datasets.db_struct import DbStruct, write_struct
+from seqnet_ros.datasets.frame_walk import FrameWalk, warn_damaged
 from seqnet_ros.datasets.msls_drives import MslsDrive
 from seqnet_ros.datasets.read_ahead import read_ahead
 from seqnet_ros.datasets.seqnet_datasets import (
@@ -21,7 +23,7 @@ from seqnet_ros.datasets.seqnet_datasets import (
     STRUCTS,
 )
 from seqnet_ros.datasets.seqnet_files import write_bounds, write_names
-from seqnet_ros.errors import InputError
+from seqnet_ros.errors import DamagedImageError, InputError
 from seqnet_ros.files import explain_write_errors
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.training.seqnet.dataset_builder import DatasetFiles
@@ -73,8 +75,11 @@ def city_files(city: str, radius: float, positive_radius: float, model: str | No
 
 def write_city(struct: DbStruct, drives: tuple[MslsDrive, MslsDrive], files: DatasetFiles,
                output: Path, model: PlaceModel | None,
-               progress: Callable[[int], None] = lambda _: None) -> None:
+               progress: Callable[[int], None] = lambda _: None,
+               ) -> tuple[DbStruct, tuple[MslsDrive, MslsDrive]]:
     """Describe the images of a city and write all its files; they appear when all are complete.
+
+    Images that are missing or damaged are skipped, and break their sequence.
 
     Args:
         struct: of `city_struct`.
@@ -84,26 +89,31 @@ def write_city(struct: DbStruct, drives: tuple[MslsDrive, MslsDrive], files: Dat
         model: what describes; None writes no descriptors.
         progress: told how many images of both drives are done.
 
+    Returns:
+        What was written: the struct and the drives without skipped images.
+
     Raises:
-        InputError: an image is missing or damaged, or a file cannot be written.
+        InputError: no image of a drive can be read, or a file cannot be written.
     """
     with explain_write_errors(output):
         output.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f'.{struct.name}.', suffix='.part', dir=output))
         try:
-            done = 0
+            if model is not None:
+                paths = [_staged(path, output, staging) for path in files.descriptors]
+                drives = _describe_drives(drives, model, paths, progress)
+                struct = replace(
+                    struct, db_images=drives[0].names, q_images=drives[1].names,
+                    db_positions=drives[0].positions, q_positions=drives[1].positions,
+                    db_gps=drives[0].gps, q_gps=drives[1].gps)
             for index, drive in enumerate(drives):
-                if model is not None:
-                    path = _staged(files.descriptors[index], output, staging)
-                    for count in _describe(drive, model, path):
-                        done += count
-                        progress(done)
                 write_bounds(drive.bounds, _staged(files.bounds[index], output, staging))
                 write_names(drive.names, _staged(files.names[index], output, staging))
             write_struct(struct, _staged(files.struct, output, staging))
             _move_all(staging, output, last=files.struct)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
+    return struct, drives
 
 
 def _staged(path: Path, output: Path, staging: Path) -> Path:
@@ -112,21 +122,59 @@ def _staged(path: Path, output: Path, staging: Path) -> Path:
     return staged
 
 
-def _describe(drive: MslsDrive, model: PlaceModel, path: Path) -> Iterator[int]:
-    """Describe images in batches; yield how many each had."""
+def _describe_drives(drives: tuple[MslsDrive, MslsDrive], model: PlaceModel, paths: Sequence[Path],
+                     progress: Callable[[int], None]) -> tuple[MslsDrive, MslsDrive]:
+    """Write the descriptors of both drives; return the drives without skipped images."""
+    done = 0
+
+    def count(_: int) -> None:
+        nonlocal done
+        done += 1
+        progress(done)
+
+    walks = [FrameWalk(range(len(drive.images)), progress=count) for drive in drives]
+    database, query = (_describe(drive, model, path, walk)
+                       for drive, path, walk in zip(drives, paths, walks, strict=True))
+    warn_damaged([problem for walk in walks for problem in walk.damaged], done)
+    return database, query
+
+
+def _describe(drive: MslsDrive, model: PlaceModel, path: Path, walk: FrameWalk[int]) -> MslsDrive:
+    """Write the descriptors of a drive; return the drive without skipped images."""
+    count = len(drive.images)
     # A city may have 100 000 images: descriptors go to the disk as they are made.
     descriptors = np.lib.format.open_memmap(
-        path, mode='w+', dtype=np.float32, shape=(len(drive.images), model.describer.dim))
+        path, mode='w+', dtype=np.float32, shape=(count, model.describer.dim))
+    rows: list[int] = []
     with closing(read_ahead(drive.images, _BATCH)) as pixels:
-        for start in range(0, len(drive.images), _BATCH):
-            images = []
-            for image in islice(pixels, _BATCH):
-                if isinstance(image, InputError):
-                    raise image
-                images.append(image)
-            descriptors[start: start + len(images)] = model.describer.describe(images)
-            yield len(images)
+        found = walk.results(lambda _: _checked(next(pixels)))
+        while batch := list(islice(found, _BATCH)):
+            descriptors[len(rows): len(rows) + len(batch)] = model.describer.describe(
+                [image for _, image in batch])
+            rows += [row for row, _ in batch]
+    walk.require_used(str(drive.images[0].parent))
     descriptors.flush()
+    if len(rows) == count:
+        return drive
+    _shorten(path, len(rows))
+    lost = np.ones(count, dtype=bool)
+    lost[rows] = False
+    return drive.without(lost)
+
+
+def _checked(image: np.ndarray | InputError) -> np.ndarray:
+    if isinstance(image, InputError):
+        raise DamagedImageError(str(image)) from image
+    return image
+
+
+def _shorten(path: Path, count: int) -> None:
+    """Cut an array on disk to its first rows."""
+    whole = np.load(path, mmap_mode='r')
+    shorter = path.with_name(f'{path.name}.shorter')
+    with shorter.open('wb') as file:
+        np.save(file, whole[:count], allow_pickle=False)
+    shorter.replace(path)
 
 
 def _move_all(staging: Path, output: Path, last: Path) -> None:

@@ -1,0 +1,82 @@
+"""``seqnet_ros dataset create``: a data set of two recordings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.cli.dataset.info import struct_fields
+
+if TYPE_CHECKING:
+    from seqnet_ros.datasets.frames import FrameSource
+    from seqnet_ros.place_model import PlaceModel
+    from seqnet_ros.training.seqnet.dataset_builder import Traverse
+
+
+def create(
+    reference: Annotated[Path, typer.Argument(
+        help='The drive that is searched: image folder, video or rosbag.', show_default=False)],
+    query: Annotated[Path, typer.Argument(
+        help='The drive that asks, along the same route.', show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='Folder of the data set, new or empty.', show_default=False)],
+    radius: Annotated[float, typer.Option(
+        help='Two places within this distance are the same, m; without poses, frames.',
+        show_default=False)],
+    positive_radius: Annotated[float, typer.Option(
+        help='Positives for training lie within this distance, m; without poses, frames.',
+        show_default=False)],
+    model: options.Model = 'hog',
+    every: Annotated[str | None, typer.Option(
+        help="Spacing of the images that are used: metres ('2m'), seconds ('0.5s') or images "
+             "('3').", show_default='every image')] = None,
+    reference_poses: Annotated[Path | None, typer.Option(
+        help='Pose file of the reference: TUM, KITTI or CSV.',
+        show_default="the bag's poses")] = None,
+    query_poses: Annotated[Path | None, typer.Option(
+        help='Pose file of the query.', show_default="the bag's poses")] = None,
+    name: Annotated[str | None, typer.Option(
+        help='Name of the data set.', show_default='those of the recordings')] = None,
+    split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
+    topic: options.Topic = None,
+    rate: options.Rate = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+) -> None:
+    """Make a data set of two drives, in the files that SeqNet's published code reads.
+
+    Poses of the two have to be in one frame; GPS positions get the origin of the reference.
+    Without poses, frame i of one drive is taken to show what frame i of the other shows.
+    """
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.place_model import load_model
+    from seqnet_ros.training.seqnet import dataset_builder as builder
+
+    name = builder.dataset_name(reference, query) if name is None else name
+    builder.check_dataset_options(name, split, radius, positive_radius, output)
+    first = open_source(reference, topic, reference_poses, rate=rate)
+    second = open_source(query, topic, query_poses, rate=rate,
+                         datum=getattr(first, 'datum', None))
+    builder.check_comparable(first, second)
+    place_model = load_model(model, device, weights)
+    drives = (_traverse(first, place_model, reference, every),
+              _traverse(second, place_model, query, every))
+    struct = builder.make_struct(*drives, name, split, radius, positive_radius)
+    files = builder.write_dataset(struct, *drives, place_model.config.name, output)
+    print_fields({
+        'struct': files.struct, 'reference': files.descriptors[0], 'query': files.descriptors[1],
+        'sequences': f'{len(drives[0].starts)} and {len(drives[1].starts)}',
+        'poses': f'{first.pose_origin}; {second.pose_origin}', **struct_fields(struct)})
+
+
+def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
+              every: str | None) -> 'Traverse':
+    from seqnet_ros.datasets.rosbag import is_bag
+    from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
+
+    # The images of a folder have no times of their own.
+    timed = is_bag(location) or not location.is_dir()
+    with progress_bar(f'describing {location.name}', len(source)) as show:
+        return describe_traverse(source, model, location.resolve().name, show, every, timed)

@@ -1,0 +1,34 @@
+"""``seqnet_ros dataset download``: where published data sets come from."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli.console import INCOMPLETE, print_fields, print_table
+
+
+def download(
+    name: Annotated[str, typer.Argument(
+        help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv or msls.', show_default=False)],
+    folder: Annotated[Path, typer.Option(
+        help='Where structFiles and data of the data set lie.')] = Path(),
+    descriptors: Annotated[str | None, typer.Option(
+        help='Folder of the descriptors within data/descData.',
+        show_default='netvlad-pytorch')] = None,
+    city: Annotated[str | None, typer.Option(
+        help='msls: the city.', show_default='melbourne and austin')] = None,
+) -> None:
+    """Tell where a published data set comes from, and check what is there of it.
+
+    Nothing is downloaded: most parts lie behind pages of their owners, without a stable address.
+    The exit status is 0 only where everything needed is there and in order, else 1.
+    """
+    from seqnet_ros.datasets.dataset_inventory import inspect, is_complete, sources
+
+    parts = inspect(name, folder, descriptors, city)
+    print_fields(sources(name))
+    print_table((f'part in {folder}', 'state', ''), [
+        (part.name, part.state, part.detail) for part in parts])
+    if not is_complete(parts):
+        raise typer.Exit(INCOMPLETE)

@@ -1,0 +1,70 @@
+"""``seqnet_ros dataset info``: what a file of a data set says."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli.console import print_fields
+
+if TYPE_CHECKING:
+    from seqnet_ros.datasets.db_struct import DbStruct
+    from seqnet_ros.datasets.published_caches import ClassCache, SequenceCache
+
+
+def info(
+    file: Annotated[Path, typer.Argument(
+        help="A .db struct, or a .torch cache of JIST's or CosPlace's published code.",
+        show_default=False)],
+) -> None:
+    """Show what a struct says of its two drives, and how many places they share.
+
+    Of a cache of the published code, which is never needed, what it keeps.
+    """
+    if file.suffix == '.torch':
+        from seqnet_ros.datasets.published_caches import read_cache
+
+        print_fields({'cache': file, **_describe_cache(read_cache(file))})
+        return
+    from seqnet_ros.datasets.db_struct import read_struct
+
+    print_fields({'struct': file, **struct_fields(read_struct(file))})
+
+
+def _describe_cache(cache: 'SequenceCache | ClassCache') -> dict[str, object]:
+    from seqnet_ros.datasets.published_caches import ClassCache
+
+    if isinstance(cache, ClassCache):
+        sizes = [len(group) for group in cache.groups]
+        return {'images': sum(map(len, cache.images.values())),
+                'classes': len(cache.images),
+                'groups': f'{len(sizes)} of {min(sizes, default=0)} to {max(sizes, default=0)} '
+                          'classes'}
+    matched = len(cache.matched_queries)
+    mean = sum(map(len, cache.positives)) / max(1, matched)
+    return {'sequences': f'{len(cache.database)} of the database, {len(cache.queries)} queries, '
+                         f'of {cache.database.windows.shape[1]} frames',
+            'cities': ', '.join(sorted(set(cache.database.frames.cities))),
+            'queries without match': len(cache.queries) - matched,
+            'matches per query': f'{mean:.2f}, of those that have any'}
+
+
+def struct_fields(struct: 'DbStruct') -> dict[str, object]:
+    """Return what a struct says, by name, in human-readable form."""
+    from scipy.spatial import cKDTree
+
+    found = cKDTree(struct.db_positions).query_ball_point(
+        struct.q_positions, struct.radius, return_length=True)
+    unit = 'frames' if struct.db_positions.shape[1] == 1 else 'm'
+    positive = struct.positive_radius
+    return {
+        'name': struct.name,
+        'split': struct.split,
+        'images': f'{len(struct.db_images)} reference, {len(struct.q_images)} query',
+        'positions': 'frame numbers' if unit == 'frames' else
+        f'{struct.db_positions.shape[1]} coordinates, metres',
+        'radius': f'{struct.radius:g} {unit}',
+        'radius of positives': 'not stated' if positive is None else f'{positive:g} {unit}',
+        'queries without match': int((found == 0).sum()),
+        'matches per query': f'{found.mean():.2f}' if len(found) else 'none',
+    }

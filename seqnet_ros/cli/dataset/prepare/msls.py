@@ -1,0 +1,49 @@
+"""``seqnet_ros dataset prepare msls``: MSLS in the folders of JIST."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli.console import print_table, progress_bar, working
+from seqnet_ros.cli.dataset.prepare.skipped import require_images, warn_left_out
+
+
+def msls(
+    folder: Annotated[Path, typer.Argument(
+        help='The Mapillary Street-level Sequences: the folder that holds train_val.',
+        show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='Folder for train, val and test; what lies there stays.', show_default=False)],
+    city: Annotated[list[str] | None, typer.Option(
+        help='Only this city. Repeatable.', show_default='all that are there')] = None,
+    copy: Annotated[bool, typer.Option(
+        '--copy', help='Copy the images instead of linking them.', show_default=False)] = False,
+) -> None:
+    """Sort the images of MSLS into sequences, with hard links where the disk allows it.
+
+    Cities go to the splits of SeqVLAD and JIST: test has Copenhagen and San Francisco. An
+    interrupted run can be repeated.
+    """
+    from seqnet_ros.datasets.msls_sequences import cities_by_split, read_official
+    from seqnet_ros.datasets.sequence_folders import SIDES
+
+    rows = []
+    images, lost = 0, ''
+    for split, cities in cities_by_split(folder, city or ()).items():
+        for side in SIDES:
+            part = f'{split}/{side}'
+            with working(f'reading the tables of {part}'):
+                frames = read_official(folder, split, side, cities)
+            with progress_bar(part, len(frames.table)) as show:
+                written = frames.write(output / split / side, copy, show)
+            broken = len(frames.problems)
+            warn_left_out(part, 'broken rows', broken, ''.join(frames.problems[:1]))
+            warn_left_out(part, 'missing images', written.lost, written.first_lost)
+            lost = lost or written.first_lost
+            images += written.images
+            rows.append((part, ', '.join(cities), *map(str, (
+                written.images, written.copied, frames.panoramas, broken, written.lost))))
+    require_images(images, str(folder), lost)
+    print_table((f'part of {output}', 'cities', 'images', 'copied', 'panoramas', 'broken rows',
+                 'missing'), rows)

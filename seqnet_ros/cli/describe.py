@@ -1,0 +1,44 @@
+"""``seqnet_ros describe``: the frame descriptors of a recording as one array."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.errors import InputError
+from seqnet_ros.files import whole_file
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def describe(
+    source: options.Source,
+    output: Annotated[Path, typer.Option(help='The .npy file to write.', show_default=False)],
+    model: options.Model = 'hog',
+    topic: options.Topic = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+) -> None:
+    """Describe every image of a recording: float32 [N, D], L2-normalised, not centred."""
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.pipelines.describe_recording import describe_recording
+    from seqnet_ros.place_model import load_model
+
+    if output.suffix != '.npy' or output.is_dir():
+        raise InputError(f'output is {output}, expected a file ending in .npy')
+    recording = open_source(source, topic=topic)
+    place_model = load_model(model, device, weights)
+    descriptors = describe_recording(recording, place_model, progress_bar).descriptors
+    _save(descriptors, output)
+    print_fields({'file': output, 'images': len(descriptors), 'dimensions': descriptors.shape[1],
+                  'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
+
+
+def _save(array: 'np.ndarray', path: Path) -> None:
+    import numpy as np
+
+    with whole_file(path) as file:
+        np.save(file, array, allow_pickle=False)

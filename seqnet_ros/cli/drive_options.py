@@ -1,0 +1,40 @@
+"""The two ways in which ``evaluate`` and ``train seqnet`` name drives: a data set, or arrays."""
+
+from collections.abc import Mapping
+
+from seqnet_ros.errors import InputError
+
+
+def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
+                  of_arrays: Mapping[str, object], split: str | None) -> None:
+    """Check that drives are named in exactly one of the two ways.
+
+    Args:
+        dataset: a data set, or None.
+        of_dataset: options that go with a data set; None where not given.
+        of_arrays: options that go with arrays; those a command lacks count as not given.
+        split: ``--split``.
+
+    Raises:
+        InputError: they are not, or something is missing.
+    """
+    strangers = of_dataset if dataset is None else of_arrays
+    given = [name for name, value in strangers.items() if value is not None]
+    if given:
+        where = 'without' if dataset is None else 'with'
+        raise InputError(f'{given[0]} was given {where} --dataset, expected either --dataset or '
+                         '--reference and --query')
+    if dataset is not None:
+        return
+    missing = [name for name in ('--reference', '--query') if of_arrays.get(name) is None]
+    if missing:
+        raise InputError(f'found no {" and no ".join(missing)}, expected --dataset, or --reference '
+                         'and --query')
+    struct, tolerance = (of_arrays.get(name) for name in ('--struct', '--tolerance'))
+    if (struct is None) == (tolerance is None):
+        found = 'neither' if struct is None else 'both'
+        raise InputError(f'found {found} of --struct and --tolerance, expected one: it says which '
+                         'frames truly match')
+    if split is not None and of_arrays.get('--splits') is None:
+        raise InputError(f'--split {split} was given without --splits, expected the file that '
+                         'lists its rows')

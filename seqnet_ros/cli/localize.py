@@ -1,0 +1,56 @@
+"""``seqnet_ros localize``: find the images of a recording in a map."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.cli.settings import collect_settings
+from seqnet_ros.files import refuse_file
+
+
+def localize(
+    source: options.Source,
+    map_path: Annotated[Path, typer.Option(
+        '--map', help='Folder of the map.', show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='Folder for matches.csv, matches.jsonl and summary.json.', show_default=False)],
+    topic: options.Topic = None,
+    poses: options.Poses = None,
+    pose_topic: options.PoseTopic = None,
+    rate: options.Rate = None,
+    sequence_length: options.SequenceLength = None,
+    every: options.Every = None,
+    top_k: options.TopK = None,
+    reverse: options.Reverse = None,
+    false_positive_rate: options.FalsePositiveRate = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+    camera_info: options.CameraInfo = None,
+    assignments: options.Assignments = None,
+) -> None:
+    """Find the images of a recording in a map, as the live node would; same input, same output.
+
+    The model and its settings are those of the map. Only distances between the recording's poses
+    are used, to space the images.
+    """
+    changes = collect_settings(assignments, {
+        'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
+        'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
+    refuse_file(output)
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.maps.map_reader import open_map, read_manifest
+    from seqnet_ros.matching.localizer import Localizer
+    from seqnet_ros.pipelines.localize_recording import localize_recording
+    from seqnet_ros.place_model import build_model
+
+    manifest, _ = read_manifest(map_path)
+    engine = manifest.preset.with_settings(changes).engine
+    camera = options.read_camera(camera_info)
+    recording = open_source(source, topic, poses, pose_topic, rate)
+    model = build_model(manifest.preset, device, weights=weights)
+    localizer = Localizer(model, open_map(map_path, model), engine, camera)
+    summary = localize_recording(recording, localizer, output, progress_bar)
+    print_fields({'results': output, **summary.lines()})

@@ -1,0 +1,89 @@
+"""``seqnet_ros map build``: make a map of a recording."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.cli.map.info import manifest_fields
+from seqnet_ros.cli.settings import collect_settings
+
+_DEFAULT_MODEL = 'hog'
+
+
+def build(
+    source: options.Source,
+    output: Annotated[Path, typer.Option(
+        help='Folder of the map; the folder that holds it must exist.', show_default=False)],
+    model: Annotated[str | None, typer.Option(
+        help='Name of a model, or its YAML file.', show_default='hog, or that of --extend')] = None,
+    extend: Annotated[Path | None, typer.Option(
+        help='Map that the drive is added to; it stays as it is unless it is --output, too.',
+        show_default=False)] = None,
+    overwrite: Annotated[bool, typer.Option(
+        '--overwrite', help='Replace the map that lies at --output.')] = False,
+    backup: Annotated[bool, typer.Option(
+        help='Keep a map that is replaced or extended as NAME~1.')] = True,
+    topic: options.Topic = None,
+    poses: options.Poses = None,
+    pose_topic: options.PoseTopic = None,
+    rate: options.Rate = None,
+    every: options.Every = None,
+    sequence_length: options.SequenceLength = None,
+    weights: options.Weights = None,
+    device: options.Device = 'auto',
+    geometry: Annotated[bool, typer.Option(
+        '--geometry', help='Keep local features, for the geometric check of matches.')] = False,
+    camera_info: options.CameraInfo = None,
+    keep_images: Annotated[bool, typer.Option(
+        '--keep-images', help='Keep a small picture of every place, to look at.')] = False,
+    assignments: options.Assignments = None,
+) -> None:
+    """Make a map of the places of a recorded drive, or add the drive to a map.
+
+    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
+    places lie one metre apart on a line. Settings become the defaults for localizing.
+    """
+    settings = collect_settings(
+        assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
+    from seqnet_ros.maps.map_writer import check_target, save_map
+
+    in_place = extend is not None and output.resolve() == extend.resolve()
+    check_target(output, overwrite=overwrite or in_place)
+    from seqnet_ros.config.engine import GeometryConfig
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.maps.map_reader import open_map, read_manifest
+    from seqnet_ros.matching.map_extension import save_extension
+    from seqnet_ros.matching.mapper import Mapper
+    from seqnet_ros.pipelines.map_recording import map_recording
+    from seqnet_ros.place_model import build_model, load_preset
+
+    if model is None and extend is not None:
+        preset, model_folder = read_manifest(extend)[0].preset, None
+    else:
+        preset, model_folder = load_preset(model or _DEFAULT_MODEL, weights)
+    if geometry and preset.engine.geometry is None:
+        preset = replace(
+            preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))
+    built = build_model(preset.with_settings(settings), device, model_folder, weights)
+    camera = options.read_camera(camera_info)
+    extended = None
+    if extend is not None:
+        extended = open_map(extend, built, verify=True)
+        camera = camera or extended.manifest.camera_model
+        keep_images = keep_images or extended.manifest.images
+    mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
+    recording = open_source(source, topic, poses, pose_topic, rate)
+    place_map = map_recording(recording, mapper, progress_bar).place_map
+    if in_place:
+        place_map, kept = save_extension(
+            mapper, place_map, lambda: mapper.finish(recording.name, recording.pose_origin),
+            output, backup=backup)
+    else:
+        kept = save_map(place_map, output, overwrite=overwrite, backup=backup)
+    print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
+                  **manifest_fields(place_map.manifest)})
+

@@ -1,0 +1,12 @@
+"""``seqnet_ros models``: list models, and make new ones."""
+
+import typer
+
+from seqnet_ros.cli.models.create import create
+from seqnet_ros.cli.models.fit_netvlad import fit_netvlad
+from seqnet_ros.cli.models.list import list_models
+
+app = typer.Typer(no_args_is_help=True, help='List models, and make new ones.')
+app.command('list')(list_models)
+app.command()(create)
+app.command('fit-netvlad')(fit_netvlad)

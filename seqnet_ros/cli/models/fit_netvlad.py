@@ -1,0 +1,65 @@
+"""``seqnet_ros models fit-netvlad``: a NetVLAD model from images alone."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import print_fields, progress_bar, working
+
+
+def fit_netvlad(
+    images: Annotated[Path, typer.Argument(
+        help='Image folder, video or rosbag with images of the kind to be described.',
+        show_default=False)],
+    output: Annotated[Path, typer.Option(
+        help='The .yaml file to write; the weights are put beside it.', show_default=False)],
+    model: Annotated[str, typer.Option(
+        help='Model with NetVLAD whose image size, trunk and settings are taken over: a name or a '
+             'YAML file.')] = 'netvlad-vgg16',
+    trunk_weights: Annotated[Path | None, typer.Option(
+        help="Local weights of the trunk with torchvision's names.",
+        show_default="the model's, if they are such")] = None,
+    clusters: Annotated[int | None, typer.Option(
+        help='Number of clusters.', show_default="the model's")] = None,
+    wpca_dim: Annotated[int | None, typer.Option(
+        help='Length of the whitened descriptors.', show_default="the model's")] = None,
+    most_images: Annotated[int, typer.Option(
+        '--images', min=1, help='Most images used, drawn at random.')] = 10_000,
+    descriptors_per_image: Annotated[int, typer.Option(
+        min=1, help='Local descriptors drawn of each clustered image.')] = 100,
+    seed: Annotated[int, typer.Option(min=0, help='Of the random draws.')] = 0,
+    topic: options.Topic = None,
+    device: options.Device = 'auto',
+) -> None:
+    """Make a NetVLAD model of a trained trunk from images alone, without training.
+
+    Clusters and soft assignment are what NetVLAD's training starts from; whitening is fitted to the
+    NetVLAD vectors of the images.
+    """
+    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.descriptors.device import select_device
+    from seqnet_ros.place_model import load_preset
+    from seqnet_ros.training.model_files import new_model_path
+    from seqnet_ros.training.netvlad import fitting
+
+    path = new_model_path(output, '.safetensors')
+    preset, folder = load_preset(model)
+    preset = fitting.netvlad_to_fit(preset, clusters, wpca_dim)
+    config = preset.model
+    source = open_source(images, topic)
+    sampling = fitting.Sampling(most_images, descriptors_per_image, seed)
+    trunk = fitting.load_trunk(config, folder, trunk_weights)
+    total = fitting.images_to_read(config, len(source), sampling)
+    with progress_bar('reading images', total) as show:
+        fit = fitting.fit_netvlad(config, trunk, source, select_device(device), sampling,
+                                  path.parent, show)
+    with working('writing'):
+        written = fitting.write_fit(path, preset, folder, fit)
+    fields: dict[str, object] = {
+        'model': output, 'weights': output.with_name(str(written.model.weights.path)),
+        'images': fit.images, 'descriptors': fit.dim}
+    if fit.explained is not None:
+        fields['variance kept'] = f'{fit.explained:.3f}'
+    print_fields(fields)

@@ -1,0 +1,13 @@
+"""``seqnet_ros models list``: what models there are."""
+
+from seqnet_ros.cli.console import print_table
+
+
+def list_models() -> None:
+    """List the models, the length of their descriptors and whether their weights are here."""
+    from seqnet_ros import place_model
+
+    print_table(
+        ('name', 'dim', 'weights', 'description'),
+        [(model.name, str(model.dim), 'here' if model.weights_available else 'missing',
+          model.description) for model in place_model.list_models()])

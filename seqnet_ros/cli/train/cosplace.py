@@ -1,0 +1,93 @@
+"""``seqnet_ros train cosplace``: a network for single images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import working
+from seqnet_ros.cli.train.image_runs import (
+    CHANGEABLE,
+    TRAIN,
+    CosPlaceRecord,
+    Epochs,
+    FrameModel,
+    Workers,
+    image_search,
+    locate_model,
+    show_best,
+    workplace,
+)
+from seqnet_ros.cli.train.runs import (
+    Precision,
+    Recipe,
+    Resume,
+    RunFolder,
+    collect_training_settings,
+    missing_training_package,
+    require_new,
+    resumed_record,
+)
+from seqnet_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.training.cosplace.steps import Best
+
+
+def cosplace(
+    ctx: typer.Context,
+    output: RunFolder,
+    images: Annotated[Path | None, typer.Option(
+        help='Folder of SF-XL that holds train and val.', show_default=False)] = None,
+    frame_model: FrameModel = None,
+    validation: Annotated[Path | None, typer.Option(
+        help='Folder like --images whose val part chooses the best weights.',
+        show_default='that of --images')] = None,
+    recipe: Recipe = None,
+    epochs: Epochs = None,
+    assignments: options.Assignments = None,
+    resume: Resume = False,
+    device: options.Device = 'auto',
+    precision: Precision = '32',
+    workers: Workers = None,
+) -> None:
+    """Train CosPlace: a network for single images, on classes of images by place.
+
+    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far,
+    for `--model` of the other commands; TensorBoard reads RUN.
+    """
+    if resume:
+        record = resumed_record(CosPlaceRecord, ctx, output, epochs, CHANGEABLE)
+    else:
+        if images is None:
+            raise InputError('--images is missing, expected a folder of SF-XL to train on')
+        settings = collect_training_settings(recipe, assignments, {'epochs': epochs})
+        record = CosPlaceRecord(
+            frame_model=locate_model(frame_model), images=images, validation=validation,
+            precision=precision, settings=settings)
+        require_new(output)
+    best = _train_cosplace(record, output, resume, device, workers)
+    show_best(output, best)
+
+
+def _train_cosplace(record: CosPlaceRecord, output: Path, resume: bool, device: str,
+                    workers: int | None) -> 'Best':
+    try:
+        from seqnet_ros.training.cosplace.trainer import CosPlaceTraining, train_cosplace
+    except ModuleNotFoundError as error:
+        raise missing_training_package(error) from error
+    from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
+    from seqnet_ros.training.cosplace.data import ImageClasses
+    from seqnet_ros.training.cosplace.model import start_model
+    from seqnet_ros.training.settings import parse_settings
+
+    assert record.images is not None
+    config = parse_settings(CosPlaceTrainingConfig, record.settings, 'settings')
+    model = start_model(record.frame_model, config.fc_dim, config.seed)
+    with working('reading names'):
+        images = ImageClasses.of(record.images / TRAIN, config)
+        search = image_search(record.validation or record.images, config.radius, required=True)
+    assert search is not None
+    job = CosPlaceTraining(model, images, search, config, workplace(record, device, workers))
+    return train_cosplace(job, output, resume)

@@ -1,0 +1,78 @@
+"""What ``train jist`` and ``train cosplace`` share: their options, and what a run needs."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli.console import print_fields
+from seqnet_ros.cli.train.runs import AbsolutePath, TrainingRecord, is_first_process
+from seqnet_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.training.cosplace.data import ImageSearch
+    from seqnet_ros.training.cosplace.steps import Best, Workplace
+
+TRAIN, VALIDATE = 'train', 'val'
+CHANGEABLE = ('output', 'resume', 'epochs', 'device', 'workers')
+_MOST_WORKERS = 8
+
+FrameModel = Annotated[str | None, typer.Option(
+    help='Model whose network is trained, from its weights: a name from `seqnet_ros models list` '
+         'or a YAML file.', show_default=False)]
+Workers = Annotated[int | None, typer.Option(
+    min=0, help='Threads that read images.',
+    show_default=f'one for each processor, at most {_MOST_WORKERS}')]
+Epochs = Annotated[int | None, typer.Option(
+    help='Each trains one group of classes.', show_default="the recipe's")]
+
+
+class CosPlaceRecord(TrainingRecord):
+    """What a training on images was started with."""
+
+    frame_model: str
+    images: AbsolutePath | None = None
+    validation: AbsolutePath | None = None
+
+
+def locate_model(frame_model: str | None) -> str:
+    """Return a model in a form that holds in every working directory."""
+    if frame_model is None:
+        raise InputError('--frame-model is missing, expected the model whose network is trained, '
+                         'such as cosplace-resnet18-512')
+    path = Path(frame_model).expanduser()
+    return str(path.absolute()) if path.suffix in ('.yaml', '.yml') else frame_model
+
+
+def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSearch | None':
+    """Return the images of a folder to validate on; None where there are none to look for."""
+    from seqnet_ros.training.cosplace.data import ImageSearch
+
+    if folder is None or (not required and not (folder / VALIDATE).exists()):
+        return None
+    return ImageSearch.of(folder / VALIDATE, radius)
+
+
+def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'Workplace':
+    """Return what a training runs on."""
+    from seqnet_ros.training.cosplace.steps import Workplace
+    from seqnet_ros.training.lightning_runs import process_counts
+
+    _, local = process_counts()
+    usual = min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))
+    return Workplace(device, record.precision, usual if workers is None else workers,
+                     record.model_dump(mode='json', exclude_none=True))
+
+
+def show_best(output: Path, best: 'Best') -> None:
+    """Print the best weights of a run."""
+    if not is_first_process():
+        return
+    from seqnet_ros.training.cosplace.model import BEST, MODEL
+
+    print_fields({
+        'run': output,
+        'best': f'epoch {best.epoch}, ' + ', '.join(
+            f'R@{n}: {value:.3f}' for n, value in best.recalls.items()),
+        'model': output / MODEL, 'weights': output / BEST})

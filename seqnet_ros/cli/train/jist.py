@@ -1,0 +1,114 @@
+"""``seqnet_ros train jist``: a network for images and sequences of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from seqnet_ros.cli import options
+from seqnet_ros.cli.console import working
+from seqnet_ros.cli.train.image_runs import (
+    CHANGEABLE,
+    TRAIN,
+    VALIDATE,
+    CosPlaceRecord,
+    Epochs,
+    FrameModel,
+    Workers,
+    image_search,
+    locate_model,
+    show_best,
+    workplace,
+)
+from seqnet_ros.cli.train.runs import (
+    AbsolutePath,
+    Precision,
+    Recipe,
+    Resume,
+    RunFolder,
+    collect_training_settings,
+    missing_training_package,
+    require_new,
+    resumed_record,
+)
+from seqnet_ros.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.training.cosplace.steps import Best
+
+
+class _JistRecord(CosPlaceRecord):
+    sequences: AbsolutePath
+    cities: tuple[str, ...] = ()
+
+
+def jist(
+    ctx: typer.Context,
+    output: RunFolder,
+    sequences: Annotated[Path | None, typer.Option(
+        help='Folder of train and val, or the official folder of MSLS, which holds train_val.',
+        show_default=False)] = None,
+    images: Annotated[Path | None, typer.Option(
+        help='Folder of SF-XL that holds train, to train on single images too.',
+        show_default='sequences alone')] = None,
+    frame_model: FrameModel = None,
+    validation: Annotated[Path | None, typer.Option(
+        help='Folder like --sequences whose val split chooses the best weights.',
+        show_default='that of --sequences')] = None,
+    city: Annotated[list[str] | None, typer.Option(
+        help='Train on sequences of this city only. Repeatable.', show_default='all')] = None,
+    recipe: Recipe = None,
+    seq_length: Annotated[int | None, typer.Option(
+        '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
+    epochs: Epochs = None,
+    assignments: options.Assignments = None,
+    resume: Resume = False,
+    device: options.Device = 'auto',
+    precision: Precision = '32',
+    workers: Workers = None,
+) -> None:
+    """Train JIST: a network for images and sequences of them, on both together.
+
+    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far,
+    for `--model` of the other commands; TensorBoard reads RUN.
+    """
+    if resume:
+        record = resumed_record(_JistRecord, ctx, output, epochs, CHANGEABLE)
+    else:
+        if sequences is None:
+            raise InputError('--sequences is missing, expected a folder of sequences to train on')
+        settings = collect_training_settings(
+            recipe, assignments, {'length': seq_length, 'epochs': epochs})
+        record = _JistRecord(
+            frame_model=locate_model(frame_model), sequences=sequences, images=images,
+            validation=validation, cities=tuple(city or ()), precision=precision, settings=settings)
+        require_new(output)
+    best = _train_jist(record, output, resume, device, workers)
+    show_best(output, best)
+
+
+def _train_jist(record: _JistRecord, output: Path, resume: bool, device: str,
+                workers: int | None) -> 'Best':
+    try:
+        from seqnet_ros.training.jist.trainer import JistTraining, train_jist
+    except ModuleNotFoundError as error:
+        raise missing_training_package(error) from error
+    from seqnet_ros.training.cosplace.data import ImageClasses
+    from seqnet_ros.training.cosplace.model import start_model
+    from seqnet_ros.training.jist.config import JistTrainingConfig
+    from seqnet_ros.training.jist.data import SequencePair
+    from seqnet_ros.training.settings import parse_settings
+
+    config = parse_settings(JistTrainingConfig, record.settings, 'settings')
+    model = start_model(record.frame_model, config.fc_dim, config.seed, {
+        'length': config.length, 'aggregator': config.aggregator})
+    with working('reading names'):
+        training = SequencePair.of(record.sequences, TRAIN, config.length, record.cities)
+        validation = SequencePair.of(record.validation or record.sequences, VALIDATE,
+                                     config.length)
+        images = None if record.images is None else ImageClasses.of(
+            record.images / TRAIN, config)
+        search = image_search(record.images, config.radius, required=False)
+    job = JistTraining(model, training, validation, config, images, search,
+                       workplace(record, device, workers))
+    return train_jist(job, output, resume)

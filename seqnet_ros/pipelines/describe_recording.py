@@ -1,0 +1,59 @@
+"""Describe the images of a recording."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.frames import FrameSource
+from seqnet_ros.pipelines.progress import Bars, no_bar
+from seqnet_ros.place_model import PlaceModel
+
+_BATCH = 16
+
+
+class DescribedRecording(NamedTuple):
+    """The frame descriptors of a recording.
+
+    Attributes:
+        frames: int64 ``[N]``, positions of the frames in the recording.
+        descriptors: float32 ``[N, D]``, L2-normalised, not centred.
+        damaged: why images could not be read, one sentence each.
+    """
+
+    frames: np.ndarray
+    descriptors: np.ndarray
+    damaged: tuple[str, ...]
+
+
+def describe_recording(source: FrameSource, model: PlaceModel,
+                       bars: Bars = no_bar) -> DescribedRecording:
+    """Describe the images of a recording, as ``seqnet_ros describe`` does.
+
+    Damaged images are skipped.
+
+    Args:
+        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        model: its frame descriptor is used.
+        bars: shows progress.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    frames: list[int] = []
+    blocks: list[np.ndarray] = []
+    with bars('describing', len(source)) as progress:
+        walk = RecordingWalk(source, progress, require_poses=False)
+        for batch in _batches(walk.results(lambda frame: image_reader(frame)())):
+            frames += [frame.index for frame, _ in batch]
+            blocks.append(model.describer.describe([image for _, image in batch]))
+    walk.finish()
+    return DescribedRecording(np.array(frames), np.concatenate(blocks), tuple(walk.damaged))
+
+
+def _batches(items: Iterable) -> Iterator[list]:
+    remaining = iter(items)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch

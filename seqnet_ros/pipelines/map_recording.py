@@ -1,0 +1,56 @@
+"""Make a map of a recording."""
+
+import logging
+from dataclasses import dataclass
+
+from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.frames import FrameSource
+from seqnet_ros.datasets.sources import PosedSource
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.pipelines.progress import Bars, no_bar
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedRecording:
+    """A map and what was skipped on the way.
+
+    Attributes:
+        place_map: the map.
+        without_pose: number of images skipped because they have no pose.
+        damaged: why images could not be read, one sentence each.
+    """
+
+    place_map: PlaceMap
+    without_pose: int
+    damaged: tuple[str, ...]
+
+
+def map_recording(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> MappedRecording:
+    """Make a map of a recording, as ``seqnet_ros map build`` does.
+
+    Images without a pose are skipped where the recording has poses, and so are damaged images.
+
+    Args:
+        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        mapper: the engine, without any image so far.
+        bars: shows progress.
+
+    Raises:
+        InputError: no image can be used, or poses do not fit the settings.
+    """
+    if isinstance(source, PosedSource):
+        _logger.info('poses: %s', source.pose_origin)
+    else:
+        _logger.info('%s has no poses: frame number = metres', source.name)
+    with bars('mapping', len(source)) as progress:
+        walk = RecordingWalk(source, progress)
+        for _ in walk.results(lambda frame: mapper.push_lazily(
+                image_reader(frame), frame.stamp_ns, frame.pose)):
+            pass
+    walk.finish()
+    with bars('calibrating', 1):
+        place_map = mapper.finish(source.name, source.pose_origin)
+    return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
