@@ -10,8 +10,8 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.datasets.town import Condition, Town
-    from seqnet_ros.datasets.town_export import Export
+    from seqnet_town import Condition, Town
+    from seqnet_town.export import Export
 
 _SPLITS = ('train', 'val', 'test')
 _IMAGES_A_CLASS = 16
@@ -51,7 +51,7 @@ def render(
     Single images are named and sorted as those of SF-XL, sequences as those of MSLS in the splits
     of JIST. The same options give the same images to the byte.
     """
-    from seqnet_ros.datasets.town import Town
+    from seqnet_town import Town
 
     if no_images and no_sequences:
         raise InputError('found --no-images and --no-sequences, expected at most one of them')
@@ -74,7 +74,7 @@ def render(
 
 
 def _conditions(names: list[str]) -> 'list[Condition]':
-    from seqnet_ros.datasets.town import CONDITIONS
+    from seqnet_town import CONDITIONS
 
     unknown = [name for name in names if name not in CONDITIONS]
     if unknown:
@@ -86,7 +86,7 @@ def _conditions(names: list[str]) -> 'list[Condition]':
 def _plan_images(folder: Path, towns: 'dict[str, Town]', seen: 'list[Condition]',
                  asked: 'list[Condition]', size: int, length: float | None) -> 'dict[str, Export]':
     """Plan single images: dense for classes, sparse for the search that validates."""
-    from seqnet_ros.datasets.town_export import plan_sf_xl
+    from seqnet_town.export import plan_sf_xl
 
     root = Path('sf_xl', 'processed')
     train, database, queries = (
@@ -103,8 +103,8 @@ def _plan_images(folder: Path, towns: 'dict[str, Town]', seen: 'list[Condition]'
 def _plan_sequences(folder: Path, towns: 'dict[str, Town]', seen: 'list[Condition]',
                     asked: 'list[Condition]', width: int,
                     length: float | None) -> 'dict[str, Export]':
-    from seqnet_ros.datasets.town import Camera
-    from seqnet_ros.datasets.town_export import plan_sequences
+    from seqnet_town import Camera
+    from seqnet_town.export import plan_sequences
 
     camera = Camera(width, width * 3 // 4)
     parts = {str(Path('msls', split)): town for split, town in towns.items()}
