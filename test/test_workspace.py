@@ -139,7 +139,7 @@ class TestEnvironmentFile:
 def test_a_plain_install_brings_the_data_files(tmp_path):
     source = tmp_path / 'source'
     ignore = shutil.ignore_patterns('__pycache__', 'build', '*.egg-info')
-    for name in ('seqnet_ros', *DATA_FOLDERS):
+    for name in ('seqnet_ros', 'seqnet_town', *DATA_FOLDERS):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ('pyproject.toml', 'setup.py', 'package.xml', 'LICENSE'):
         shutil.copy(ROOT / name, source)
@@ -155,8 +155,7 @@ def test_a_plain_install_brings_the_data_files(tmp_path):
             if '__pycache__' not in path.parts:
                 assert f'{data}/{path.relative_to(ROOT)}' in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'seqnet_ros').rglob('*.py')}
-    assert modules == {name for name in names
-                       if name.startswith('seqnet_ros/') and name.endswith('.py')}
+    assert modules == {name for name in names if name.endswith('.py') and '.data/' not in name}
 
 
 def test_versions_agree():
