@@ -273,8 +273,9 @@ def prepare_workspace(environment_stamp: str) -> None:
     stamp = {
         'environment': environment_stamp,
         'interfaces': digest([], [ROOT / 'CMakeLists.txt', ROOT / 'package.xml',
+                                  ROOT / 'scripts' / 'node',
                                   *ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')]),
-        # The install links to the sources, so a new file matters but a changed one does not.
+        # The install links to the other sources: a new file matters but a changed one does not.
         'files': digest(str(path.relative_to(ROOT)) for path in installed_files()),
     }
     previous = json.loads(WORKSPACE_STAMP.read_text()) if WORKSPACE_STAMP.is_file() else {}
