@@ -16,6 +16,10 @@ NODES = {
 
 def start(name: str) -> None:
     """Run the node of an executable until it is interrupted."""
+    try:
+        import_module('seqnet_ros.pydantic_version')
+    except ImportError as error:
+        sys.exit(f'Error: {error}')
     import_module(NODES[name]).main()
 
 
