@@ -17,7 +17,6 @@ from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.place_model import PlaceModel
 
-_ROOT = Path(__file__).resolve().parent.parent
 _PATIENCE_S = 60.0
 _WARM_UP = 8
 _LAST_S = 1.0
@@ -54,7 +53,7 @@ def measure_node(model_file: Path, model: PlaceModel, map_path: Path,
 def localizer_process(model_file: str | Path, map_path: Path,
                       reliability: str) -> Iterator[subprocess.Popen]:
     """Run the localizer as a process of its own while the block lasts."""
-    command = [sys.executable, str(_ROOT / 'scripts' / 'localizer'), '--ros-args',
+    command = [sys.executable, '-m', 'seqnet_ros.nodes', 'localizer', '--ros-args',
                '-p', f'model:={model_file}', '-p', f'map:={map_path}', '-p', 'device:=cpu',
                '-p', 'use_odometry:=false', '-p', f'image_reliability:={reliability}']
     with subprocess.Popen(command, stdout=subprocess.DEVNULL,

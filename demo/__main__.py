@@ -15,8 +15,8 @@ from seqnet_ros.cli.console import print_fields, progress_bar, say
 if TYPE_CHECKING:
     from demo.playback import Answer
     from demo.recording import Scenario
-    from seqnet_ros.datasets.town import Drive
     from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+    from seqnet_town import Drive
 
 NOT_FOUND = 1
 _SEQUENCE_LENGTH = 10

@@ -8,7 +8,6 @@ from types import TracebackType
 
 from demo.errors import DemoError
 
-LOCALIZER = Path(__file__).resolve().parent.parent / 'scripts' / 'localizer'
 STOPPING_S = 15.0
 _SHOWN_LINES = 15
 
@@ -22,7 +21,8 @@ class NodeProcess:
     """
 
     def __init__(self, arguments: list[str], log: Path) -> None:
-        self._command = [sys.executable, str(LOCALIZER), '--ros-args', *arguments]
+        self._command = [
+            sys.executable, '-m', 'seqnet_ros.nodes', 'localizer', '--ros-args', *arguments]
         self._log = log
 
     def __enter__(self) -> 'NodeProcess':

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.datasets.bag_writer import BagWriter
-from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
-from seqnet_ros.datasets.town.processes import in_processes
 from seqnet_ros.poses import make_pose, yaw_of
+from seqnet_town import DAY, DUSK, Camera, Drive, Town
+from seqnet_town.processes import in_processes
 
 IMAGE_TOPIC = '/camera/image_raw/compressed'
 ODOMETRY_TOPIC = '/odom'

@@ -1,10 +1,77 @@
-"""Judge a localizer while the robot drives: start the evaluator."""
+"""Judge a localizer while the robot drives: start the evaluator beside it.
 
-from launch import LaunchDescription
+Example::
 
-from seqnet_ros.nodes.launching import describe_evaluation
+    ros2 launch seqnet_ros evaluation.launch.py map:=$HOME/site.map truth_topic:=/gps/odometry
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from seqnet_ros.nodes.launch_arguments import given_parameters, ros_arguments
+
+CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return what ``ros2 launch`` runs; ``--show-args`` lists the arguments."""
-    return describe_evaluation()
+    """Declare the arguments; ``ros2 launch --show-args`` lists them."""
+    return LaunchDescription([
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
+        DeclareLaunchArgument(
+            'params_file', default_value=PathJoinSubstitution([CONFIG, 'evaluator.yaml']),
+            description='YAML file with parameters of the node.'),
+        DeclareLaunchArgument(
+            'map', default_value='',
+            description='Directory of the map that the localizer searches; empty: as in '
+                        'params_file.'),
+        DeclareLaunchArgument(
+            'match_topic', default_value='localizer/place_match',
+            description='Topic of what the localizer finds.'),
+        DeclareLaunchArgument(
+            'truth_topic', default_value='truth',
+            description='Topic of the true poses, in the frame of the map.'),
+        DeclareLaunchArgument(
+            'truth_type', default_value='',
+            choices=['', 'odometry', 'pose', 'pose_with_covariance'],
+            description='Type of the true poses; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'tolerance_m', default_value='',
+            description='A place is right within this distance of the truth, m; empty: as in '
+                        'params_file.'),
+        DeclareLaunchArgument(
+            'tolerance_deg', default_value='',
+            description='And when turned by no more than this, degrees; empty: as in '
+                        'params_file.'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=['true', 'false'],
+            description='Take the time from /clock.'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Lowest severity that is logged.'),
+        DeclareLaunchArgument(
+            'enclaves', default_value='',
+            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
+                        'empty: none.'),
+        OpaqueFunction(function=start_nodes),
+    ])
+
+
+def start_nodes(context: LaunchContext) -> list[Node]:
+    """Return the evaluator; called when the arguments have their values."""
+    return [Node(
+        package='seqnet_ros', executable='evaluator', name='evaluator',
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        parameters=[LaunchConfiguration('params_file'), {
+            'use_sim_time': LaunchConfiguration('use_sim_time'),
+            **given_parameters(
+                context, map=str, truth_type=str, tolerance_m=float, tolerance_deg=float),
+        }],
+        remappings=[
+            ('place_match', LaunchConfiguration('match_topic')),
+            ('truth', LaunchConfiguration('truth_topic')),
+        ],
+        arguments=ros_arguments(context, 'evaluator'))]

@@ -1,10 +1,99 @@
-"""Find the camera in a map: start the localizer."""
+"""Find the camera in a map: start the localizer, and RViz on request.
 
-from launch import LaunchDescription
+Example::
 
-from seqnet_ros.nodes.launching import describe_localization
+    ros2 launch seqnet_ros localization.launch.py map:=$HOME/site.map image_topic:=/camera/image_raw
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from seqnet_ros.nodes.launch_arguments import given_parameters, into_namespace, ros_arguments
+
+CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
+SHOWN_TOPICS = ('/localizer/map_markers', '/localizer/markers', '/localizer/debug_image',
+                '/localizer/pose')
+"""What the layout of RViz shows."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return what ``ros2 launch`` runs; ``--show-args`` lists the arguments."""
-    return describe_localization()
+    """Declare the arguments; ``ros2 launch --show-args`` lists them."""
+    return LaunchDescription([
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
+        DeclareLaunchArgument(
+            'params_file', default_value=PathJoinSubstitution([CONFIG, 'localizer.yaml']),
+            description='YAML file with parameters of the node.'),
+        DeclareLaunchArgument(
+            'model', default_value='',
+            description='Name of a model, or its YAML file; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'map', default_value='',
+            description='Directory of the map to search; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'image_topic', default_value='image',
+            description='Topic of the camera, without /compressed.'),
+        DeclareLaunchArgument(
+            'camera_info_topic', default_value='camera_info',
+            description='Topic of its calibration, for geometric checks.'),
+        DeclareLaunchArgument(
+            'odometry_topic', default_value='odometry', description='Topic of the odometry.'),
+        DeclareLaunchArgument(
+            'pose_topic', default_value='~/pose', description='Topic of accepted poses.'),
+        DeclareLaunchArgument(
+            'publish_initial_pose', default_value='', choices=['', 'true', 'false'],
+            description='Hand the first accepted pose to another localizer; empty: as in '
+                        'params_file.'),
+        DeclareLaunchArgument(
+            'initial_pose_topic', default_value='initialpose',
+            description='Topic of that first pose.'),
+        DeclareLaunchArgument(
+            'autostart', default_value='true', choices=['true', 'false'],
+            description='Configure and activate the node at start.'),
+        DeclareLaunchArgument(
+            'rviz', default_value='false', choices=['true', 'false'],
+            description='Show what the node sees and finds in RViz.'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=['true', 'false'],
+            description='Take the time from /clock.'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Lowest severity that is logged.'),
+        DeclareLaunchArgument(
+            'enclaves', default_value='',
+            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
+                        'empty: none.'),
+        OpaqueFunction(function=start_nodes),
+    ])
+
+
+def start_nodes(context: LaunchContext) -> list[Node]:
+    """Return the localizer and RViz; called when the arguments have their values."""
+    localizer = Node(
+        package='seqnet_ros', executable='localizer', name='localizer',
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        parameters=[LaunchConfiguration('params_file'), {
+            'use_sim_time': LaunchConfiguration('use_sim_time'),
+            'autostart': LaunchConfiguration('autostart'),
+            **given_parameters(context, model=str, map=str, publish_initial_pose=bool),
+        }],
+        remappings=[
+            ('image', LaunchConfiguration('image_topic')),
+            ('camera_info', LaunchConfiguration('camera_info_topic')),
+            ('odometry', LaunchConfiguration('odometry_topic')),
+            ('~/pose', LaunchConfiguration('pose_topic')),
+            ('initialpose', LaunchConfiguration('initial_pose_topic')),
+        ],
+        arguments=ros_arguments(context, 'localizer'))
+    rviz = Node(
+        package='rviz2', executable='rviz2', name='rviz2',
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        condition=IfCondition(LaunchConfiguration('rviz')),
+        parameters=[{'use_sim_time': LaunchConfiguration('use_sim_time')}],
+        remappings=into_namespace(context, SHOWN_TOPICS),
+        arguments=['-d', PathJoinSubstitution([CONFIG, 'localization.rviz'])])
+    return [localizer, rviz]

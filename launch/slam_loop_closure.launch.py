@@ -1,10 +1,131 @@
-"""Close loops beside a SLAM system: start the loop closer, and what hands its loops on."""
+"""Close loops beside a SLAM system: start the loop closer, and the bridge to that system.
 
-from launch import LaunchDescription
+Example::
 
-from seqnet_ros.nodes.launching import describe_loop_closure
+    ros2 launch seqnet_ros slam_loop_closure.launch.py slam:=rtabmap image_topic:=/camera/image_raw
+"""
+
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.conditions import IfCondition
+from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
+from launch_ros.substitutions import FindPackageShare
+
+from seqnet_ros.nodes.launch_arguments import (
+    given_parameters,
+    into_namespace,
+    ros_arguments,
+    value_of,
+)
+
+CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
+SHOWN_TOPICS = ('/loop_closer/markers', '/loop_closer/debug_image')
+"""What the layout of RViz shows."""
 
 
 def generate_launch_description() -> LaunchDescription:
-    """Return what ``ros2 launch`` runs; ``--show-args`` lists the arguments."""
-    return describe_loop_closure()
+    """Declare the arguments; ``ros2 launch --show-args`` lists them."""
+    return LaunchDescription([
+        DeclareLaunchArgument('namespace', default_value='', description='Namespace of the node.'),
+        DeclareLaunchArgument(
+            'params_file', default_value=PathJoinSubstitution([CONFIG, 'loop_closer.yaml']),
+            description='YAML file with parameters of the node.'),
+        DeclareLaunchArgument(
+            'model', default_value='',
+            description='Name of a model, or its YAML file; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'map', default_value='',
+            description='Directory of the map to write when saving; empty: as in params_file.'),
+        DeclareLaunchArgument(
+            'image_topic', default_value='image',
+            description='Topic of the camera, without /compressed.'),
+        DeclareLaunchArgument(
+            'camera_info_topic', default_value='camera_info',
+            description='Topic of its calibration, for geometric checks.'),
+        DeclareLaunchArgument(
+            'odometry_topic', default_value='odometry', description='Topic of the odometry.'),
+        DeclareLaunchArgument(
+            'autostart', default_value='true', choices=['true', 'false'],
+            description='Configure and activate the node at start.'),
+        DeclareLaunchArgument(
+            'slam', default_value='none', choices=['none', 'rtabmap', 'pose_graph'],
+            description='Start the bridge that hands loop closures on to rtabmap, or to systems '
+                        'that take a pose_graph.'),
+        DeclareLaunchArgument(
+            'bridge_params_file', default_value='',
+            description="YAML file with parameters of the bridge; empty: the package's."),
+        DeclareLaunchArgument(
+            'rtabmap_namespace', default_value='/rtabmap',
+            description='Namespace of rtabmap, whose node is named rtabmap.'),
+        DeclareLaunchArgument(
+            'pose_graph_topic', default_value='~/pose_graph',
+            description='Topic of the edges of pose_graph_bridge.'),
+        DeclareLaunchArgument(
+            'rviz', default_value='false', choices=['true', 'false'],
+            description='Show what the node sees and finds in RViz.'),
+        DeclareLaunchArgument(
+            'use_sim_time', default_value='false', choices=['true', 'false'],
+            description='Take the time from /clock.'),
+        DeclareLaunchArgument(
+            'log_level', default_value='info',
+            choices=['debug', 'info', 'warn', 'error', 'fatal'],
+            description='Lowest severity that is logged.'),
+        DeclareLaunchArgument(
+            'enclaves', default_value='',
+            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
+                        'empty: none.'),
+        OpaqueFunction(function=start_nodes),
+    ])
+
+
+def start_nodes(context: LaunchContext) -> list[Node]:
+    """Return loop closer, bridge and RViz; called when the arguments have their values."""
+    loop_closer = Node(
+        package='seqnet_ros', executable='loop_closer', name='loop_closer',
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        parameters=[LaunchConfiguration('params_file'), {
+            'use_sim_time': LaunchConfiguration('use_sim_time'),
+            'autostart': LaunchConfiguration('autostart'),
+            **given_parameters(context, model=str, map=str),
+        }],
+        remappings=[
+            ('image', LaunchConfiguration('image_topic')),
+            ('camera_info', LaunchConfiguration('camera_info_topic')),
+            ('odometry', LaunchConfiguration('odometry_topic')),
+        ],
+        arguments=ros_arguments(context, 'loop_closer'))
+    rviz = Node(
+        package='rviz2', executable='rviz2', name='rviz2',
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        condition=IfCondition(LaunchConfiguration('rviz')),
+        parameters=[{'use_sim_time': LaunchConfiguration('use_sim_time')}],
+        remappings=into_namespace(context, SHOWN_TOPICS),
+        arguments=['-d', PathJoinSubstitution([CONFIG, 'loop_closure.rviz'])])
+    rtabmap = value_of(context, 'rtabmap_namespace').rstrip('/')
+    bridges = {
+        'none': [],
+        'rtabmap': [bridge(context, 'rtabmap_bridge', [
+            ('odometry', LaunchConfiguration('odometry_topic')),
+            *((topic, f'{rtabmap}/{topic}') for topic in ('info', 'mapGraph', 'global_pose')),
+            ('add_link', f'{rtabmap}/rtabmap/add_link')])],
+        'pose_graph': [bridge(context, 'pose_graph_bridge', [
+            ('~/pose_graph', LaunchConfiguration('pose_graph_topic'))])]}
+    return [loop_closer, *bridges[value_of(context, 'slam')], rviz]
+
+
+def bridge(context: LaunchContext, name: str,
+           remappings: list[tuple[str, LaunchConfiguration | str]]) -> Node:
+    """Return the node that hands what the loop closer reports on to a SLAM system."""
+    own_file = PathJoinSubstitution([CONFIG, f'{name}.yaml'])
+    return Node(
+        package='seqnet_ros', executable=name, name=name,
+        namespace=LaunchConfiguration('namespace'), output='screen',
+        parameters=[value_of(context, 'bridge_params_file') or own_file,
+                    {'use_sim_time': LaunchConfiguration('use_sim_time')}],
+        remappings=[
+            ('loop_closure', 'loop_closer/loop_closure'),
+            ('rejected_loop_closure', 'loop_closer/rejected_loop_closure'),
+            *remappings,
+        ],
+        arguments=ros_arguments(context, name))

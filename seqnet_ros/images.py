@@ -1,7 +1,6 @@
 """Pixels of any camera or file as RGB uint8 ``[H, W, 3]``.
 
-``cv_bridge`` is not used: its Python half needs a compiled extension, which a machine without
-ROS lacks. What it does for 8 and 16 bit images is done here on views of the message's bytes.
+Without ROS: the nodes use ``cv_bridge`` where a ROS installation brings it, with the same result.
 """
 
 from collections.abc import Sequence
@@ -85,6 +84,18 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
         InputError: the encoding is unknown or not an image, the size is zero, or ``data`` or
             ``step`` is too small for the size.
     """
+    check_raw(data, height, width, encoding, step)
+    layout = _LAYOUTS[encoding]
+    pixels = _view_pixels(data, height, width, layout, step, is_bigendian)
+    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
+
+
+def check_raw(data: Any, height: int, width: int, encoding: str, step: int) -> None:
+    """Check the fields of a ``sensor_msgs/Image`` message; the arguments of `image_from_raw`.
+
+    Raises:
+        InputError: see `image_from_raw`.
+    """
     layout = _layout_of(encoding)
     row_bytes = width * layout.channels * layout.bytes_per_channel
     size = f'image of {width}x{height} pixels in {encoding}'
@@ -97,8 +108,6 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
     found = memoryview(data).nbytes
     if found < height * step:
         raise InputError(f'{size} holds {found} bytes, expected {height} rows of {step}')
-    pixels = _view_pixels(data, height, width, layout, step, is_bigendian)
-    return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
 def _layout_of(encoding: str) -> _Layout:

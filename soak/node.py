@@ -9,7 +9,6 @@ from types import TracebackType
 
 from soak.errors import SoakError
 
-_SCRIPTS = Path(__file__).resolve().parent.parent / 'scripts'
 _STOPPING_S = 30.0
 _ALLOCATOR = {'MALLOC_ARENA_MAX': '2'}
 """glibc gives every new thread memory of its own to allocate from, until there are eight for each
@@ -22,7 +21,7 @@ class NodeProcess:
     """A node that runs while the block lasts; what it prints goes to a file.
 
     Args:
-        name: of its script.
+        name: of its executable.
         parameters: that it starts with.
         log: the file.
     """
@@ -30,7 +29,7 @@ class NodeProcess:
     def __init__(self, name: str, parameters: dict[str, object], log: Path) -> None:
         self._name = name
         self._log = log
-        self._command = [sys.executable, str(_SCRIPTS / name), '--ros-args']
+        self._command = [sys.executable, '-m', 'seqnet_ros.nodes', name, '--ros-args']
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else str(value)
             self._command += ['-p', f'{key}:={text}']

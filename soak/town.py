@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.place_model import PlaceModel
+from seqnet_town import OVERCAST, Camera, Drive, Town
 
 _CAMERA = Camera(width=160, height=120)
 _SEED = 7

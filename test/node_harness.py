@@ -13,11 +13,11 @@ import pytest
 
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.datasets.frames import Frame
-from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.matching.result import MatchResult
 from seqnet_ros.place_model import PlaceModel
+from seqnet_town import OVERCAST, Camera, Drive, Town
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 

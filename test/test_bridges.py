@@ -301,8 +301,8 @@ def test_loop_closures_become_edges_keyed_by_stamps(rejected, capfd):
 def test_a_bridge_without_its_messages_says_so(name, package):
     if find_spec(package) is not None:
         pytest.skip(f'{package} is installed')
-    done = subprocess.run([sys.executable, ROOT / 'scripts' / name], capture_output=True,
-                          text=True, env=dict(os.environ), timeout=PATIENCE_S)
+    done = subprocess.run([sys.executable, '-m', 'seqnet_ros.nodes', name],
+                          capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE_S)
     assert done.returncode == 2
     assert done.stderr.count('\n') == 1
     assert (f'{name} needs the package {package}, which is not installed or not sourced'
@@ -338,7 +338,8 @@ def test_a_refused_parameter_ends_a_bridge_with_one_sentence():
     if name is None:
         pytest.skip('neither rtabmap_msgs nor pose_graph_tools_msgs is installed')
     done = subprocess.run(
-        [sys.executable, ROOT / 'scripts' / name, '--ros-args', '-p', 'diagnostics_period_s:=-1.0'],
+        [sys.executable, '-m', 'seqnet_ros.nodes', name, '--ros-args',
+         '-p', 'diagnostics_period_s:=-1.0'],
         capture_output=True, text=True, env=dict(os.environ), timeout=PATIENCE_S)
     assert done.returncode == 2
     assert 'diagnostics_period_s out of range' in done.stderr

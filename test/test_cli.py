@@ -26,12 +26,12 @@ from seqnet_ros.cli.main import app
 from seqnet_ros.cli.settings import setting_fields
 from seqnet_ros.datasets.bag_writer import BagWriter
 from seqnet_ros.datasets.sources import open_source
-from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.matching.result import Reason
 from seqnet_ros.place_model import list_models
 from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
 from seqnet_ros.training.jist.config import JistTrainingConfig
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
+from seqnet_town import DAY, Camera, Drive, Town
 
 ROOT = Path(__file__).resolve().parent.parent
 COLUMNS = ['query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import yaml
 from command_line import refusal, run, succeed
 from jist_trees import make_tree, read_tree, write_lap_files, write_msls
 
+import seqnet_ros
 from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.datasets.robotcar import LAPS
 from seqnet_ros.datasets.sequence_folders import SIDES, parse_names, read_frames
@@ -334,6 +337,20 @@ def test_what_render_refuses(tmp_path: Path) -> None:
     assert not (tmp_path / 'new').exists()
     (tmp_path / 'mine').write_text('')
     assert 'exists, expected a new or empty folder' in refusal('dataset', 'render', tmp_path)
+
+
+def test_render_without_the_town_says_where_to_get_it(tmp_path: Path) -> None:
+    """As on a robot: the runtime package alone, without the checkout around it."""
+    (tmp_path / 'seqnet_ros').symlink_to(Path(seqnet_ros.__file__).parent)
+    done = subprocess.run(
+        [sys.executable, '-m', 'seqnet_ros.cli.main', 'dataset', 'render', 'data'], cwd=tmp_path,
+        env={'PYTHONPATH': str(tmp_path), '_ROS_WHEELS_BOOTSTRAP_COMPLETE': '1'},
+        capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == (
+        'Error: the rendered town is not installed: found no package seqnet_town, expected the '
+        'one in the source repository of seqnet_ros; add a checkout of it to PYTHONPATH\n')
+    assert not (tmp_path / 'data').exists()
 
 
 # ---- MSLS

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from seqnet_ros.datasets.frames import Frame
-from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.evaluation.clock_offset import (
     Motion,
     estimate_offset,
@@ -12,6 +11,7 @@ from seqnet_ros.evaluation.clock_offset import (
     motion_of_poses,
 )
 from seqnet_ros.poses import make_trajectory
+from seqnet_town import DAY, Camera, Drive, Town
 
 
 @pytest.fixture(scope='module')

@@ -16,9 +16,9 @@ import pytest
 from command_line import refusal, run, succeed
 
 from seqnet_ros.datasets.bag_writer import BagWriter
-from seqnet_ros.datasets.town import DAY, OVERCAST, Camera, Drive, Town
 from seqnet_ros.evaluation.run_files import COLUMNS, read_queries, read_results
 from seqnet_ros.geodesy import GeoPoint, enu_to_latlon
+from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
 
 TIMING = {'timing.json', 'timing.js'}
 

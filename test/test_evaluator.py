@@ -39,7 +39,6 @@ from seqnet_ros.poses import make_pose
 
 pytestmark = pytest.mark.requires_ros
 
-ROOT = Path(__file__).resolve().parent.parent
 EVERY = '1.5m'
 LENIENT = {'agreement': 1, 'false_positive_rate': 0.3}
 """Wrong places are accepted, too, so that every measure has something to measure."""
@@ -338,7 +337,7 @@ def test_silence_is_told_with_topic_and_publishers(town_map, log):
     (['-p', 'truth_type:=gps'], 'truth_type')])
 def test_what_it_cannot_start_with_ends_the_process_with_a_reason(arguments, sentence):
     done = subprocess.run(
-        [sys.executable, str(ROOT / 'scripts' / 'evaluator'), '--ros-args', *arguments],
+        [sys.executable, '-m', 'seqnet_ros.nodes', 'evaluator', '--ros-args', *arguments],
         capture_output=True, text=True, timeout=PATIENCE_S, env=dict(os.environ))
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr

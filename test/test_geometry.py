@@ -12,7 +12,6 @@ from image_sets import image_set
 from seqnet_ros.camera import FORWARD, CameraModel, camera_from_info
 from seqnet_ros.config.engine import EngineConfig, GeometryConfig
 from seqnet_ros.config.preset import Preset
-from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.descriptors.local_features import (
     LocalFeatureExtractor,
     LocalFeatures,
@@ -34,6 +33,7 @@ from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.matching.result import MatchResult, Reason
 from seqnet_ros.place_model import build_model
 from seqnet_ros.poses import angle_between, make_pose, pose_matrix, relative_pose
+from seqnet_town import DAY, DUSK, Camera, Drive, Town
 
 MOUNTED = [0.3, 0.1, 1.2, *FORWARD[3:]]
 PINHOLE = camera_from_info(640, 480, 'plumb_bob', [-0.2, 0.05, 0.001, -0.001, 0.0],

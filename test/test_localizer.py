@@ -15,7 +15,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.datasets.image_folder import list_images
-from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.descriptors.describer import FrameDescriber
 from seqnet_ros.errors import InputError, MapModelMismatchError, ModelError
 from seqnet_ros.evaluation.drives import Drive as DescribedDrive
@@ -32,6 +31,7 @@ from seqnet_ros.poses import make_pose
 from seqnet_ros.sequences.windows import trailing_windows
 from seqnet_ros.training.seqnet.model import create_model
 from seqnet_ros.training.seqnet.run import SeqNetRun, load_run
+from seqnet_town import DAY, DUSK, Camera, Drive, Town
 
 STEP_NS = 100_000_000
 Images = Sequence[np.ndarray]

@@ -11,7 +11,6 @@ from streets import Street, small_model
 
 from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.datasets.image_folder import list_images
-from seqnet_ros.datasets.town import OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
 from seqnet_ros.images import read_image
 from seqnet_ros.matching.localizer import Localizer
@@ -20,6 +19,7 @@ from seqnet_ros.matching.recent_past import RecentPast
 from seqnet_ros.matching.result import LoopResult, Reason
 from seqnet_ros.place_model import PlaceModel, load_model
 from seqnet_ros.poses import make_pose
+from seqnet_town import OVERCAST, Camera, Drive, Town
 
 SECOND = 10**9
 NEAR = LoopConfig(exclude_s=0, exclude_frames=15, exclude_m=0)

@@ -17,8 +17,8 @@ from node_harness import (
 )
 
 from seqnet_ros.camera import FORWARD
-from seqnet_ros.datasets.town import DAY, Camera, Drive, Town
 from seqnet_ros.maps.map_reader import open_map
+from seqnet_town import DAY, Camera, Drive, Town
 
 pytestmark = pytest.mark.requires_ros
 

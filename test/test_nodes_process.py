@@ -23,8 +23,6 @@ from seqnet_ros.place_model import load_model
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 pytestmark = pytest.mark.requires_ros
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 @contextmanager
 def process(name: str, *arguments: str, log: Path) -> Iterator[subprocess.Popen]:
@@ -33,7 +31,7 @@ def process(name: str, *arguments: str, log: Path) -> Iterator[subprocess.Popen]
                    if key != 'ROS_PYTHON_CHECK_FIELDS'}
     with log.open('w') as output:
         running = subprocess.Popen(
-            [sys.executable, ROOT / 'scripts' / name, '--ros-args', *arguments],
+            [sys.executable, '-m', 'seqnet_ros.nodes', name, '--ros-args', *arguments],
             stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             yield running

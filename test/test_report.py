@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 
-from seqnet_ros.datasets.town import DAY, DUSK, Camera, Drive, Town
 from seqnet_ros.evaluation.evaluating import Evaluated, Request, evaluate_drives
 from seqnet_ros.evaluation.place_truth import Tolerance
 from seqnet_ros.evaluation.recordings import RecordingOptions
 from seqnet_ros.evaluation.report.matrix import similarity_picture
 from seqnet_ros.evaluation.report.page import group_failures, render_page, worst_first, write_report
 from seqnet_ros.evaluation.run_files import read_queries
+from seqnet_town import DAY, DUSK, Camera, Drive, Town
 
 BROWSER = next(filter(None, map(shutil.which, (
     'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'))), None)

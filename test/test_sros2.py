@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from seqnet_ros.nodes.__main__ import NODES
+
 ROOT = Path(__file__).resolve().parent.parent
 POLICY = ROOT / 'config' / 'sros2' / 'policy.xml'
 RULES = {'publish': 'publisher', 'subscribe': 'subscriber', 'reply': 'service',
@@ -138,7 +140,7 @@ def test_the_evaluator_may_do_what_it_does(town_map):
 
 def test_every_executable_has_an_enclave():
     paths = {item.get('path') for item in ET.parse(POLICY).iter('enclave')}
-    assert paths == {f'/seqnet_ros/{item.name}' for item in (ROOT / 'scripts').iterdir()}
+    assert paths == {f'/seqnet_ros/{name}' for name in NODES}
 
 
 def test_the_policy_follows_the_schema_of_sros2():

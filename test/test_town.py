@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from seqnet_ros.datasets.town import (
+from seqnet_ros.errors import InputError
+from seqnet_town import (
     CONDITIONS,
     DAY,
     DUSK,
@@ -18,7 +19,6 @@ from seqnet_ros.datasets.town import (
     Renderer,
     Town,
 )
-from seqnet_ros.errors import InputError
 
 SMALL = Camera(width=160, height=120)
 EMPTY_STREETS = replace(DAY, noise=0.0, blur=0.0, parked=0.0, traffic=0.0)

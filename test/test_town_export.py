@@ -7,18 +7,18 @@ import pytest
 
 from seqnet_ros.datasets.sequence_folders import make_sequences, read_frames
 from seqnet_ros.datasets.sf_xl import Cells, partition_images, read_image_list, read_views
-from seqnet_ros.datasets.town import AUTUMN, DAY, DUSK, NIGHT, Camera, Drive, Town
-from seqnet_ros.datasets.town_export import (
-    SF_XL_FOV_DEG,
-    Origin,
-    plan_sequences,
-    plan_sf_xl,
-)
 from seqnet_ros.datasets.utm_grid import to_utm
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.sequence_truth import sequence_truth
 from seqnet_ros.images import read_image
 from seqnet_ros.poses import yaw_of
+from seqnet_town import AUTUMN, DAY, DUSK, NIGHT, Camera, Drive, Town
+from seqnet_town.export import (
+    SF_XL_FOV_DEG,
+    Origin,
+    plan_sequences,
+    plan_sf_xl,
+)
 
 
 @pytest.fixture(scope='module')

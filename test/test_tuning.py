@@ -9,7 +9,6 @@ import pytest
 import yaml
 from command_line import refusal, run, succeed
 
-from seqnet_ros.datasets.town import DAY, OVERCAST, Camera, Drive, Town
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.comparison import compare_runs, differing_settings
 from seqnet_ros.evaluation.evaluation_results import (
@@ -26,6 +25,7 @@ from seqnet_ros.evaluation.restarts import summarise_restarts
 from seqnet_ros.evaluation.run_files import COLUMNS, read_results, write_results
 from seqnet_ros.evaluation.tuning import SPEEDS, Trial, engine_settings, parameter_file, tune
 from seqnet_ros.evaluation.verdict import give_verdict
+from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
 
 
 def write_folder(path: Path, drive: Drive, frames: range) -> Path:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 import seqnet_ros
+from seqnet_ros.nodes.__main__ import NODES
 
 ROOT = Path(__file__).resolve().parent.parent
 ENV_FILE = ROOT / 'build' / 'env.sh'
@@ -132,14 +133,14 @@ class TestEnvironmentFile:
         assert sorted(path.name for path in (share / 'models').iterdir()) == sorted(
             path.name for path in (ROOT / 'models').iterdir())
         executables = share.parent.parent / 'lib' / 'seqnet_ros'
-        for name in ('localizer', 'mapper'):
-            assert os.access(executables / name, os.X_OK)
+        assert {item.name for item in executables.iterdir()} == set(NODES)
+        assert all(os.access(executables / name, os.X_OK) for name in NODES)
 
 
 def test_a_plain_install_brings_the_data_files(tmp_path):
     source = tmp_path / 'source'
     ignore = shutil.ignore_patterns('__pycache__', 'build', '*.egg-info')
-    for name in ('seqnet_ros', *DATA_FOLDERS):
+    for name in ('seqnet_ros', 'seqnet_town', *DATA_FOLDERS):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ('pyproject.toml', 'setup.py', 'package.xml', 'LICENSE'):
         shutil.copy(ROOT / name, source)
@@ -155,8 +156,7 @@ def test_a_plain_install_brings_the_data_files(tmp_path):
             if '__pycache__' not in path.parts:
                 assert f'{data}/{path.relative_to(ROOT)}' in names
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'seqnet_ros').rglob('*.py')}
-    assert modules == {name for name in names
-                       if name.startswith('seqnet_ros/') and name.endswith('.py')}
+    assert modules == {name for name in names if name.endswith('.py') and '.data/' not in name}
 
 
 def test_versions_agree():
@@ -170,6 +170,23 @@ def test_catkin_accepts_the_manifest():
     assert manifest.name == 'seqnet_ros'
     assert manifest.get_build_type() == 'ament_cmake'
     assert [group.name for group in manifest.member_of_groups] == ['rosidl_interface_packages']
+
+
+def test_every_executable_is_installed():
+    cmake = (ROOT / 'CMakeLists.txt').read_text()
+    listed = re.search(r'^foreach\(node ([a-z_ ]+)\)$', cmake, re.MULTILINE)
+    assert listed
+    assert listed.group(1).split() == list(NODES)
+    assert os.access(ROOT / 'scripts' / 'node', os.X_OK)
+
+
+@pytest.mark.parametrize('arguments', [[], ['navigator'], ['--ros-args']])
+def test_a_node_that_is_none_is_refused(arguments):
+    done = subprocess.run([sys.executable, '-m', 'seqnet_ros.nodes', *arguments],
+                          capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert done.stderr.count('\n') == 1
+    assert 'expected the name of a node: evaluator, localizer, ' in done.stderr
 
 
 def test_every_interface_is_generated():

@@ -173,7 +173,7 @@ def install_dependencies() -> None:
         say(f'Installing Python packages (PyTorch, {wanted}): about 6 GB, some minutes.')
     pip_install('setuptools>=70.1,<80')  # colcon wants less than 80
     pip_install('--no-deps', '--no-build-isolation', '--editable', str(ROOT))
-    extras = {'build', 'dev', 'docs', 'openvino', 'train'}
+    extras = {'build', 'dev', 'docs', 'openvino', 'plots', 'train'}
     if not uses_ros_installation():
         extras.add('ros')
     needed = [
@@ -273,8 +273,9 @@ def prepare_workspace(environment_stamp: str) -> None:
     stamp = {
         'environment': environment_stamp,
         'interfaces': digest([], [ROOT / 'CMakeLists.txt', ROOT / 'package.xml',
+                                  ROOT / 'scripts' / 'node',
                                   *ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')]),
-        # The install links to the sources, so a new file matters but a changed one does not.
+        # The install links to the other sources: a new file matters but a changed one does not.
         'files': digest(str(path.relative_to(ROOT)) for path in installed_files()),
     }
     previous = json.loads(WORKSPACE_STAMP.read_text()) if WORKSPACE_STAMP.is_file() else {}

@@ -1,22 +1,16 @@
 """``seqnet_ros dataset render``: the rendered town as the data that JIST trains and tests on."""
 
+import importlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.errors import InputError
 
-if TYPE_CHECKING:
-    from seqnet_ros.datasets.town import Condition, Town
-    from seqnet_ros.datasets.town_export import Export
-
-_SPLITS = ('train', 'val', 'test')
-_IMAGES_A_CLASS = 16
-_CLASS_M = 10.0
-_FEW_HEADINGS = (0, 90, 180, 270)
+_TOWN = 'seqnet_town'
 
 
 def render(
@@ -51,63 +45,34 @@ def render(
     Single images are named and sorted as those of SF-XL, sequences as those of MSLS in the splits
     of JIST. The same options give the same images to the byte.
     """
-    from seqnet_ros.datasets.town import Town
-
+    jist_data = _import_town()
     if no_images and no_sequences:
         raise InputError('found --no-images and --no-sequences, expected at most one of them')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder} exists, expected a new or empty folder')
     if length is not None and not 0 < length < float('inf'):
         raise InputError(f'--length is {length:g}, expected more than 0 metres')
-    seen = _conditions(condition or ['day', 'overcast', 'autumn'])
-    asked = _conditions(query_condition or ['dusk'])
-    towns = {split: Town(seed + number, blocks) for number, split in enumerate(_SPLITS)}
-    plans: dict[str, Export] = {}
-    if not no_images:
-        plans.update(_plan_images(folder, towns, seen, asked, image_size, length))
-    if not no_sequences:
-        plans.update(_plan_sequences(folder, towns, seen, asked, frame_width, length))
+    data = jist_data.JistData(folder, seed, blocks, condition or ['day', 'overcast', 'autumn'],
+                              query_condition or ['dusk'], length)
+    plans = {**({} if no_images else data.plan_images(image_size)),
+             **({} if no_sequences else data.plan_sequences(frame_width))}
     for part, plan in plans.items():
         with progress_bar(f'rendering {part}', len(plan)) as show:
             plan.write(workers or os.cpu_count() or 1, show)
     print_fields({part: f'{len(plan)} images' for part, plan in plans.items()})
 
 
-def _conditions(names: list[str]) -> 'list[Condition]':
-    from seqnet_ros.datasets.town import CONDITIONS
+def _import_town() -> Any:
+    """Return the part of the rendered town that plans data; no installation brings the town.
 
-    unknown = [name for name in names if name not in CONDITIONS]
-    if unknown:
-        raise InputError(f'{unknown[0]!r} is no condition, expected some of '
-                         f'{", ".join(CONDITIONS)}')
-    return [CONDITIONS[name] for name in names]
-
-
-def _plan_images(folder: Path, towns: 'dict[str, Town]', seen: 'list[Condition]',
-                 asked: 'list[Condition]', size: int, length: float | None) -> 'dict[str, Export]':
-    """Plan single images: dense for classes, sparse for the search that validates."""
-    from seqnet_ros.datasets.town_export import plan_sf_xl
-
-    root = Path('sf_xl', 'processed')
-    train, database, queries = (
-        str(root / part) for part in ('train', 'val/database', 'val/queries'))
-    return {
-        train: plan_sf_xl(towns['train'], folder / train, seen, size=size, length=length,
-                          spacing=_CLASS_M * len(seen) / _IMAGES_A_CLASS),
-        database: plan_sf_xl(towns['val'], folder / database, seen[:1], size=size, length=length,
-                             spacing=_CLASS_M),
-        queries: plan_sf_xl(towns['val'], folder / queries, asked[:1], size=size, length=length,
-                            spacing=_CLASS_M, headings=_FEW_HEADINGS, seed=1)}
-
-
-def _plan_sequences(folder: Path, towns: 'dict[str, Town]', seen: 'list[Condition]',
-                    asked: 'list[Condition]', width: int,
-                    length: float | None) -> 'dict[str, Export]':
-    from seqnet_ros.datasets.town import Camera
-    from seqnet_ros.datasets.town_export import plan_sequences
-
-    camera = Camera(width, width * 3 // 4)
-    parts = {str(Path('msls', split)): town for split, town in towns.items()}
-    return {part: plan_sequences(town, folder / part, f'town{town.seed}', seen, asked,
-                                 camera=camera, length=length)
-            for part, town in parts.items()}
+    Raises:
+        InputError: the town is not on the Python path.
+    """
+    try:
+        return importlib.import_module(f'{_TOWN}.jist_data')
+    except ModuleNotFoundError as error:
+        if error.name != _TOWN:
+            raise
+        raise InputError(
+            f'the rendered town is not installed: found no package {_TOWN}, expected the one in '
+            'the source repository of seqnet_ros; add a checkout of it to PYTHONPATH') from error

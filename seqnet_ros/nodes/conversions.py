@@ -16,9 +16,10 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.images import image_from_compressed, image_from_raw
+from seqnet_ros.images import image_from_compressed
 from seqnet_ros.matching.result import Candidate, LoopResult, MatchResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceCandidate, PlaceMatch
+from seqnet_ros.nodes.raw_images import image_from_message
 from seqnet_ros.poses import check_pose
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
@@ -76,8 +77,7 @@ def image_reader(message: Image | CompressedImage) -> Callable[[], np.ndarray]:
     """
     if isinstance(message, CompressedImage):
         return lambda: image_from_compressed(message.data, message.format)
-    return lambda: image_from_raw(message.data, message.height, message.width, message.encoding,
-                                  message.step, bool(message.is_bigendian))
+    return lambda: image_from_message(message)
 
 
 def image_to_message(image: np.ndarray, stamp_ns: int, frame_id: str) -> Image:

@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.conditions import Condition, rgb
-from seqnet_ros.datasets.town.textures import smooth_noise
+from seqnet_town.conditions import Condition, rgb
+from seqnet_town.textures import smooth_noise
 
 COLUMNS = 2048
 """Pixels for the full turn; column 0 looks along x, azimuth grows with the column."""

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.camera import Camera, PixelRays
-from seqnet_ros.datasets.town.conditions import Condition
-from seqnet_ros.datasets.town.scene import Scene
+from seqnet_town.camera import Camera, PixelRays
+from seqnet_town.conditions import Condition
+from seqnet_town.scene import Scene
 
 _NOISE_MARGIN = 64
 

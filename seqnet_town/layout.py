@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from seqnet_ros.datasets.town.route import Route
-from seqnet_ros.datasets.town.textures import STYLES, Facade, Style
+from seqnet_town.route import Route
+from seqnet_town.textures import STYLES, Facade, Style
 
 KERB = 5.3
 """Distance from the middle of a street to its kerb, metres."""

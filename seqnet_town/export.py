@@ -16,7 +16,10 @@ from typing import NamedTuple
 import numpy as np
 
 from seqnet_ros.datasets.sequence_export import frame_name, write_jpeg
-from seqnet_ros.datasets.town import (
+from seqnet_ros.datasets.utm_grid import from_utm, truncated
+from seqnet_ros.errors import InputError
+from seqnet_ros.poses import make_pose
+from seqnet_town import (
     AUTUMN,
     DAY,
     DUSK,
@@ -27,10 +30,7 @@ from seqnet_ros.datasets.town import (
     Renderer,
     Town,
 )
-from seqnet_ros.datasets.town.processes import in_processes
-from seqnet_ros.datasets.utm_grid import from_utm, truncated
-from seqnet_ros.errors import InputError
-from seqnet_ros.poses import make_pose
+from seqnet_town.processes import in_processes
 
 SF_XL_FOV_DEG = 360 * 512 / 3328
 """What a 512 pixel wide crop of SF-XL sees of a 3328 pixel wide panorama."""

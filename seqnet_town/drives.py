@@ -6,14 +6,14 @@ from functools import cached_property, partial
 import numpy as np
 
 from seqnet_ros.datasets.frames import Frame
-from seqnet_ros.datasets.town.camera import Camera
-from seqnet_ros.datasets.town.cars import LOOKS
-from seqnet_ros.datasets.town.conditions import DAY, Condition
-from seqnet_ros.datasets.town.objects import CarPose
-from seqnet_ros.datasets.town.renderer import Renderer
-from seqnet_ros.datasets.town.route import LANE_OFFSET
-from seqnet_ros.datasets.town.world import Town
 from seqnet_ros.errors import InputError
+from seqnet_town.camera import Camera
+from seqnet_town.cars import LOOKS
+from seqnet_town.conditions import DAY, Condition
+from seqnet_town.objects import CarPose
+from seqnet_town.renderer import Renderer
+from seqnet_town.route import LANE_OFFSET
+from seqnet_town.world import Town
 
 START_NS = 1_700_000_000_000_000_000
 _STEP = 0.1

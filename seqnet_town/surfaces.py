@@ -3,15 +3,15 @@
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.camera import Camera, PixelRays
-from seqnet_ros.datasets.town.conditions import Condition
-from seqnet_ros.datasets.town.ground import LEVELS, PIXELS_PER_METRE
-from seqnet_ros.datasets.town.light import PIXELS_PER_METRE as LIGHT_PIXELS_PER_METRE
-from seqnet_ros.datasets.town.light import Light
-from seqnet_ros.datasets.town.scene import Scene, View
-from seqnet_ros.datasets.town.sky import COLUMNS, ROWS, TOP, paint_sky
-from seqnet_ros.datasets.town.textures import PIXELS_PER_METRE as WALL_PIXELS_PER_METRE
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.camera import Camera, PixelRays
+from seqnet_town.conditions import Condition
+from seqnet_town.ground import LEVELS, PIXELS_PER_METRE
+from seqnet_town.light import PIXELS_PER_METRE as LIGHT_PIXELS_PER_METRE
+from seqnet_town.light import Light
+from seqnet_town.scene import Scene, View
+from seqnet_town.sky import COLUMNS, ROWS, TOP, paint_sky
+from seqnet_town.textures import PIXELS_PER_METRE as WALL_PIXELS_PER_METRE
+from seqnet_town.world import Town
 
 _WINDOW_LIGHT = np.array([255.0, 206.0, 134.0], np.float32)
 

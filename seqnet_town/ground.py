@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.layout import BUILDING_LINE, KERB, Plan, inset
-from seqnet_ros.datasets.town.textures import smooth_noise
+from seqnet_town.layout import BUILDING_LINE, KERB, Plan, inset
+from seqnet_town.textures import smooth_noise
 
 PIXELS_PER_METRE = 14.0
 LEVELS = 5

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from seqnet_ros.datasets.town.camera import FAR, Camera, PixelRays
-from seqnet_ros.datasets.town.textures import PROFILE
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.camera import FAR, Camera, PixelRays
+from seqnet_town.textures import PROFILE
+from seqnet_town.world import Town
 
 _LAYERS = 7
 """Walls that one column can show above each other."""

@@ -4,8 +4,8 @@
 is the same for every drive, everything else follows from the drive's own arguments.
 """
 
-from seqnet_ros.datasets.town.camera import Camera
-from seqnet_ros.datasets.town.conditions import (
+from seqnet_town.camera import Camera
+from seqnet_town.conditions import (
     AUTUMN,
     CONDITIONS,
     DAY,
@@ -16,10 +16,10 @@ from seqnet_ros.datasets.town.conditions import (
     WINTER,
     Condition,
 )
-from seqnet_ros.datasets.town.drives import Drive
-from seqnet_ros.datasets.town.objects import CarPose
-from seqnet_ros.datasets.town.renderer import Renderer
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.drives import Drive
+from seqnet_town.objects import CarPose
+from seqnet_town.renderer import Renderer
+from seqnet_town.world import Town
 
 __all__ = ['AUTUMN', 'CONDITIONS', 'DAY', 'DUSK', 'NIGHT', 'OVERCAST', 'RAIN', 'WINTER', 'Camera',
            'CarPose', 'Condition', 'Drive', 'Renderer', 'Town']

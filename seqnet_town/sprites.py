@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.textures import VIVID, smooth_noise
+from seqnet_town.textures import VIVID, smooth_noise
 
 PIXELS_PER_METRE = 40.0
 

@@ -3,9 +3,9 @@
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.conditions import Condition, rgb
-from seqnet_ros.datasets.town.layout import Plan
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.conditions import Condition, rgb
+from seqnet_town.layout import Plan
+from seqnet_town.world import Town
 
 PIXELS_PER_METRE = 4.0
 _HOUSE_SHADOW_M = 11.0

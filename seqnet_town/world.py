@@ -6,11 +6,11 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.ground import Ground, paint_ground
-from seqnet_ros.datasets.town.layout import Plan, draw_plan, figure_eight
-from seqnet_ros.datasets.town.route import Route
-from seqnet_ros.datasets.town.textures import PROFILE, Texture, paint
 from seqnet_ros.errors import InputError
+from seqnet_town.ground import Ground, paint_ground
+from seqnet_town.layout import Plan, draw_plan, figure_eight
+from seqnet_town.route import Route
+from seqnet_town.textures import PROFILE, Texture, paint
 
 _ATLAS_COLUMNS = 8192
 _ATLAS_LEVELS = 6

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from seqnet_ros.datasets.town.camera import Camera, PixelRays
-from seqnet_ros.datasets.town.cars import visible_faces
-from seqnet_ros.datasets.town.conditions import Condition, rgb
-from seqnet_ros.datasets.town.light import Light
-from seqnet_ros.datasets.town.scene import Scene, View
-from seqnet_ros.datasets.town.sprites import paint_sprites
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.camera import Camera, PixelRays
+from seqnet_town.cars import visible_faces
+from seqnet_town.conditions import Condition, rgb
+from seqnet_town.light import Light
+from seqnet_town.scene import Scene, View
+from seqnet_town.sprites import paint_sprites
+from seqnet_town.world import Town
 
 _VIEW_M = 90.0
 _NEAR = 0.3

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from seqnet_ros.datasets.town.camera import Camera, PixelRays
-from seqnet_ros.datasets.town.conditions import Condition
-from seqnet_ros.datasets.town.light import Light
-from seqnet_ros.datasets.town.objects import CarPose, ObjectPainter
-from seqnet_ros.datasets.town.scene import View, look
-from seqnet_ros.datasets.town.sensor import Sensor
-from seqnet_ros.datasets.town.surfaces import SurfacePainter
-from seqnet_ros.datasets.town.world import Town
+from seqnet_town.camera import Camera, PixelRays
+from seqnet_town.conditions import Condition
+from seqnet_town.light import Light
+from seqnet_town.objects import CarPose, ObjectPainter
+from seqnet_town.scene import View, look
+from seqnet_town.sensor import Sensor
+from seqnet_town.surfaces import SurfacePainter
+from seqnet_town.world import Town
 
 
 class Renderer:

@@ -1,0 +1,30 @@
+"""Start a node without ROS's command line tools: ``python -m seqnet_ros.nodes localizer``."""
+
+import sys
+from importlib import import_module
+
+NODES = {
+    'evaluator': 'seqnet_ros.nodes.evaluator_node',
+    'localizer': 'seqnet_ros.nodes.localizer_node',
+    'loop_closer': 'seqnet_ros.nodes.loop_closer_node',
+    'mapper': 'seqnet_ros.nodes.mapper_node',
+    'pose_graph_bridge': 'seqnet_ros.nodes.bridges.pose_graph_node',
+    'rtabmap_bridge': 'seqnet_ros.nodes.bridges.rtabmap_node',
+}
+"""Executables that CMake installs, and the module whose ``main`` each runs."""
+
+
+def start(name: str) -> None:
+    """Run the node of an executable until it is interrupted."""
+    try:
+        import_module('seqnet_ros.pydantic_version')
+    except ImportError as error:
+        sys.exit(f'Error: {error}')
+    import_module(NODES[name]).main()
+
+
+if __name__ == '__main__':
+    if sys.argv[1:2] == [] or sys.argv[1] not in NODES:
+        sys.exit(f'found {" ".join(sys.argv[1:]) or "no name"}, expected the name of a node: '
+                 f'{", ".join(NODES)}')
+    start(sys.argv.pop(1))
