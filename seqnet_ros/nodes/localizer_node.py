@@ -36,13 +36,13 @@ from seqnet_ros.nodes.conversions import (
     stamp_to_ns,
 )
 from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.image_pipeline import PlaceNode, StateError
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.outputs.covariance import metric_pose, pose_covariance
 from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
 from seqnet_ros.nodes.outputs.markers import match_markers, route_markers
 from seqnet_ros.nodes.outputs.shown import Remembered, Shown
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
-from seqnet_ros.nodes.place_node import PlaceNode, StateError
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths, user_path
 from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_preset

@@ -12,7 +12,7 @@ from seqnet_ros.msg import LoopClosure, PlaceMatch
 from seqnet_ros.nodes.conversions import loop_to_message, match_to_message
 from seqnet_ros.nodes.diagnostics import Report
 from seqnet_ros.nodes.inputs.image_input import StampedImage
-from seqnet_ros.nodes.mapping_node import MappingNode
+from seqnet_ros.nodes.map_saver import MappingNode
 from seqnet_ros.nodes.outputs.markers import loop_markers
 from seqnet_ros.nodes.outputs.shown import Remembered, Shown
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle

@@ -15,7 +15,7 @@ from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.map_extension import save_extension
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.nodes.inputs.image_input import StampedImage
-from seqnet_ros.nodes.mapping_node import MappingNode
+from seqnet_ros.nodes.map_saver import MappingNode
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.settings import MapperSettings, user_path
 from seqnet_ros.place_model import PlaceModel, build_model

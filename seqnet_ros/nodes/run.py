@@ -12,8 +12,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from seqnet_ros.errors import SeqnetRosError
+from seqnet_ros.nodes.image_pipeline import PlaceNode
 from seqnet_ros.nodes.logs import forward_logs
-from seqnet_ros.nodes.place_node import PlaceNode
 
 REFUSED = 2
 _LOOK_EVERY_S = 0.2

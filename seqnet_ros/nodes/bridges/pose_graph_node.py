@@ -6,14 +6,14 @@ from pydantic import Field
 from std_msgs.msg import Header
 
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridges.bridge_node import (
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.closure_input import (
     CLOSURE_QOS,
     REJECTED_TOPIC,
     BridgeNode,
     BridgeSettings,
     now_s,
 )
-from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.bridges.delayed import Delayed
 from seqnet_ros.nodes.bridges.graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns

@@ -9,8 +9,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridges.bridge_node import BridgeNode, BridgeSettings, now_s
 from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.closure_input import BridgeNode, BridgeSettings, now_s
 from seqnet_ros.nodes.bridges.graph_links import (
     GraphLink,
     GraphNodes,
@@ -20,7 +20,7 @@ from seqnet_ros.nodes.bridges.graph_links import (
 )
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC
+from seqnet_ros.nodes.image_pipeline import ODOMETRY_TOPIC
 from seqnet_ros.nodes.run import run_plain
 
 PACKAGE = 'rtabmap_msgs'

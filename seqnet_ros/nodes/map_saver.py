@@ -13,8 +13,8 @@ from seqnet_ros.maps.map_recovery import next_backup
 from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.image_pipeline import ODOMETRY_TOPIC, PlaceNode
 from seqnet_ros.nodes.inputs.image_input import StampedImage
-from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC, PlaceNode
 from seqnet_ros.nodes.settings import MappingSettings, user_path
 from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.srv import SaveMap

@@ -23,9 +23,9 @@ from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
 from seqnet_ros.nodes.failures import FailureLog
 from seqnet_ros.nodes.inputs.camera_input import CameraInput, parse_base_from_camera
-from seqnet_ros.nodes.inputs.heartbeat import Heartbeat
 from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
 from seqnet_ros.nodes.inputs.odometry_input import PATIENCE_S, make_odometry_buffer
+from seqnet_ros.nodes.inputs.silence_watch import Heartbeat
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.settings import NodeSettings, user_path
