@@ -1,26 +1,23 @@
-"""What nodes that make a map have in common: poses for all places or for none, and saving."""
+"""Saving of the map that a node makes."""
 
-import time
-from abc import abstractmethod
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
+from rclpy.node import Node
 
 from seqnet_ros.errors import InputError, MapConflictError, MapExistsError, MapWriteError
 from seqnet_ros.maps.map_recovery import next_backup
 from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.image_pipeline import ODOMETRY_TOPIC, PlaceNode
-from seqnet_ros.nodes.inputs.image_input import StampedImage
+from seqnet_ros.nodes.diagnostics import Report
+from seqnet_ros.nodes.image_pipeline import ImagePipeline
+from seqnet_ros.nodes.services import ServiceGroup, answer_map_request
 from seqnet_ros.nodes.settings import MappingSettings, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.srv import SaveMap
 
-DISCOVERY_S = 1.0
-"""Odometry may be discovered this much later than the images."""
+Saved = tuple[PlaceMap, Path | None]
+"""A map that was saved, and where the map that was there before is kept."""
 
 
 class MappingEngine(Protocol):
@@ -35,168 +32,142 @@ class MappingEngine(Protocol):
         ...
 
 
-class MappingNode(PlaceNode):
-    """Collects places while active; saves them when asked and, if so set, when it ends."""
+class MapSaver:
+    """Saves the map of an engine: on ``~/save_map`` and, if so set, when the node stops.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        """Declare the parameters, as `PlaceNode` does."""
-        super().__init__(*arguments, **options)
-        self.engine: MappingEngine | None = None
-        self._posed: bool | None = None
-        self._saved_places = 0
-        self._saved_ids: dict[Path, str] = {}
-        self._first_image_s: float | None = None
-        self.create_service(SaveMap, '~/save_map', self._save_map, callback_group=self._serving)
+    Args:
+        node: who serves and logs.
+        services: the node's services.
+        pipeline: where the engine's images come from; its worker saves.
+        settings: returns the node's settings.
+        engine: returns the engine, None while there is none.
+        extend: saves at a path, with a backup or without, what extends the map there; returns None
+            where the engine extends no map, or another one.
+    """
 
-    # What the nodes fill in, on the worker's thread.
-
-    @abstractmethod
-    def _push(self, image: StampedImage, pose: np.ndarray | None) -> None:
-        """Give an image with its pose to the engine."""
+    def __init__(self, node: Node, services: ServiceGroup, pipeline: ImagePipeline,
+                 settings: Callable[[], MappingSettings],
+                 engine: Callable[[], MappingEngine | None],
+                 extend: Callable[[Path, bool], Saved | None] = lambda _path, _backup: None,
+                 ) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._settings = settings
+        self._engine = engine
+        self._extend = extend
+        self.reset()
+        services.add(SaveMap, '~/save_map', self._on_save_map)
 
     @property
-    def _places(self) -> int:
+    def places(self) -> int:
         """Number of places so far."""
-        return 0 if self.engine is None else len(self.engine)
+        engine = self._engine()
+        return 0 if engine is None else len(engine)
 
-    # Configuring and ending, on the worker's thread.
+    def reset(self) -> None:
+        """Take the places of a new engine as not saved yet."""
+        self._saved_places = 0
+        self._saved_ids: dict[Path, str] = {}
 
-    def _load_model(self, settings: Any, weights: Path | None) -> PlaceModel:
-        preset, folder = load_preset(settings.model, weights)
-        if settings.cameras > 1:
-            preset = replace(
-                preset, model=preset.model.model_copy(update={'cameras': settings.cameras}))
-        return build_model(preset, settings.device, folder)
+    def check_target(self, replaces: str | None = None) -> None:
+        """Check before the drive that its map can be saved when the node stops.
 
-    def _check_target(self, settings: MappingSettings, replaces: str | None = None) -> None:
-        """Say before the drive what saving would say after it."""
+        Args:
+            replaces: id of the map that the drive extends.
+
+        Raises:
+            MapError: another map lies there, or the path cannot be written.
+        """
+        settings = self._settings()
         if settings.save_on_shutdown and settings.map:
             check_target(user_path(settings.map), overwrite=settings.overwrite, replaces=replaces)
         elif settings.save_on_shutdown:
-            self.get_logger().warning(
+            self._node.get_logger().warning(
                 'the parameter map is empty: the map is lost unless '
-                f'{self.get_fully_qualified_name()}/save_map is called')
+                f'{self._node.get_fully_qualified_name()}/save_map is called')
 
-    def _close(self) -> None:
-        self.engine = None
-        self._posed = None
-        self._saved_places = 0
-        self._saved_ids = {}
-        self._first_image_s = None
+    def save_unsaved(self) -> None:
+        """Save new places where the settings ask for that when the node stops."""
+        settings = self._settings()
+        if self.places > self._saved_places and settings.save_on_shutdown and settings.map:
+            self._pipeline.worker.call(lambda: self._save_at_the_end(settings.map))
 
-    def _before_inactive(self) -> None:
-        settings: MappingSettings = self.settings.read()
-        unsaved = self._places > self._saved_places
-        if not (unsaved and settings.save_on_shutdown and settings.map):
-            return
-        path = user_path(settings.map)
+    def _save_at_the_end(self, name: str) -> None:
+        # The node must be able to stop whatever happens; ~/save_map can still be called.
         try:
+            path = user_path(name)
             self._save(path)
         except MapWriteError as error:
-            self.get_logger().error(str(error))
-            self._rescue(path)
+            self._node.get_logger().error(str(error))
+            self._save_beside(path)
         except Exception as error:
-            # The node must be able to stop all the same; ~/save_map can still be called.
-            self.get_logger().error(f'the map was not saved: {error}')
+            self._node.get_logger().error(f'the map was not saved: {error}')
 
-    def _rescue(self, path: Path) -> None:
-        """Save the map beside a path that cannot be written, as the drive ends."""
+    def _save_beside(self, path: Path) -> None:
+        """Save the map beside a path that cannot be written."""
         beside = next_backup(path)
         try:
-            save_map(self._finish(), beside)
+            save_map(self.finish(), beside)
         except Exception as error:
-            self.get_logger().error(f'the map was not saved: {error}')
+            self._node.get_logger().error(f'the map was not saved: {error}')
             return
-        self._saved_places = self._places
-        self.get_logger().warning(f'the map of this drive was saved as {beside} instead')
+        self._saved_places = self.places
+        self._node.get_logger().warning(f'the map of this drive was saved as {beside} instead')
 
-    # Images, on the worker's thread.
-
-    def _process(self, image: StampedImage) -> None:
-        pose = self._pose_at(image.stamp_ns) if self._posed is not False else None
-        if self._posed is None and not self._decide_on_poses(pose):
-            return
-        if not self._posed or pose is not None:
-            self._push(image, pose)
-
-    def _decide_on_poses(self, pose: np.ndarray | None) -> bool:
-        """Decide at the start whether the map has poses; return False while that is open.
-
-        Every place of a map has a pose or none has, so the first images wait for odometry that
-        is announced, or that may not have been discovered yet.
-        """
-        if pose is not None:
-            self._posed = True
-            return True
-        if self._odometry_subscription is not None:
-            now = time.monotonic()
-            self._first_image_s = self._first_image_s or now
-            announced = self.count_publishers(self._odometry_subscription.topic_name) > 0
-            patience = self.settings.read().silence_after_s if announced else DISCOVERY_S
-            if now - self._first_image_s < patience:
-                return False
-            self.get_logger().warning(
-                f'no odometry on {self.resolve_topic_name(ODOMETRY_TOPIC)}: the places of this '
-                'map are put one metre apart on a line, frame number = metres')
-        self._posed = False
-        return True
-
-    # Saving.
-
-    def _finish(self) -> PlaceMap:
-        topic = self.resolve_topic_name(ODOMETRY_TOPIC)
-        assert self.engine is not None
-        return self.engine.finish(self.resolve_topic_name('image'), f'odometry on {topic}')
+    def finish(self) -> PlaceMap:
+        """Make the map of what was collected, on the worker's thread."""
+        engine = self._engine()
+        assert engine is not None
+        return engine.finish(self._node.resolve_topic_name('image'),
+                             f'odometry on {self._pipeline.odometry.topic}')
 
     def _save(self, path: Path, overwrite: bool = False) -> str:
         """Save the map so far; what this drive saved at the path before is replaced."""
-        settings: MappingSettings = self.settings.read()
+        settings = self._settings()
         place_map, kept = self._write(path, overwrite or settings.overwrite, settings.backup)
         self._saved_ids[path] = place_map.manifest.map_id
-        self._saved_places = self._places
+        self._saved_places = self.places
         message = f'{path}: {len(place_map)} places'
         if kept is not None:
             message += f'; the map that was there is kept as {kept}'
-        self.get_logger().info(f'map saved: {message}')
+        self._node.get_logger().info(f'map saved: {message}')
         return message
 
-    def _write(self, path: Path, overwrite: bool, backup: bool) -> tuple[PlaceMap, Path | None]:
-        place_map = self._finish()
+    def _write(self, path: Path, overwrite: bool, backup: bool) -> Saved:
         saved_before = self._saved_ids.get(path)
+        if saved_before is None and (saved := self._extend(path, backup)) is not None:
+            return saved
+        place_map = self.finish()
         if saved_before is not None:
             try:
                 # The new map holds all of the one that this drive saved.
-                return place_map, save_map(
-                    place_map, path, replaces=saved_before, backup=False)
+                return place_map, save_map(place_map, path, replaces=saved_before, backup=False)
             except MapConflictError:
                 if not overwrite:
                     raise
         return place_map, save_map(place_map, path, overwrite=overwrite, backup=backup)
 
-    async def _save_map(self, request: SaveMap.Request,
-                        response: SaveMap.Response) -> SaveMap.Response:
-        name = request.path or self.get_parameter('map').value
-        return await self._answer(
-            response, name,
-            lambda: self._on_worker(
-                lambda: self._save(user_path(name, MapWriteError), request.overwrite)),
-            MapWriteError('no path was given and the parameter map is empty'),
-            {InputError: response.RESULT_NOTHING_TO_SAVE,
-             MapExistsError: response.RESULT_MAP_EXISTS,
-             MapConflictError: response.RESULT_MAP_EXISTS,
-             MapWriteError: response.RESULT_WRITE_FAILED})
+    async def _on_save_map(self, request: SaveMap.Request,
+                           response: SaveMap.Response) -> SaveMap.Response:
+        async def save() -> str:
+            name = request.path or self._node.get_parameter('map').value
+            if not name:
+                raise MapWriteError('no path was given and the parameter map is empty')
+            return await self._pipeline.run(
+                lambda: self._save(user_path(name, MapWriteError), request.overwrite))
 
-    # Diagnostics.
+        return await answer_map_request(
+            response, save(), {InputError: response.RESULT_NOTHING_TO_SAVE,
+                               MapExistsError: response.RESULT_MAP_EXISTS,
+                               MapConflictError: response.RESULT_MAP_EXISTS,
+                               MapWriteError: response.RESULT_WRITE_FAILED})
 
-    def _judge(self, report: Report) -> None:
-        poses = {None: 'not decided yet', True: 'odometry', False: 'frame number = metres'}
+    def report(self, report: Report) -> None:
+        """Add the number of places to a report."""
+        places = self.places
         report.values.update({
-            'map': self.get_parameter('map').value or 'none',
-            'map places': self._places,
-            'map places not saved': self._places - self._saved_places,
-            'poses': poses[self._posed],
+            'map': self._node.get_parameter('map').value or 'none',
+            'map places': places,
+            'map places not saved': places - self._saved_places,
         })
-        report.message = f'{report.message}: {self._places} places'
-        if self._posed is False and self._odometry_subscription is not None:
-            report.level = Level.WARN
-            report.message += ', no odometry'
+        report.message = f'{report.message}: {places} places'

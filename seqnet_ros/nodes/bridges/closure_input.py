@@ -1,8 +1,8 @@
-"""What nodes that hand loop closures to a SLAM system have in common."""
+"""Loop closures from their topics, for the nodes that hand them to a SLAM system."""
 
 import time
+from collections.abc import Callable
 from importlib.util import find_spec
-from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -15,8 +15,9 @@ from seqnet_ros.errors import InputError, SeqnetRosError
 from seqnet_ros.msg import LoopClosure
 from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
-from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
-from seqnet_ros.nodes.parameters import declare_settings
+from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.failures import ErrorLog
+from seqnet_ros.nodes.inputs.message_input import MessageInput
 from seqnet_ros.nodes.settings import AT_START
 
 CLOSURE_TOPIC = 'loop_closure'
@@ -37,66 +38,55 @@ class BridgeSettings(Settings):
         description='Time between two reports on /diagnostics, s of wall time.')
 
 
-class BridgeNode(Node):
-    """Takes ``loop_closure`` and looks, ten times a second of wall time, for what can be handed on.
+class ClosureInput:
+    """Takes loop closures from their topics, and counts those that cannot be used.
 
     Args:
-        name: of the node.
-        package: whose messages it needs.
-        settings: its parameters with their defaults; they are set at the start only.
-        options: as of `rclpy.node.Node`.
-
-    Raises:
-        MissingPackageError: the package is not installed.
-        InputError: values of parameters do not go together.
-        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+        node: who subscribes.
     """
 
-    def __init__(self, name: str, package: str, settings: BridgeSettings, **options: Any) -> None:
-        if find_spec(package) is None:
-            raise MissingPackageError(
-                f'{name} needs the package {package}, which is not installed or not sourced')
-        super().__init__(name, **options)
-        self.settings: Any = declare_settings(self, settings)
-        self.received = 0
-        self.unusable = 0
-        self._last_error = ''
-        self.listen(CLOSURE_TOPIC, self.on_closure)
-        self.create_timer(_PERIOD_S, self.look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._diagnostics = Diagnostics(self, self.settings.diagnostics_period_s, self.report)
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._inputs: list[MessageInput] = []
+        self._errors = ErrorLog(node.get_logger(), 'a loop closure')
 
-    def listen(self, topic: str, use: Any) -> None:
-        """Give the closures of a topic to a function; what cannot be used is told and left out."""
-        def receive(message: LoopClosure) -> None:
-            self.received += 1
-            try:
-                use(closure_from_message(message), message)
-            except InputError as error:
-                self.unusable += 1
-                self._last_error = str(error)
-                self.get_logger().warning(f'a loop closure is left out: {error}')
+    def subscribe(self, topic: str, use: Callable[[Closure], None]) -> None:
+        """Give the closures of a topic to a function."""
+        self._inputs.append(MessageInput(
+            self._node, LoopClosure, topic, CLOSURE_QOS, 'loop closure',
+            lambda message: use(closure_from_message(message)), self._errors))
 
-        self.create_subscription(LoopClosure, topic, receive, CLOSURE_QOS)
+    @property
+    def received(self) -> int:
+        """How many closures arrived."""
+        return sum(item.received for item in self._inputs)
 
-    # What the bridges fill in.
-
-    def on_closure(self, closure: Closure, message: LoopClosure) -> None:
-        """Take in a closure that is believed."""
-        raise NotImplementedError
-
-    def look(self) -> None:
-        """Hand on what can be handed on."""
-        raise NotImplementedError
-
-    def report(self) -> Report:
-        """Return the state of the node."""
-        report = Report(Level.OK, 'running', {
+    def report(self, report: Report) -> None:
+        """Begin a report with the closures."""
+        errors = self._errors
+        report.message = 'running'
+        report.values.update({
             'loop closures received': self.received,
-            'loop closures unusable': self.unusable,
-            'last error': self._last_error})
-        if self.unusable:
-            report.level, report.message = Level.WARN, self._last_error
-        return report
+            'loop closures unusable': errors.unusable,
+            'last error': errors.last_error})
+        if errors.unusable:
+            report.level, report.message = Level.WARN, errors.last_error
+
+
+def require_package(node: str, package: str) -> None:
+    """Check that the package whose messages a node needs is installed.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(
+            f'{node} needs the package {package}, which is not installed or not sourced')
+
+
+def call_often(node: Node, look: Callable[[], None]) -> None:
+    """Call a function ten times a second of wall time."""
+    node.create_timer(_PERIOD_S, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
 
 def now_s() -> float:
