@@ -34,6 +34,13 @@ def eventually(condition: Callable[[], Any], what: str) -> None:
         time.sleep(0.005)
 
 
+def listeners(node: Any, topic: str) -> int:
+    """Return how many subscriptions the publisher of a node has met."""
+    name = node.resolve_topic_name(topic)
+    publisher, = (item for item in node.publishers if item.topic_name == name)
+    return publisher.get_subscription_count()
+
+
 class Log:
     """What the nodes of this test wrote to the console."""
 
@@ -159,8 +166,8 @@ def localizing(start: bool = True, **parameters: Any) -> Iterator[tuple[Any, Pee
         if start:
             assert node.start()
             eventually(lambda: node.count_publishers('image') and peer.node.count_publishers(
-                'localizer/place_match') and node._matches.get_subscription_count()
-                and node._poses.get_subscription_count(), 'discovery')
+                'localizer/place_match') and listeners(node, '~/place_match')
+                and listeners(node, '~/pose'), 'discovery')
         yield node, peer
 
 
@@ -171,7 +178,7 @@ def closing_loops(**parameters: Any) -> Iterator[tuple[Any, Peer]]:
     with spinning(LoopCloserNode, 'loop_closer', **parameters) as (node, peer):
         assert node.start()
         eventually(lambda: node.count_publishers('image') and peer.node.count_publishers(
-            'loop_closer/place_match') and node._matches.get_subscription_count(), 'discovery')
+            'loop_closer/place_match') and listeners(node, '~/place_match'), 'discovery')
         yield node, peer
 
 
@@ -186,14 +193,14 @@ def mapping(**parameters: Any) -> Iterator[tuple[Any, Peer]]:
 
 def deliver(node: Any, publish: Callable[[], None]) -> None:
     """Publish an image and wait until the worker has taken it, so that none is dropped."""
-    before = node.statistics.processed
-    received = node.statistics.received
+    before = node.pipeline.statistics.processed
+    received = node.pipeline.statistics.received
     publish()
     deadline = time.monotonic() + PATIENCE_S
     again = time.monotonic() + 1.0
-    while node.statistics.processed == before:
+    while node.pipeline.statistics.processed == before:
         assert time.monotonic() < deadline, 'the node did not take the image'
-        if node.statistics.received == received and time.monotonic() > again:
+        if node.pipeline.statistics.received == received and time.monotonic() > again:
             publish()  # best effort: the first image may be lost to discovery
             again = time.monotonic() + 1.0
         time.sleep(0.001)
@@ -205,9 +212,14 @@ def show_all(node: Any, peer: Peer, shown: list[Shown]) -> None:
         deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
+def wait_for_odometry(node: Any, stamp_ns: int) -> None:
+    """Wait until the node knows where odometry says the robot was."""
+    eventually(lambda: node.pipeline.odometry.at(stamp_ns, 0.0) is not None, 'odometry')
+
+
 def settle(node: Any) -> None:
     """Wait until the worker is idle."""
-    node._worker.call(lambda: None)
+    node.pipeline.worker.call(lambda: None)
 
 
 def render(seed: int, count: int, **drive: Any) -> list[Shown]:

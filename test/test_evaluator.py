@@ -20,10 +20,12 @@ from node_harness import (
     Shown,
     deliver,
     eventually,
+    listeners,
     localizing,
     render,
     settle,
     spinning,
+    wait_for_odometry,
     with_keyframes,
 )
 
@@ -177,16 +179,15 @@ def test_the_numbers_are_those_of_a_replay(town_map, long_drive, tmp_path):
     with (localizing(map=str(town_map), **parameters) as (node, peer),
           evaluating(town_map) as (evaluator, other, published)):
         eventually(peer.odometry.get_subscription_count, 'discovery of odometry')
-        eventually(lambda: node._matches.get_subscription_count() == 3, 'discovery of matches')
+        eventually(lambda: listeners(node, '~/place_match') == 3, 'discovery of matches')
         truth = Truth(other)
         for stamp_ns, image, pose in long_drive:
             truth.tell(stamp_ns, pose)
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
-        assert node.statistics.dropped == 0
+        assert node.pipeline.statistics.dropped == 0
         eventually(lambda: len(evaluator.evaluation) == expected['results'], 'a judgement of all')
         eventually(lambda: published and published[-1].results == expected['results'],
                    'the evaluation of all')
@@ -317,7 +318,7 @@ def test_matches_of_another_map_are_told_and_left_out(town_map, log):
         contradictory.accepted = False
         matches.publish(contradictory)
         eventually(lambda: published[-1].unusable == 4, 'one more')
-        assert 'not accepted, but its reason is ACCEPTED' in node.matches.last_error
+        assert 'not accepted, but its reason is ACCEPTED' in node.matches.errors.last_error
 
 
 def test_silence_is_told_with_topic_and_publishers(town_map, log):

@@ -15,6 +15,7 @@ from node_harness import (
     localizing,
     render,
     settle,
+    wait_for_odometry,
     with_keyframes,
 )
 
@@ -79,7 +80,7 @@ def test_map_to_odom_puts_the_robot_where_the_place_is(town_map):
         assert not heard, 'nothing is known yet'
         for stamp_ns, image, _ in drive:
             peer.move(in_odom[stamp_ns], stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns) is not None, 'a pose')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
         eventually(lambda: peer.poses and len(peer.matches) == len(drive), 'accepted poses')
@@ -123,7 +124,7 @@ def test_the_odometry_frame_can_be_named(town_map):
         peer.node.create_subscription(TFMessage, '/tf', note, 100)
         for stamp_ns, image, pose in drive:
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns) is not None, 'a pose')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         eventually(lambda: frames, 'a transform')
         assert frames == {('town', 'wheels')}
@@ -134,6 +135,6 @@ def test_without_tf2_msgs_the_node_says_what_it_lacks(town_map, capfd):
         pytest.skip('tf2_msgs is installed')
     with localizing(start=False, map=str(town_map), publish_tf=True) as (node, _):
         assert not node.start()
-        assert node._phase == 'inactive'
+        assert node.phase == 'inactive'
     assert ('publish_tf needs the package tf2_msgs, which is not installed'
             in capfd.readouterr().err)

@@ -14,6 +14,7 @@ from node_harness import (
     mapping,
     settle,
     state,
+    wait_for_odometry,
 )
 
 from seqnet_ros.camera import FORWARD
@@ -50,7 +51,7 @@ def calibrate(node: Any, peer: Peer) -> None:
 
     def known() -> bool:
         publisher.publish(info)
-        return node.camera_model is not None
+        return node.pipeline.camera is not None
 
     eventually(known, 'the calibration')
     settle(node)
@@ -59,8 +60,7 @@ def calibrate(node: Any, peer: Peer) -> None:
 def send(node: Any, peer: Peer, frames: list) -> None:
     for stamp_ns, image, pose in frames:
         peer.move(pose, stamp_ns)
-        eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                   'odometry')
+        wait_for_odometry(node, stamp_ns)
         deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
@@ -130,4 +130,4 @@ def test_a_calibration_is_forgotten_with_the_engine(model_file):
         calibrate(node, peer)
         assert node.trigger_deactivate()
         assert node.trigger_cleanup()
-        assert node.camera_model is None
+        assert node.pipeline.camera is None

@@ -12,11 +12,13 @@ from node_harness import (
     closing_loops,
     deliver,
     eventually,
+    listeners,
     localizing,
     mapping,
     raw_message,
     settle,
     show_all,
+    wait_for_odometry,
 )
 from streets import Street
 
@@ -48,8 +50,7 @@ def drive_round(node: Any, peer: Peer, street: Street, places: range) -> None:
         pose = make_pose(radius * np.cos(angle), radius * np.sin(angle), yaw=angle)
         stamp_ns = (x + 1) * SECOND
         peer.move(pose, stamp_ns)
-        eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                   'odometry')
+        wait_for_odometry(node, stamp_ns)
         image = street.view(x % ROUND_M, seed=1 + x // ROUND_M)
         deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
@@ -63,8 +64,8 @@ def test_loops_are_published_with_both_ends(tmp_path):
         closures = peer.listen(LoopClosure, 'loop_closer/loop_closure')
         rejected = peer.listen(LoopClosure, 'loop_closer/rejected_loop_closure')
         markers = peer.listen(MarkerArray, 'loop_closer/markers')
-        eventually(lambda: node._closures.get_subscription_count()
-                   and node._rejected.get_subscription_count(), 'discovery')
+        eventually(lambda: listeners(node, '~/loop_closure')
+                   and listeners(node, '~/rejected_loop_closure'), 'discovery')
         street = Street(1)
         drive_round(node, peer, street, range(2 * ROUND_M))
         settle(node)
@@ -105,8 +106,7 @@ def test_a_standing_robot_publishes_no_loop():
         for n in range(20):
             stamp_ns = (x + 1) * SECOND + n * SECOND // 5
             peer.move(make_pose(*_position(x)), stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             image = street.view(x % ROUND_M, seed=100 + n)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
@@ -136,8 +136,8 @@ def test_map_and_matches_are_shown(town_map, second_drive):
         np.testing.assert_allclose([[p.x, p.y, p.z] for p in dots.points], place_map.positions)
         markers = peer.listen(MarkerArray, 'localizer/markers')
         pictures = peer.listen(Image, 'localizer/debug_image')
-        eventually(lambda: node._shown._markers.get_subscription_count()
-                   and node._shown._image.get_subscription_count(), 'discovery')
+        eventually(lambda: listeners(node, '~/markers')
+                   and listeners(node, '~/debug_image'), 'discovery')
         show_all(node, peer, second_drive)
         eventually(lambda: len(markers) == len(pictures) == len(second_drive), 'all of them')
         accepted = next(n for n, item in enumerate(peer.matches) if item.accepted)
@@ -173,7 +173,7 @@ def test_the_first_accepted_pose_starts_others(town_map, second_drive):
 
     with localizing(map=str(town_map), publish_initial_pose=True, **TOWN_EVERY) as (node, peer):
         initial = peer.listen(PoseWithCovarianceStamped, 'initialpose')
-        eventually(node._initial_poses.get_subscription_count, 'discovery')
+        eventually(lambda: listeners(node, 'initialpose'), 'discovery')
         show_all(node, peer, second_drive[:25])
         settle(node)
         eventually(lambda: initial and len(peer.poses) > 2, 'poses')
@@ -231,7 +231,8 @@ def test_two_cameras_are_one_place(first_drive, second_drive, tmp_path):
 
         def goes_on_alone() -> bool:
             peer.show(left, next(stamps))
-            return node._images.incomplete > 0
+            return node.diagnostics.report().values[
+                'images without those of the other cameras'] > 0
 
         eventually(goes_on_alone, 'a count of what is incomplete')
         settle(node)

@@ -21,6 +21,7 @@ from node_harness import (
     set_parameter,
     settle,
     show_all,
+    wait_for_odometry,
     with_keyframes,
 )
 
@@ -127,11 +128,11 @@ def test_a_paused_node_leaves_images_unread(town_map, second_drive):
         answer = trigger(peer, 'localizer/pause')
         assert (answer.success, answer.message) == (True, 'paused')
         assert trigger(peer, 'localizer/pause').message == 'paused already'
-        received = node.statistics.received
+        received = node.pipeline.statistics.received
         peer.show(second_drive[6][1], second_drive[6][0])
-        eventually(lambda: node.statistics.received > received, 'the arrival of an image')
+        eventually(lambda: node.pipeline.statistics.received > received, 'the arrival of an image')
         settle(node)
-        assert node.statistics.ignored >= 1
+        assert node.pipeline.statistics.ignored >= 1
         assert len(peer.matches) == 6
         eventually(lambda: peer.diagnostics
                    and peer.diagnostics[-1].status[0].message.startswith('paused'),
@@ -212,7 +213,7 @@ def test_a_map_is_added_and_replaced_without_losing_an_image(
         eventually(lambda: len(peer.matches) == len(second_drive), 'all results')
         assert all(item.candidates for item in peer.matches[13:])
         assert {item.map_id for item in peer.matches[13:]} == {open_map(town_map).manifest.map_id}
-        assert node.statistics.dropped == 0
+        assert node.pipeline.statistics.dropped == 0
 
 
 def test_a_map_that_cannot_be_added_leaves_the_one_in_use(town_map, tmp_path, second_drive):
@@ -284,8 +285,7 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
         eventually(lambda: node.count_publishers('odometry'), 'discovery')
         for stamp_ns, image, pose in session:
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         assert node.trigger_deactivate()
     extended = open_map(path, model)
@@ -306,7 +306,7 @@ def test_engine_settings_are_applied_at_once(town_map, second_drive):
         eventually(lambda: len(peer.matches) == 20, 'results')
         assert peer.matches[-1].accepted
         assert set_parameter(peer, 'acceptance.min_margin', 1.0) == ''
-        eventually(lambda: node._config.acceptance.min_margin == 1.0, 'the new margin')
+        eventually(lambda: node.config.acceptance.min_margin == 1.0, 'the new margin')
         show_all(node, peer, second_drive[20:22])
         eventually(lambda: len(peer.matches) == 22, 'results')
         assert [item.reason for item in peer.matches[-2:]] == [peer.matches[0].AMBIGUOUS] * 2
@@ -327,6 +327,6 @@ def test_settings_that_do_not_work_are_told_and_not_used(town_map, second_drive,
         assert assert_refused in set_parameter(peer, 'matching.min_speed', 2.0)
         time.sleep(0.1)
         settle(node)
-        assert node._config.matching.min_speed == 0.8
+        assert node.config.matching.min_speed == 0.8
         show_all(node, peer, second_drive[6:8])
         eventually(lambda: len(peer.matches) == 8, 'results go on')

@@ -25,6 +25,7 @@ from node_harness import (
     settle,
     spinning,
     state,
+    wait_for_odometry,
     with_keyframes,
 )
 
@@ -54,7 +55,7 @@ def test_raw_images_give_what_the_engine_gives(model, town_map, second_drive):
         for stamp_ns, image, _ in second_drive:
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         eventually(lambda: len(peer.matches) == len(expected), 'a result for every image')
-        assert node.statistics.dropped == 0
+        assert node.pipeline.statistics.dropped == 0
         assert_same(peer.matches, expected)
         last = peer.matches[-1]
         assert last.header.frame_id == 'camera'
@@ -134,7 +135,7 @@ def test_a_bag_through_the_node_gives_what_localize_writes(shared_data, tmp_path
             message.header.stamp = stamp_from_ns(recorded.stamp_ns)
             deliver(node, lambda message=message: peer.compressed.publish(message))
         eventually(lambda: len(peer.matches) == len(expected), 'a result for every row')
-        assert node.statistics.dropped == 0
+        assert node.pipeline.statistics.dropped == 0
     assert len(expected) == 80
     assert [Reason(match.reason).name.lower() for match in peer.matches] == [
         row['reason'] for row in expected]
@@ -150,8 +151,7 @@ def test_odometry_spaces_the_sequence(model, town_map, second_drive):
         eventually(lambda: peer.odometry.get_subscription_count(), 'discovery of odometry')
         for stamp_ns, image, pose in second_drive:
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
         eventually(lambda: len(peer.matches) == len(expected), 'a result for every keyframe')
@@ -165,8 +165,7 @@ def test_a_standing_robot_says_so_once_a_second(town_map, second_drive):
         for tick in range(41):
             stamp_ns = (tick + 1) * 10**8
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns: peer.show(image, stamp_ns))
         settle(node)
         eventually(lambda: len(peer.matches) >= 4, 'results')
@@ -223,8 +222,8 @@ def test_unusable_images_are_survived_counted_and_told_once(town_map, second_dri
             deliver(node, lambda bad=bad: peer.raw.publish(bad))
         deliver(node, lambda: peer.show(image, stamp_ns))
         eventually(lambda: len(peer.matches) == 1, 'a result after bad images')
-        assert node.statistics.unusable == 4
-        assert node.statistics.failures == 0
+        assert node.pipeline.errors.unusable == 4
+        assert node.pipeline.errors.failures == 0
         eventually(lambda: 'has no pixels' in log, 'the second kind in the log')
         assert log.count('an image was left out') == 2
         assert log.count("'32FC1' holds depth") == 1
@@ -251,13 +250,13 @@ def test_the_newest_image_wins_and_drops_are_counted(town_map, second_drive):
                     **TOWN_EVERY) as (node, peer):
         deliver(node, lambda: peer.show(second_drive[0][1], second_drive[0][0]))
         release = threading.Event()
-        node._worker.submit(release.wait)
+        node.pipeline.worker.submit(release.wait)
         for stamp_ns, image, _ in second_drive[1:7]:
             peer.show(image, stamp_ns)
-        eventually(lambda: node.statistics.received == 7, 'all images')
+        eventually(lambda: node.pipeline.statistics.received == 7, 'all images')
         release.set()
         eventually(lambda: len(peer.matches) == 2, 'the result of the newest image')
-        assert node.statistics.dropped == 5
+        assert node.pipeline.statistics.dropped == 5
         newest = peer.matches[-1].header.stamp
         assert newest.sec * 10**9 + newest.nanosec == second_drive[6][0]
 
@@ -347,7 +346,7 @@ def test_lifecycle(town_map):
 
 def test_a_failed_configuration_can_be_corrected(town_map, tmp_path, log):
     with localizing(start=False, map=str(tmp_path / 'nowhere'),
-                    image_transport='theora') as (node, peer):
+                    image_transport='theora') as (_, peer):
         assert not change_state(peer, 'localizer', 'configure')
         eventually(lambda: ("parameter image_transport: Input should be 'raw' or 'compressed' "
                             "(found 'theora')") in log, 'the reason in the log')
@@ -367,8 +366,8 @@ def test_a_failed_configuration_can_be_corrected(town_map, tmp_path, log):
                    'both names in the log')
         assert set_parameter(peer, 'model', 'hog') == ''
         assert change_state(peer, 'localizer', 'configure')
-        assert not [thread for thread in threading.enumerate()
-                    if 'localizer' in thread.name and thread is not node._worker._thread]
+        assert [thread.name for thread in threading.enumerate()
+                if 'localizer' in thread.name] == ['localizer worker']
 
 
 def test_bad_values_are_refused_with_a_reason(town_map):
@@ -455,15 +454,15 @@ def test_engine_parameters_start_from_and_follow_the_model(tmp_path):
 
         assert node.get_parameter('sequence.length').value == 9
         assert node.start()
-        assert node._config.sequence.length == 9
-        assert node._config.matching.top_k == 33
+        assert node.config.sequence.length == 9
+        assert node.config.matching.top_k == 33
         node.trigger_deactivate()
         node.trigger_cleanup()
         assert node.set_parameters([Parameter('model', value='hog')])[0].successful
         assert node.start()
         assert node.get_parameter('sequence.length').value == 10
-        assert node._config.matching.min_speed == 0.8
-        assert node._config.matching.top_k == 33, 'what the user set stays'
+        assert node.config.matching.min_speed == 0.8
+        assert node.config.matching.top_k == 33, 'what the user set stays'
 
 
 def test_a_sequence_that_the_model_cannot_describe_is_refused(tmp_path):
@@ -538,12 +537,13 @@ def test_a_map_is_loaded_while_the_node_is_cleaned_up(town_map):
 
     with localizing() as (node, peer):
         assert change_state(peer, 'localizer', 'deactivate')
-        release = threading.Event()
-        node._worker.submit(release.wait)
+        release, taken = threading.Event(), threading.Event()
+        node.pipeline.worker.submit(lambda: (taken.set(), release.wait()))
+        assert taken.wait(PATIENCE_S)
         client = peer.node.create_client(LoadMap, 'localizer/load_map')
         assert client.wait_for_service(PATIENCE_S)
         future = client.call_async(LoadMap.Request(path=str(town_map)))
-        eventually(lambda: node._worker._jobs, 'the request')
+        eventually(lambda: len(node.pipeline.worker), 'the request')
         threading.Timer(0.2, release.set).start()
         assert change_state(peer, 'localizer', 'cleanup')
         eventually(future.done, 'an answer')
@@ -564,8 +564,7 @@ def test_a_map_is_made_saved_and_searched(model, first_drive, second_drive, tmp_
         eventually(lambda: peer.odometry.get_subscription_count(), 'discovery of odometry')
         for stamp_ns, image, pose in first_drive:
             peer.move(pose, stamp_ns)
-            eventually(lambda stamp_ns=stamp_ns: node.odometry.at(stamp_ns, 0.0) is not None,
-                       'odometry')
+            wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
         taken = tmp_path / 'taken'
@@ -662,7 +661,7 @@ def test_an_unexpected_error_does_not_end_the_node(town_map, second_drive, log):
         for stamp_ns, image, _ in second_drive[:3]:
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         settle(node)
-        assert node.statistics.failures == 3
+        assert node.pipeline.errors.failures == 3
         node.engine = engine
         deliver(node, lambda: peer.show(second_drive[3][1], second_drive[3][0]))
         eventually(lambda: len(peer.matches) == 1, 'a result')
@@ -680,4 +679,4 @@ def test_jpeg_that_is_cut_short_is_left_out(town_map, second_drive):
             message.header.stamp.sec = 1
             deliver(node, lambda message=message: peer.compressed.publish(message))
         eventually(lambda: len(peer.matches) == 1, 'the whole image')
-        assert node.statistics.unusable == 2
+        assert node.pipeline.errors.unusable == 2

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from node_harness import PATIENCE_S, TOWN_EVERY, deliver, eventually, raw_message, render
+from node_harness import PATIENCE_S, TOWN_EVERY, deliver, eventually, listeners, raw_message, render
 
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.map_writer import save_map
@@ -62,13 +62,13 @@ class Robot:
             assert node.start()
         eventually(lambda: self.camera.get_subscription_count() == len(self.nodes),
                    'a subscription of every node')
-        eventually(self.localizer._matches.get_subscription_count, 'a listener')
+        eventually(lambda: listeners(self.localizer, '~/place_match'), 'a listener')
 
     def see(self, image: Any, stamp_ns: int) -> None:
         """Show an image to all nodes of this robot, and wait until all have worked on it."""
-        before = [node.statistics.processed for node in self.nodes]
+        before = [node.pipeline.statistics.processed for node in self.nodes]
         deliver(self.localizer, lambda: self.camera.publish(raw_message(image, stamp_ns)))
-        eventually(lambda: all(node.statistics.processed > count for node, count in zip(
+        eventually(lambda: all(node.pipeline.statistics.processed > count for node, count in zip(
             self.nodes, before, strict=True)), 'all nodes have seen it')
 
     def call(self, kind: Any, service: str, **fields: Any) -> Any:
@@ -133,7 +133,7 @@ def test_two_robots_do_not_disturb_each_other(town_map, tmp_path):
             robot.start()
         for stamp_ns, image, _ in drives['robot1'][:12]:
             first.see(image, stamp_ns)
-        assert [node.statistics.received for node in second.nodes] == [0, 0, 0]
+        assert [node.pipeline.statistics.received for node in second.nodes] == [0, 0, 0]
         assert not second.matches
 
         # Interleaved, with stamps that go back from one robot to the other.
@@ -153,8 +153,8 @@ def test_two_robots_do_not_disturb_each_other(town_map, tmp_path):
         stamp_ns, image, _ = drives['robot1'][24]
         first.see(image, stamp_ns)
         eventually(lambda: len(first.matches) == 25, 'a result of the first, not paused')
-        assert second.localizer._paused
-        assert not first.localizer._paused
+        assert second.localizer.pipeline.paused
+        assert not first.localizer.pipeline.paused
         assert first.call(SaveMap, 'mapper/save_map').result == 0
         assert second.call(SaveMap, 'mapper/save_map').result == 0
     assert len(open_map(tmp_path / 'robot1')) == 1

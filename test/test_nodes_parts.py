@@ -86,6 +86,7 @@ def worker():
 
     worker = Worker(process, errors.append, 'test worker')
     worker.seen, worker.errors = seen, errors
+    worker.start()
     yield worker
     worker.stop()
 

@@ -21,31 +21,39 @@ class Level(Enum):
 class Report:
     """How a node is, in one word, one sentence and details."""
 
-    level: Level
-    message: str
+    level: Level = Level.OK
+    message: str = ''
     values: dict[str, object] = field(default_factory=dict)
 
 
-class Diagnostics:
+class DiagnosticsReporter:
     """Publishes a node's report periodically, on steady time, in every lifecycle state.
 
     Args:
         node: who reports.
         period_s: seconds between reports.
-        report: makes the report.
+        parts: each adds its details to the report, in this order, and raises the level or
+            replaces the message where something is amiss.
     """
 
-    def __init__(self, node: Node, period_s: float, report: Callable[[], Report]) -> None:
+    def __init__(self, node: Node, period_s: float, *parts: Callable[[Report], None]) -> None:
         self._node = node
-        self._report = report
+        self._parts = parts
         # Not a lifecycle publisher: that a node is not active is worth a report.
         self._publisher = Node.create_publisher(node, DiagnosticArray, '/diagnostics', 10)
         self._timer = node.create_timer(
             period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def report(self) -> Report:
+        """Return the report of now."""
+        report = Report()
+        for add in self._parts:
+            add(report)
+        return report
+
     def publish(self) -> None:
         """Publish the report of now."""
-        report = self._report()
+        report = self.report()
         status = DiagnosticStatus(
             level=report.level.value, message=report.message,
             name=f'{self._node.get_fully_qualified_name().lstrip("/")}: place recognition',

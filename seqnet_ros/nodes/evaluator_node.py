@@ -19,9 +19,11 @@ from seqnet_ros.evaluation.result_document import write_document
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.msg import Evaluation, PlaceMatch
 from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
-from seqnet_ros.nodes.diagnostics import Diagnostics, Level, Report
+from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
 from seqnet_ros.nodes.evaluation_message import evaluation_to_message
-from seqnet_ros.nodes.inputs.qos import mismatches
+from seqnet_ros.nodes.failures import describe_error
+from seqnet_ros.nodes.inputs.message_input import MessageInput
+from seqnet_ros.nodes.inputs.silence_watch import SilenceWatch
 from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.run import run_plain
 from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths, user_path
@@ -40,67 +42,6 @@ _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_S = 0.05
 _IDLE = 20.0
 """Measuring takes at most one part in so many of the node's time, however long the drive is."""
-
-
-class Input:
-    """What comes on a topic: how much, how much of it was of no use, and whether it stays away.
-
-    Args:
-        node: who listens.
-        kind: type of the messages.
-        topic: where.
-        qos: how.
-        what: what to call the messages.
-        use: takes a message; raises `InputError` where it cannot be used.
-        silence_after_s: how long to wait.
-    """
-
-    def __init__(self, node: Node, kind: type, topic: str, qos: QoSProfile, what: str,
-                 use: Callable[[Any], None], silence_after_s: float) -> None:
-        self._node, self._qos, self._what, self._use = node, qos, what, use
-        self._topic = node.resolve_topic_name(topic)
-        self._silence_after_s = silence_after_s
-        self._last_s = time.monotonic()
-        self._told_silence = False
-        self.received = self.unusable = 0
-        self.last_error = ''  # the newest
-        self.trouble = ''  # the same as long as nothing better comes
-        node.create_subscription(kind, topic, self._receive, qos)
-
-    def _receive(self, message: Any) -> None:
-        self._last_s, self._told_silence = time.monotonic(), False
-        self.received += 1
-        try:
-            self._use(message)
-        except InputError as error:
-            self.unusable += 1
-            if not self.trouble and str(error) != self.last_error:
-                self._node.get_logger().error(
-                    f'a {self._what} is left out: {error}; more are counted in /diagnostics only')
-            self.trouble = self.last_error = str(error)
-        else:
-            self.trouble = ''
-
-    def silence(self) -> str:
-        """Return a sentence about a topic where nothing comes, '' where something does."""
-        seconds = time.monotonic() - self._last_s
-        if seconds < self._silence_after_s:
-            return ''
-        publishers = self._node.count_publishers(self._topic)
-        text = (f'no {self._what} on {self._topic} for {seconds:.0f} s: {publishers} '
-                f'publisher{"" if publishers == 1 else "s"}')
-        return '; '.join([text, *mismatches(self._node, self._topic, self._qos)])
-
-    def tell_silence(self) -> None:
-        """Warn once where nothing comes."""
-        if not self._told_silence and (text := self.silence()):
-            self._told_silence = True
-            self._node.get_logger().warning(text)
-
-    def reset(self) -> None:
-        """Count from nothing."""
-        self.received = self.unusable = 0
-        self.last_error = self.trouble = ''
 
 
 class EvaluatorNode(Node):
@@ -128,16 +69,19 @@ class EvaluatorNode(Node):
         self._changed = True
         self._next_s = 0.0
         kind, self._pose_in = TRUTHS[settings.truth_type]
-        self.matches = Input(self, PlaceMatch, MATCH_TOPIC, _MATCH_QOS, 'match',
-                             self._on_match, settings.silence_after_s)
-        self.truth = Input(self, kind, TRUTH_TOPIC, _TRUTH_QOS, 'true pose',
-                           self._on_truth, settings.silence_after_s)
+        self.matches = MessageInput(
+            self, PlaceMatch, MATCH_TOPIC, _MATCH_QOS, 'match', self._on_match)
+        self.truth = MessageInput(
+            self, kind, TRUTH_TOPIC, _TRUTH_QOS, 'true pose', self._on_truth)
+        self._silences = (
+            self._watch(self.matches, 'matches'), self._watch(self.truth, 'true poses'))
         self._metrics = self.evaluation.accumulator.compute()
         self._publisher = self.create_publisher(Evaluation, '~/evaluation', _LATCHED)
         self.create_service(Trigger, '~/reset', self._reset)
         self.create_service(SaveEvaluation, '~/save', self._save)
         self.create_timer(_LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-        self._diagnostics = Diagnostics(self, settings.diagnostics_period_s, self._report)
+        self.diagnostics = DiagnosticsReporter(
+            self, settings.diagnostics_period_s, self._report)
 
     def _open(self, settings: EvaluatorSettings) -> LiveEvaluation:
         if not settings.map:
@@ -151,6 +95,11 @@ class EvaluatorNode(Node):
             settings.truth_patience_s)
 
     # Inputs.
+
+    def _watch(self, messages: MessageInput, name: str) -> SilenceWatch:
+        return SilenceWatch(
+            self, lambda: self._settings.silence_after_s, lambda: messages.last_arrival_s,
+            messages.explain_silence, f'{name} arrive on {messages.topic} again')
 
     def _on_match(self, message: PlaceMatch) -> None:
         self._changed = True
@@ -170,12 +119,10 @@ class EvaluatorNode(Node):
     # Output.
 
     def _look(self) -> None:
-        """Judge what waited too long, and publish where something is new."""
+        """Judge matches that waited too long, and publish where something is new."""
         before, now_s = len(self.evaluation), time.monotonic()
         self.evaluation.settle(now_s)
         self._changed |= len(self.evaluation) != before
-        for one in (self.matches, self.truth):
-            one.tell_silence()
         if self._changed and now_s >= self._next_s:
             self._publish()
             took_s = time.monotonic() - now_s
@@ -185,7 +132,8 @@ class EvaluatorNode(Node):
         self._changed = False
         self._metrics = self.evaluation.accumulator.compute()
         self._publisher.publish(evaluation_to_message(
-            self.evaluation, self._metrics, self._frame_id, self.matches.unusable))
+            self.evaluation, self._metrics, self._frame_id,
+            self.matches.errors.unusable))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         """Begin anew."""
@@ -213,7 +161,7 @@ class EvaluatorNode(Node):
             response.result, response.message = response.RESULT_WRITE_FAILED, str(error)
         except Exception as error:
             response.result = response.RESULT_UNDEFINED_FAILURE
-            response.message = str(error) or type(error).__name__
+            response.message = describe_error(error)
         return response
 
     def _write(self, name: str) -> str:
@@ -228,26 +176,27 @@ class EvaluatorNode(Node):
 
     # Diagnostics.
 
-    def _report(self) -> Report:
+    def _report(self, report: Report) -> None:
         metrics, evaluation = self._metrics, self.evaluation
-        report = Report(Level.OK, 'judging', {
+        report.message = 'judging'
+        report.values.update({
             'matches': self.matches.received, 'matches judged': len(evaluation),
             'matches waiting for truth': evaluation.waiting,
-            'matches unusable': self.matches.unusable,
-            'true poses': self.truth.received, 'true poses unusable': self.truth.unusable,
+            'matches unusable': self.matches.errors.unusable,
+            'true poses': self.truth.received,
+            'true poses unusable': self.truth.errors.unusable,
             'map id': ', '.join(evaluation.map_ids), 'tolerance': evaluation.tolerance,
             **labelled((*COUNTS, *RECALLS), metrics),
             'most candidates': evaluation.most_candidates,
             **labelled((*ACCEPTED, *ROUTE), metrics),
-            'last error': self.matches.last_error or self.truth.last_error,
+            'last error': self.matches.errors.last_error or self.truth.errors.last_error,
         })
-        trouble = [self.matches.trouble, self.truth.trouble, self.matches.silence(),
-                   self.truth.silence(), evaluation.note(metrics)]
+        trouble = [self.matches.trouble, self.truth.trouble,
+                   *(silence.warning for silence in self._silences), evaluation.note(metrics)]
         if message := next(filter(None, trouble), ''):
             report.level, report.message = Level.WARN, message
-        if self.matches.received and self.matches.unusable == self.matches.received:
+        if self.matches.received and self.matches.errors.unusable == self.matches.received:
             report.level = Level.ERROR
-        return report
 
 
 def main() -> None:

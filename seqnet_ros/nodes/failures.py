@@ -1,42 +1,62 @@
-"""Errors of the image pipeline: each kind is logged once, all are counted."""
+"""Errors of inputs: each kind is logged once, all are counted."""
 
 import traceback
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from seqnet_ros.errors import SeqnetRosError
-from seqnet_ros.nodes.statistics import Statistics
 
 
-class FailureLog:
+class ErrorLog:
     """Counts errors and logs the first of each kind, so that a bad camera does not fill a disk.
 
     A kind is an error class and the line that raised it: the text may hold numbers that change
-    with every image.
+    with every message.
+
+    Args:
+        logger: of the node.
+        what: what cannot be used, with its article, as in 'an image'.
+
+    Attributes:
+        unusable: errors whose cause is what arrived.
+        failures: errors that should not happen.
+        last_error: the newest error, one sentence.
     """
 
-    def __init__(self, logger: RcutilsLogger, statistics: Statistics) -> None:
+    def __init__(self, logger: RcutilsLogger, what: str) -> None:
         self._logger = logger
-        self._statistics = statistics
-        self._seen: set[tuple[type, str, int]] = set()
+        self._what = what
+        self.reset()
 
-    def note(self, error: Exception) -> None:
+    def reset(self) -> None:
+        """Count from zero, and log the first of each kind again."""
+        self._seen: set[tuple[type, str, int]] = set()
+        self.unusable = 0
+        self.failures = 0
+        self.last_error = ''
+
+    def add(self, error: Exception) -> None:
         """Count an error; log it when it is the first of its kind."""
         expected = isinstance(error, SeqnetRosError)
         if expected:
-            self._statistics.unusable += 1
+            self.unusable += 1
         else:
-            self._statistics.failures += 1
-        self._statistics.last_error = str(error) or type(error).__name__
+            self.failures += 1
+        self.last_error = describe_error(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         kind = (type(error), frame.filename, frame.lineno or 0)
         if kind in self._seen:
             return
         self._seen.add(kind)
         if expected:
-            self._logger.error(f'an image was left out: {error}; more of this kind are counted '
+            self._logger.error(f'{self._what} was left out: {error}; more of this kind are counted '
                                'in /diagnostics only')
         else:
             details = ''.join(traceback.format_exception(error)).rstrip()
-            self._logger.error(f'an image failed; more of this kind are counted in /diagnostics '
-                               f'only:\n{details}')
+            self._logger.error(f'{self._what} failed; more of this kind are counted in '
+                               f'/diagnostics only:\n{details}')
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the text of an error, or its class where it has none."""
+    return str(error) or type(error).__name__

@@ -8,38 +8,48 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from seqnet_ros.errors import SeqnetRosError
+from seqnet_ros.nodes.diagnostics import Level, Report
 
 
 class ManagedNode(LifecycleNode):
-    """Turns the transitions of the lifecycle into four hooks, and their errors into words.
+    """Turns the transitions of the lifecycle into four methods, and their errors into words.
 
     rclpy would swallow an exception in a transition: here it becomes one line in the log and a
-    failed transition, which can be tried again once what was wrong is right.
+    failed transition, which can be tried again once its cause is corrected.
+
+    Attributes:
+        phase: the lifecycle state: 'unconfigured', 'inactive', 'active' or 'finalized'.
+        trouble: why the last transition failed, empty where it did not.
     """
 
     def __init__(self, name: str, **options: Any) -> None:
         """Start unconfigured; options as of `rclpy.node.Node`."""
         super().__init__(name, **options)
-        self._phase = 'unconfigured'
-        self._trouble = ''
+        self.phase = 'unconfigured'
+        self.trouble = ''
 
-    # What the nodes fill in.
+    @property
+    def configured(self) -> bool:
+        """Whether the node is inactive or active."""
+        return self.phase in ('inactive', 'active')
+
+    # What a node does in its transitions.
 
     @abstractmethod
-    def _configure(self) -> None:
+    def configure(self) -> None:
         """Get everything ready; a `SeqnetRosError` refuses the transition."""
 
     @abstractmethod
-    def _activate(self) -> None:
-        """Start listening."""
+    def activate(self) -> None:
+        """Start listening; a `SeqnetRosError` refuses the transition."""
 
     @abstractmethod
-    def _deactivate(self) -> None:
+    def deactivate(self) -> None:
         """Stop listening."""
 
     @abstractmethod
-    def _cleanup(self) -> None:
-        """Forget what `_configure` made, if anything."""
+    def cleanup(self) -> None:
+        """Release what `configure` made, all of it or the part that it came to."""
 
     # Transitions.
 
@@ -50,31 +60,38 @@ class ManagedNode(LifecycleNode):
         return self.trigger_activate() == TransitionCallbackReturn.SUCCESS
 
     def on_configure(self, state: Any) -> TransitionCallbackReturn:
-        """Get everything ready."""
-        return self._transition('configure', 'inactive', self._configure, super().on_configure,
-                                state)
+        """Get everything ready, or nothing."""
+        return self._transition('configure', 'inactive', self._configure_or_clean_up,
+                                super().on_configure, state)
 
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
         """Start listening."""
-        return self._transition('activate', 'active', self._activate, super().on_activate, state)
+        return self._transition('activate', 'active', self.activate, super().on_activate, state)
 
     def on_deactivate(self, state: Any) -> TransitionCallbackReturn:
         """Stop listening."""
-        return self._transition('deactivate', 'inactive', self._deactivate,
+        return self._transition('deactivate', 'inactive', self.deactivate,
                                 super().on_deactivate, state)
 
     def on_cleanup(self, state: Any) -> TransitionCallbackReturn:
-        """Forget everything."""
-        return self._transition('clean up', 'unconfigured', self._cleanup, super().on_cleanup,
+        """Release everything."""
+        return self._transition('clean up', 'unconfigured', self.cleanup, super().on_cleanup,
                                 state)
 
     def on_shutdown(self, state: Any) -> TransitionCallbackReturn:
-        """Stop listening and forget everything."""
+        """Stop listening and release everything."""
         return self._transition('shut down', 'finalized', self.close, super().on_shutdown, state)
 
     def on_error(self, state: Any) -> TransitionCallbackReturn:
         """Go back to the beginning."""
         return self._transition('recover', 'unconfigured', self.close, super().on_error, state)
+
+    def _configure_or_clean_up(self) -> None:
+        try:
+            self.configure()
+        except BaseException:
+            self.cleanup()
+            raise
 
     def _transition(self, what: str, phase: str, act: Callable[[], None],
                     inherited: Callable[[Any], TransitionCallbackReturn],
@@ -83,25 +100,25 @@ class ManagedNode(LifecycleNode):
         try:
             act()
         except SeqnetRosError as error:
-            self._trouble = f'cannot {what}: {error}'
-            self.get_logger().error(self._trouble)
+            self.trouble = f'cannot {what}: {error}'
+            self.get_logger().error(self.trouble)
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self._trouble = f'cannot {what}: {error!r}'
+            self.trouble = f'cannot {what}: {error!r}'
             self.get_logger().error(f'cannot {what}:\n{traceback.format_exc()}')
             return TransitionCallbackReturn.FAILURE
-        self._trouble = ''
-        self._phase = phase
+        self.trouble = ''
+        self.phase = phase
         return inherited(state)
 
     def close(self) -> None:
         """Stop everything, from whatever state."""
         try:
-            if self._phase == 'active':
-                self._deactivate()
+            if self.phase == 'active':
+                self.deactivate()
         finally:
-            self._phase = 'unconfigured'
-            self._cleanup()
+            self.phase = 'unconfigured'
+            self.cleanup()
 
     def destroy_node(self) -> None:
         """Stop everything, then destroy the node."""
@@ -109,3 +126,15 @@ class ManagedNode(LifecycleNode):
             self.close()
         finally:
             super().destroy_node()
+
+    # Diagnostics: the first and the last part of a report.
+
+    def report_state(self, report: Report) -> None:
+        """Begin a report with the lifecycle state."""
+        report.message = self.phase
+        report.values['state'] = self.phase
+
+    def report_trouble(self, report: Report) -> None:
+        """End a report with the transition that failed, if one did."""
+        if self.trouble:
+            report.level, report.message = Level.ERROR, self.trouble

@@ -13,7 +13,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from seqnet_ros.errors import SeqnetRosError
 from seqnet_ros.nodes.logs import forward_logs
-from seqnet_ros.nodes.place_node import PlaceNode
+from seqnet_ros.nodes.managed_node import ManagedNode
 
 REFUSED = 2
 _LOOK_EVERY_S = 0.2
@@ -21,13 +21,13 @@ _LOOK_EVERY_S = 0.2
 AnyNode = TypeVar('AnyNode', bound=Node)
 
 
-def run(make_node: Callable[[], PlaceNode]) -> None:
+def run(make_node: Callable[[], ManagedNode]) -> None:
     """Make a node, start it where ``autostart`` says so, and spin until interrupted.
 
     A node that cannot be configured stays, unconfigured, for a corrected parameter and another
     try. Exits with status 2 when a parameter given at the start is refused.
     """
-    def start(node: PlaceNode) -> None:
+    def start(node: ManagedNode) -> None:
         forward_logs(node.get_logger())
         if node.get_parameter('autostart').value and not node.start():
             node.get_logger().fatal('autostart failed: correct what is wrong and configure again')

@@ -34,10 +34,7 @@ class Statistics:
         dropped: images that a newer one replaced before the worker was free.
         ignored: images that arrived during a pause.
         processed: images given to the engine.
-        unusable: images that could not be decoded or described.
         without_pose: images that odometry had no pose for.
-        failures: errors that should not happen.
-        last_error: the newest error, one sentence.
         describe: time of the frame descriptor.
         match: time of search and decision.
         delay: time from arrival to the end of processing.
@@ -47,10 +44,7 @@ class Statistics:
     dropped: int = 0
     ignored: int = 0
     processed: int = 0
-    unusable: int = 0
     without_pose: int = 0
-    failures: int = 0
-    last_error: str = ''
     describe: Recent = field(default_factory=Recent)
     match: Recent = field(default_factory=Recent)
     delay: Recent = field(default_factory=Recent)

@@ -12,7 +12,7 @@ Answer = TypeVar('Answer')
 
 
 class Worker(Generic[Item]):
-    """Processes the newest item, and runs jobs between items.
+    """A thread that processes the newest item, and runs jobs between items.
 
     Args:
         process: called with the newest item.
@@ -26,21 +26,38 @@ class Worker(Generic[Item]):
         self._on_error = on_error
         self._newest: Item | None = None
         self._jobs: deque[tuple[Callable[[], Any], Future]] = deque()
-        self._stopping = False
+        self._name = name
+        self._stopping = True
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a thread, from `start` until `stop` is done."""
+        return self._thread is not None
+
+    def __len__(self) -> int:
+        """Return the number of jobs that wait."""
+        return len(self._jobs)
+
+    def start(self) -> None:
+        """Start the thread; it may have been stopped before."""
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
         self._thread.start()
 
     def offer(self, item: Item) -> bool:
         """Give an item to process; return True when it takes the place of a waiting one."""
         with self._changed:
+            if self._stopping:
+                return False
             replaced = self._newest is not None
             self._newest = item
             self._changed.notify()
         return replaced
 
     def submit(self, job: Callable[[], Answer]) -> 'Future[Answer]':
-        """Run a job after the item in hand and before any waiting one."""
+        """Run a job after the current item and before any waiting one."""
         future: Future[Answer] = Future()
         with self._changed:
             if self._stopping:
@@ -55,21 +72,23 @@ class Worker(Generic[Item]):
         return self.submit(job).result()
 
     def drain(self) -> None:
-        """Forget the waiting item and wait until the one in hand is done."""
+        """Drop the waiting item and wait until the current one is done."""
         with self._changed:
             self._newest = None
         with contextlib.suppress(CancelledError):
             self.call(lambda: None)
 
     def stop(self) -> None:
-        """End the thread after the item or job in hand; waiting jobs are cancelled."""
+        """End the thread, if it runs, after its item or job; waiting jobs are cancelled."""
         with self._changed:
             self._stopping = True
             self._newest = None
             while self._jobs:
                 self._jobs.popleft()[1].cancel()
             self._changed.notify()
-        self._thread.join()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
 
     def _run(self) -> None:
         while True:

@@ -3,23 +3,28 @@
 from typing import Any
 
 from pydantic import Field
+from rclpy.node import Node
 from std_msgs.msg import Header
 
-from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridges.bridge_node import (
-    CLOSURE_QOS,
-    REJECTED_TOPIC,
-    BridgeNode,
-    BridgeSettings,
-    now_s,
-)
 from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.closure_input import (
+    CLOSURE_QOS,
+    CLOSURE_TOPIC,
+    REJECTED_TOPIC,
+    BridgeSettings,
+    ClosureInput,
+    call_often,
+    now_s,
+    require_package,
+)
 from seqnet_ros.nodes.bridges.delayed import Delayed
 from seqnet_ros.nodes.bridges.graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
-from seqnet_ros.nodes.diagnostics import Report
+from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
+from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.run import run_plain
 
+NAME = 'pose_graph_bridge'
 PACKAGE = 'pose_graph_tools_msgs'
 
 
@@ -35,31 +40,41 @@ class PoseGraphBridgeSettings(BridgeSettings):
         False, description='Also publish closures that are not believed, as REJECTED_LOOPCLOSE.')
 
 
-class PoseGraphBridgeNode(BridgeNode):
-    """Publishes ``~/pose_graph``: one edge for every loop closure with a metric pose."""
+class PoseGraphBridgeNode(Node):
+    """Publishes ``~/pose_graph``: one edge for every loop closure with a metric pose.
+
+    Args:
+        options: as of `rclpy.node.Node`.
+
+    Raises:
+        MissingPackageError: pose_graph_tools_msgs is not installed.
+        InputError: values of parameters do not go together.
+        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+    """
 
     def __init__(self, **options: Any) -> None:
-        """Declare the parameters; options as of `rclpy.node.Node`."""
-        super().__init__('pose_graph_bridge', PACKAGE, PoseGraphBridgeSettings(), **options)
+        require_package(NAME, PACKAGE)
+        super().__init__(NAME, **options)
         from pose_graph_tools_msgs.msg import PoseGraph, PoseGraphEdge
 
+        self._settings = declare_settings(self, PoseGraphBridgeSettings())
         self._graph_message: Any = PoseGraph
         self._edge_message: Any = PoseGraphEdge
-        self._edges: Delayed[GraphEdge] = Delayed(self.settings.delay_s)
+        self._edges: Delayed[GraphEdge] = Delayed(self._settings.delay_s)
         self._published = 0
         self._without_pose = 0
         self._publisher = self.create_publisher(PoseGraph, '~/pose_graph', CLOSURE_QOS)
-        if self.settings.include_rejected:
-            self.listen(REJECTED_TOPIC, self._on_rejected)
+        self.closures = ClosureInput(self)
+        self.closures.subscribe(CLOSURE_TOPIC, lambda closure: self._add(closure, rejected=False))
+        if self._settings.include_rejected:
+            self.closures.subscribe(
+                REJECTED_TOPIC, lambda closure: self._add(closure, rejected=True))
+        call_often(self, self._publish_due)
+        self.diagnostics = DiagnosticsReporter(
+            self, self._settings.diagnostics_period_s, self.closures.report, self._report)
 
-    def on_closure(self, closure: Closure, message: LoopClosure) -> None:
-        """Take in a closure that is believed."""
-        self._add(make_edge(closure, rejected=False))
-
-    def _on_rejected(self, closure: Closure, message: LoopClosure) -> None:
-        self._add(make_edge(closure, rejected=True))
-
-    def _add(self, edge: GraphEdge | None) -> None:
+    def _add(self, closure: Closure, rejected: bool) -> None:
+        edge = make_edge(closure, rejected)
         if edge is not None:
             self._edges.add(edge, now_s())
             return
@@ -69,8 +84,7 @@ class PoseGraphBridgeNode(BridgeNode):
                 'a loop closure without a metric pose makes no edge; more are counted in '
                 '/diagnostics only')
 
-    def look(self) -> None:
-        """Publish the edges that are due."""
+    def _publish_due(self) -> None:
         due = self._edges.take(now_s())
         if not due:
             return
@@ -82,7 +96,7 @@ class PoseGraphBridgeNode(BridgeNode):
 
     def _to_message(self, edge: GraphEdge) -> Any:
         kind = self._edge_message
-        robot = int(self.settings.robot_id)
+        robot = int(self._settings.robot_id)
         return kind(
             header=Header(stamp=stamp_from_ns(edge.key_to)),
             key_from=int(edge.key_from), key_to=int(edge.key_to),
@@ -91,15 +105,12 @@ class PoseGraphBridgeNode(BridgeNode):
             pose=pose_to_message(edge.pose),
             covariance=[float(value) for value in edge.covariance.ravel()])
 
-    def report(self) -> Report:
-        """Return the state of the node."""
-        report = super().report()
+    def _report(self, report: Report) -> None:
         report.values.update({
             'edges published': self._published,
             'edges waiting': len(self._edges),
             'loop closures without a metric pose': self._without_pose,
         })
-        return report
 
 
 def main() -> None:

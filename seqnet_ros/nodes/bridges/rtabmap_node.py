@@ -5,12 +5,19 @@ from typing import Any
 from geometry_msgs.msg import PoseWithCovarianceStamped, Quaternion, Transform, Vector3
 from nav_msgs.msg import Odometry
 from pydantic import Field
+from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from seqnet_ros.errors import InputError
-from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridges.bridge_node import BridgeNode, BridgeSettings, now_s
 from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.closure_input import (
+    CLOSURE_TOPIC,
+    BridgeSettings,
+    ClosureInput,
+    call_often,
+    now_s,
+    require_package,
+)
 from seqnet_ros.nodes.bridges.graph_links import (
     GraphLink,
     GraphNodes,
@@ -19,10 +26,12 @@ from seqnet_ros.nodes.bridges.graph_links import (
     make_drive_buffer,
 )
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
-from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.place_node import ODOMETRY_TOPIC
+from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
+from seqnet_ros.nodes.inputs.odometry_subscriber import ODOMETRY_TOPIC
+from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.run import run_plain
 
+NAME = 'rtabmap_bridge'
 PACKAGE = 'rtabmap_msgs'
 INFO_TOPIC = 'info'
 GRAPH_TOPIC = 'mapGraph'
@@ -52,27 +61,42 @@ class RtabmapBridgeSettings(BridgeSettings):
                         "is rtabmap's frame_id; '' does not.")
 
 
-class RtabmapBridgeNode(BridgeNode):
-    """Calls ``add_link`` for every loop closure with a metric pose."""
+class RtabmapBridgeNode(Node):
+    """Calls ``add_link`` for every loop closure with a metric pose.
+
+    Args:
+        options: as of `rclpy.node.Node`.
+
+    Raises:
+        MissingPackageError: rtabmap_msgs is not installed.
+        InputError: values of parameters do not go together.
+        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+
+    Attributes:
+        closures: the loop closures that arrive.
+        nodes: of rtabmap's graph.
+        odometry: of the drive.
+        links: closures on their way to links.
+    """
 
     def __init__(self, **options: Any) -> None:
-        """Declare the parameters; options as of `rclpy.node.Node`."""
-        super().__init__('rtabmap_bridge', PACKAGE, RtabmapBridgeSettings(), **options)
+        require_package(NAME, PACKAGE)
+        super().__init__(NAME, **options)
         from rtabmap_msgs.msg import Info, Link, MapGraph
         from rtabmap_msgs.srv import AddLink
 
-        settings = self.settings
+        self._settings = settings = declare_settings(self, RtabmapBridgeSettings())
         self._link_message: Any = Link
         self._request: Any = AddLink.Request
-        self._nodes = GraphNodes()
-        self._odometry = make_drive_buffer()
-        self._links = LinkQueue(self._nodes, self._odometry, LinkLimits(
+        self.nodes = GraphNodes()
+        self.odometry = make_drive_buffer()
+        self.links = LinkQueue(self.nodes, self.odometry, LinkLimits(
             settings.max_offset_s, settings.max_offset_without_odometry_s, settings.timeout_s))
         self._outbox: list[GraphLink] = []
         self._sent = 0
         self._needless = 0
         self._in_graph: frozenset[tuple[int, int]] = frozenset()
-        self._told_no_service = False
+        self._service_missing = False
         self._client: Any = self.create_client(AddLink, SERVICE)
         self._service = self.resolve_service_name(SERVICE)
         self.create_subscription(Info, INFO_TOPIC, self._on_info, 100)
@@ -86,13 +110,17 @@ class RtabmapBridgeNode(BridgeNode):
             self._global_poses = self.create_publisher(
                 PoseWithCovarianceStamped, GLOBAL_POSE_TOPIC, 10)
             self.create_subscription(PoseWithCovarianceStamped, POSE_TOPIC, self._on_pose, 10)
+        self.closures = ClosureInput(self)
+        self.closures.subscribe(CLOSURE_TOPIC, self._on_closure)
+        call_often(self, self._send_links)
+        self.diagnostics = DiagnosticsReporter(
+            self, settings.diagnostics_period_s, self.closures.report, self._report)
 
     # Inputs.
 
-    def on_closure(self, closure: Closure, message: LoopClosure) -> None:
-        """Take in a closure that is believed."""
-        if not self._links.add(closure, now_s()) and (
-                self._links.counts['without a metric pose'] == 1):
+    def _on_closure(self, closure: Closure) -> None:
+        if not self.links.add(closure, now_s()) and (
+                self.links.counts['without a metric pose'] == 1):
             self.get_logger().warning(
                 'a loop closure without a metric pose makes no link; more are counted in '
                 '/diagnostics only')
@@ -100,44 +128,44 @@ class RtabmapBridgeNode(BridgeNode):
     def _on_info(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
         if message.ref_id > 0 and stamp_ns:
-            self._nodes.add(int(message.ref_id), stamp_ns)
+            self.nodes.add(int(message.ref_id), stamp_ns)
 
     def _on_graph(self, message: Any) -> None:
-        self._nodes.keep(message.poses_id, stamp_to_ns(message.header.stamp))
+        self.nodes.keep(message.poses_id, stamp_to_ns(message.header.stamp))
         self._in_graph = frozenset(
             (min(link.from_id, link.to_id), max(link.from_id, link.to_id))
             for link in message.links if link.type == USER_CLOSURE)
 
     def _on_odometry(self, message: Odometry) -> None:
         try:
-            self._odometry.add(stamp_to_ns(message.header.stamp), pose_from_odometry(message))
+            self.odometry.add(stamp_to_ns(message.header.stamp), pose_from_odometry(message))
         except InputError as error:
             self.get_logger().warning(f'odometry is left out: {error}', once=True)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         # rtabmap takes the frame for that of the sensor which the pose is of, not for the map's.
-        message.header.frame_id = self.settings.base_frame
+        message.header.frame_id = self._settings.base_frame
         self._global_poses.publish(message)
 
     # Output.
 
-    def look(self) -> None:
+    def _send_links(self) -> None:
         """Send the links whose nodes are known."""
-        links, dropped = self._links.take(now_s())
+        links, dropped = self.links.take(now_s())
         for item in dropped:
             self.get_logger().warning(
-                f'a loop closure makes no link after {self.settings.timeout_s:g} s: {item.reason}')
+                f'a loop closure makes no link after {self._settings.timeout_s:g} s: {item.reason}')
         self._outbox += links
         if not self._outbox:
             return
         if not self._client.service_is_ready():
-            if not self._told_no_service:
+            if not self._service_missing:
                 self.get_logger().warning(
                     f'{len(self._outbox)} links wait for the service {self._service}, '
                     'which nobody offers')
-            self._told_no_service = True
+            self._service_missing = True
             return
-        self._told_no_service = False
+        self._service_missing = False
         for link in self._outbox:
             self._send(link)
         self._outbox.clear()
@@ -159,14 +187,12 @@ class RtabmapBridgeNode(BridgeNode):
                                 rotation=Quaternion(x=qx, y=qy, z=qz, w=qw)),
             information=[float(value) for value in link.information.ravel()])
 
-    def report(self) -> Report:
-        """Return the state of the node."""
-        report = super().report()
-        counts = self._links.counts
+    def _report(self, report: Report) -> None:
+        counts = self.links.counts
         report.values.update({
-            'nodes of rtabmap known': len(self._nodes),
-            'odometry poses kept': len(self._odometry),
-            'loop closures waiting for nodes': len(self._links),
+            'nodes of rtabmap known': len(self.nodes),
+            'odometry poses kept': len(self.odometry),
+            'loop closures waiting for nodes': len(self.links),
             'loop closures without a metric pose': counts['without a metric pose'],
             'loop closures dropped': counts['dropped'],
             'links waiting for the service': len(self._outbox),
@@ -174,10 +200,9 @@ class RtabmapBridgeNode(BridgeNode):
             'links not sent again': self._needless,
             "user closures in rtabmap's graph": len(self._in_graph),
         })
-        if self._told_no_service:
+        if self._service_missing:
             report.level = Level.WARN
             report.message = f'nobody offers the service {self._service}'
-        return report
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from seqnet_ros.images import View, first_image
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
-from seqnet_ros.nodes.inputs.qos import mismatches
+from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
@@ -66,17 +66,17 @@ class ImageInput:
         self._node = node
         self._deliver = deliver
         self._warned: set[str] = set()
-        self.sync_s = settings.camera_sync_s
+        self._sync_s = settings.camera_sync_s
         self._sync = CameraSync(cameras, round(settings.camera_sync_s * NANOSECONDS))
-        self.transport = settings.image_transport
-        self.qos = QoSProfile(
+        self._transport = settings.image_transport
+        self._qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=settings.image_queue_depth,
             reliability=_RELIABILITY[settings.image_reliability])
         self.last_arrival_s: float | None = None
         self._arrivals_s = [-math.inf] * cameras
         kind = CompressedImage if settings.image_transport == 'compressed' else Image
         self._subscriptions = [
-            self._subscribe(kind, topic_of(node, self.transport, camera), camera)
+            self._subscribe(kind, topic_of(node, self._transport, camera), camera)
             for camera in range(cameras)]
         # Remapping may have moved them once more.
         self.topics = [subscription.topic_name for subscription in self._subscriptions]
@@ -84,7 +84,7 @@ class ImageInput:
     def _subscribe(self, kind: type, topic: str, camera: int) -> Any:
         refused = SubscriptionEventCallbacks(incompatible_qos=partial(self._warn_of_qos, topic))
         return self._node.create_subscription(
-            kind, topic, partial(self._on_image, camera), self.qos, event_callbacks=refused)
+            kind, topic, partial(self._on_image, camera), self._qos, event_callbacks=refused)
 
     def close(self) -> None:
         """Stop listening."""
@@ -93,7 +93,7 @@ class ImageInput:
 
     @property
     def topic(self) -> str:
-        """The topics, for people."""
+        """The topics, human-readable."""
         return ', '.join(self.topics)
 
     @property
@@ -101,11 +101,34 @@ class ImageInput:
         """Images of the first camera without those of the others."""
         return self._sync.incomplete
 
-    def apart(self, within_s: float) -> bool:
-        """Return whether images of all of several cameras came lately, but none of one moment."""
-        since_s = time.monotonic() - within_s
-        return (len(self.topics) > 1 and min(self._arrivals_s) > since_s
-                and (self.last_arrival_s is None or self.last_arrival_s <= since_s))
+    def explain_silence(self, silence_s: float, recent_s: float) -> str:
+        """Return one sentence about a silence and its possible cause.
+
+        Args:
+            silence_s: how long it has lasted.
+            recent_s: images of all cameras within this time do not fit together.
+        """
+        if len(self.topics) > 1 and min(self._arrivals_s) > time.monotonic() - recent_s:
+            return (f'images come on {self.topic}, but for {silence_s:.1f} s none of one moment: '
+                    f'their stamps are more than {self._sync_s:g} s apart (camera_sync_s)')
+        counts = [(topic, self._node.count_publishers(topic)) for topic in self.topics]
+        text = (f'no images on {self.topic} for {silence_s:.1f} s '
+                f'({describe_qos(self._qos)}, depth {self._qos.depth}): '
+                + ', '.join(describe_count(count) + (f' on {topic}' if len(counts) > 1 else '')
+                            for topic, count in counts))
+        refused = [phrase for topic in self.topics
+                   for phrase in mismatches(self._node, topic, self._qos)]
+        if refused:
+            text += f'; {"; ".join(refused)}: set image_reliability to best_effort'
+        return text + ('' if any(count for _, count in counts) else self._other_transport())
+
+    def _other_transport(self) -> str:
+        other = 'raw' if self._transport == 'compressed' else 'compressed'
+        topic = topic_of(self._node, other)
+        count = self._node.count_publishers(topic)
+        if not count:
+            return ''
+        return f', but {describe_count(count)} on {topic}: set image_transport to {other}'
 
     def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
         image = StampedImage(self._stamp(message, self.topics[camera]), message.header.frame_id,
@@ -133,6 +156,6 @@ class ImageInput:
 
     def _warn_of_qos(self, topic: str, _: Any) -> None:
         """Tell at once, not only when the silence is noticed."""
-        for mismatch in mismatches(self._node, topic, self.qos):
+        for mismatch in mismatches(self._node, topic, self._qos):
             self._node.get_logger().warning(
                 f'{topic}: {mismatch}; set image_reliability to best_effort')

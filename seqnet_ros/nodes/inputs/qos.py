@@ -5,9 +5,14 @@ from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 
 def describe_qos(profile: QoSProfile) -> str:
-    """Return what matters of a profile, for people."""
+    """Return what matters of a profile, human-readable."""
     return ', '.join(policy.name.lower().replace('_', ' ')
                      for policy in (profile.reliability, profile.durability))
+
+
+def describe_count(publishers: int) -> str:
+    """Return a number of publishers in words."""
+    return f'{publishers} publisher' + ('' if publishers == 1 else 's')
 
 
 def mismatches(node: Node, topic: str, asked: QoSProfile) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a node shows to people, made only while somebody looks."""
+"""Debug images and markers, made only while somebody subscribes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -17,8 +17,8 @@ from seqnet_ros.nodes.outputs.debug_image import compose
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
 
-class Remembered:
-    """Decodes an image once, for the engine and for the picture of it.
+class CachedImage:
+    """Decodes an image once, for the engine and for the debug image.
 
     Args:
         read: decodes it.
@@ -35,8 +35,8 @@ class Remembered:
         return self.view
 
 
-class Shown:
-    """Publishes ``~/debug_image``, ``~/markers`` and, to whoever comes late too, ``~/map_markers``.
+class VisualizationPublisher:
+    """Publishes ``~/debug_image``, ``~/markers`` and, latched, ``~/map_markers``.
 
     Args:
         node: who publishes; while it is not active nothing is sent.
@@ -47,9 +47,9 @@ class Shown:
         self._markers = node.create_lifecycle_publisher(MarkerArray, '~/markers', 10)
         self._map = node.create_lifecycle_publisher(MarkerArray, '~/map_markers', _LATCHED)
 
-    def show_pair(self, read: Remembered, frame_id: str, result: MatchResult,
-                  picture: Callable[[], np.ndarray | None]) -> None:
-        """Publish the newest image beside the best place.
+    def publish_debug_image(self, read: CachedImage, frame_id: str, result: MatchResult,
+                            picture: Callable[[], np.ndarray | None]) -> None:
+        """Publish the newest image beside the best place, where somebody subscribes.
 
         Args:
             read: the newest image; it is decoded here only where the engine did not need to.
@@ -60,16 +60,16 @@ class Shown:
         if not _wanted(self._image):
             return
         match = None if result.best is None else picture()
-        shown = compose(first_image(read()), match, result)
-        self._image.publish(image_to_message(shown, result.stamp_ns, frame_id))
+        image = compose(first_image(read()), match, result)
+        self._image.publish(image_to_message(image, result.stamp_ns, frame_id))
 
-    def show_markers(self, make: Callable[[], MarkerArray]) -> None:
-        """Publish what ``make`` returns, where somebody looks."""
+    def publish_markers(self, make: Callable[[], MarkerArray]) -> None:
+        """Publish what ``make`` returns, where somebody subscribes."""
         if _wanted(self._markers):
             self._markers.publish(make())
 
-    def show_map(self, markers: MarkerArray) -> None:
-        """Publish the markers of a map, for those who look later, too."""
+    def publish_map(self, markers: MarkerArray) -> None:
+        """Publish the markers of a map; later subscribers receive them, too."""
         self._map.publish(markers)
 
 

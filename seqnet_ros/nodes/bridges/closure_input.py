@@ -1,0 +1,113 @@
+"""Loop closures from their topics, for the nodes that hand them to a SLAM system."""
+
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+
+import numpy as np
+from pydantic import Field
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSProfile
+
+from seqnet_ros.config.settings import Settings
+from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.msg import LoopClosure
+from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
+from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.failures import ErrorLog
+from seqnet_ros.nodes.inputs.message_input import MessageInput
+from seqnet_ros.nodes.settings import AT_START
+
+CLOSURE_TOPIC = 'loop_closure'
+REJECTED_TOPIC = 'rejected_loop_closure'
+CLOSURE_QOS = QoSProfile(depth=100)
+_PERIOD_S = 0.1
+
+
+class MissingPackageError(SeqnetRosError):
+    """The messages of the system that a bridge leads to are not installed."""
+
+
+class BridgeSettings(Settings):
+    """What every bridge has."""
+
+    diagnostics_period_s: float = Field(
+        1.0, ge=0.1, le=60, json_schema_extra=AT_START,
+        description='Time between two reports on /diagnostics, s of wall time.')
+
+
+class ClosureInput:
+    """Takes loop closures from their topics, and counts those that cannot be used.
+
+    Args:
+        node: who subscribes.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._inputs: list[MessageInput] = []
+        self._errors = ErrorLog(node.get_logger(), 'a loop closure')
+
+    def subscribe(self, topic: str, use: Callable[[Closure], None]) -> None:
+        """Give the closures of a topic to a function."""
+        self._inputs.append(MessageInput(
+            self._node, LoopClosure, topic, CLOSURE_QOS, 'loop closure',
+            lambda message: use(closure_from_message(message)), self._errors))
+
+    @property
+    def received(self) -> int:
+        """How many closures arrived."""
+        return sum(item.received for item in self._inputs)
+
+    def report(self, report: Report) -> None:
+        """Begin a report with the closures."""
+        errors = self._errors
+        report.message = 'running'
+        report.values.update({
+            'loop closures received': self.received,
+            'loop closures unusable': errors.unusable,
+            'last error': errors.last_error})
+        if errors.unusable:
+            report.level, report.message = Level.WARN, errors.last_error
+
+
+def require_package(node: str, package: str) -> None:
+    """Check that the package whose messages a node needs is installed.
+
+    Raises:
+        MissingPackageError: it is not.
+    """
+    if find_spec(package) is None:
+        raise MissingPackageError(
+            f'{node} needs the package {package}, which is not installed or not sourced')
+
+
+def call_often(node: Node, look: Callable[[], None]) -> None:
+    """Call a function ten times a second of wall time."""
+    node.create_timer(_PERIOD_S, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+
+def now_s() -> float:
+    """Return the time by which bridges wait, in seconds: simulated time may stand still."""
+    return time.monotonic()
+
+
+def closure_from_message(message: LoopClosure) -> Closure:
+    """Return what a pose graph needs of a loop closure.
+
+    Raises:
+        InputError: its stamps are not in order, or its pose or covariance is not finite.
+    """
+    older, newer = stamp_to_ns(message.from_stamp), stamp_to_ns(message.to_stamp)
+    if not 0 < older < newer:
+        raise InputError(f'its stamps are {older} ns and {newer} ns, expected the older frame '
+                         'before the newer one')
+    if not (message.has_relative_pose and message.is_metric):
+        return Closure(older, newer)
+    covariance = np.array(message.relative_pose.covariance).reshape(6, 6)
+    if not np.isfinite(covariance).all():
+        raise InputError('its covariance is not finite')
+    pose = pose_from_message(message.relative_pose.pose, 'relative pose')
+    return Closure(older, newer, pose, covariance)

@@ -1,0 +1,80 @@
+"""The service that finds images by themselves."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from seqnet_ros.errors import InputError
+from seqnet_ros.images import View
+from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.nodes.conversions import image_reader, match_to_message, stamp_to_ns
+from seqnet_ros.nodes.failures import describe_error
+from seqnet_ros.nodes.image_pipeline import ImagePipeline
+from seqnet_ros.nodes.services import ServiceGroup
+from seqnet_ros.srv import FindPlace
+
+
+class FindPlaceService:
+    """Offers ``~/find_place``; the live sequence goes on undisturbed.
+
+    Args:
+        services: the node's services.
+        pipeline: its worker owns the engine.
+        engine: returns the engine, None while no map is loaded.
+    """
+
+    def __init__(self, services: ServiceGroup, pipeline: ImagePipeline,
+                 engine: Callable[[], Localizer | None]) -> None:
+        self._pipeline = pipeline
+        self._engine = engine
+        services.add(FindPlace, '~/find_place', self._on_find_place)
+
+    async def _on_find_place(self, request: FindPlace.Request,
+                             response: FindPlace.Response) -> FindPlace.Response:
+        messages = [*request.images, *request.compressed_images]
+        if bool(request.images) == bool(request.compressed_images):
+            response.result = response.RESULT_NO_IMAGES
+            response.message = (f'found {len(request.images)} raw and '
+                                f'{len(request.compressed_images)} compressed images, expected '
+                                'images of one of the two kinds')
+            return response
+        engine = self._engine()
+        if engine is None:
+            response.result = response.RESULT_NO_MAP
+            response.message = 'no map is loaded'
+            return response
+        try:
+            result = await self._pipeline.run(
+                lambda: engine.find(_decode(messages, engine.model.config.cameras)))
+        except InputError as error:
+            response.result = response.RESULT_INVALID_IMAGE
+            response.message = str(error)
+        except Exception as error:
+            response.result = response.RESULT_UNDEFINED_FAILURE
+            response.message = describe_error(error)
+        else:
+            last = messages[-1].header
+            result = replace(result, stamp_ns=stamp_to_ns(last.stamp),
+                             sequence_start_ns=stamp_to_ns(messages[0].header.stamp))
+            response.result = response.RESULT_SUCCESS
+            response.match = match_to_message(result, last.frame_id, engine.map.manifest.map_id)
+            response.message = _describe(result)
+        return response
+
+
+def _decode(messages: Sequence[Any], cameras: int) -> list[View]:
+    """Decode the images of a request; those of several cameras follow one another."""
+    images = [image_reader(message)() for message in messages]
+    if len(images) % cameras:
+        raise InputError(f'found {len(images)} images, expected a multiple of {cameras}: one '
+                         'of each camera for every moment')
+    if cameras == 1:
+        return list(images)
+    return [tuple(images[first: first + cameras]) for first in range(0, len(images), cameras)]
+
+
+def _describe(result: MatchResult) -> str:
+    if result.best is None:
+        return f'no place: {result.reason.name}'
+    return f'place {result.best.place_id} of map {result.best.map_id}: {result.reason.name}'

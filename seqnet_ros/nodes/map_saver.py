@@ -1,0 +1,173 @@
+"""Saving of the map that a node makes."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from rclpy.node import Node
+
+from seqnet_ros.errors import InputError, MapConflictError, MapExistsError, MapWriteError
+from seqnet_ros.maps.map_recovery import next_backup
+from seqnet_ros.maps.map_writer import check_target, save_map
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.nodes.diagnostics import Report
+from seqnet_ros.nodes.image_pipeline import ImagePipeline
+from seqnet_ros.nodes.services import ServiceGroup, answer_map_request
+from seqnet_ros.nodes.settings import MappingSettings, user_path
+from seqnet_ros.srv import SaveMap
+
+Saved = tuple[PlaceMap, Path | None]
+"""A map that was saved, and where the map that was there before is kept."""
+
+
+class MappingEngine(Protocol):
+    """What collects places."""
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        ...
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected."""
+        ...
+
+
+class MapSaver:
+    """Saves the map of an engine: on ``~/save_map`` and, if so set, when the node stops.
+
+    Args:
+        node: who serves and logs.
+        services: the node's services.
+        pipeline: where the engine's images come from; its worker saves.
+        settings: returns the node's settings.
+        engine: returns the engine, None while there is none.
+        extend: saves at a path, with a backup or without, what extends the map there; returns None
+            where the engine extends no map, or another one.
+    """
+
+    def __init__(self, node: Node, services: ServiceGroup, pipeline: ImagePipeline,
+                 settings: Callable[[], MappingSettings],
+                 engine: Callable[[], MappingEngine | None],
+                 extend: Callable[[Path, bool], Saved | None] = lambda _path, _backup: None,
+                 ) -> None:
+        self._node = node
+        self._pipeline = pipeline
+        self._settings = settings
+        self._engine = engine
+        self._extend = extend
+        self.reset()
+        services.add(SaveMap, '~/save_map', self._on_save_map)
+
+    @property
+    def places(self) -> int:
+        """Number of places so far."""
+        engine = self._engine()
+        return 0 if engine is None else len(engine)
+
+    def reset(self) -> None:
+        """Take the places of a new engine as not saved yet."""
+        self._saved_places = 0
+        self._saved_ids: dict[Path, str] = {}
+
+    def check_target(self, replaces: str | None = None) -> None:
+        """Check before the drive that its map can be saved when the node stops.
+
+        Args:
+            replaces: id of the map that the drive extends.
+
+        Raises:
+            MapError: another map lies there, or the path cannot be written.
+        """
+        settings = self._settings()
+        if settings.save_on_shutdown and settings.map:
+            check_target(user_path(settings.map), overwrite=settings.overwrite, replaces=replaces)
+        elif settings.save_on_shutdown:
+            self._node.get_logger().warning(
+                'the parameter map is empty: the map is lost unless '
+                f'{self._node.get_fully_qualified_name()}/save_map is called')
+
+    def save_unsaved(self) -> None:
+        """Save new places where the settings ask for that when the node stops."""
+        settings = self._settings()
+        if self.places > self._saved_places and settings.save_on_shutdown and settings.map:
+            self._pipeline.worker.call(lambda: self._save_at_the_end(settings.map))
+
+    def _save_at_the_end(self, name: str) -> None:
+        # The node must be able to stop whatever happens; ~/save_map can still be called.
+        try:
+            path = user_path(name)
+            self._save(path)
+        except MapWriteError as error:
+            self._node.get_logger().error(str(error))
+            self._save_beside(path)
+        except Exception as error:
+            self._node.get_logger().error(f'the map was not saved: {error}')
+
+    def _save_beside(self, path: Path) -> None:
+        """Save the map beside a path that cannot be written."""
+        beside = next_backup(path)
+        try:
+            save_map(self.finish(), beside)
+        except Exception as error:
+            self._node.get_logger().error(f'the map was not saved: {error}')
+            return
+        self._saved_places = self.places
+        self._node.get_logger().warning(f'the map of this drive was saved as {beside} instead')
+
+    def finish(self) -> PlaceMap:
+        """Make the map of what was collected, on the worker's thread."""
+        engine = self._engine()
+        assert engine is not None
+        return engine.finish(self._node.resolve_topic_name('image'),
+                             f'odometry on {self._pipeline.odometry.topic}')
+
+    def _save(self, path: Path, overwrite: bool = False) -> str:
+        """Save the map so far; what this drive saved at the path before is replaced."""
+        settings = self._settings()
+        place_map, kept = self._write(path, overwrite or settings.overwrite, settings.backup)
+        self._saved_ids[path] = place_map.manifest.map_id
+        self._saved_places = self.places
+        message = f'{path}: {len(place_map)} places'
+        if kept is not None:
+            message += f'; the map that was there is kept as {kept}'
+        self._node.get_logger().info(f'map saved: {message}')
+        return message
+
+    def _write(self, path: Path, overwrite: bool, backup: bool) -> Saved:
+        saved_before = self._saved_ids.get(path)
+        if saved_before is None and (saved := self._extend(path, backup)) is not None:
+            return saved
+        place_map = self.finish()
+        if saved_before is not None:
+            try:
+                # The new map holds all of the one that this drive saved.
+                return place_map, save_map(place_map, path, replaces=saved_before, backup=False)
+            except MapConflictError:
+                if not overwrite:
+                    raise
+        return place_map, save_map(place_map, path, overwrite=overwrite, backup=backup)
+
+    async def _on_save_map(self, request: SaveMap.Request,
+                           response: SaveMap.Response) -> SaveMap.Response:
+        async def save() -> str:
+            name = request.path or self._node.get_parameter('map').value
+            if not name:
+                raise MapWriteError('no path was given and the parameter map is empty')
+            return await self._pipeline.run(
+                lambda: self._save(user_path(name, MapWriteError), request.overwrite))
+
+        return await answer_map_request(
+            response, save(), {InputError: response.RESULT_NOTHING_TO_SAVE,
+                               MapExistsError: response.RESULT_MAP_EXISTS,
+                               MapConflictError: response.RESULT_MAP_EXISTS,
+                               MapWriteError: response.RESULT_WRITE_FAILED})
+
+    def report(self, report: Report) -> None:
+        """Add the number of places to a report."""
+        places = self.places
+        report.values.update({
+            'map': self._node.get_parameter('map').value or 'none',
+            'map places': places,
+            'map places not saved': places - self._saved_places,
+        })
+        report.message = f'{report.message}: {places} places'

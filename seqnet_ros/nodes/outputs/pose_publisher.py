@@ -1,0 +1,89 @@
+"""The robot's pose in the map: as a topic, as an initial pose and as a transform."""
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from rclpy.lifecycle import LifecycleNode
+
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.nodes.conversions import pose_with_covariance
+from seqnet_ros.nodes.outputs.covariance import metric_pose, pose_covariance
+from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
+from seqnet_ros.nodes.settings import LocalizerSettings
+
+INITIAL_POSE_TOPIC = 'initialpose'
+
+
+class PosePublisher:
+    """Publishes ``~/pose`` and, where the settings ask for it, ``initialpose`` and map -> odom.
+
+    Args:
+        node: who publishes; while it is not active nothing is sent.
+    """
+
+    def __init__(self, node: LifecycleNode) -> None:
+        self._node = node
+        self._settings = LocalizerSettings()
+        self._initial_pose_due = False
+        self._transform: MapToOdom | None = None
+        self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
+        self._initial_poses = node.create_lifecycle_publisher(
+            PoseWithCovarianceStamped, INITIAL_POSE_TOPIC, 1)
+
+    def start(self, settings: LocalizerSettings) -> None:
+        """Begin with these settings.
+
+        Raises:
+            InputError: the transform is to be published, but tf2_msgs is not installed.
+        """
+        self._settings = settings
+        self.expect_initial_pose()
+        if settings.publish_tf:
+            self._transform = MapToOdom(
+                self._node, settings.map_frame,
+                lambda: float(self._node.get_parameter('tf_tolerance_s').value))
+
+    def stop(self) -> None:
+        """Stop publishing the transform."""
+        if self._transform is not None:
+            self._transform.close()
+            self._transform = None
+
+    def expect_initial_pose(self) -> None:
+        """Publish the next pose as initial pose too, where the settings ask for that."""
+        self._initial_pose_due = self._settings.publish_initial_pose
+
+    def forget_map(self) -> None:
+        """Begin again, as when another map is searched."""
+        self.expect_initial_pose()
+        transform = self._transform
+        if transform is not None:
+            transform.forget()
+
+    def publish(self, result: MatchResult, place_map: PlaceMap, any_heading: bool,
+                odometry: np.ndarray | None, odometry_frame: str) -> None:
+        """Publish the pose of an accepted match.
+
+        Args:
+            result: the match.
+            place_map: the map that its best place is in.
+            any_heading: the robot may drive against the direction of the map.
+            odometry: pose ``[7]`` by odometry at the same time, None where it is not known.
+            odometry_frame: frame of this pose, where the settings name none.
+        """
+        best = result.best
+        assert best is not None
+        if best.relative_is_metric:
+            pose, covariance = metric_pose(best)
+        else:
+            same_map = tuple(item for item in result.candidates if item.map_id == best.map_id)
+            pose, covariance = best.pose, pose_covariance(place_map, same_map, any_heading)
+        message = pose_with_covariance(
+            pose, covariance, result.stamp_ns, self._settings.map_frame)
+        self._poses.publish(message)
+        if self._initial_pose_due:
+            self._initial_poses.publish(message)
+            self._initial_pose_due = False
+        transform = self._transform
+        if transform is not None and odometry is not None:
+            transform.correct(pose, odometry, self._settings.odom_frame or odometry_frame)
