@@ -8,14 +8,14 @@ PYTEST_WORKERS ?= 2
 in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) &&
 
-.PHONY: help setup demo test soak lint bench docs clean
+.PHONY: help setup demo test test-fast soak lint bench docs clean
 
 help:
 	@echo 'make setup  make .venv and the colcon workspace (the other targets do it as needed)'
 	@echo 'make demo   make a map of a rendered town and find the camera in it'
-	@echo 'make test   run the tests'
+	@echo 'make test   run the tests; make test-fast runs those without nodes and commands'
 	@echo "make soak   send the nodes 10,000 images each while everything happens; ARGS='--count 500'"
-	@echo 'make lint   run ruff, mypy and import-linter'
+	@echo 'make lint   run ruff, mypy, import-linter and the search for import cycles'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make docs   build the documentation as a site in build/site'
 	@echo 'make clean  remove everything that make made'
@@ -29,6 +29,9 @@ demo: setup
 test: setup
 	@$(in_workspace) python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile
 
+test-fast: setup
+	@$(in_workspace) python -m pytest -q -n $(PYTEST_WORKERS) --dist loadfile -m 'not slow' test/unit
+
 soak: setup
 	@$(in_workspace) python -m soak $(ARGS)
 
@@ -36,6 +39,7 @@ lint: setup
 	@$(in_workspace) python -m ruff check .
 	@$(in_workspace) python -m mypy
 	@$(in_workspace) lint-imports
+	@$(in_workspace) python tools/import_cycles.py
 
 bench: setup
 	@$(in_workspace) python -m benchmarks $(ARGS)

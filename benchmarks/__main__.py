@@ -17,6 +17,7 @@ from benchmarks.maps import CACHE, cached_map
 from benchmarks.node_overhead import measure_node
 from benchmarks.node_rates import measure_all, rates_table
 from benchmarks.searching import SizeReport, measure_rerank, measure_size
+from benchmarks.shared_memory import use_shared_memory
 from benchmarks.timing import measure_bandwidth, time_calls
 from seqnet_ros.place_model import PlaceModel, load_model
 
@@ -24,7 +25,6 @@ _MODEL = Path(__file__).with_name('resnet18.yaml')
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)
 _QUICK_SIZES = (1_000, 10_000)
 _FRAMES = 24
-_FASTDDS = Path(__file__).with_name('fastdds.xml')
 
 
 def main() -> None:
@@ -63,12 +63,6 @@ def main() -> None:
         return
     console.print(_node_table(network, images))
     console.print(rates_table(measure_all(images)))
-
-
-def use_shared_memory() -> None:
-    """Let raw images of this size go through shared memory, unless told otherwise."""
-    fastdds = 'FASTRTPS' if os.environ.get('ROS_DISTRO') in ('humble', 'jazzy') else 'FASTDDS'
-    os.environ.setdefault(f'{fastdds}_DEFAULT_PROFILES_FILE', str(_FASTDDS))
 
 
 def _describe_table(models: dict[str, PlaceModel], images: np.ndarray) -> Table:

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from benchmarks.maps import cached_map
 from benchmarks.node_overhead import Camera, localizer_process
+from benchmarks.shared_memory import use_shared_memory
 from seqnet_ros.place_model import PlaceModel, load_model
 
 RATES = (10, 30, 60)
@@ -97,8 +98,6 @@ def measure_all(images: np.ndarray, seconds: float = _SECONDS) -> list[RateRepor
 
 def main() -> None:
     """Measure and print."""
-    from benchmarks.__main__ import use_shared_memory
-
     use_shared_memory()
     images = np.random.default_rng(0).integers(0, 256, (24, 480, 640, 3), dtype=np.uint8)
     console = Console(width=150)

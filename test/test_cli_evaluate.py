@@ -19,7 +19,6 @@ from seqnet_ros.datasets.seqnet_files import (
     read_predictions,
     read_results,
     write_bounds,
-    write_splits,
 )
 from seqnet_ros.sequences.aggregators import SeqNet
 from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
@@ -242,7 +241,7 @@ def test_a_struct_of_some_rows_only(tmp_path):
         struct, db_images=struct.db_images[40:260], q_images=struct.q_images[20:270],
         db_positions=struct.db_positions[rows.db], q_positions=struct.q_positions[rows.query]),
         tmp_path / 'part.db')
-    write_splits({'val': rows}, tmp_path / 'rows.npz')
+    np.savez(tmp_path / 'rows.npz', val_db=rows.db, val_query=rows.query)
     for name in ('ref', 'query'):
         drive = rows.db if name == 'ref' else rows.query
         np.save(tmp_path / f'{name}.npy', np.load(GOLDEN / f'{name}.npy')[drive])

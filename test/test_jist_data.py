@@ -24,7 +24,7 @@ from jist_trees import (
 )
 
 from seqnet_ros.datasets.msls_sequences import CITIES, cities_by_split, read_official
-from seqnet_ros.datasets.published_caches import read_sequence_cache
+from seqnet_ros.datasets.published_caches import read_cache
 from seqnet_ros.datasets.read_ahead import read_ahead
 from seqnet_ros.datasets.robotcar import frame_names, read_lap, thin, write_lap
 from seqnet_ros.datasets.sequence_export import Placement, frame_name, place_images
@@ -177,19 +177,15 @@ def test_published_cache_of_sequences_is_read(shared_golden: Path) -> None:
     golden = read_tree(shared_golden, 'msls_train')
     case = next(case for case in golden['cases'] if case['city'] and case['seq_length'] == 5)
     file = shared_golden / 'jist' / 'sequences' / 'msls_seq5_goa.torch'
-    for length in (None, 5, 4):
-        cache = read_sequence_cache(file, '/data/train', length)
-        for sequences, key, side in ((cache.database, 'db_windows', 'database'),
-                                     (cache.queries, 'q_windows', 'queries')):
-            files = golden['files'][side]
-            assert paths_of(sequences) == [
-                [files[row] for row in window[:length]] for window in case[key]]
-        assert cache.matched_queries.tolist() == case['qIdx']
-        assert [rows.tolist() for rows in cache.positives] == case['pIdx']
-        assert [rows.tolist() for rows in cache.non_negatives] == case['nonNegIdx']
+    cache = read_cache(file)
+    for sequences, key, side in ((cache.database, 'db_windows', 'database'),
+                                 (cache.queries, 'q_windows', 'queries')):
+        files = golden['files'][side]
+        assert paths_of(sequences) == [[files[row] for row in window] for window in case[key]]
+    assert cache.matched_queries.tolist() == case['qIdx']
+    assert [rows.tolist() for rows in cache.positives] == case['pIdx']
+    assert [rows.tolist() for rows in cache.non_negatives] == case['nonNegIdx']
     assert set(cache.database.frames.cities) == {'goa', 'zurich'}
-    with pytest.raises(InputError, match='windows of 5 frames, which does not make windows of 3'):
-        read_sequence_cache(file, '/data/train', 3)
 
 
 def test_published_matches_that_are_all_as_many_come_as_one_array(tmp_path: Path) -> None:
@@ -199,7 +195,7 @@ def test_published_matches_that_are_all_as_many_come_as_one_array(tmp_path: Path
         'db_paths': frames, 'q_paths': queries, 'qIdx': np.array([0, 1]),
         'pIdx': np.array([np.array([0, 1]), np.array([1, 2])], dtype=object),
         'nonNegIdx': [np.array([], dtype=np.int64), np.array([3])]}, tmp_path / 'msls_seq1_.torch')
-    cache = read_sequence_cache(tmp_path / 'msls_seq1_.torch', tmp_path)
+    cache = read_cache(tmp_path / 'msls_seq1_.torch')
     assert [rows.tolist() for rows in cache.positives] == [[0, 1], [1, 2]]
     assert [rows.tolist() for rows in cache.non_negatives] == [[], [3]]
 
@@ -231,10 +227,10 @@ def test_bad_caches_of_sequences_are_told(
             archive.writestr('msls/data.pkl', pickle.dumps(content, protocol=2))
 
     write(good)
-    assert read_sequence_cache(file, tmp_path).database.frames.names == ('a,b',)
-    write([] if changed is None else {**good, **changed})
+    assert read_cache(file).database.frames.names == ('a,b',)
+    write({} if changed is None else {**good, **changed})
     with pytest.raises(InputError, match=complaint):
-        read_sequence_cache(file, tmp_path)
+        read_cache(file)
     assert not Path('made').exists()
 
 

@@ -425,7 +425,7 @@ def test_another_map_can_be_used(small: PlaceModel, street: Street, street_map: 
     other = map_of(small, [other_street.view(x) for x in range(60)])
     localizer = Localizer(small, other)
     drive(localizer, street, range(20, 40))
-    localizer.use_map(street_map)
+    localizer.use_maps([street_map])
     assert localizer.buffer_fill == 0  # places of the two maps are spaced differently
     assert drive(localizer, street, range(40, 60), first=20)[-1].accepted
 
@@ -434,7 +434,7 @@ def test_no_image_is_lost_when_the_map_changes(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
     localizer = Localizer(small, street_map)
     drive(localizer, street, range(20, 40))
-    localizer.use_map(street_map)
+    localizer.use_maps([street_map])
     assert localizer.buffer_fill == localizer.sequence_length
     results = drive(localizer, street, range(40, 60), first=20)
     assert [result.best.place_id for result in results] == list(range(40, 60))
@@ -546,7 +546,7 @@ def test_map_of_another_model_is_refused_and_the_old_one_stays(
     localizer = Localizer(small, street_map)
     drive(localizer, street, range(20, 40))
     with pytest.raises(MapModelMismatchError):
-        localizer.use_map(other_map)
+        localizer.use_maps([other_map])
     assert localizer.map is street_map
     assert drive(localizer, street, range(40, 44), first=20)[-1].accepted
 

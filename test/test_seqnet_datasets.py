@@ -13,11 +13,9 @@ from seqnet_ros.datasets.dataset_inventory import inspect, is_complete
 from seqnet_ros.datasets.db_struct import DbStruct, read_struct, write_struct
 from seqnet_ros.datasets.seqnet_datasets import NAMES, find_split, open_split
 from seqnet_ros.datasets.seqnet_files import (
-    Traverses,
     read_splits,
     write_bounds,
     write_names,
-    write_splits,
 )
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.ground_truth import matches_within
@@ -129,7 +127,8 @@ def test_plain_lists_of_rows_are_read_too(published):
     before = open_split('oxford-v1.0', 'test', published)
     file = published / 'structFiles' / 'oxford-v1.0_splitInds.npz'
     splits = read_splits(file)
-    write_splits(splits, file)
+    np.savez(file, **{f'{name}_{side}': getattr(rows, side) for name, rows in splits.items()
+                      for side in ('db', 'query')})
     np.load(file, allow_pickle=False)['test_db']
     after = open_split('oxford-v1.0', 'test', published)
     np.testing.assert_array_equal(after.descriptors[0], before.descriptors[0])
@@ -244,7 +243,7 @@ def test_descriptors_that_are_too_short(published):
 
 def test_rows_of_another_data_set(published):
     file = published / 'structFiles' / 'oxford-v1.0_splitInds.npz'
-    write_splits({'test': Traverses(np.arange(5), np.arange(6))}, file)
+    np.savez(file, test_db=np.arange(5), test_query=np.arange(6))
     with pytest.raises(InputError, match=r'lists 1574 frames .* the split has 5 rows'):
         open_split('oxford-v1.0', 'test', published)
     with pytest.raises(InputError, match='lists the rows of test, expected train among them'):

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqnet_ros.datasets.marked_names import MarkedNames
-from seqnet_ros.datasets.published_caches import read_class_cache
+from seqnet_ros.datasets.published_caches import read_cache
 from seqnet_ros.datasets.sf_xl import (
     EXAMPLE,
     PROCESSED,
@@ -65,7 +65,7 @@ def test_partition_is_that_of_the_published_code(partition_golden: tuple, number
 
 def test_rows_of_a_published_classifier_are_found(partition_golden: tuple) -> None:
     folder, _ = partition_golden
-    cache = read_class_cache(folder / 'processed_M10_N5_mipc10.torch')
+    cache = read_cache(folder / 'processed_M10_N5_mipc10.torch')
     images = read_image_list(folder / 'processed' / 'train')
     found = partition_images(read_views(images), PROCESSED)
     assert len(cache.groups) == len(found.groups)
@@ -269,8 +269,8 @@ def test_hostile_class_caches_are_refused(
             archive.writestr('cache/data.pkl', pickle.dumps(content, protocol=2).replace(
                 b'__builtin__\nprint', b'builtins\nprint'))
         with pytest.raises(InputError, match=complaint):
-            read_class_cache(file)
+            read_cache(file)
     file.write_bytes(b'PK no archive')
     with pytest.raises(InputError, match='not a whole torch file'):
-        read_class_cache(file)
+        read_cache(file)
     assert capsys.readouterr().out == ''

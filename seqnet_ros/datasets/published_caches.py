@@ -68,34 +68,16 @@ def read_cache(path: str | PathLike[str]) -> SequenceCache | ClassCache:
     file = Path(path)
     content = read_plain_torch(file)
     if isinstance(content, dict):
-        return _sequence_cache(content, file, file.parent, None)
+        return _sequence_cache(content, file)
     return _class_cache(content, file)
 
 
-def read_sequence_cache(path: str | PathLike[str], split: str | PathLike[str],
-                        length: int | None = None) -> SequenceCache:
-    """Read a cache of windows and matches.
-
-    Such a file says neither of which radii nor of which data set it is.
-
-    Args:
-        path: the file.
-        split: folder that the paths are relative to, such as ``<root>/train``.
-        length: frames per window: that of the file, which is odd, or one less; None takes the
-            file's.
-
-    Raises:
-        InputError: the file is no such cache, or is of another length.
-    """
-    return _sequence_cache(read_plain_torch(Path(path)), Path(path), Path(split), length)
-
-
-def _sequence_cache(content: Any, file: Path, split: Path, length: int | None) -> SequenceCache:
-    if not isinstance(content, dict) or any(key not in content for key in _KEYS):
+def _sequence_cache(content: dict[Any, Any], file: Path) -> SequenceCache:
+    if any(key not in content for key in _KEYS):
         raise InputError(f'{file} is no cache of sequences: expected a dictionary with '
                          f'{", ".join(_KEYS)}')
     database, queries = (
-        _sequences(content[key], split.absolute(), length, f'{file}: {key}')
+        _sequences(content[key], file.parent.absolute(), f'{file}: {key}')
         for key in ('db_paths', 'q_paths'))
     matched = _indices([content['qIdx']], len(queries), f'{file}: qIdx')[0]
     positives, near = (_indices(content[key], len(database), f'{file}: {key}')
@@ -106,21 +88,16 @@ def _sequence_cache(content: Any, file: Path, split: Path, length: int | None) -
     return SequenceCache(database, queries, matched, positives, near)
 
 
-def _sequences(joined: Any, split: Path, length: int | None, origin: str) -> Sequences:
+def _sequences(joined: Any, split: Path, origin: str) -> Sequences:
     if not isinstance(joined, list) or not all(isinstance(text, str) for text in joined):
         raise InputError(f'{origin} is no list of paths')
     rows = [_JOINT.split(text) for text in joined]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
         raise InputError(f'{origin} has windows of {sorted(lengths)} frames, expected one length')
-    built = lengths.pop()
-    length = built if length is None else length
-    if not built - 1 <= length <= built or length < 1:
-        raise InputError(f'{origin} has windows of {built} frames, which does not make windows of '
-                         f'{length}')
     frames, position = _table({path for row in rows for path in row}, split)
     matched = np.array([[position[path] for path in row] for row in rows])
-    return Sequences(frames, matched[:, :length], matched, compat=True)
+    return Sequences(frames, matched, matched, compat=True)
 
 
 def _table(paths: Iterable[str], split: Path) -> tuple[FrameTable, dict[str, int]]:
@@ -147,15 +124,6 @@ def _indices(lists: Any, count: int, origin: str) -> tuple[np.ndarray, ...]:
             raise InputError(f'{origin} names windows that are not there, expected 0 to '
                              f'{count - 1}')
     return arrays
-
-
-def read_class_cache(path: str | PathLike[str]) -> ClassCache:
-    """Read a cache of classes and groups.
-
-    Raises:
-        InputError: the file is no such cache.
-    """
-    return _class_cache(read_plain_torch(Path(path)), Path(path))
 
 
 def _class_cache(content: Any, file: Path) -> ClassCache:

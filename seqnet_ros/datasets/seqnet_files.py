@@ -162,7 +162,7 @@ def read_splits(path: _PathLike) -> dict[str, Traverses]:
     """Read which rows of the descriptor files belong to 'train', 'val' and 'test'.
 
     Both layouts are understood: the published one (``trainInds``, an object array of two index
-    vectors) and the plain one that `write_splits` writes (``train_db`` and ``train_query``).
+    vectors) and the plain one (``train_db`` and ``train_query``).
 
     Raises:
         InputError: the file is missing, no such file, or an index is negative.
@@ -203,22 +203,6 @@ def _indices(values: Any, origin: str) -> np.ndarray:
     if array.size and array.min() < 0:
         raise InputError(f'{origin} holds the index {array.min()}, expected 0 or more')
     return array
-
-
-def write_splits(splits: Mapping[str, Traverses], path: _PathLike) -> None:
-    """Write splits as plain arrays ``train_db``, ``train_query`` and so on.
-
-    Raises:
-        InputError: a split has another name, an index is negative, or the file cannot be written.
-    """
-    arrays: dict[str, Any] = {}
-    for name, split in splits.items():
-        if name not in _SPLITS:
-            raise InputError(f'split {name!r} is unknown, expected {", ".join(_SPLITS)}')
-        arrays[f'{name}_db'] = _indices(split.db, f'{name} reference')
-        arrays[f'{name}_query'] = _indices(split.query, f'{name} query')
-    with whole_file(path) as file:
-        np.savez(file, **arrays)
 
 
 def open_descriptors(path: _PathLike) -> np.ndarray:

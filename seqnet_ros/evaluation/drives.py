@@ -7,7 +7,6 @@ import numpy as np
 from seqnet_ros.datasets.db_struct import DbStruct
 from seqnet_ros.datasets.seqnet_files import bounds_of_starts
 from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.ground_truth import GroundTruth, matches_within
 from seqnet_ros.sequences.windows import centred_windows, is_full_window
 
 _CHECKED_ROWS = 256
@@ -129,23 +128,6 @@ class Drive:
         longest = int(np.diff(self.bounds).max())
         return (f'windows of {length} frames do not fit: the longest sequence has {longest} '
                 'frames')
-
-
-def true_matches(struct: DbStruct, reference: Drive, query: Drive,
-                 radius: float | None = None) -> GroundTruth:
-    """Return the ground truth of a struct for the rows of two drives.
-
-    Args:
-        struct: positions of all frames of both drives.
-        reference: the drive that is searched.
-        query: the drive that asks.
-        radius: that of the struct where None.
-
-    Raises:
-        InputError: the struct is of other numbers of frames.
-    """
-    db_positions, q_positions = row_positions(struct, reference, query)
-    return matches_within(db_positions, q_positions, struct.radius if radius is None else radius)
 
 
 def row_positions(struct: DbStruct, reference: Drive,

@@ -4,7 +4,7 @@ Garg and Milford, "SeqNet: Learning Descriptors for Sequence-Based Hierarchical 
 Recognition", RA-L 2021. Windows are centred, as in its published code::
 
     reference, query = Drive.of(ref_descriptors), Drive.of(query_descriptors)
-    truth = true_matches(struct, reference, query)
+    truth = matches_within(*row_positions(struct, reference, query), struct.radius)
     found = search(build_method('seqnet', 5, layer), reference, query)          # S5
     print(recall_at(found.indices, truth).values)
     hvpr = rerank(build_method('s1+seqmatch', 5, s1_layer), reference, query,   # S5 -> S1
@@ -14,8 +14,7 @@ Recognition", RA-L 2021. Windows are centred, as in its published code::
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from seqnet_ros.errors import InputError
 from seqnet_ros.evaluation.drives import Drive, join_as_published
@@ -76,21 +75,6 @@ Method = DescriptorSearch | SequenceMatching
 
 _UNTRAINED = {'single': Smooth, 'smooth': Smooth, 'delta': Delta}
 POOLINGS = ('single', 'smooth', 'delta', 'seqnet', 'single+seqmatch', 's1+seqmatch')
-
-
-def seqnet_layer(weight: Tensor, bias: Tensor) -> SeqNet:
-    """Make the layer from its weights ``[D', D, w]`` and bias ``[D']``.
-
-    Raises:
-        InputError: the shapes do not fit together.
-    """
-    if weight.ndim != 3 or bias.shape != weight.shape[:1]:
-        raise InputError(f'SeqNet weights have shape {list(weight.shape)} with a bias of shape '
-                         f"{list(bias.shape)}, expected [D', D, w] and [D']")
-    with torch.device('meta'):
-        layer = SeqNet(weight.shape[1], weight.shape[0], weight.shape[2])
-    layer.load_state_dict({'conv.weight': weight.float(), 'conv.bias': bias.float()}, assign=True)
-    return layer.eval()
 
 
 def build_method(pooling: str, length: int, layer: SeqNet | None = None,

@@ -92,10 +92,6 @@ class Localizer:
         self._gate = KeyframeGate(
             self._engine.keyframes, self._spacing(), self.map.manifest.usual_change)
 
-    def use_map(self, place_map: PlaceMap) -> None:
-        """Look in another map from now on, as `use_maps` with one."""
-        self.use_maps([place_map])
-
     def use_maps(self, maps: Sequence[PlaceMap], engine: EngineConfig | None = None) -> None:
         """Look in other maps from the next image on, with other settings where they are given.
 
