@@ -15,10 +15,10 @@ from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.datasets.image_folder import ImageFolderSource
 from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.place_map import Calibration, PlaceMap
-from seqnet_ros.matching.acceptance import Acceptance, Agreement, relative_margin
+from seqnet_ros.matching.acceptance import Acceptance, Agreement
 from seqnet_ros.matching.calibration import calibrate
 from seqnet_ros.matching.result import Reason
-from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
+from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking, relative_margin
 from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.matching.speed import SpeedEstimate
 from seqnet_ros.place_model import PlaceModel, build_model

@@ -9,7 +9,7 @@ import numpy as np
 from seqnet_ros.config.engine import AcceptanceConfig
 from seqnet_ros.maps.place_map import Calibration, Located
 from seqnet_ros.matching.result import Candidate, Reason
-from seqnet_ros.matching.retrieval import Ranking
+from seqnet_ros.matching.retrieval import Ranking, margin_between, relative_margin
 from seqnet_ros.matching.speed import SpeedEstimate
 
 _LOOSEST_QUANTILE = 0.25
@@ -17,18 +17,6 @@ _FEWEST_SAMPLES = 10
 _WITHOUT_EVIDENCE = NormalDist(1.0, 0.1)
 """Assumed for maps too small to hold two different places: descriptors of unrelated images are
 at least this far apart."""
-
-
-def relative_margin(ranking: Ranking) -> float:
-    """Return how much farther the next distinct place is than the best; infinite without one."""
-    distances = ranking.sequence_distances
-    if len(distances) < 2:
-        return float('inf')
-    return _relative_margin(float(distances[0]), float(distances[1]))
-
-
-def _relative_margin(best: float, rival: float) -> float:
-    return (rival - best) / max(best, 1e-9)
 
 
 def list_candidates(ranking: Ranking, most: int, score: Callable[[float], float],
@@ -191,7 +179,7 @@ class Acceptance:
 
     def is_ambiguous(self, best: float, rival: float) -> bool:
         """Return whether a rival's sequence distance is too near that of the best place."""
-        return not _relative_margin(best, rival) >= self._config.min_margin
+        return not margin_between(best, rival) >= self._config.min_margin
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:
         """Say why the best place is accepted or not.

@@ -11,12 +11,12 @@ from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.matching.acceptance import Acceptance, list_candidates
-from seqnet_ros.matching.calibration import RunningCalibration
 from seqnet_ros.matching.geometry import GeometricCheck, View, choose_neighbours
 from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.matching.recent_past import RecentPast
 from seqnet_ros.matching.result import Candidate, LoopResult, Reason
 from seqnet_ros.matching.retrieval import HierarchicalSearch, Ranking
+from seqnet_ros.matching.running_calibration import RunningCalibration
 from seqnet_ros.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import Verdict
 

@@ -115,3 +115,16 @@ class HierarchicalSearch:
                 if len(kept) == max(self._config.candidates, 2):
                     break
         return kept
+
+
+def relative_margin(ranking: Ranking) -> float:
+    """Return how much farther the next distinct place is than the best; infinite without one."""
+    distances = ranking.sequence_distances
+    if len(distances) < 2:
+        return float('inf')
+    return margin_between(float(distances[0]), float(distances[1]))
+
+
+def margin_between(best: float, rival: float) -> float:
+    """Return how much farther a rival is than the best, relative to the best."""
+    return (rival - best) / max(best, 1e-9)
