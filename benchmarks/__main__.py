@@ -19,7 +19,7 @@ from benchmarks.node_rates import measure_all, rates_table
 from benchmarks.searching import SizeReport, measure_rerank, measure_size
 from benchmarks.shared_memory import use_shared_memory
 from benchmarks.timing import measure_bandwidth, time_calls
-from seqnet_ros.place_model import PlaceModel, load_model
+from seqnet_ros.models.place_model import PlaceModel, load_model
 
 _MODEL = Path(__file__).with_name('resnet18.yaml')
 _SIZES = (1_000, 10_000, 100_000, 1_000_000)

@@ -10,9 +10,9 @@ import numpy as np
 from torch import nn
 
 from benchmarks.image_pairs import describe_both, pair_arguments
-from seqnet_ros.evaluation.drives import Drive
-from seqnet_ros.evaluation.ground_truth import matches_within, recall_at
-from seqnet_ros.evaluation.seqnet import DescriptorSearch, Method, SequenceMatching, search
+from seqnet_ros.evaluation.metrics.ground_truth import matches_within, recall_at
+from seqnet_ros.evaluation.seqnet.drives import Drive
+from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, Method, SequenceMatching, search
 from seqnet_ros.sequences.aggregators import Concat, Mean, SeqGeM, Smooth
 from seqnet_ros.sequences.centring import centre
 

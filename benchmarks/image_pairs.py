@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.sources import open_source
-from seqnet_ros.place_model import load_model
+from seqnet_ros.datasets.recordings.open_recording import open_source
+from seqnet_ros.models.place_model import load_model
 
 _BATCH = 16
 

@@ -16,7 +16,7 @@ from benchmarks.maps import cached_map
 from benchmarks.timing import time_calls
 from seqnet_ros.maps.index import one_faiss_thread
 from seqnet_ros.maps.map_reader import open_map
-from seqnet_ros.place_model import load_model
+from seqnet_ros.models.place_model import load_model
 from seqnet_ros.sequences.aggregators import aggregate
 
 _QUERIES, _TOP_K = 300, 20

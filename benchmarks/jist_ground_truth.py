@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.sequence_folders import FrameTable, Sequences, make_sequences
-from seqnet_ros.evaluation.ground_truth import GroundTruth, matches_within
-from seqnet_ros.evaluation.sequence_truth import cached_truth, sequence_truth
+from seqnet_ros.datasets.jist.sequence_folders import FrameTable, Sequences, make_sequences
+from seqnet_ros.evaluation.jist.sequence_ground_truth import cached_truth, sequence_truth
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, matches_within
 
 _FRAMES = 52
 _SPACING_M = 5.0

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from benchmarks.timing import time_calls
-from seqnet_ros.evaluation.ground_truth import GroundTruth
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
 from seqnet_ros.training.jist.mining import Draw, WindowDescriptors, choose_triplets
 
 _POSITIVES, _NEAR, _NEGATIVES = 20, 60, 5

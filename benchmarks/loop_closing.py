@@ -18,10 +18,10 @@ from rich.table import Table
 from benchmarks.route import Route, make_route
 from benchmarks.timing import measure_bandwidth
 from seqnet_ros.config.preset import parse_preset
+from seqnet_ros.core.poses import make_pose
+from seqnet_ros.localization.loop_closer import LoopCloser
 from seqnet_ros.maps.index import GROWING_EXACT_BYTES, GrowingIndex
-from seqnet_ros.matching.loop_closer import LoopCloser
-from seqnet_ros.place_model import PlaceModel, build_model
-from seqnet_ros.poses import make_pose
+from seqnet_ros.models.place_model import PlaceModel, build_model
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
 

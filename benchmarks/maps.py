@@ -11,13 +11,13 @@ from numpy.lib.format import open_memmap
 
 from benchmarks import route as route_module
 from benchmarks.route import Route, make_route
-from seqnet_ros.errors import MapError
+from seqnet_ros.core.errors import MapError
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.windows import trailing_windows
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.timing import Timing
+from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.map_reader import open_map
-from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel
 
 _PATIENCE_S = 60.0
 _WARM_UP = 8

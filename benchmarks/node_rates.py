@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.maps import cached_map
 from benchmarks.node_overhead import Camera, localizer_process
 from benchmarks.shared_memory import use_shared_memory
-from seqnet_ros.place_model import PlaceModel, load_model
+from seqnet_ros.models.place_model import PlaceModel, load_model
 
 RATES = (10, 30, 60)
 _SECONDS = 10.0

@@ -15,13 +15,13 @@ import torch
 from benchmarks.timing import Timing, alternate
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import parse_preset
+from seqnet_ros.core.normalize import normalise_rows
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.network import FrameNetwork
 from seqnet_ros.descriptors.weights import repeatable_random
 from seqnet_ros.sequences.jist_aggregators import SeqGeM
-from seqnet_ros.sequences.rolling import RollingSeqGeM
-from seqnet_ros.vectors import normalise_rows
+from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 
 _LENGTHS = (5, 10, 50, 200, 1000)
 _DIM = 512

@@ -11,12 +11,12 @@ from benchmarks.maps import cached_map
 from benchmarks.route import make_route
 from benchmarks.timing import Timing, measure_bandwidth, time_calls
 from seqnet_ros.config.engine import MatchingConfig
+from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.manifest_file import INDEX
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.matching.sequence_matching import SequenceMatcher, searched_speeds
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.maps.search.sequence_matching import SequenceMatcher, searched_speeds
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 
 _QUERIES = 300

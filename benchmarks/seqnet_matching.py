@@ -13,9 +13,9 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from benchmarks.timing import Timing
-from seqnet_ros.evaluation.drives import Drive
-from seqnet_ros.evaluation.nearest import match_windows, rerank_windows
-from seqnet_ros.evaluation.seqnet import build_method, rerank, search
+from seqnet_ros.evaluation.nearest_neighbors import match_windows, rerank_windows
+from seqnet_ros.evaluation.seqnet.drives import Drive
+from seqnet_ros.evaluation.seqnet.methods import build_method, rerank, search
 from seqnet_ros.sequences.aggregators import SeqNet
 
 _TOP_K, _CANDIDATES, _KERNEL = 100, 20, 3

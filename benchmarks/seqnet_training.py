@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.image_pairs import describe_both, pair_arguments
-from seqnet_ros.evaluation.drives import Drive
-from seqnet_ros.evaluation.ground_truth import recall_at
-from seqnet_ros.evaluation.nearest import Predictions
-from seqnet_ros.evaluation.seqnet import build_method, rerank, search
+from seqnet_ros.evaluation.metrics.ground_truth import recall_at
+from seqnet_ros.evaluation.nearest_neighbors import Predictions
+from seqnet_ros.evaluation.seqnet.drives import Drive
+from seqnet_ros.evaluation.seqnet.methods import build_method, rerank, search
 from seqnet_ros.sequences.aggregators import SeqNet
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair

@@ -15,7 +15,7 @@ from seqnet_ros.cli.console import print_fields, progress_bar, say
 if TYPE_CHECKING:
     from demo.playback import Answer
     from demo.recording import Scenario
-    from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
+    from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
     from seqnet_town import Drive
 
 NOT_FOUND = 1
@@ -32,7 +32,7 @@ def demo(
 ) -> None:
     """Map a rendered town by day, find the robot in it at dusk, and report how well that went."""
     from demo.errors import DemoError
-    from seqnet_ros.errors import SeqnetRosError
+    from seqnet_ros.core.errors import SeqnetRosError
 
     _keep_to_this_machine()
     try:
@@ -75,7 +75,7 @@ def _run(output: Path, length: float | None, width: int, model: str) -> None:
 
 
 def _title(metrics: 'LocalizationMetrics') -> str:
-    from seqnet_ros.evaluation.verdict import percent
+    from seqnet_ros.evaluation.replay.verdict import percent
 
     accepted = metrics.accepted
     return (f'Mapped by day, found at dusk: Recall@1 {metrics.recall[1] or 0:.2f}, '
@@ -113,7 +113,7 @@ def _command(*arguments: str) -> None:
 def _evaluate(output: Path, map_bag: Path, map_path: Path, query_bag: Path) -> Path:
     """Replay the second drive through the same engine and write the report."""
     from demo.report import TOLERANCE_M
-    from seqnet_ros.evaluation.run_files import REPORT
+    from seqnet_ros.evaluation.replay.run_files import REPORT
 
     folder = output / 'evaluation'
     _command('evaluate', 'bags', '--map', str(map_path), '--map-source', str(map_bag),

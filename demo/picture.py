@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from demo.report import Judged
-from seqnet_ros.datasets.sources import open_source
+from seqnet_ros.datasets.recordings.open_recording import open_source
 
 PAIRS = 6
 _SCALE_M = 20

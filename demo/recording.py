@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.bag_writer import BagWriter
-from seqnet_ros.poses import make_pose, yaw_of
+from seqnet_ros.core.poses import make_pose, yaw_of
+from seqnet_ros.datasets.recordings.bag_writer import BagWriter
 from seqnet_town import DAY, DUSK, Camera, Drive, Town
 from seqnet_town.processes import in_processes
 

@@ -7,11 +7,11 @@ import numpy as np
 
 from demo.errors import DemoError
 from demo.playback import Answer
-from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
-from seqnet_ros.evaluation.measures import MetricsAccumulator, Odometer
-from seqnet_ros.evaluation.place_truth import Judgement
-from seqnet_ros.evaluation.verdict import length, percent
-from seqnet_ros.matching.result import Candidate, MatchResult, Reason
+from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
+from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.metrics.place_ground_truth import Judgement
+from seqnet_ros.evaluation.replay.verdict import length, percent
+from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 
 TOLERANCE_M = 5.0
 MIN_RECALL = 0.5

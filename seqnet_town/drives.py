@@ -5,8 +5,8 @@ from functools import cached_property, partial
 
 import numpy as np
 
-from seqnet_ros.datasets.frames import Frame
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.recordings.frames import Frame
 from seqnet_town.camera import Camera
 from seqnet_town.cars import LOOKS
 from seqnet_town.conditions import DAY, Condition

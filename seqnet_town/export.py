@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.datasets.sequence_export import frame_name, write_jpeg
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import make_pose
+from seqnet_ros.datasets.jist.sequence_writer import frame_name, write_jpeg
 from seqnet_ros.datasets.utm_grid import from_utm, truncated
-from seqnet_ros.errors import InputError
-from seqnet_ros.poses import make_pose
 from seqnet_town import (
     AUTUMN,
     DAY,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 from seqnet_town.camera import Camera
 from seqnet_town.conditions import CONDITIONS, Condition
 from seqnet_town.export import Export, plan_sequences, plan_sf_xl

@@ -6,7 +6,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 from seqnet_town.ground import Ground, paint_ground
 from seqnet_town.layout import Plan, draw_plan, figure_eight
 from seqnet_town.route import Route

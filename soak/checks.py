@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from seqnet_ros.localization.result import Reason
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.result import Reason
 from seqnet_ros.nodes.conversions import stamp_to_ns
-from soak.findings import Findings
-from soak.sent import Searched, Sent
+from soak.check_results import Findings
+from soak.sent_images import Searched, Sent
 
 _WITHOUT_CANDIDATES = {Reason.BUFFER_FILLING, Reason.STATIONARY, Reason.NO_CANDIDATES}
 _ROUNDING = 1e-5

@@ -21,7 +21,7 @@ from seqnet_ros.msg import LoopClosure, PlaceMatch
 
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from soak.errors import SoakError
-from soak.sent import Sent
+from soak.sent_images import Sent
 
 PATIENCE_S = 60.0
 _SETTLED_S = 0.3

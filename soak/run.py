@@ -8,15 +8,15 @@ from pathlib import Path
 
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.place_model import load_model
+from seqnet_ros.models.place_model import load_model
+from soak.check_results import Findings
 from soak.checks import check_log, check_loops, check_match, check_places, check_poses
-from soak.drive import EndlessDrive
-from soak.findings import Findings
-from soak.happenings import Happenings, LocalizerHappenings, LoopCloserHappenings
+from soak.endless_drive import EndlessDrive
+from soak.fault_injection import Happenings, LocalizerHappenings, LoopCloserHappenings
 from soak.memory import BOUND_MIB, slope_mib
-from soak.node import NodeProcess
+from soak.node_process import NodeProcess
 from soak.peer import Peer
-from soak.town import drive_streets, make_maps
+from soak.streets import drive_streets, make_maps
 
 _MIB = 2**20
 _LAP_M = 70.0

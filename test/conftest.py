@@ -124,8 +124,8 @@ def town_map(first_drive: list, tmp_path_factory: pytest.TempPathFactory) -> Pat
     from node_harness import with_keyframes
 
     from seqnet_ros.maps.map_writer import save_map
-    from seqnet_ros.matching.mapper import Mapper
-    from seqnet_ros.place_model import load_model
+    from seqnet_ros.maps.mapper import Mapper
+    from seqnet_ros.models.place_model import load_model
 
     model = load_model('hog', device='cpu')
     mapper = Mapper(model, with_keyframes(model, every='1'), keep_images=True)

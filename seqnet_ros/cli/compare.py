@@ -8,7 +8,7 @@ import typer
 from seqnet_ros.cli.console import print_fields, print_table, say, working
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.comparison_results import ComparedShare, ComparisonResults
+    from seqnet_ros.evaluation.replay.comparison_results import ComparedShare, ComparisonResults
 
 
 def compare(
@@ -21,7 +21,7 @@ def compare(
         min=1, help='Successive queries that are drawn together.')] = 20,
 ) -> None:
     """Compare evaluations of the same queries, with intervals from a paired bootstrap."""
-    from seqnet_ros.evaluation.comparison import compare_runs
+    from seqnet_ros.evaluation.replay.comparison import compare_runs
     from seqnet_ros.evaluation.report.comparison_page import write_comparison
 
     with working('resampling'):

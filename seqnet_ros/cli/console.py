@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from seqnet_ros.errors import SeqnetRosError
+from seqnet_ros.core.errors import SeqnetRosError
 
 INCOMPLETE = 1
 BAD_INPUT = 2

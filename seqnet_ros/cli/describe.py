@@ -7,8 +7,8 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
-from seqnet_ros.errors import InputError
-from seqnet_ros.files import whole_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -23,9 +23,9 @@ def describe(
     device: options.Device = 'auto',
 ) -> None:
     """Describe every image of a recording: float32 [N, D], L2-normalised, not centred."""
-    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.models.place_model import load_model
     from seqnet_ros.pipelines.describe_recording import describe_recording
-    from seqnet_ros.place_model import load_model
 
     if output.suffix != '.npy' or output.is_dir():
         raise InputError(f'output is {output}, expected a file ending in .npy')

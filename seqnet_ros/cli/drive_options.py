@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],

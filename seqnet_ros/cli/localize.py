@@ -8,7 +8,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
-from seqnet_ros.files import refuse_file
+from seqnet_ros.core.files import refuse_file
 
 
 def localize(
@@ -40,11 +40,11 @@ def localize(
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
     refuse_file(output)
-    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.localization.localizer import Localizer
     from seqnet_ros.maps.map_reader import open_map, read_manifest
-    from seqnet_ros.matching.localizer import Localizer
+    from seqnet_ros.models.place_model import build_model
     from seqnet_ros.pipelines.localize_recording import localize_recording
-    from seqnet_ros.place_model import build_model
 
     manifest, _ = read_manifest(map_path)
     engine = manifest.preset.with_settings(changes).engine

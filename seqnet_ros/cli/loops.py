@@ -9,8 +9,8 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.config.engine import LoopConfig
-from seqnet_ros.errors import InputError
-from seqnet_ros.files import refuse_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import refuse_file
 
 
 def _option(field: str) -> Any:
@@ -45,10 +45,10 @@ def loops(
     recent = _loop_config(exclude_s=exclude_s, exclude_frames=exclude_frames, exclude_m=exclude_m,
                           max_drift=max_drift)
     refuse_file(output)
-    from seqnet_ros.datasets.sources import open_source
-    from seqnet_ros.matching.loop_closer import LoopCloser
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.localization.loop_closer import LoopCloser
+    from seqnet_ros.models.place_model import build_model, load_preset
     from seqnet_ros.pipelines.close_loops import close_loops
-    from seqnet_ros.place_model import build_model, load_preset
 
     preset, model_folder = load_preset(model, weights)
     built = build_model(preset.with_settings(changes), device, model_folder)

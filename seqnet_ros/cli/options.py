@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seqnet_ros.cli.settings import setting_option
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.camera import CameraModel
+    from seqnet_ros.core.camera import CameraModel
 
 Source = Annotated[Path, typer.Argument(
     help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1).', show_default=False)]
@@ -51,7 +51,7 @@ def read_camera(path: Path | None) -> 'CameraModel | None':
     Raises:
         InputError: the file cannot be used.
     """
-    from seqnet_ros.camera import read_camera_info
+    from seqnet_ros.core.camera import read_camera_info
 
     return None if path is None else read_camera_info(path)
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.recordings import RecordingOptions
+    from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 
 _RANGE = re.compile(r'(\d*):(\d*)')
 
@@ -25,8 +25,8 @@ def recording_options(
     Raises:
         InputError: the range of frames is not understood.
     """
-    from seqnet_ros.datasets.rosbag import is_bag
-    from seqnet_ros.evaluation.recordings import RecordingOptions
+    from seqnet_ros.datasets.recordings.rosbag import is_bag
+    from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 
     bags = any(path.exists() and is_bag(path) for path in sources)
     return RecordingOptions(

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from seqnet_ros.cli.console import print_fields, progress_bar
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 _TOWN = 'seqnet_town'
 

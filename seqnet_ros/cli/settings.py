@@ -7,7 +7,7 @@ import typer
 import yaml
 
 from seqnet_ros.config.engine import setting_fields
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 def setting_option(name: str, *flags: str, **keywords: Any) -> Any:

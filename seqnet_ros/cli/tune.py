@@ -12,13 +12,13 @@ from seqnet_ros.cli.compare import show_comparison
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, say, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.config.engine import setting_fields
-from seqnet_ros.errors import InputError
-from seqnet_ros.files import whole_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import whole_file
 
 if TYPE_CHECKING:
     from seqnet_ros.config.preset import Preset
-    from seqnet_ros.evaluation.evaluating import Request
-    from seqnet_ros.evaluation.tuning import Trial
+    from seqnet_ros.evaluation.replay.evaluate_recordings import Request
+    from seqnet_ros.evaluation.replay.tuning import Trial
 
 PARAMETERS, TRIALS = 'localizer.yaml', 'trials.csv'
 _DEFAULT, _TUNED = 'check-as-before', 'check-tuned'
@@ -88,9 +88,9 @@ def tune(
         raise InputError('found one of --check-map-source and --check-query-source, expected both '
                          'or neither')
     wanted = _read_search(search)
-    from seqnet_ros.camera import read_camera_info
-    from seqnet_ros.evaluation.evaluating import Request
-    from seqnet_ros.evaluation.place_truth import Tolerance
+    from seqnet_ros.core.camera import read_camera_info
+    from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
+    from seqnet_ros.evaluation.replay.evaluate_recordings import Request
 
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     near = Tolerance.parse(tolerance)
@@ -126,11 +126,11 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
 
 def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]] | None, most: int,
             precision: float) -> 'tuple[Trial, Trial, list[Trial]]':
-    from seqnet_ros.evaluation import tuning
-    from seqnet_ros.evaluation.described_frames import DescribedModel
-    from seqnet_ros.evaluation.recordings import Recordings
-    from seqnet_ros.evaluation.run_files import DESCRIPTORS
-    from seqnet_ros.place_model import build_model, load_preset
+    from seqnet_ros.evaluation.replay import tuning
+    from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
+    from seqnet_ros.evaluation.replay.recordings import Recordings
+    from seqnet_ros.evaluation.replay.run_files import DESCRIPTORS
+    from seqnet_ros.models.place_model import build_model, load_preset
 
     assert request.maps is not None
     maps = Recordings(request.maps)
@@ -156,7 +156,7 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
 def _start(preset: 'Preset', posed: bool, searched: dict[str, tuple[Any, ...]],
            ) -> dict[str, Any]:
     """Return the model's own values of the settings that are searched."""
-    from seqnet_ros.evaluation.tuning import SPEEDS
+    from seqnet_ros.evaluation.replay.tuning import SPEEDS
 
     values = preset.engine.model_dump()
     found: dict[str, Any] = {}
@@ -177,7 +177,7 @@ def _start(preset: 'Preset', posed: bool, searched: dict[str, tuple[Any, ...]],
 
 def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]', checked: 'Request | None',
               output: Path) -> None:
-    from seqnet_ros.evaluation.tuning import engine_settings, parameter_file
+    from seqnet_ros.evaluation.replay.tuning import engine_settings, parameter_file
 
     settings = engine_settings(best.settings)
     _write_trials(tried, output / TRIALS)
@@ -205,11 +205,11 @@ def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tu
     """Evaluate both settings on the other pair; return what came of it and whether it is good."""
     from dataclasses import replace
 
-    from seqnet_ros.evaluation.comparison import compare_runs
-    from seqnet_ros.evaluation.evaluating import evaluate_drives
+    from seqnet_ros.evaluation.replay.comparison import compare_runs
+    from seqnet_ros.evaluation.replay.evaluate_recordings import evaluate_drives
+    from seqnet_ros.evaluation.replay.tuning import engine_settings
     from seqnet_ros.evaluation.report.comparison_page import write_comparison
     from seqnet_ros.evaluation.report.page import write_report
-    from seqnet_ros.evaluation.tuning import engine_settings
 
     for name, trial in ((_DEFAULT, base), (_TUNED, best)):
         say('', f'checking: {name}')
@@ -230,7 +230,7 @@ def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tu
 
 
 def _show(trial: 'Trial') -> str:
-    from seqnet_ros.evaluation.verdict import percent
+    from seqnet_ros.evaluation.replay.verdict import percent
 
     metrics = trial.metrics
     if metrics is None:

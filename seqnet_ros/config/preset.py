@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from seqnet_ros.config.engine import EngineConfig, setting_fields
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.settings import describe_validation_error
-from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.core.errors import InputError, ModelError
 
 Document = dict[str, Any]
 

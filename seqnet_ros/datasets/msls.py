@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.datasets.tables import finite, read_rows, whole
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.csv_tables import finite, read_rows, whole
 
 CITIES = 'train_val'
 """Folder of the cities within the official folder."""

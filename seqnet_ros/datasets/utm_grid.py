@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 class UtmPositions(NamedTuple):

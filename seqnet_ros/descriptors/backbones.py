@@ -12,7 +12,7 @@ from torchvision.models.vgg import cfgs as vgg_configurations
 from torchvision.models.vgg import make_layers
 
 from seqnet_ros.config.model import ImageConfig, NetworkConfig
-from seqnet_ros.errors import ModelError
+from seqnet_ros.core.errors import ModelError
 
 _RESNET_STEM = 4
 _RESNET_STAGES = 4

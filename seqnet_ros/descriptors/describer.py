@@ -16,6 +16,7 @@ from seqnet_ros.config.model import (
     NetworkConfig,
     PatchNormConfig,
 )
+from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.handcrafted import (
     HogDescriber,
@@ -23,9 +24,9 @@ from seqnet_ros.descriptors.handcrafted import (
     hog_dim,
     patchnorm_dim,
 )
-from seqnet_ros.descriptors.inputs import check_images, resize_antialiased
+from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
+from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, fold_batch_norms
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
-from seqnet_ros.descriptors.trunk_runtimes import OpenVinoTrunk, Trunk, fold_batch_norms
 from seqnet_ros.descriptors.weights import (
     ModelTensors,
     digest_tensors,
@@ -36,7 +37,6 @@ from seqnet_ros.descriptors.weights import (
     translate,
     without_stages_beyond,
 )
-from seqnet_ros.errors import InputError, ModelError
 
 _CPU_BATCH = 8
 _CUDA_BATCH = 32

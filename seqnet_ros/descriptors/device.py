@@ -6,7 +6,7 @@ from importlib.util import find_spec
 
 import torch
 
-from seqnet_ros.errors import ModelError
+from seqnet_ros.core.errors import ModelError
 
 _logger = logging.getLogger(__name__)
 

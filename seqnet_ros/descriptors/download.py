@@ -10,7 +10,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from seqnet_ros.errors import ModelError
+from seqnet_ros.core.errors import ModelError
 
 _logger = logging.getLogger(__name__)
 

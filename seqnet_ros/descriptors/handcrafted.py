@@ -8,9 +8,9 @@ import numpy as np
 from torch import Tensor
 
 from seqnet_ros.config.model import HogConfig, ImageConfig, PatchNormConfig
-from seqnet_ros.descriptors.inputs import check_images
-from seqnet_ros.errors import ModelError
-from seqnet_ros.vectors import normalise_rows
+from seqnet_ros.core.errors import ModelError
+from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.descriptors.image_checks import check_images
 
 # A patch darker or flatter than this many grey levels holds sensor noise, not texture.
 _FLAT_PATCH_STD = 1e-3

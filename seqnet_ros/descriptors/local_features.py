@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from seqnet_ros.config.engine import GeometryConfig
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 DESCRIPTOR_BYTES = {'sift': 128, 'orb': 32}
 _ROOT_SIFT_SCALE = 512.0

@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from seqnet_ros.config.model import WeightsConfig
+from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256
-from seqnet_ros.errors import InputError, ModelError
-from seqnet_ros.files import whole_file
 
 Tensors = dict[str, Tensor]
 

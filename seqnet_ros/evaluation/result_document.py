@@ -7,8 +7,8 @@ from typing import Annotated, Any, TypeVar
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.files import whole_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import whole_file
 
 _DIGITS = 6
 

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.errors import InputError, MapModelMismatchError
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError, MapModelMismatchError
+from seqnet_ros.core.poses import travelled_distance
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
-from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.poses import travelled_distance
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
 

@@ -5,10 +5,10 @@ from collections import deque
 
 import numpy as np
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.index import GrowingIndex
-from seqnet_ros.place_model import PlaceModel
-from seqnet_ros.poses import median_step
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 
 SETTLED = 512

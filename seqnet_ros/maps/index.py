@@ -15,7 +15,7 @@ from typing import Protocol
 import faiss
 import numpy as np
 
-from seqnet_ros.errors import MapCorruptError, MapError
+from seqnet_ros.core.errors import MapCorruptError, MapError
 
 EXACT_BYTES = 64 << 20
 """Sequence descriptors up to this size are all compared: one core reads them in about 2 ms."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from seqnet_ros.errors import MapChangedError, MapCorruptError, MapError
+from seqnet_ros.core.errors import MapChangedError, MapCorruptError, MapError
 from seqnet_ros.maps.file_record import BLOCK_BYTES, FileRecord
 
 _logger = logging.getLogger(__name__)

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from seqnet_ros.core.errors import InputError, MapError
+from seqnet_ros.core.images import image_from_compressed
 from seqnet_ros.descriptors.local_features import DESCRIPTOR_BYTES, LocalFeatures
-from seqnet_ros.errors import InputError, MapError
-from seqnet_ros.images import image_from_compressed
 
 THUMBNAIL_WIDTH = 320
 """Wider images are shrunk to this, pixels."""

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from seqnet_ros.config.settings import Settings, describe_validation_error
-from seqnet_ros.errors import MapCorruptError
+from seqnet_ros.core.errors import MapCorruptError
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.place_map import FORMATS, MapManifest, array_names, optional_array_names
 

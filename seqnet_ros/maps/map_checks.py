@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from seqnet_ros.errors import InputError, MapError
-from seqnet_ros.poses import check_poses
+from seqnet_ros.core.errors import InputError, MapError
+from seqnet_ros.core.poses import check_poses
 
 _UNIT_TOLERANCE = 1e-3
 _BLOCK_ROWS = 65536

@@ -13,7 +13,7 @@ from typing import BinaryIO, TypeVar
 
 import numpy as np
 
-from seqnet_ros.errors import (
+from seqnet_ros.core.errors import (
     MapCorruptError,
     MapError,
     MapModelMismatchError,
@@ -33,7 +33,7 @@ from seqnet_ros.maps.place_map import (
     check_arrays,
     optional_array_names,
 )
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel
 
 IN_MEMORY_BYTES = 64 << 20
 """Maps up to this size are read into memory, where no other program can change them."""

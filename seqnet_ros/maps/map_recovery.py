@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from seqnet_ros.errors import MapWriteError
+from seqnet_ros.core.errors import MapWriteError
 
 PART, OLD = '.part', '.old'
 _LOCK_TIMEOUT_S = 60.0

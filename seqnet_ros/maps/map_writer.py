@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.errors import MapConflictError, MapError, MapExistsError, MapWriteError
+from seqnet_ros.core.errors import MapConflictError, MapError, MapExistsError, MapWriteError
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import HnswIndex
 from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file

@@ -13,17 +13,17 @@ from pydantic import (
     model_validator,
 )
 
-from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import EngineConfig, GeometryConfig, MatchingConfig
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
-from seqnet_ros.errors import InputError, MapError
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError, MapError
+from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_descriptors
-from seqnet_ros.poses import median_step
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
 """Formats of maps without and with frames that a projection described, and of maps that keep

@@ -15,12 +15,12 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.images import image_from_compressed
-from seqnet_ros.matching.result import Candidate, LoopResult, MatchResult, Reason
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.images import image_from_compressed
+from seqnet_ros.core.poses import check_pose
+from seqnet_ros.localization.result import Candidate, LoopResult, MatchResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceCandidate, PlaceMatch
 from seqnet_ros.nodes.raw_images import image_from_message
-from seqnet_ros.poses import check_pose
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
 _UNKNOWN_M2 = 1e6

@@ -2,9 +2,9 @@
 
 from std_msgs.msg import Header
 
-from seqnet_ros.evaluation.live import LiveEvaluation
-from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics
-from seqnet_ros.evaluation.metric_fields import METRIC_FIELDS
+from seqnet_ros.evaluation.live_evaluation import LiveEvaluation
+from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.metrics.metric_fields import METRIC_FIELDS
 from seqnet_ros.msg import Evaluation
 from seqnet_ros.nodes.conversions import stamp_from_ns
 

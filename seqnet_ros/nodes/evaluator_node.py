@@ -11,17 +11,17 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_srvs.srv import Trigger
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.live import LiveEvaluation
-from seqnet_ros.evaluation.metric_fields import ACCEPTED, COUNTS, RECALLS, ROUTE, labelled
-from seqnet_ros.evaluation.place_truth import Tolerance
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.live_evaluation import LiveEvaluation
+from seqnet_ros.evaluation.metrics.metric_fields import ACCEPTED, COUNTS, RECALLS, ROUTE, labelled
+from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.result_document import write_document
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.msg import Evaluation, PlaceMatch
 from seqnet_ros.nodes.conversions import match_from_message, pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
+from seqnet_ros.nodes.error_log import describe_error
 from seqnet_ros.nodes.evaluation_message import evaluation_to_message
-from seqnet_ros.nodes.failures import describe_error
 from seqnet_ros.nodes.inputs.message_input import MessageInput
 from seqnet_ros.nodes.inputs.silence_watch import SilenceWatch
 from seqnet_ros.nodes.parameters import declare_settings

@@ -4,12 +4,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.images import View
-from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.images import View
+from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.nodes.conversions import image_reader, match_to_message, stamp_to_ns
-from seqnet_ros.nodes.failures import describe_error
+from seqnet_ros.nodes.error_log import describe_error
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.srv import FindPlace

@@ -9,9 +9,9 @@ import numpy as np
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
-from seqnet_ros.camera import CameraModel
+from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.failures import ErrorLog, describe_error
+from seqnet_ros.nodes.error_log import ErrorLog, describe_error
 from seqnet_ros.nodes.inputs.camera_input import CameraInput, parse_base_from_camera
 from seqnet_ros.nodes.inputs.image_input import ImageInput, StampedImage
 from seqnet_ros.nodes.inputs.odometry_subscriber import OdometrySubscriber

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from rclpy.lifecycle import TransitionCallbackReturn
 
-from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.preset import Preset
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.localization.map_search import prepare_map
+from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.localizer import Localizer
-from seqnet_ros.matching.map_search import prepare_map
-from seqnet_ros.matching.result import MatchResult, Reason
+from seqnet_ros.models.place_model import PlaceModel, build_model, load_model, load_preset
 from seqnet_ros.msg import PlaceMatch
 from seqnet_ros.nodes.conversions import match_to_message
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
@@ -25,13 +26,12 @@ from seqnet_ros.nodes.map_services import MapServices
 from seqnet_ros.nodes.model_loading import describe_model, local_weights, model_values
 from seqnet_ros.nodes.outputs.markers import match_markers, route_markers
 from seqnet_ros.nodes.outputs.pose_publisher import PosePublisher
-from seqnet_ros.nodes.outputs.shown import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
+from seqnet_ros.nodes.outputs.visualization import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup, StateError
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
-from seqnet_ros.place_model import PlaceModel, build_model, load_model, load_preset
 
 ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
 WITHOUT_MAP = 'hog'

@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.engine import LoopConfig
 from seqnet_ros.config.preset import Preset
-from seqnet_ros.matching.loop_closer import LoopCloser
-from seqnet_ros.matching.result import LoopResult, Reason
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.localization.loop_closer import LoopCloser
+from seqnet_ros.localization.result import LoopResult, Reason
+from seqnet_ros.models.place_model import PlaceModel, load_preset
 from seqnet_ros.msg import LoopClosure, PlaceMatch
 from seqnet_ros.nodes.conversions import loop_to_message, match_to_message
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
@@ -17,13 +18,12 @@ from seqnet_ros.nodes.map_poses import MapPoses
 from seqnet_ros.nodes.map_saver import MapSaver
 from seqnet_ros.nodes.model_loading import describe_model, load_mapping_model, model_values
 from seqnet_ros.nodes.outputs.markers import loop_markers
-from seqnet_ros.nodes.outputs.shown import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
+from seqnet_ros.nodes.outputs.visualization import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.nodes.settings import LoopCloserSettings
-from seqnet_ros.place_model import PlaceModel, load_preset
 
 ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
 _MARKERS_EVERY_NS = 1_000_000_000

@@ -7,7 +7,7 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
-from seqnet_ros.errors import SeqnetRosError
+from seqnet_ros.core.errors import SeqnetRosError
 from seqnet_ros.nodes.diagnostics import Level, Report
 
 

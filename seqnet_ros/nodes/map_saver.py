@@ -6,7 +6,7 @@ from typing import Protocol
 
 from rclpy.node import Node
 
-from seqnet_ros.errors import InputError, MapConflictError, MapExistsError, MapWriteError
+from seqnet_ros.core.errors import InputError, MapConflictError, MapExistsError, MapWriteError
 from seqnet_ros.maps.map_recovery import next_backup
 from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.place_map import PlaceMap

@@ -5,16 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from seqnet_ros.errors import (
+from seqnet_ros.core.errors import (
     MapCorruptError,
     MapExistsError,
     MapModelMismatchError,
     MapNotFoundError,
     MapWriteError,
 )
+from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.localizer import Localizer
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup, StateError, answer_map_request
 from seqnet_ros.nodes.settings import map_paths, user_path

@@ -4,13 +4,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from seqnet_ros.camera import CameraModel
 from seqnet_ros.config.preset import Preset
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.maps.map_extension import save_extension
 from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.map_extension import save_extension
-from seqnet_ros.matching.mapper import Mapper
+from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.inputs.image_input import StampedImage
@@ -27,7 +28,6 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.nodes.settings import MapperSettings, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 
 ENGINE_PARAMETERS = ('keyframes',)
 

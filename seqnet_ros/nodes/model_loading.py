@@ -3,8 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.nodes.settings import MappingSettings, NodeSettings, user_path
-from seqnet_ros.place_model import PlaceModel, build_model, load_preset
 
 
 def local_weights(settings: NodeSettings) -> Path | None:

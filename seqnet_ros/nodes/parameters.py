@@ -21,7 +21,7 @@ from rclpy.timer import Timer
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.config.settings import Settings, describe_validation_error
-from seqnet_ros.errors import InputError, ModelError, SeqnetRosError
+from seqnet_ros.core.errors import InputError, ModelError, SeqnetRosError
 from seqnet_ros.nodes.settings import APPLIED, NodeSettings
 
 _INT64_MAX = 2**63 - 1

@@ -7,7 +7,7 @@ import numpy as np
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from sensor_msgs.msg import Image
 
-from seqnet_ros.images import check_raw, image_from_raw
+from seqnet_ros.core.images import check_raw, image_from_raw
 
 BYTES_PER_PIXEL = {
     'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1,

@@ -11,9 +11,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from seqnet_ros.errors import SeqnetRosError
-from seqnet_ros.nodes.logs import forward_logs
+from seqnet_ros.core.errors import SeqnetRosError
 from seqnet_ros.nodes.managed_node import ManagedNode
+from seqnet_ros.nodes.ros_logging import forward_logs
 
 REFUSED = 2
 _LOOK_EVERY_S = 0.2

@@ -8,8 +8,8 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 
-from seqnet_ros.errors import SeqnetRosError
-from seqnet_ros.nodes.failures import describe_error
+from seqnet_ros.core.errors import SeqnetRosError
+from seqnet_ros.nodes.error_log import describe_error
 
 
 class StateError(SeqnetRosError):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from seqnet_ros.config.settings import Settings
-from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.core.errors import InputError, SeqnetRosError
 
 APPLIED = 'applied'
 """Key of a field's extra information that says when a new value counts."""

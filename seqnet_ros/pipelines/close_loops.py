@@ -5,11 +5,11 @@ import io
 import time
 from pathlib import Path
 
-from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
-from seqnet_ros.datasets.frames import FrameSource
-from seqnet_ros.files import explain_write_errors, whole_file
-from seqnet_ros.matching.loop_closer import LoopCloser
-from seqnet_ros.matching.result import LoopResult
+from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.recordings.frames import FrameSource
+from seqnet_ros.localization.loop_closer import LoopCloser
+from seqnet_ros.localization.result import LoopResult
 from seqnet_ros.pipelines.match_files import MatchFiles
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.pipelines.summary import Summary
@@ -27,7 +27,7 @@ def close_loops(source: FrameSource, closer: LoopCloser, output: Path,
     Images without a pose are skipped where the recording has poses, and so are damaged images.
 
     Args:
-        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        source: the recording, see `seqnet_ros.datasets.recordings.open_recording.open_source`.
         closer: the engine, without any image so far.
         output: folder of ``loops.csv`` and the files of `localize_recording`.
         bars: shows progress.

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
-from seqnet_ros.datasets.frames import FrameSource
+from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.recordings.frames import FrameSource
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.pipelines.progress import Bars, no_bar
-from seqnet_ros.place_model import PlaceModel
 
 _BATCH = 16
 
@@ -35,7 +35,7 @@ def describe_recording(source: FrameSource, model: PlaceModel,
     Damaged images are skipped.
 
     Args:
-        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        source: the recording, see `seqnet_ros.datasets.recordings.open_recording.open_source`.
         model: its frame descriptor is used.
         bars: shows progress.
 

@@ -4,9 +4,9 @@ import logging
 import time
 from pathlib import Path
 
-from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
-from seqnet_ros.datasets.frames import FrameSource
-from seqnet_ros.matching.localizer import Localizer
+from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.recordings.frames import FrameSource
+from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.pipelines.match_files import MatchFiles
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.pipelines.summary import Summary
@@ -22,7 +22,7 @@ def localize_recording(source: FrameSource, localizer: Localizer, output: Path,
     ``summary.json``.
 
     Args:
-        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        source: the recording, see `seqnet_ros.datasets.recordings.open_recording.open_source`.
         localizer: the engine with its map, without any image so far.
         output: folder of ``matches.csv``, ``matches.jsonl`` and ``summary.json``.
         bars: shows progress.

@@ -3,11 +3,11 @@
 import logging
 from dataclasses import dataclass
 
-from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
-from seqnet_ros.datasets.frames import FrameSource
-from seqnet_ros.datasets.sources import PosedSource
+from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.recordings.frames import FrameSource
+from seqnet_ros.datasets.recordings.open_recording import PosedSource
+from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.mapper import Mapper
 from seqnet_ros.pipelines.progress import Bars, no_bar
 
 _logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ def map_recording(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> M
     Images without a pose are skipped where the recording has poses, and so are damaged images.
 
     Args:
-        source: the recording, see `seqnet_ros.datasets.sources.open_source`.
+        source: the recording, see `seqnet_ros.datasets.recordings.open_recording.open_source`.
         mapper: the engine, without any image so far.
         bars: shows progress.
 

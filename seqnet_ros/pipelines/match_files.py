@@ -10,10 +10,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from seqnet_ros.files import explain_write_errors, whole_file
+from seqnet_ros.core.files import explain_write_errors, whole_file
 
 if TYPE_CHECKING:
-    from seqnet_ros.matching.result import Candidate, MatchResult
+    from seqnet_ros.localization.result import Candidate, MatchResult
 
 _logger = logging.getLogger(__name__)
 

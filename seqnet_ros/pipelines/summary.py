@@ -4,7 +4,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from seqnet_ros.matching.result import MatchResult
+    from seqnet_ros.localization.result import MatchResult
 
 
 class Summary:

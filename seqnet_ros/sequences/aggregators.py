@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear, normalize
 
 from seqnet_ros.config.model import AggregatorConfig
-from seqnet_ros.errors import InputError, ModelError
+from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.sequences.jist_aggregators import (
     Concat,
     FullyConnected,

@@ -6,7 +6,7 @@ season and camera. A map knows its whole traverse; a robot knows only its past.
 
 import numpy as np
 
-from seqnet_ros.vectors import normalise_rows
+from seqnet_ros.core.normalize import normalise_rows
 
 
 def centre(frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 class JistAggregator(nn.Module, ABC):

@@ -9,8 +9,8 @@ from enum import Enum
 import numpy as np
 
 from seqnet_ros.config.engine import KeyframeConfig
-from seqnet_ros.errors import InputError
-from seqnet_ros.poses import NANOSECONDS, distance
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import NANOSECONDS, distance
 
 _STILL_M, _STILL_S = 0.05, 1.0
 _LEARNED_FROM = 50

@@ -6,7 +6,7 @@ windows (SeqNet, Garg and Milford, RA-L 2021, section III).
 
 import numpy as np
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 def trailing_windows(starts: np.ndarray, length: int) -> np.ndarray:

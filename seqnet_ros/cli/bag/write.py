@@ -21,8 +21,8 @@ def write(
         '--compressed', help='Write JPEG in place of raw pixels.')] = False,
 ) -> None:
     """Write images to an mcap bag, and their poses as odometry on /odom."""
-    from seqnet_ros.datasets.bag_writer import write_bag
-    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.datasets.recordings.bag_writer import write_bag
+    from seqnet_ros.datasets.recordings.open_recording import open_source
 
     source = open_source(images, poses=poses, rate=rate)
     with progress_bar('writing', len(source)) as show:

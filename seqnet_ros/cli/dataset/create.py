@@ -10,8 +10,8 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.dataset.info import struct_fields
 
 if TYPE_CHECKING:
-    from seqnet_ros.datasets.frames import FrameSource
-    from seqnet_ros.place_model import PlaceModel
+    from seqnet_ros.datasets.recordings.frames import FrameSource
+    from seqnet_ros.models.place_model import PlaceModel
     from seqnet_ros.training.seqnet.dataset_builder import Traverse
 
 
@@ -50,8 +50,8 @@ def create(
     Poses of the two have to be in one frame; GPS positions get the origin of the reference.
     Without poses, frame i of one drive is taken to show what frame i of the other shows.
     """
-    from seqnet_ros.datasets.sources import open_source
-    from seqnet_ros.place_model import load_model
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.models.place_model import load_model
     from seqnet_ros.training.seqnet import dataset_builder as builder
 
     name = builder.dataset_name(reference, query) if name is None else name
@@ -73,7 +73,7 @@ def create(
 
 def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
               every: str | None) -> 'Traverse':
-    from seqnet_ros.datasets.rosbag import is_bag
+    from seqnet_ros.datasets.recordings.rosbag import is_bag
     from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
 
     # The images of a folder have no times of their own.

@@ -35,8 +35,8 @@ def create_msls(
     Sequences are frames of one key with successive numbers; panoramas are left out. Without an
     images folder there are no descriptors.
     """
-    from seqnet_ros.datasets.msls_drives import read_city
-    from seqnet_ros.place_model import load_model
+    from seqnet_ros.datasets.seqnet.msls_drives import read_city
+    from seqnet_ros.models.place_model import load_model
     from seqnet_ros.training.seqnet import msls_builder
     from seqnet_ros.training.seqnet.dataset_builder import check_split_and_radii
 

@@ -24,7 +24,7 @@ def download(
     Nothing is downloaded: most parts lie behind pages of their owners, without a stable address.
     The exit status is 0 only where everything needed is there and in order, else 1.
     """
-    from seqnet_ros.datasets.dataset_inventory import inspect, is_complete, sources
+    from seqnet_ros.datasets.seqnet.downloads import inspect, is_complete, sources
 
     parts = inspect(name, folder, descriptors, city)
     print_fields(sources(name))

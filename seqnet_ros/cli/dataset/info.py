@@ -8,8 +8,8 @@ import typer
 from seqnet_ros.cli.console import print_fields
 
 if TYPE_CHECKING:
-    from seqnet_ros.datasets.db_struct import DbStruct
-    from seqnet_ros.datasets.published_caches import ClassCache, SequenceCache
+    from seqnet_ros.datasets.jist.original_caches import ClassCache, SequenceCache
+    from seqnet_ros.datasets.seqnet.db_struct import DbStruct
 
 
 def info(
@@ -22,17 +22,17 @@ def info(
     Of a cache of the published code, which is never needed, what it keeps.
     """
     if file.suffix == '.torch':
-        from seqnet_ros.datasets.published_caches import read_cache
+        from seqnet_ros.datasets.jist.original_caches import read_cache
 
         print_fields({'cache': file, **_describe_cache(read_cache(file))})
         return
-    from seqnet_ros.datasets.db_struct import read_struct
+    from seqnet_ros.datasets.seqnet.db_struct import read_struct
 
     print_fields({'struct': file, **struct_fields(read_struct(file))})
 
 
 def _describe_cache(cache: 'SequenceCache | ClassCache') -> dict[str, object]:
-    from seqnet_ros.datasets.published_caches import ClassCache
+    from seqnet_ros.datasets.jist.original_caches import ClassCache
 
     if isinstance(cache, ClassCache):
         sizes = [len(group) for group in cache.groups]

@@ -11,10 +11,10 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.cli.settings import collect_settings
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.evaluating import Evaluated
+    from seqnet_ros.evaluation.replay.evaluate_recordings import Evaluated
 
 _USUAL_TOLERANCE = '5m'
 _USUAL_PAIR_TOLERANCE = '0frames'
@@ -80,9 +80,9 @@ def evaluate_bags(
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
     if not map_source and map_path is None:
         raise InputError('found neither --map-source nor --map, expected one of them')
-    from seqnet_ros.camera import read_camera_info
-    from seqnet_ros.evaluation.evaluating import Request, evaluate_drives
-    from seqnet_ros.evaluation.place_truth import Tolerance
+    from seqnet_ros.core.camera import read_camera_info
+    from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
+    from seqnet_ros.evaluation.replay.evaluate_recordings import Request, evaluate_drives
     from seqnet_ros.evaluation.report.page import write_report
 
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
@@ -116,7 +116,7 @@ def _read_offset(text: str | None) -> float | str | None:
 
 
 def _show(run: 'Evaluated', report: Path) -> None:
-    from seqnet_ros.evaluation.verdict import length, percent
+    from seqnet_ros.evaluation.replay.verdict import length, percent
 
     metrics, verdict, timing = run.results.measures, run.results.verdict, run.timing
     results.print(Text(f'{verdict.label}: {verdict.headline}', 'bold'), soft_wrap=True)

@@ -20,14 +20,20 @@ from seqnet_ros.cli.evaluate.seqnet_report import (
     write_predictions,
     write_published,
 )
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.evaluated_drives import USUAL_SPLIT, ArrayChoice, DatasetChoice
-from seqnet_ros.evaluation.search_plans import ALL, FIRST_STAGES, METHODS, TOP_K, MethodChoice
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.seqnet.evaluated_drives import USUAL_SPLIT, ArrayChoice, DatasetChoice
+from seqnet_ros.evaluation.seqnet.search_plans import (
+    ALL,
+    FIRST_STAGES,
+    METHODS,
+    TOP_K,
+    MethodChoice,
+)
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.measurement import SearchRun
-    from seqnet_ros.evaluation.search_plans import Plan, TrainedSeqNet
-    from seqnet_ros.evaluation.seqnet_evaluation import SeqNetEvaluation
+    from seqnet_ros.evaluation.metrics.search_run import SearchRun
+    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetEvaluation
+    from seqnet_ros.evaluation.seqnet.search_plans import Plan, TrainedSeqNet
 
 
 def evaluate(
@@ -136,9 +142,9 @@ def evaluate(
         assert query is not None
         where = ArrayChoice(reference, query, struct, tolerance,
                             (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT)
+    from seqnet_ros.evaluation.metrics.search_metrics import SearchResults, SearchTable
     from seqnet_ros.evaluation.result_document import write_document
-    from seqnet_ros.evaluation.search_metrics import SearchResults, SearchTable
-    from seqnet_ros.evaluation.seqnet_evaluation import SeqNetRequest, prepare_evaluation
+    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetRequest, prepare_evaluation
 
     tried = None if speeds is None else options.numbers('--speeds', speeds, '0.8,1,1.25')
     choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,

@@ -7,19 +7,19 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from seqnet_ros.cli.console import print_fields, print_table, results
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.search_plans import Plan, Stage
-from seqnet_ros.files import explain_write_errors, whole_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.evaluation.seqnet.search_plans import Plan, Stage
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.evaluated_drives import Drives
-    from seqnet_ros.evaluation.measurement import SearchRun
-    from seqnet_ros.evaluation.search_metrics import (
+    from seqnet_ros.evaluation.metrics.search_metrics import (
         SearchedDrives,
         SearchMetrics,
         SearchResults,
         SearchTable,
     )
+    from seqnet_ros.evaluation.metrics.search_run import SearchRun
+    from seqnet_ros.evaluation.seqnet.evaluated_drives import Drives
 
 _MEGABYTE = 1e6
 
@@ -41,7 +41,7 @@ def prepare_outputs(paths: Iterable[Path | None]) -> None:
 
 def document_drives(drives: 'Drives', full_windows: int | None) -> 'SearchedDrives':
     """Return what the results say of the drives."""
-    from seqnet_ros.evaluation.search_metrics import SearchedDrives
+    from seqnet_ros.evaluation.metrics.search_metrics import SearchedDrives
 
     return SearchedDrives(radius=drives.radius, unit=drives.unit,
                           references=len(drives.reference.rows), full_windows=full_windows,
@@ -50,8 +50,8 @@ def document_drives(drives: 'Drives', full_windows: int | None) -> 'SearchedDriv
 
 def document_method(plan: Plan, found: 'SearchRun') -> 'SearchMetrics':
     """Return the metrics of a method."""
-    from seqnet_ros.evaluation.ground_truth import RECALL_NS, RECALL_RADII
-    from seqnet_ros.evaluation.search_metrics import SearchMetrics
+    from seqnet_ros.evaluation.metrics.ground_truth import RECALL_NS, RECALL_RADII
+    from seqnet_ros.evaluation.metrics.search_metrics import SearchMetrics
 
     recalls, curve = found.recalls, found.curve
     second: dict[str, object] = {}
@@ -151,7 +151,7 @@ def write_published(search: 'SearchRun', plan: Plan, drives: 'Drives', path: Pat
     Raises:
         InputError: the file cannot be written.
     """
-    from seqnet_ros.datasets.seqnet_files import SeqNetResults, write_results
+    from seqnet_ros.datasets.seqnet.dataset_files import SeqNetResults, write_results
 
     write_results(SeqNetResults(search.predictions.indices, search.recalls.values,
                                 search.by_radius, _published_options(plan, drives)), path)

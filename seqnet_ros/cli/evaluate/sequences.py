@@ -17,14 +17,14 @@ from seqnet_ros.cli.evaluate.sequences_report import (
     show_run,
     write_window_predictions,
 )
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.datasets.sequence_folders import Sequences
-    from seqnet_ros.evaluation.ground_truth import GroundTruth
-    from seqnet_ros.evaluation.jist import Described
-    from seqnet_ros.evaluation.sequence_truth import Rule
-    from seqnet_ros.place_model import PlaceModel
+    from seqnet_ros.datasets.jist.sequence_folders import Sequences
+    from seqnet_ros.evaluation.jist.protocol import Described
+    from seqnet_ros.evaluation.jist.sequence_ground_truth import Rule
+    from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
+    from seqnet_ros.models.place_model import PlaceModel
 
 
 def evaluate_sequences(
@@ -72,10 +72,10 @@ def evaluate_sequences(
     All sequences of the database are searched for each query sequence. Queries without any true
     match are left out. Each image is described once, however many sequences it is in.
     """
-    from seqnet_ros.datasets.msls_sequences import read_windows
+    from seqnet_ros.datasets.jist.msls_sequences import read_windows
+    from seqnet_ros.evaluation.metrics.sequence_metrics import SequenceResults
     from seqnet_ros.evaluation.result_document import write_document
-    from seqnet_ros.evaluation.sequence_metrics import SequenceResults
-    from seqnet_ros.place_model import load_model
+    from seqnet_ros.models.place_model import load_model
 
     prepare_outputs((json_path, predictions))
     cities = tuple(city or ())
@@ -117,8 +117,8 @@ class _Protocol:
 
     def truth(self, database: 'Sequences', queries: 'Sequences') -> 'GroundTruth':
         """Return the database windows that match each query window, at least one of them."""
-        from seqnet_ros.evaluation.ground_truth import require_matches
-        from seqnet_ros.evaluation.sequence_truth import cached_truth, sequence_truth
+        from seqnet_ros.evaluation.jist.sequence_ground_truth import cached_truth, sequence_truth
+        from seqnet_ros.evaluation.metrics.ground_truth import require_matches
 
         rule = cast('Rule', self.rule)
         found = (sequence_truth(database, queries, self.radius, rule) if self.cache is None else
@@ -130,7 +130,7 @@ class _Protocol:
         """Check that the model describes windows of this length, and that they can be projected."""
         import numpy as np
 
-        from seqnet_ros.evaluation.pca import FITTED_ROWS, check_components
+        from seqnet_ros.evaluation.jist.pca import FITTED_ROWS, check_components
         from seqnet_ros.sequences.aggregators import aggregate
 
         window = np.zeros((1, database.windows.shape[1]), dtype=np.int64)
@@ -143,7 +143,7 @@ class _Protocol:
                 seconds: float, windows: tuple['Sequences', 'Sequences'],
                 truth: 'GroundTruth') -> SequenceRun:
         """Search and compare with the truth, of the windows that are left."""
-        from seqnet_ros.evaluation.jist import evaluate, recalls_at_radii
+        from seqnet_ros.evaluation.jist.protocol import evaluate, recalls_at_radii
 
         left = described[0].sequences, described[1].sequences
         if any(side.damaged for side in described):
@@ -160,8 +160,8 @@ class _Protocol:
 def _describe(model: 'PlaceModel', windows: tuple['Sequences', 'Sequences'],
               batch: int) -> tuple[tuple['Described', 'Described'], float]:
     """Describe the frames of both sides; return also the seconds that took."""
-    from seqnet_ros.datasets.frame_walk import warn_damaged
-    from seqnet_ros.evaluation.jist import centre_all, describe_all
+    from seqnet_ros.datasets.recordings.frame_walk import warn_damaged
+    from seqnet_ros.evaluation.jist.protocol import centre_all, describe_all
 
     started = time.perf_counter()
     made = []

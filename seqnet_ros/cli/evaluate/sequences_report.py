@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from seqnet_ros.cli.console import print_fields, print_table, results
-from seqnet_ros.files import whole_file
+from seqnet_ros.core.files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
 
     from seqnet_ros.config.model import ModelConfig
-    from seqnet_ros.datasets.sequence_folders import Sequences
-    from seqnet_ros.evaluation.ground_truth import Recalls
-    from seqnet_ros.evaluation.jist import Described, Report
-    from seqnet_ros.evaluation.sequence_metrics import (
+    from seqnet_ros.datasets.jist.sequence_folders import Sequences
+    from seqnet_ros.evaluation.jist.protocol import Described, Report
+    from seqnet_ros.evaluation.metrics.ground_truth import Recalls
+    from seqnet_ros.evaluation.metrics.sequence_metrics import (
         QueryRecall,
         SequenceMetrics,
         SequenceResults,
@@ -51,7 +51,11 @@ class SequenceRun:
 
 def document_run(run: SequenceRun) -> 'SequenceMetrics':
     """Return the metrics of a run."""
-    from seqnet_ros.evaluation.sequence_metrics import CityRecall, QueryRecall, SequenceMetrics
+    from seqnet_ros.evaluation.metrics.sequence_metrics import (
+        CityRecall,
+        QueryRecall,
+        SequenceMetrics,
+    )
 
     report = run.report
     frames = sum(len(side.descriptors) for side in run.described)

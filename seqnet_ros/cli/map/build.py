@@ -54,12 +54,12 @@ def build(
     in_place = extend is not None and output.resolve() == extend.resolve()
     check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
-    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
-    from seqnet_ros.matching.map_extension import save_extension
-    from seqnet_ros.matching.mapper import Mapper
+    from seqnet_ros.maps.mapper import Mapper
+    from seqnet_ros.models.place_model import build_model, load_preset
     from seqnet_ros.pipelines.map_recording import map_recording
-    from seqnet_ros.place_model import build_model, load_preset
 
     if model is None and extend is not None:
         preset, model_folder = read_manifest(extend)[0].preset, None

@@ -12,7 +12,7 @@ def verify(
 ) -> None:
     """Check a map's checksums, shapes and values, and that its model makes the same descriptors."""
     from seqnet_ros.maps.map_reader import check_model, verify_map
-    from seqnet_ros.place_model import build_model
+    from seqnet_ros.models.place_model import build_model
 
     with working('reading'):
         manifest = verify_map(path)

@@ -38,10 +38,10 @@ def fit_netvlad(
     Clusters and soft assignment are what NetVLAD's training starts from; whitening is fitted to the
     NetVLAD vectors of the images.
     """
-    from seqnet_ros.datasets.sources import open_source
+    from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.descriptors.device import select_device
-    from seqnet_ros.place_model import load_preset
-    from seqnet_ros.training.model_files import new_model_path
+    from seqnet_ros.models.place_model import load_preset
+    from seqnet_ros.training.common.model_files import new_model_path
     from seqnet_ros.training.netvlad import fitting
 
     path = new_model_path(output, '.safetensors')

@@ -5,7 +5,7 @@ from seqnet_ros.cli.console import print_table
 
 def list_models() -> None:
     """List the models, the length of their descriptors and whether their weights are here."""
-    from seqnet_ros import place_model
+    from seqnet_ros.models import place_model
 
     print_table(
         ('name', 'dim', 'weights', 'description'),

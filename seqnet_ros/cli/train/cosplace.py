@@ -29,7 +29,7 @@ from seqnet_ros.cli.train.runs import (
     require_new,
     resumed_record,
 )
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.training.cosplace.steps import Best
@@ -77,10 +77,10 @@ def _train_cosplace(record: CosPlaceRecord, output: Path, resume: bool, device: 
         from seqnet_ros.training.cosplace.trainer import CosPlaceTraining, train_cosplace
     except ModuleNotFoundError as error:
         raise missing_training_package(error) from error
+    from seqnet_ros.training.common.settings import parse_settings
     from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
     from seqnet_ros.training.cosplace.data import ImageClasses
     from seqnet_ros.training.cosplace.model import start_model
-    from seqnet_ros.training.settings import parse_settings
 
     assert record.images is not None
     config = parse_settings(CosPlaceTrainingConfig, record.settings, 'settings')

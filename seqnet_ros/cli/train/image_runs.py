@@ -8,7 +8,7 @@ import typer
 
 from seqnet_ros.cli.console import print_fields
 from seqnet_ros.cli.train.runs import AbsolutePath, TrainingRecord, is_first_process
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.training.cosplace.data import ImageSearch
@@ -56,8 +56,8 @@ def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSe
 
 def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'Workplace':
     """Return what a training runs on."""
+    from seqnet_ros.training.common.lightning_run import process_counts
     from seqnet_ros.training.cosplace.steps import Workplace
-    from seqnet_ros.training.lightning_runs import process_counts
 
     _, local = process_counts()
     usual = min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))

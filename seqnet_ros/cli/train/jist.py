@@ -31,7 +31,7 @@ from seqnet_ros.cli.train.runs import (
     require_new,
     resumed_record,
 )
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.training.cosplace.steps import Best
@@ -93,11 +93,11 @@ def _train_jist(record: _JistRecord, output: Path, resume: bool, device: str,
         from seqnet_ros.training.jist.trainer import JistTraining, train_jist
     except ModuleNotFoundError as error:
         raise missing_training_package(error) from error
+    from seqnet_ros.training.common.settings import parse_settings
     from seqnet_ros.training.cosplace.data import ImageClasses
     from seqnet_ros.training.cosplace.model import start_model
     from seqnet_ros.training.jist.config import JistTrainingConfig
     from seqnet_ros.training.jist.data import SequencePair
-    from seqnet_ros.training.settings import parse_settings
 
     config = parse_settings(JistTrainingConfig, record.settings, 'settings')
     model = start_model(record.frame_model, config.fc_dim, config.seed, {

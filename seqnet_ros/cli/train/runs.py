@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 Recipe = Annotated[Path | None, typer.Option(
     help='YAML file with settings, such as those in config/train/.', show_default=False)]
@@ -94,7 +94,7 @@ def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs:
     Raises:
         InputError: another option was given, or no training was started in this folder.
     """
-    from seqnet_ros.training.run_record import RECORD
+    from seqnet_ros.training.common.run_record import RECORD
 
     given = [name for name in ctx.params if name not in changeable
              and getattr(ctx.get_parameter_source(name), 'name', '') == 'COMMANDLINE']

@@ -21,8 +21,8 @@ from seqnet_ros.cli.train.runs import (
     require_new,
     resumed_record,
 )
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.evaluated_drives import ArrayChoice
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.seqnet.evaluated_drives import ArrayChoice
 
 if TYPE_CHECKING:
     from seqnet_ros.training.seqnet.data import DrivePair
@@ -127,7 +127,7 @@ def seqnet(
 
 def _located(dataset: str | None, folder: Path | None) -> dict[str, Any]:
     """Return a data set and its folder in a form that holds in every working directory."""
-    from seqnet_ros.datasets.seqnet_datasets import NAMES
+    from seqnet_ros.datasets.seqnet.splits import NAMES
 
     if dataset in NAMES:
         return {'dataset': dataset, 'folder': folder or Path.cwd()}
@@ -166,7 +166,7 @@ def _open_data(record: _Record) -> tuple['DrivePair', 'DrivePair']:
 
 
 def _open_training(record: _Record) -> 'DrivePair':
-    from seqnet_ros.datasets.db_struct import read_struct
+    from seqnet_ros.datasets.seqnet.db_struct import read_struct
     from seqnet_ros.training.seqnet.data import DrivePair
 
     if record.dataset is not None:
@@ -181,8 +181,8 @@ def _open_training(record: _Record) -> 'DrivePair':
 
 
 def _open_dataset(record: _Record, dataset: str, split: str) -> 'DrivePair':
-    from seqnet_ros.datasets.seqnet_datasets import NAMES, open_split
-    from seqnet_ros.evaluation.drives import Drive
+    from seqnet_ros.datasets.seqnet.splits import NAMES, open_split
+    from seqnet_ros.evaluation.seqnet.drives import Drive
     from seqnet_ros.training.seqnet.data import DrivePair
 
     city = record.city if split == _TRAIN else None
@@ -195,7 +195,7 @@ def _open_dataset(record: _Record, dataset: str, split: str) -> 'DrivePair':
 
 def _has_own_validation(record: _Record) -> bool:
     """Return whether the data set has a val split that is not its test split, too."""
-    from seqnet_ros.datasets.seqnet_datasets import find_split
+    from seqnet_ros.datasets.seqnet.splits import find_split
 
     assert record.dataset is not None
     structs: list[Path | None] = []

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from seqnet_ros.evaluation.comparison_results import ComparisonResults
+from seqnet_ros.core.files import whole_file
+from seqnet_ros.evaluation.replay.comparison_results import ComparisonResults
 from seqnet_ros.evaluation.report.template import render
 from seqnet_ros.evaluation.result_document import write_document
-from seqnet_ros.files import whole_file
 
 PAGE, DOCUMENT = 'compare.html', 'compare.json'
 

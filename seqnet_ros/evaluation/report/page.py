@@ -9,18 +9,18 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.evaluating import Evaluated
-from seqnet_ros.evaluation.evaluation_results import ReplayResults
-from seqnet_ros.evaluation.localization_metrics import OUTCOMES
-from seqnet_ros.evaluation.replay import Query
+from seqnet_ros.core.files import whole_file
+from seqnet_ros.evaluation.metrics.localization_metrics import OUTCOMES
+from seqnet_ros.evaluation.replay.evaluate_recordings import Evaluated
+from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
+from seqnet_ros.evaluation.replay.replay import Query
+from seqnet_ros.evaluation.replay.run_files import REPORT
 from seqnet_ros.evaluation.report import plots, svg
-from seqnet_ros.evaluation.report.matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
-from seqnet_ros.evaluation.report.route import RouteMap, layout
+from seqnet_ros.evaluation.report.route_map import RouteMap, layout
+from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.summary import summary_rows
 from seqnet_ros.evaluation.report.template import render, resource
-from seqnet_ros.evaluation.run_files import REPORT
-from seqnet_ros.files import whole_file
 
 _WORST = 12
 _SEVERITY = {'wrong': 0, 'lost': 1, 'missed': 2}

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 import cv2
 import numpy as np
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.recordings import Recordings
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.replay.recordings import Recordings
 
 BUDGET = 10_000_000
 """Bytes of all pictures; as text in the page they take a third more."""

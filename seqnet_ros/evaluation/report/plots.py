@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.localization_metrics import AcceptedPlaces, Calibration
-from seqnet_ros.evaluation.precision_recall import PrecisionRecall
+from seqnet_ros.evaluation.metrics.localization_metrics import AcceptedPlaces, Calibration
+from seqnet_ros.evaluation.metrics.precision_recall import PrecisionRecall
+from seqnet_ros.evaluation.replay.verdict import percent
 from seqnet_ros.evaluation.report import svg
-from seqnet_ros.evaluation.verdict import percent
 
 
 def precision_recall_plot(curve: PrecisionRecall, accepted: AcceptedPlaces) -> Markup:

@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from seqnet_ros.evaluation.evaluation_results import MapSummary, ReplayResults
-from seqnet_ros.evaluation.localization_metrics import LocalizationMetrics, RestartMetrics
-from seqnet_ros.evaluation.verdict import length, percent
+from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics, RestartMetrics
+from seqnet_ros.evaluation.replay.evaluation_results import MapSummary, ReplayResults
+from seqnet_ros.evaluation.replay.verdict import length, percent
 
 
 class Row(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.verdict import length, percent
+from seqnet_ros.evaluation.replay.verdict import length, percent
 
 _TEMPLATES = Path(__file__).parent / 'templates'
 

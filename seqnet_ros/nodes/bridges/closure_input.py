@@ -11,12 +11,12 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
 from seqnet_ros.config.settings import Settings
-from seqnet_ros.errors import InputError, SeqnetRosError
+from seqnet_ros.core.errors import InputError, SeqnetRosError
 from seqnet_ros.msg import LoopClosure
-from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Level, Report
-from seqnet_ros.nodes.failures import ErrorLog
+from seqnet_ros.nodes.error_log import ErrorLog
 from seqnet_ros.nodes.inputs.message_input import MessageInput
 from seqnet_ros.nodes.settings import AT_START
 

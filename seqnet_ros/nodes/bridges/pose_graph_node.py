@@ -6,7 +6,6 @@ from pydantic import Field
 from rclpy.node import Node
 from std_msgs.msg import Header
 
-from seqnet_ros.nodes.bridges.closure import Closure
 from seqnet_ros.nodes.bridges.closure_input import (
     CLOSURE_QOS,
     CLOSURE_TOPIC,
@@ -17,8 +16,9 @@ from seqnet_ros.nodes.bridges.closure_input import (
     now_s,
     require_package,
 )
-from seqnet_ros.nodes.bridges.delayed import Delayed
-from seqnet_ros.nodes.bridges.graph_edges import GraphEdge, make_edge
+from seqnet_ros.nodes.bridges.delay_queue import Delayed
+from seqnet_ros.nodes.bridges.loop_closure import Closure
+from seqnet_ros.nodes.bridges.pose_graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
 from seqnet_ros.nodes.parameters import declare_settings

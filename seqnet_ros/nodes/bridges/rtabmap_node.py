@@ -8,8 +8,7 @@ from pydantic import Field
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.nodes.bridges.closure import Closure
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.nodes.bridges.closure_input import (
     CLOSURE_TOPIC,
     BridgeSettings,
@@ -18,7 +17,8 @@ from seqnet_ros.nodes.bridges.closure_input import (
     now_s,
     require_package,
 )
-from seqnet_ros.nodes.bridges.graph_links import (
+from seqnet_ros.nodes.bridges.loop_closure import Closure
+from seqnet_ros.nodes.bridges.rtabmap_links import (
     GraphLink,
     GraphNodes,
     LinkLimits,

@@ -7,9 +7,9 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 
-from seqnet_ros.camera import FORWARD, CameraModel, camera_from_info
-from seqnet_ros.errors import InputError
-from seqnet_ros.poses import check_pose
+from seqnet_ros.core.camera import FORWARD, CameraModel, camera_from_info
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import check_pose
 
 CAMERA_INFO_TOPIC = 'camera_info'
 

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from seqnet_ros.images import View, first_image
+from seqnet_ros.core.images import View, first_image
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
 from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches

@@ -7,8 +7,8 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.nodes.failures import ErrorLog
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.nodes.error_log import ErrorLog
 from seqnet_ros.nodes.inputs.qos import describe_count, mismatches
 
 

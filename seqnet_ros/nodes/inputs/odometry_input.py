@@ -1,6 +1,6 @@
 """Where odometry says the robot was when an image was taken."""
 
-from seqnet_ros.pose_buffer import PoseBuffer
+from seqnet_ros.core.pose_buffer import PoseBuffer
 
 PATIENCE_S = 0.2
 """How long an image waits for the odometry message after its stamp."""

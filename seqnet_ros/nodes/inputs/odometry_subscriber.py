@@ -7,7 +7,7 @@ from nav_msgs.msg import Odometry
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.inputs.odometry_input import PATIENCE_S, make_odometry_buffer
 

@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from seqnet_ros.core.poses import angle_between, distance, pose_from_matrix, pose_matrix
+from seqnet_ros.localization.result import Candidate
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.result import Candidate
-from seqnet_ros.poses import angle_between, distance, pose_from_matrix, pose_matrix
 
 POSITION_FLOOR_M = 0.1
 ANGLE_FLOOR_RAD = np.deg2rad(5.0)

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from seqnet_ros.matching.result import MatchResult
+from seqnet_ros.localization.result import MatchResult
 
 HEIGHT = 240
 _BAND = 48

@@ -10,9 +10,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import pose_from_matrix, pose_matrix
 from seqnet_ros.nodes.conversions import pose_to_message
-from seqnet_ros.poses import pose_from_matrix, pose_matrix
 
 _PERIOD_S = 0.05
 

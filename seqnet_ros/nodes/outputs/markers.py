@@ -7,7 +7,7 @@ from geometry_msgs.msg import Point, Vector3
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import Marker, MarkerArray
 
-from seqnet_ros.matching.result import Candidate, MatchResult
+from seqnet_ros.localization.result import Candidate, MatchResult
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 
 MOST_POINTS = 20_000

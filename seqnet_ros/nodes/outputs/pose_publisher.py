@@ -4,8 +4,8 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
 
+from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.matching.result import MatchResult
 from seqnet_ros.nodes.conversions import pose_with_covariance
 from seqnet_ros.nodes.outputs.covariance import metric_pose, pose_covariance
 from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom

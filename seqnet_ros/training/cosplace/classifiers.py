@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.training.cosplace.cosface import CosFace
 
 _SEED = 4

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from seqnet_ros.datasets.sf_xl import Cells
+from seqnet_ros.datasets.jist.sf_xl import Cells
 from seqnet_ros.training.cosplace.augmentation import AugmentationConfig
 
 BatchNormUpdate = Literal['all', 'trained', 'none']

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.datasets.sf_xl import (
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.jist.sf_xl import (
     ImageList,
     Partition,
     partition_images,
@@ -19,16 +20,15 @@ from seqnet_ros.datasets.sf_xl import (
     read_positions,
     read_views,
 )
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.ground_truth import (
+from seqnet_ros.evaluation.metrics.ground_truth import (
     GroundTruth,
     matches_within,
     recall_at,
     require_matches,
 )
-from seqnet_ros.evaluation.nearest import nearest_descriptors
+from seqnet_ros.evaluation.nearest_neighbors import nearest_descriptors
+from seqnet_ros.training.common.image_reading import ImageSize, read_resized, stack
 from seqnet_ros.training.cosplace.config import ImageTrainingConfig
-from seqnet_ros.training.image_reading import ImageSize, read_resized, stack
 
 RECALL_NS = (1, 5, 10, 20)
 

@@ -12,6 +12,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from seqnet_ros.config.model import GemConfig, ModelConfig, NetworkConfig
 from seqnet_ros.config.preset import Preset, parse_preset
+from seqnet_ros.core.errors import ModelError
+from seqnet_ros.core.files import explain_write_errors, whole_file
 from seqnet_ros.descriptors.network import FrameNetwork
 from seqnet_ros.descriptors.weights import (
     find_weights,
@@ -22,12 +24,10 @@ from seqnet_ros.descriptors.weights import (
     without_stages_beyond,
     write_torch,
 )
-from seqnet_ros.errors import ModelError
-from seqnet_ros.files import explain_write_errors, whole_file
-from seqnet_ros.place_model import load_preset
+from seqnet_ros.models.place_model import load_preset
 from seqnet_ros.sequences.aggregators import LEARNED, build_aggregator
+from seqnet_ros.training.common.model_files import document_of, save_tensors
 from seqnet_ros.training.cosplace.config import BatchNormUpdate
-from seqnet_ros.training.model_files import document_of, save_tensors
 
 MODEL, TENSORS, BEST = 'model.yaml', 'model.safetensors', 'best_model.pth'
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
 from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch
+from seqnet_ros.training.cosplace.lightning_module import ImageModule, carry_out
 from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
-from seqnet_ros.training.cosplace.module import ImageModule, carry_out
 from seqnet_ros.training.cosplace.steps import Best, Step, Steps, Workplace
 
 ITERATIONS_KEPT = 1000

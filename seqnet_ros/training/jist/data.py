@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.datasets.msls_sequences import read_windows
-from seqnet_ros.datasets.sequence_folders import Sequences
-from seqnet_ros.evaluation.ground_truth import GroundTruth
-from seqnet_ros.evaluation.sequence_truth import sequence_truth
-from seqnet_ros.training.image_reading import ImageSize, read_batch
+from seqnet_ros.datasets.jist.msls_sequences import read_windows
+from seqnet_ros.datasets.jist.sequence_folders import Sequences
+from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_truth
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
+from seqnet_ros.training.common.image_reading import ImageSize, read_batch
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqnet_ros.datasets.sequence_folders import Sequences
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.ground_truth import GroundTruth
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.jist.sequence_folders import Sequences
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
 from seqnet_ros.training.jist.config import JistTrainingConfig
 from seqnet_ros.training.jist.data import SequencePair, Triplets
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqnet_ros.datasets.sequence_folders import Sequences
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.ground_truth import require_matches
-from seqnet_ros.evaluation.jist import Described, evaluate
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.jist.sequence_folders import Sequences
+from seqnet_ros.evaluation.jist.protocol import Described, evaluate
+from seqnet_ros.evaluation.metrics.ground_truth import require_matches
+from seqnet_ros.training.common.image_reading import Descriptors
 from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch
+from seqnet_ros.training.cosplace.lightning_module import ImageModule, carry_out
 from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
-from seqnet_ros.training.cosplace.module import ImageModule, carry_out
 from seqnet_ros.training.cosplace.steps import Best, PartLoss, Step, Steps, Workplace
-from seqnet_ros.training.image_reading import Descriptors
 from seqnet_ros.training.jist.config import JistTrainingConfig
 from seqnet_ros.training.jist.data import SequenceBatch, SequencePair, TripletReader
 from seqnet_ros.training.jist.loss import sequence_triplet_loss

@@ -24,8 +24,11 @@ from seqnet_ros.config.model import (
     VladSumsConfig,
 )
 from seqnet_ros.config.preset import Preset, parse_preset
-from seqnet_ros.datasets.frame_walk import FrameWalk, image_reader, warn_damaged
-from seqnet_ros.datasets.frames import Frame, FrameSource
+from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
+from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.network import FrameNetwork, network_dim
@@ -36,12 +39,9 @@ from seqnet_ros.descriptors.weights import (
     read_trunk,
     repeatable_random,
 )
-from seqnet_ros.errors import InputError, ModelError
-from seqnet_ros.files import explain_write_errors
 from seqnet_ros.maps.index import one_faiss_thread
-from seqnet_ros.training.model_files import WeightsFile, document_of, write_model
+from seqnet_ros.training.common.model_files import WeightsFile, document_of, write_model
 from seqnet_ros.training.netvlad.whitening import fit_whitening
-from seqnet_ros.vectors import normalise_rows
 
 CLUSTER_IMAGES = 500
 """Images whose local features are clustered: with 100 of each the 50,000 that NetVLAD takes."""

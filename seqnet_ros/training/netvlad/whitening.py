@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import eigh
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 _BLOCK_BYTES = 64 << 20
 _FLAT = 1e-10

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from seqnet_ros.config.settings import Settings
-from seqnet_ros.training.settings import parse_settings
+from seqnet_ros.training.common.settings import parse_settings
 
 
 class SeqNetTrainingConfig(Settings):

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.spatial import cKDTree
 
-from seqnet_ros.datasets.db_struct import DbStruct
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.drives import Drive, row_positions
-from seqnet_ros.evaluation.ground_truth import GroundTruth, matches_within
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.seqnet.db_struct import DbStruct
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, matches_within
+from seqnet_ros.evaluation.seqnet.drives import Drive, row_positions
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.db_struct import DbStruct, write_struct
-from seqnet_ros.datasets.frame_walk import RecordingWalk, image_reader
-from seqnet_ros.datasets.frames import Frame, FrameSource
-from seqnet_ros.datasets.seqnet_datasets import SPLITS
-from seqnet_ros.datasets.seqnet_files import (
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.geodesy import enu_to_latlon
+from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
+from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
+from seqnet_ros.datasets.recordings.open_recording import PosedSource
+from seqnet_ros.datasets.seqnet.dataset_files import (
     bounds_of_starts,
     write_bounds,
     write_descriptors,
     write_names,
 )
-from seqnet_ros.datasets.sources import PosedSource
-from seqnet_ros.errors import InputError
-from seqnet_ros.files import explain_write_errors
-from seqnet_ros.geodesy import enu_to_latlon
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.datasets.seqnet.db_struct import DbStruct, write_struct
+from seqnet_ros.datasets.seqnet.splits import SPLITS
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
 _BATCH = 16

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 _BLOCK_VALUES = 32 << 20
 _SPARE = 8

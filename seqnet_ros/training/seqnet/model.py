@@ -7,10 +7,15 @@ from torch import Tensor
 
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset
+from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.describer import frame_dim
-from seqnet_ros.errors import ModelError
-from seqnet_ros.place_model import load_preset
-from seqnet_ros.training.model_files import WeightsFile, document_of, new_model_path, write_model
+from seqnet_ros.models.place_model import load_preset
+from seqnet_ros.training.common.model_files import (
+    WeightsFile,
+    document_of,
+    new_model_path,
+    write_model,
+)
 from seqnet_ros.training.seqnet.run import SeqNetRun
 
 

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import numpy as np
 
-from seqnet_ros.datasets.db_struct import DbStruct, write_struct
-from seqnet_ros.datasets.frame_walk import FrameWalk, warn_damaged
-from seqnet_ros.datasets.msls_drives import MslsDrive
-from seqnet_ros.datasets.read_ahead import read_ahead
-from seqnet_ros.datasets.seqnet_datasets import (
+from seqnet_ros.core.errors import DamagedImageError, InputError
+from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.datasets.prefetch import read_ahead
+from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_damaged
+from seqnet_ros.datasets.seqnet.dataset_files import write_bounds, write_names
+from seqnet_ros.datasets.seqnet.db_struct import DbStruct, write_struct
+from seqnet_ros.datasets.seqnet.msls_drives import MslsDrive
+from seqnet_ros.datasets.seqnet.splits import (
     BOUNDS,
     DESCRIPTORS,
     IMAGE_NAMES,
     PUBLISHED_DESCRIPTORS,
     STRUCTS,
 )
-from seqnet_ros.datasets.seqnet_files import write_bounds, write_names
-from seqnet_ros.errors import DamagedImageError, InputError
-from seqnet_ros.files import explain_write_errors
-from seqnet_ros.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.training.seqnet.dataset_builder import DatasetFiles
 
 _BATCH = 16

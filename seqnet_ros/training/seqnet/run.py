@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.weights import load_strictly, read_torch, write_torch
-from seqnet_ros.errors import InputError, ModelError
-from seqnet_ros.files import whole_file
 from seqnet_ros.sequences.aggregators import SeqNet
 
 Which = Literal['latest', 'best']

@@ -12,11 +12,11 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from seqnet_ros.errors import InputError
-from seqnet_ros.evaluation.ground_truth import recall_at
-from seqnet_ros.evaluation.seqnet import DescriptorSearch, search
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.metrics.ground_truth import recall_at
+from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, search
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.lightning_runs import LightningRun, require_state, sharing_of
+from seqnet_ros.training.common.lightning_run import LightningRun, require_state, sharing_of
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair
 from seqnet_ros.training.seqnet.loss import triplet_loss

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from seqnet_ros.evaluation.drives import Drive
-from seqnet_ros.evaluation.ground_truth import GroundTruth
+from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
+from seqnet_ros.evaluation.seqnet.drives import Drive
+from seqnet_ros.training.common.distributed import Sharing
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair
 from seqnet_ros.training.seqnet.mining import NONE, Mined, draw_negatives, mine
-from seqnet_ros.training.sharing import Sharing
 
 _CACHE_BYTES = 64 << 20
 _DRAW_VALUES = 4 << 20

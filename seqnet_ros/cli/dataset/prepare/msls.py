@@ -25,8 +25,8 @@ def msls(
     Cities go to the splits of SeqVLAD and JIST: test has Copenhagen and San Francisco. An
     interrupted run can be repeated.
     """
-    from seqnet_ros.datasets.msls_sequences import cities_by_split, read_official
-    from seqnet_ros.datasets.sequence_folders import SIDES
+    from seqnet_ros.datasets.jist.msls_sequences import cities_by_split, read_official
+    from seqnet_ros.datasets.jist.sequence_folders import SIDES
 
     rows = []
     images, lost = 0, ''

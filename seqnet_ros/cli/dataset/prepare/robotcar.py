@@ -7,7 +7,7 @@ import typer
 
 from seqnet_ros.cli.console import print_table, progress_bar, working
 from seqnet_ros.cli.dataset.prepare.skipped import require_images, warn_left_out
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 
 def robotcar(
@@ -29,7 +29,7 @@ def robotcar(
 
     An interrupted run can be repeated.
     """
-    from seqnet_ros.datasets import robotcar as reader
+    from seqnet_ros.datasets.jist import robotcar as reader
 
     kinds = reader.POSITION_KINDS if positions is None else (positions,)
     if positions not in (None, *reader.POSITION_KINDS):
@@ -53,7 +53,7 @@ def robotcar(
 
 def _laps(folder: Path, chosen: list[str]) -> dict[str, str]:
     """Return the name of the lap of each part."""
-    from seqnet_ros.datasets.robotcar import IMAGES, LAPS
+    from seqnet_ros.datasets.jist.robotcar import IMAGES, LAPS
 
     parts = {f'{split}/{side}': name for (split, side), name in LAPS.items()}
     if not chosen:

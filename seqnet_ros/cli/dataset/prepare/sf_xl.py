@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, print_table, working
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 _logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def sf_xl(
 
     The exit status is 0 only where all that training needs is there and in order, else 1.
     """
-    from seqnet_ros.datasets.sf_xl import PARTS, TRAINING_PARTS, check_folders
+    from seqnet_ros.datasets.jist.sf_xl import PARTS, TRAINING_PARTS, check_folders
 
     with working('reading names'):
         checks = {check.folder: check for check in check_folders(folder, sample)}
@@ -44,7 +44,12 @@ def _list_classes(folder: Path) -> bool:
     """Print what classes the images make; return whether there are any."""
     import numpy as np
 
-    from seqnet_ros.datasets.sf_xl import PROCESSED, partition_images, read_image_list, read_views
+    from seqnet_ros.datasets.jist.sf_xl import (
+        PROCESSED,
+        partition_images,
+        read_image_list,
+        read_views,
+    )
 
     with working('sorting into classes'):
         views = read_views(read_image_list(folder / 'train'))

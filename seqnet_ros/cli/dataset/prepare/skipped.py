@@ -2,7 +2,7 @@
 
 import logging
 
-from seqnet_ros.errors import InputError
+from seqnet_ros.core.errors import InputError
 
 _logger = logging.getLogger(__name__)
 

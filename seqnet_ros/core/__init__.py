@@ -1,0 +1,1 @@
+"""What every layer shares: errors, files, images, poses, cameras."""

@@ -1,0 +1,51 @@
+"""Writing files that a user named."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+from seqnet_ros.core.errors import InputError
+
+
+@contextmanager
+def explain_write_errors(path: str | PathLike[str]) -> Iterator[None]:
+    """Turn a full disk, a missing permission and their like into one sentence.
+
+    Raises:
+        InputError: the file system refused something within the block.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f'{path} cannot be written: {error.strerror or error}') from error
+
+
+@contextmanager
+def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
+    """Write a file that appears complete or not at all.
+
+    Raises:
+        InputError: it cannot be written; what lay at the path before is untouched.
+    """
+    target = Path(path)
+    part = target.with_name(f'{target.name}.part')
+    with explain_write_errors(target):
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with part.open('wb') as file:
+                yield file
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def refuse_file(output: Path) -> None:
+    """Refuse a file where a folder is to be written.
+
+    Raises:
+        InputError: a file lies there.
+    """
+    if output.exists() and not output.is_dir():
+        raise InputError(f'output {output} is a file, expected a folder')

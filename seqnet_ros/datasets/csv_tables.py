@@ -1,0 +1,51 @@
+"""Tables with a header line, as data sets come with: rows by column name."""
+
+import csv
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from seqnet_ros.core.errors import InputError
+
+
+def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
+    """Yield for each row where it is and its values in some columns; empty where it is too short.
+
+    Raises:
+        InputError: the file cannot be read, is no table, or lacks a column.
+    """
+    try:
+        with file.open(encoding='utf-8-sig', newline='') as text:
+            table = csv.DictReader(text, restval='')
+            found = table.fieldnames or ()
+            missing = [name for name in columns if name not in found]
+            if missing:
+                raise InputError(f'{file} has the columns {", ".join(found) or "none"}, expected '
+                                 f'{", ".join(missing)} among them')
+            for row in table:
+                yield f'{file} line {table.line_num}', [row[name].strip() for name in columns]
+    except UnicodeDecodeError as error:
+        raise InputError(f'{file} is not text') from error
+    except csv.Error as error:
+        raise InputError(f'{file} is not a table: {error}') from error
+    except OSError as error:
+        raise InputError(f'{file} cannot be read: {error.strerror or error}') from error
+
+
+def finite(text: str) -> float | None:
+    """Return a number, or None where the text is no finite one."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def whole(text: str) -> int | None:
+    """Return a whole number of 64 bits, or None; ``12.0`` is one, too."""
+    try:
+        return int(text) if abs(int(text)) < 2**63 else None
+    except ValueError:
+        value = finite(text)
+        return int(value) if value is not None and value.is_integer() and abs(value) < 2**53 \
+            else None

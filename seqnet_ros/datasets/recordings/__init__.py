@@ -1,0 +1,1 @@
+"""Recordings: image folders, videos and bags, with the poses of their images."""

@@ -1,0 +1,1 @@
+"""Metrics of a search and of a localizer, given the ground truth."""

@@ -1,0 +1,113 @@
+"""What a search finds and what it costs: recall, precision, time and memory."""
+
+import ctypes
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from seqnet_ros.evaluation.metrics.ground_truth import (
+    Recalls,
+    matches_within,
+    recall_at,
+    recalls_by_radius,
+    require_matches,
+)
+from seqnet_ros.evaluation.metrics.precision_recall import PrecisionRecall, precision_recall
+from seqnet_ros.evaluation.nearest_neighbors import Predictions
+
+_RESET_PEAK = '5'
+
+
+@dataclass(frozen=True, eq=False)
+class SearchRun:
+    """A search and what it found.
+
+    Attributes:
+        predictions: what it found.
+        recalls: Recall@N.
+        by_radius: float64 ``[R, N]``, Recall@N by radius, see `recalls_by_radius`.
+        curve: precision and recall of the first predictions.
+        seconds: time of the search.
+        memory_bytes: see `PeakMemory`; None where it is not known.
+    """
+
+    predictions: Predictions
+    recalls: Recalls
+    by_radius: np.ndarray
+    curve: PrecisionRecall
+    seconds: float
+    memory_bytes: int | None
+
+    @property
+    def milliseconds_per_query(self) -> float:
+        """Time of the search for each query."""
+        return 1000 * self.seconds / len(self.predictions.indices)
+
+
+@dataclass
+class PeakMemory:
+    """How much the resident memory of this process grew within a block, at its peak.
+
+    Attributes:
+        grown_bytes: the peak within the block, less the size before it; pages of memory-mapped
+            files count when they are first read. None while the block runs, and where the system
+            is not Linux with glibc or does not let the peak be reset.
+    """
+
+    grown_bytes: int | None = None
+
+
+@contextmanager
+def watch_memory() -> Iterator[PeakMemory]:
+    """Measure the growth of memory within a block."""
+    memory = PeakMemory()
+    before = _reset_peak()
+    yield memory
+    if before is not None:
+        memory.grown_bytes = max(0, _status_bytes('VmHWM') - before)
+
+
+def _reset_peak() -> int | None:
+    """Start a new peak of the resident memory; return the present size."""
+    try:
+        # What was freed before must not hide what is taken now.
+        ctypes.CDLL(None).malloc_trim(0)
+        Path('/proc/self/clear_refs').write_text(_RESET_PEAK)
+        return _status_bytes('VmRSS')
+    except (OSError, AttributeError):
+        return None
+
+
+def _status_bytes(name: str) -> int:
+    status = Path('/proc/self/status').read_text()
+    line = next(line for line in status.splitlines() if line.startswith(f'{name}:'))
+    return 1024 * int(line.split()[1])
+
+
+def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_positions: np.ndarray,
+               radius: float) -> SearchRun:
+    """Run a search and compare what it finds with the truth.
+
+    Args:
+        search: finds references for all queries.
+        db_positions: ``[N, K]``, of the references.
+        q_positions: ``[M, K]``, of the queries.
+        radius: places within this distance (inclusive) are the same.
+
+    Raises:
+        InputError: no query has a true match, or the search fails or does not fit the positions.
+    """
+    truth = matches_within(db_positions, q_positions, radius)
+    require_matches(truth)
+    with watch_memory() as memory:
+        started = time.perf_counter()
+        found = search()
+        seconds = time.perf_counter() - started
+    return SearchRun(
+        found, recall_at(found.indices, truth),
+        recalls_by_radius(found.indices, db_positions, q_positions),
+        precision_recall(found, truth), seconds, memory.grown_bytes)

@@ -1,0 +1,347 @@
+"""Evaluate a localizer on recordings: from drives and their truth to the files of a run."""
+
+import logging
+import platform
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from seqnet_ros import __version__
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.preset import Preset
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.geodesy import GeoPoint
+from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
+from seqnet_ros.evaluation.metrics.search_run import watch_memory
+from seqnet_ros.evaluation.replay.clock_offset import ClockOffset
+from seqnet_ros.evaluation.replay.cold_starts import summarise_restarts
+from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel, device_name
+from seqnet_ros.evaluation.replay.evaluation_results import (
+    FORMAT,
+    DriveSummary,
+    MapSummary,
+    OffsetSummary,
+    ReplayedDrives,
+    ReplayResults,
+    ReplaySettings,
+)
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth, check_truth
+from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
+from seqnet_ros.evaluation.replay.reference_map import MappedDrive, known_map, map_recordings
+from seqnet_ros.evaluation.replay.replay import Replayed, engine_for, replay
+from seqnet_ros.evaluation.replay.run_files import (
+    DESCRIPTORS,
+    QueryTable,
+    check_folder,
+    write_curves,
+    write_results,
+    write_timing,
+)
+from seqnet_ros.evaluation.replay.timing import Latency, Timing
+from seqnet_ros.evaluation.replay.verdict import give_verdict
+from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
+from seqnet_ros.pipelines.progress import Bars, no_bar
+from seqnet_ros.sequences.aggregators import describe_frames
+
+_DATUM = re.compile(r'east and north of (-?[\d.]+), (-?[\d.]+)')
+_NOTABLE_OFFSET_S = 0.1
+_LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate.
+
+    Attributes:
+        queries: the recordings that ask.
+        tolerance: how near to the truth is right.
+        maps: the recordings the map is made of, or was made of; None where they are not at hand.
+        map_path: a map that was made before, in place of making one.
+        pairs: a CSV file of frames that show the same place.
+        model: name or file of the model, unless there is a map.
+        weights: local weights in place of the model's.
+        device: where networks run.
+        clock_offset: what is added to the times of query images before their true pose is looked
+            up, seconds; 'auto' takes what is estimated where that is certain, None nothing.
+        settings: of the engine by dotted name, in place of those of the model or map.
+        camera: the calibrated camera of all recordings, for the geometric check.
+    """
+
+    queries: RecordingOptions
+    tolerance: Tolerance
+    maps: RecordingOptions | None = None
+    map_path: Path | None = None
+    pairs: Path | None = None
+    model: str = 'hog'
+    weights: Path | None = None
+    device: str = 'auto'
+    clock_offset: float | str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    camera: CameraModel | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An evaluation with everything its report needs.
+
+    Attributes:
+        results: what ``results.json`` holds.
+        mapped: the map.
+        maps: the recordings of the map; None where they are not at hand.
+        queries: the recordings that asked.
+        replayed: what became of them.
+        described: int ``[K]``, those results whose frame was described.
+        descriptors: float32 ``[K, D]``, these frames as they are compared.
+        timing: what it took.
+    """
+
+    results: ReplayResults
+    mapped: MappedDrive
+    maps: Recordings | None
+    queries: Recordings
+    replayed: Replayed
+    described: np.ndarray
+    descriptors: np.ndarray
+    timing: Timing
+
+    @property
+    def complete(self) -> bool:
+        """Whether every recording could be read to its end."""
+        return not self.queries.problems and not (self.maps and self.maps.problems)
+
+
+def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Evaluated:
+    """Evaluate, and write everything but the report.
+
+    Descriptors stay in the folder: when the evaluation was interrupted, or is repeated with other
+    settings, no frame is described again.
+
+    Args:
+        request: what to evaluate.
+        folder: where to write.
+        bars: shows progress.
+
+    Raises:
+        SeqnetRosError: something cannot be used; the message says what.
+    """
+    if (request.maps is None) == (request.map_path is None) and request.maps is None:
+        raise InputError('found neither a recording for the map nor a map, expected one of them')
+    check_folder(folder)
+    started = time.perf_counter()
+    with watch_memory() as memory:
+        maps = None if request.maps is None else Recordings(request.maps)
+        queries = Recordings(request.queries, _map_datum(request, maps))
+        check_truth(request.tolerance, queries, maps, request.pairs)
+        model, preset = _load(request)
+        described = DescribedModel(model, folder / DESCRIPTORS)
+        try:
+            offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
+            mapped = _make_map(request, described, maps, bars)
+            truth = QueryTruth(mapped, request.tolerance, queries, maps, request.pairs)
+            replayed, seconds = _replay(
+                described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
+            rows, descriptors = _prepared(described, queries, replayed)
+        finally:
+            described.close()
+    metrics = replayed.accumulator.compute()
+    restarts = summarise_restarts(replayed.restarts)
+    notes = _notes(replayed, mapped, maps, queries, metrics, request.tolerance)
+    for note in notes:
+        _logger.warning('%s', note)
+    results = ReplayResults(
+        format=FORMAT,
+        verdict=give_verdict(metrics, restarts),
+        notes=notes,
+        measures=metrics,
+        restarts=restarts,
+        map=_summarise_map(mapped),
+        drives=ReplayedDrives(
+            map=None if maps is None else _summarise_drive(maps),
+            queries=_summarise_drive(queries),
+            tolerance=str(request.tolerance),
+            pairs=None if request.pairs is None else str(request.pairs),
+            clock_offsets=offsets),
+        settings=ReplaySettings.model_validate(preset.document()),
+        fingerprint=model.fingerprint,
+        device=device_name(model.device),
+        versions=versions())
+    timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
+    write_results(folder, results)
+    write_curves(folder, replayed.accumulator, metrics)
+    write_timing(folder, timing)
+    return Evaluated(results, mapped, maps, queries, replayed, rows, descriptors, timing)
+
+
+def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
+    """Return the origin of the map's earth positions, if it has one: queries need the same."""
+    if maps is not None and maps.datum is not None:
+        return maps.datum
+    if request.map_path is None:
+        return None
+    origin = read_manifest(request.map_path)[0].pose_origin
+    match = _DATUM.search(origin)
+    return GeoPoint(float(match[1]), float(match[2])) if match else None
+
+
+def _load(request: Request) -> tuple[PlaceModel, Preset]:
+    """Return the model, and the preset of its file or of the map with the settings to use."""
+    if request.map_path is not None:
+        manifest, _ = read_manifest(request.map_path)
+        model = build_model(manifest.preset, request.device, weights=request.weights)
+        return model, manifest.preset.with_settings(request.settings)
+    preset, base_dir = load_preset(request.model, request.weights)
+    model = build_model(preset.with_settings(request.settings), request.device, base_dir)
+    return model, model.preset
+
+
+def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries: Recordings,
+                   bars: Bars) -> tuple[OffsetSummary, ...]:
+    """Estimate the offsets between images and truth; use them where that is asked for."""
+    found = []
+    sides: tuple[tuple[Literal['map', 'queries'], Recordings | None], ...] = (
+        ('map', maps), ('queries', queries))
+    with bars('comparing clocks', 1) as show:
+        for name, side in sides:
+            if side is None:
+                continue
+            for recording, offset in side.clock_offsets().items():
+                applied = wanted == 'auto' and offset.certain
+                if applied:
+                    side.offsets_s[recording] = offset.seconds
+                _report_offset(offset, applied)
+                found.append(OffsetSummary(
+                    of=name, seconds=offset.seconds, correlation=offset.correlation,
+                    certain=offset.certain, applied=applied, compared=offset.compared))
+        show(1)
+    if isinstance(wanted, float):
+        queries.offsets_s = [wanted] * len(queries.sources)
+        found.append(OffsetSummary(of='queries', seconds=wanted, correlation=None, certain=True,
+                                   applied=True, compared=('given',)))
+    return tuple(found)
+
+
+def _report_offset(offset: ClockOffset, applied: bool) -> None:
+    if not offset.certain or abs(offset.seconds) < _NOTABLE_OFFSET_S:
+        return
+    what = (f'the clocks of {" and ".join(offset.compared)} are {offset.seconds:+.2f} s apart '
+            f'(correlation {offset.correlation:.2f})')
+    _logger.warning('%s; %s', what, 'this is taken into account' if applied else
+                    'nothing is changed by that, --clock-offset auto takes it into account')
+
+
+def _make_map(request: Request, described: DescribedModel, maps: Recordings | None,
+              bars: Bars) -> MappedDrive:
+    if request.map_path is not None:
+        return known_map(open_map(request.map_path, described.model), maps)
+    assert maps is not None
+    with bars('mapping', len(maps)) as show:
+        return map_recordings(described, maps, show, camera=request.camera)
+
+
+def _replay(described: DescribedModel, mapped: MappedDrive, settings: EngineConfig,
+            queries: Recordings, truth: QueryTruth, folder: Path, bars: Bars,
+            camera: CameraModel | None) -> tuple[Replayed, float]:
+    started = time.perf_counter()
+    engine = engine_for(described.model, mapped.place_map, settings, camera)
+    table = QueryTable(folder, mapped.place_frames)
+    with table.open(), bars('localizing', len(queries)) as show:
+        replayed = replay(described, engine, queries, truth, show, table.add)
+    return replayed, time.perf_counter() - started
+
+
+def _prepared(described: DescribedModel, queries: Recordings,
+              replayed: Replayed) -> tuple[np.ndarray, np.ndarray]:
+    """Return which results were described, and their frames, centred by the mean of the drive."""
+    model, files = described.model, described.files(queries)
+    found = {row: frame[0] for row, query in enumerate(replayed.queries)
+             if (frame := files[query.recording].get(queries.index_in_recording(query.number)))}
+    if not found:
+        return np.zeros(0, dtype=int), np.zeros((0, 1), dtype=np.float32)
+    descriptors = np.stack(list(found.values()))
+    prepared = model.prepare(
+        descriptors, descriptors.mean(axis=0) if model.config.centring else None)
+    if model.projection is not None:
+        prepared = describe_frames(model.projection, prepared)
+    return np.array(list(found)), prepared
+
+
+def _summarise_map(mapped: MappedDrive) -> MapSummary:
+    manifest = mapped.place_map.manifest
+    route = manifest.route_length_m
+    return MapSummary(
+        map_id=manifest.map_id, places=manifest.places, spacing=manifest.spacing,
+        route_length=round(route, 3), pose_origin=manifest.pose_origin,
+        source=manifest.source, bytes=mapped.bytes,
+        bytes_per_metre=round(mapped.bytes / route, 1) if route else None,
+        bytes_per_place=round(mapped.bytes / manifest.places, 1),
+        images_without_pose=mapped.left_out, images_damaged=len(mapped.damaged))
+
+
+def _summarise_drive(recordings: Recordings) -> DriveSummary:
+    return DriveSummary(
+        sources=tuple(source.name for source in recordings.sources),
+        frames=len(recordings), first=recordings.first,
+        poses=tuple(source.pose_origin for source in recordings.sources),
+        truth=tuple(recordings.truth_origins) if recordings.posed else None,
+        problems=tuple(recordings.problems))
+
+
+def _notes(replayed: Replayed, mapped: MappedDrive, maps: Recordings | None, queries: Recordings,
+           metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
+    """Return what a reader must know to trust the numbers."""
+    notes = [f'{problem} (what came before it was evaluated)'
+             for side in (maps, queries) if side is not None for problem in side.problems]
+    for what, damaged in (('the map', mapped.damaged), ('the queries', replayed.damaged)):
+        if damaged:
+            notes.append(f'{len(damaged)} images of {what} cannot be read and were left out, such '
+                         f'as: {damaged[0]}')
+    counts = metrics.queries
+    unknown = counts.searched - counts.with_truth
+    if unknown:
+        notes.append(f'for {unknown} of {counts.searched} searches the true place is not known: '
+                     'they count in no measure of right and wrong')
+    if counts.with_truth and not counts.in_map:
+        nearest = [query.judged.judgement.nearest for query in replayed.queries
+                   if query.judged.judgement.known and query.judged.searched]
+        notes.append(f'no query is within {tolerance} of a place of the map, the nearest one is '
+                     f'{min(nearest):.6g} {metrics.unit} away: are the poses of both drives in '
+                     'the same frame, and did the drives pass the same places?')
+    if not counts.searched:
+        notes.append('nothing was searched: the recording never filled a sequence of keyframes')
+    return tuple(notes)
+
+
+def _timing(replayed: Replayed, replay_seconds: float, seconds: float,
+            memory: int | None) -> Timing:
+    stamps = [query.judged.result.stamp_ns for query in replayed.queries]
+    recorded = (max(stamps) - min(stamps)) / 1e9 if stamps else 0.0
+    return Timing(
+        seconds=round(seconds, 2),
+        replay_seconds=round(replay_seconds, 2),
+        recorded_seconds=round(recorded, 2),
+        describe_milliseconds=Latency.of(replayed.describe_seconds),
+        match_milliseconds=Latency.of([value for value in replayed.match_seconds if value]),
+        describing_seconds=round(float(sum(replayed.describe_seconds)), 2),
+        peak_memory_bytes=memory)
+
+
+def versions() -> dict[str, str]:
+    """Return what the evaluation was made with."""
+    found = {'seqnet_ros': __version__, 'python': platform.python_version()}
+    for name in _LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,115 @@
+"""Where the queries of a replay really are: by their poses, their numbers or a list of pairs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.metrics.accumulator import Odometer
+from seqnet_ros.evaluation.metrics.place_ground_truth import (
+    FRAMES,
+    FrameTruth,
+    Judgement,
+    PoseTruth,
+    Tolerance,
+    read_pairs,
+)
+from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.evaluation.replay.reference_map import MappedDrive
+from seqnet_ros.maps.mapper import FRAME_NUMBERS
+
+
+def check_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | None,
+                pairs: Path | None) -> None:
+    """Find out before the work whether what is known can tell what is true.
+
+    Raises:
+        InputError: the tolerance does not go with it; the message says what is missing.
+    """
+    if tolerance.unit == FRAMES:
+        if pairs is not None and maps is None:
+            raise InputError(f'{pairs} names frames of the mapping drive, expected --map-source, '
+                             'too')
+        return
+    if pairs is not None:
+        raise InputError(f'the tolerance of {pairs} is {tolerance}, expected frames')
+    if not queries.posed:
+        raise InputError(f'{", ".join(source.name for source in queries.sources)} has no poses '
+                         f'and the tolerance is {tolerance}, expected poses, a tolerance in '
+                         'frames or a file of pairs')
+    if maps is not None and not maps.posed:
+        raise InputError(f'the map was made without poses and the tolerance is {tolerance}, '
+                         'expected poses or a tolerance in frames')
+
+
+class QueryTruth:
+    """The truth for the frames of the queries, whatever it consists of.
+
+    Args:
+        mapped: the map and where its places come from.
+        tolerance: how near is right.
+        queries: the recordings that ask.
+        maps: the recordings of the map; None where they are not at hand.
+        pairs: a CSV file of frames that show the same place; None where poses or frame numbers say
+            so.
+
+    Raises:
+        InputError: the tolerance does not go with what is known.
+    """
+
+    def __init__(self, mapped: MappedDrive, tolerance: Tolerance, queries: Recordings,
+                 maps: Recordings | None, pairs: Path | None = None) -> None:
+        check_truth(tolerance, queries, maps, pairs)
+        self.tolerance = tolerance
+        self.unit = tolerance.unit
+        self._queries = queries
+        self._shift = 0 if maps is None else maps.first
+        self._pairs: dict[int, list[int]] | None = None
+        if self.unit == FRAMES:
+            self._by_frame = FrameTruth(_frames_of_places(mapped), tolerance)
+            if pairs is not None and maps is not None:
+                self._pairs = read_pairs(pairs, queries.names(), maps.names())
+            return
+        if mapped.truth is mapped.place_map.poses and (
+                mapped.place_map.manifest.pose_origin == FRAME_NUMBERS):
+            raise InputError(f'the places of the map have frame numbers in place of poses and the '
+                             f'tolerance is {tolerance}, expected a map made with poses or a '
+                             'tolerance in frames')
+        planar = queries.datum is not None
+        self._by_pose = PoseTruth(mapped.truth, tolerance, planar)
+
+    def judge(self, asked: ReplayFrame, places: list[int]) -> Judgement:
+        """Judge the places that were found for a frame."""
+        if self.unit != FRAMES:
+            return self._by_pose.judge(asked.truth, places)
+        if self._pairs is not None:
+            return self._by_frame.judge(self._pairs.get(asked.number), places)
+        return self._by_frame.judge([asked.number - self._queries.first + self._shift], places)
+
+
+def _frames_of_places(mapped: MappedDrive) -> np.ndarray:
+    if (mapped.place_frames >= 0).all():
+        return mapped.place_frames
+    manifest = mapped.place_map.manifest
+    if manifest.spacing == '1' and (mapped.place_frames < 0).all():
+        return np.arange(manifest.places)
+    raise InputError('the map does not tell which frame of its drive each place is, expected '
+                     '--map-source with the recording it was made of')
+
+
+class Way:
+    """How far the robot came: metres along true positions, or frames."""
+
+    def __init__(self, unit: str, recordings: Recordings) -> None:
+        self._odometer = None if unit == FRAMES else Odometer()
+        self._first = recordings.first
+        self._recording = 0
+
+    def to(self, found: ReplayFrame) -> float:
+        """Move to a frame and return the way so far."""
+        if self._odometer is None:
+            return float(found.number - self._first)
+        if found.recording != self._recording:
+            self._odometer.lift()
+            self._recording = found.recording
+        return self._odometer.add(found.truth)

@@ -1,0 +1,115 @@
+"""The drive that is searched: a map, and the frames and true poses its places were made of."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_without_pose
+from seqnet_ros.datasets.recordings.open_recording import PosedSource
+from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
+from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap, array_names
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class MappedDrive:
+    """A map and the frames its places were made of.
+
+    Attributes:
+        place_map: the map.
+        place_frames: int64 ``[N]``, numbers of frames in their row of recordings; -1 where not
+            known.
+        truth: float64 ``[N, 7]``, true poses of the places, NaN where not known.
+        left_out: images without a pose, which have no place.
+        damaged: why images could not be read.
+    """
+
+    place_map: PlaceMap
+    place_frames: np.ndarray
+    truth: np.ndarray
+    left_out: int = 0
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def bytes(self) -> int:
+        """Size of the arrays of the map."""
+        return sum(getattr(self.place_map, name).nbytes
+                   for name in array_names(self.place_map.manifest.model))
+
+
+def map_recordings(described: DescribedModel, recordings: Recordings,
+                   progress: Callable[[int], None],
+                   engine: EngineConfig | None = None,
+                   camera: CameraModel | None = None) -> MappedDrive:
+    """Make a map of recordings.
+
+    Args:
+        described: the model.
+        recordings: what to map.
+        progress: told how many frames are done.
+        engine: the settings; None takes those of the model's file.
+        camera: the calibrated camera of the recordings, where it is known.
+
+    Raises:
+        InputError: no image became a place.
+    """
+    mapper = Mapper(described.model, engine, camera=camera)
+    files = described.files(recordings)
+    places: list[ReplayFrame] = []
+    posed = [isinstance(source, PosedSource) for source in recordings.sources]
+    walk = FrameWalk(recordings, lambda found: posed[found.recording] and found.frame.pose is None,
+                     progress)
+    for found, is_place in walk.results(lambda found: mapper.push_lazily(
+            described.reader(files, found), found.frame.stamp_ns, found.frame.pose)):
+        if is_place:
+            # Its closure may hold an image in memory.
+            places.append(found._replace(frame=replace(found.frame, read=_nothing)))
+    names = ', '.join(source.name for source in recordings.sources)
+    pose_origin = ', '.join(dict.fromkeys(source.pose_origin for source in recordings.sources))
+    walk.require_used(names, pose_origin)
+    warn_without_pose(walk.without_pose, len(recordings), names)
+    place_map = mapper.finish(names, pose_origin)
+    return MappedDrive(
+        place_map, np.array([found.number for found in places]), _stack(places),
+        walk.without_pose, tuple(walk.damaged))
+
+
+def _nothing() -> np.ndarray:
+    raise InputError('the image was not kept')
+
+
+def _stack(places: list[ReplayFrame]) -> np.ndarray:
+    nowhere = np.full(7, np.nan)
+    return np.stack([nowhere if found.truth is None else found.truth for found in places])
+
+
+def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive:
+    """Return a map that was made before, with the frames it was made of where they are known.
+
+    Args:
+        place_map: the map.
+        recordings: those it was made of; None where they are not at hand.
+    """
+    count = len(place_map)
+    frames, truth = np.full(count, -1), place_map.poses
+    if recordings is None:
+        return MappedDrive(place_map, frames, truth)
+    of_stamp = {found.frame.stamp_ns: found._replace(frame=replace(found.frame, read=_nothing))
+                for found in recordings}
+    places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
+    frames = np.array([-1 if place is None else place.number for place in places])
+    if (frames < 0).all():
+        _logger.warning('no place of the map is of %s: their times differ',
+                        ', '.join(source.name for source in recordings.sources))
+    if any(one is not None for one in recordings.truths):
+        truth = np.stack([np.full(7, np.nan) if place is None or place.truth is None
+                          else place.truth for place in places])
+    return MappedDrive(place_map, frames, truth)

@@ -1,0 +1,132 @@
+"""Two drives through the engine of the node: one is mapped, the other one found in it.
+
+Every number of an evaluation comes from `Localizer.push_lazily`, as it would on the robot. What is
+added here is that frames are described once, that more candidates are kept than a robot reports,
+and that further localizers start at random places of the drive.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.datasets.recordings.frame_walk import FrameWalk
+from seqnet_ros.evaluation.metrics.accumulator import RECALL_NS, Judged, MetricsAccumulator
+from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, Restart, Restarts
+from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth, Way
+from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.localization.map_search import prepare_map
+from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.models.place_model import PlaceModel
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """A result of the replay.
+
+    Attributes:
+        number: of the frame in the row of recordings.
+        recording: which one it is of.
+        judged: the result and its truth; once kept, with the best candidate only.
+        truth: true pose ``[7]``, None where not known.
+    """
+
+    number: int
+    recording: int
+    judged: Judged
+    truth: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """What became of the queries.
+
+    Attributes:
+        accumulator: the metrics of all results.
+        queries: the results, in the same order.
+        restarts: from random places, in the order of the drive.
+        frames: images of the recordings.
+        damaged: why images could not be read.
+        describe_seconds: of each frame that was described.
+        match_seconds: of each result.
+    """
+
+    accumulator: MetricsAccumulator
+    queries: list[Query] = field(default_factory=list)
+    restarts: list[Restart] = field(default_factory=list)
+    frames: int = 0
+    damaged: list[str] = field(default_factory=list)
+    describe_seconds: list[float] = field(default_factory=list)
+    match_seconds: list[float] = field(default_factory=list)
+
+
+def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
+               camera: CameraModel | None = None) -> Callable[[], Localizer]:
+    """Return what makes localizers that decide as the node's and report more candidates.
+
+    The threshold is that of the number of candidates that is set, as on the robot.
+
+    Args:
+        model: the model the map was made with.
+        place_map: where to look.
+        engine: the settings.
+        camera: the calibrated camera of the queries, for the geometric check.
+    """
+    place_map = prepare_map(place_map, model, engine)
+    calibration = place_map.manifest.calibration
+    assert calibration is not None
+    more = engine.matching.model_copy(update={
+        'candidates': max(engine.matching.candidates, *RECALL_NS)})
+    place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))
+    deep = engine.model_copy(update={'matching': more})
+    return lambda: Localizer(model, place_map, deep, camera)
+
+
+def replay(described: DescribedModel, engine: Callable[[], Localizer], recordings: Recordings,
+           truth: QueryTruth, progress: Callable[[int], None],
+           keep: Callable[[Query], Any] = lambda _: None, restarts: int = RESTARTS) -> Replayed:
+    """Find the frames of recordings in a map.
+
+    Args:
+        described: the model of the map.
+        engine: makes a localizer.
+        recordings: the queries.
+        truth: where they really are.
+        progress: told how many frames are done.
+        keep: given every result as it comes.
+        restarts: how many localizers start at random places.
+
+    Raises:
+        InputError: no image can be read.
+    """
+    localizer, files = engine(), described.files(recordings)
+    replayed = Replayed(MetricsAccumulator(truth.unit))
+    way = Way(truth.unit, recordings)
+    starts = Restarts(recordings, restarts, engine, truth)
+
+    def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
+        travelled = way.to(found)
+        read = described.reader(files, found)
+        starts.push(found, read, travelled)
+        return localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose), travelled
+
+    walk = FrameWalk(recordings, progress=progress)
+    for found, (result, travelled) in walk.results(push):
+        if result is not None:
+            judgement = truth.judge(found, [one.place_id for one in result.candidates])
+            query = Query(found.number, found.recording,
+                          replayed.accumulator.add(result, judgement, travelled), found.truth)
+            replayed.queries.append(replace(query, judged=query.judged.shortened()))
+            replayed.match_seconds.append(result.match_seconds)
+            if result.describe_seconds:
+                replayed.describe_seconds.append(described.last_seconds)
+            keep(query)
+    walk.require_used(', '.join(source.name for source in recordings.sources))
+    replayed.restarts.extend(starts.all)
+    return replace(replayed, frames=len(recordings), damaged=walk.damaged)

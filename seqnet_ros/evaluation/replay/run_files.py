@@ -1,0 +1,195 @@
+"""The files of an evaluation: ``results.json``, tables, and what it took in files of its own.
+
+What depends on the machine's mood - times, memory - is in ``timing.json`` and ``timing.js`` alone;
+everything else is the same to the byte when the evaluation is repeated.
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import explain_write_errors, refuse_file, whole_file
+from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
+from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
+from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
+from seqnet_ros.evaluation.replay.replay import Query
+from seqnet_ros.evaluation.replay.timing import Timing
+from seqnet_ros.evaluation.result_document import read_document, write_document
+
+RESULTS, QUERIES, REPORT = 'results.json', 'queries.csv', 'report.html'
+CURVE, RECALL, RELIABILITY = 'precision_recall.csv', 'recall.csv', 'reliability.csv'
+TIMING, TIMING_SCRIPT = 'timing.json', 'timing.js'
+DESCRIPTORS = 'descriptors'
+
+COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 'outcome',
+           'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
+           'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
+           'found_y')
+_DIGITS = 6
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds something else than an evaluation.
+
+    Raises:
+        InputError: it is a file, or there are files in it and none of them is of an evaluation.
+    """
+    refuse_file(folder)
+    if not folder.exists():
+        return
+    found = sorted(entry.name for entry in folder.iterdir())
+    known = {DESCRIPTORS, f'{QUERIES}.part', f'{RESULTS}.part'}
+    finished = {RESULTS, QUERIES, RECALL} <= set(found)
+    if found and not finished and not known & set(found):
+        raise InputError(f'output {folder} holds other files, such as {found[0]}: expected a new '
+                         'folder, an empty one, or that of an evaluation')
+
+
+class QueryTable:
+    """``queries.csv`` as it grows: rows go to a ``.part`` file until the table is complete.
+
+    Args:
+        folder: of the run.
+        place_frames: int ``[N]``, the frame of each place of the map.
+    """
+
+    def __init__(self, folder: Path, place_frames: np.ndarray) -> None:
+        self._path = folder / QUERIES
+        self._part = folder / f'{QUERIES}.part'
+        self._place_frames = place_frames
+        self._file: TextIO | None = None
+
+    @contextmanager
+    def open(self) -> Iterator['QueryTable']:
+        """Take rows within a block; what was written before an error stays in the part file.
+
+        Raises:
+            InputError: the table cannot be written.
+        """
+        with explain_write_errors(self._path):
+            self._part.parent.mkdir(parents=True, exist_ok=True)
+            with self._part.open('w', encoding='utf-8', newline='', buffering=1) as self._file:
+                self._csv = csv.writer(self._file, lineterminator='\n')
+                self._csv.writerow(COLUMNS)
+                yield self
+            self._part.replace(self._path)
+
+    def add(self, query: Query) -> None:
+        """Add a row."""
+        self._csv.writerow(_row(query, self._place_frames))
+
+
+def _row(query: Query, place_frames: np.ndarray) -> list[object]:
+    judged = query.judged
+    result, judgement, best = judged.result, judged.judgement, judged.result.best
+    row: list[object] = [
+        query.number, query.recording, result.stamp_ns, _short(judged.travelled),
+        result.reason.name.lower(), _flag(result.accepted), judged.outcome]
+    if best is None:
+        row += [''] * 8
+    else:
+        right = np.flatnonzero(judgement.right)
+        row += [best.place_id, _frame(place_frames, best.place_id), _short(best.score),
+                _short(best.descriptor_distance), _short(best.sequence_distance),
+                _short(judgement.errors[0]), _flag(judged.right) if judgement.known else '',
+                int(right[0]) + 1 if len(right) else '']
+    row += [_flag(judgement.in_map) if judgement.known else '', _short(judgement.nearest),
+            judgement.true_place if judgement.true_place >= 0 else '']
+    row += ['', ''] if query.truth is None else [_short(query.truth[0]), _short(query.truth[1])]
+    return row + (['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])])
+
+
+def _frame(place_frames: np.ndarray, place: int) -> int | str:
+    return int(place_frames[place]) if place_frames[place] >= 0 else ''
+
+
+def _flag(value: bool) -> str:
+    return 'true' if value else 'false'
+
+
+def _short(value: float) -> str:
+    return f'{value:.{_DIGITS}f}' if np.isfinite(value) else ''
+
+
+def read_queries(folder: Path) -> list[dict[str, str]]:
+    """Read the rows of a run's ``queries.csv``.
+
+    Raises:
+        InputError: there is none, or it is not a table of this kind.
+    """
+    path = folder / QUERIES
+    try:
+        with path.open(encoding='utf-8', newline='') as file:
+            table = csv.DictReader(file)
+            if tuple(table.fieldnames or ()) != COLUMNS:
+                raise InputError(f'{path} has other columns than an evaluation writes')
+            return list(table)
+    except OSError as error:
+        raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
+
+
+def read_results(folder: Path) -> ReplayResults:
+    """Read a run's ``results.json``.
+
+    Raises:
+        InputError: there is none, or it is no such document.
+    """
+    return read_document(folder / RESULTS, ReplayResults, 'the result of an evaluation')
+
+
+def write_results(folder: Path, results: ReplayResults) -> None:
+    """Write ``results.json``.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    write_document(folder / RESULTS, results)
+
+
+def write_curves(folder: Path, accumulator: MetricsAccumulator,
+                 metrics: LocalizationMetrics) -> None:
+    """Write the tables behind the plots.
+
+    Raises:
+        InputError: one of them cannot be written.
+    """
+    curve = accumulator.curve()
+    points = () if curve is None else zip(curve.thresholds, curve.precision, curve.recall,
+                                          strict=True)
+    _write_table(folder / CURVE, ('sequence_distance', 'precision', 'recall'), points)
+    _write_table(folder / RECALL, ('candidates', 'recall', 'recall_by_distance'), (
+        (n, value, metrics.recall_by_distance[n]) for n, value in metrics.recall.items()))
+    scores = accumulator.scores()
+    _write_table(folder / RELIABILITY, ('matches', 'score', 'right'), (
+        (int(count), score, right)
+        for count, score, right in zip(scores.counts, scores.scores, scores.right, strict=True)))
+
+
+def _write_table(path: Path, header: Sequence[str], rows: Iterable[Iterable[Any]]) -> None:
+    with whole_file(path) as file:
+        lines = [','.join(header)]
+        lines += [','.join(_cell(value) for value in row) for row in rows]
+        file.write(('\n'.join(lines) + '\n').encode())
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ''
+    return str(value) if isinstance(value, int) else _short(float(value))
+
+
+def write_timing(folder: Path, timing: Timing) -> None:
+    """Write what the evaluation took, for programs and for the report.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    write_document(folder / TIMING, timing)
+    with whole_file(folder / TIMING_SCRIPT) as file:
+        file.write(f'window.evaluationTiming = {json.dumps(timing.as_json())};\n'.encode())

@@ -1,0 +1,149 @@
+"""What SeqNet's methods are measured on: two drives and which of their frames truly match."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seqnet_ros.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from seqnet_ros.datasets.seqnet.dataset_files import Traverses
+    from seqnet_ros.evaluation.seqnet.drives import Drive
+
+USUAL_SPLIT = 'test'
+_MSLS = 'msls'
+
+
+@dataclass(frozen=True, eq=False)
+class Drives:
+    """Two drives with their truth.
+
+    Attributes:
+        reference: the drive that is searched.
+        query: the drive that is searched for.
+        frame_positions: of all frames of both, ``[F, K]`` each.
+        radius: places within this distance are the same.
+        unit: of positions and radius.
+        origin: where the drives come from, for the results.
+        published_with_full_windows: the published code leaves out windows that do not fit.
+    """
+
+    reference: 'Drive'
+    query: 'Drive'
+    frame_positions: tuple['np.ndarray', 'np.ndarray']
+    radius: float
+    unit: str
+    origin: dict[str, str]
+    published_with_full_windows: bool = False
+
+    @property
+    def positions(self) -> tuple['np.ndarray', 'np.ndarray']:
+        """Positions ``[N, K]`` and ``[M, K]`` of the frames that take part."""
+        return (self.frame_positions[0][self.reference.rows],
+                self.frame_positions[1][self.query.rows])
+
+    def with_full_windows(self, length: int) -> 'Drives':
+        """Return the drives without the frames whose window of this length does not fit.
+
+        Raises:
+            InputError: no frame is left.
+        """
+        return replace(self, reference=self.reference.with_full_windows(length),
+                       query=self.query.with_full_windows(length))
+
+
+@dataclass(frozen=True)
+class DatasetChoice:
+    """A split of a data set."""
+
+    dataset: str
+    split: str
+    folder: Path | None
+    descriptors: str | None
+    city: str | None
+
+    def open(self, reverse: bool) -> Drives:
+        """Read the drives.
+
+        Raises:
+            InputError: a file is missing or damaged, or files do not go together.
+        """
+        from seqnet_ros.datasets.seqnet.splits import open_split
+        from seqnet_ros.evaluation.seqnet.drives import Drive
+
+        found = open_split(self.dataset, self.split, self.folder, self.descriptors, self.city)
+        reference = Drive.of(found.descriptors[0], found.bounds[0])
+        query = Drive.of(found.descriptors[1], found.bounds[1], reverse)
+        positions = found.struct.db_positions, found.struct.q_positions
+        return Drives(reference, query, positions, found.struct.radius, _unit(positions[0]),
+                      {'dataset': found.name, 'split': self.split},
+                      published_with_full_windows=self.dataset == _MSLS and self.split != 'train')
+
+
+@dataclass(frozen=True)
+class ArrayChoice:
+    """Arrays of descriptors with what says which of them match."""
+
+    reference: Path
+    query: Path
+    struct: Path | None
+    tolerance: int | None
+    bounds: tuple[Path | None, Path | None]
+    splits: Path | None
+    split: str
+
+    def open(self, reverse: bool) -> Drives:
+        """Read the drives.
+
+        Raises:
+            InputError: a file is missing or damaged, or files do not go together.
+        """
+        from seqnet_ros.datasets.seqnet.db_struct import read_struct
+        from seqnet_ros.evaluation.seqnet.drives import row_positions
+
+        rows = self._split_rows()
+        reference = _open_drive(self.reference, self.bounds[0], rows and rows.db)
+        query = _open_drive(self.query, self.bounds[1], rows and rows.query, reverse)
+        origin = {'reference': str(self.reference), 'query': str(self.query)}
+        if self.struct is None:
+            # Without a struct the rows of the files stand in for positions.
+            numbers = (reference.rows, query.rows) if rows is None else rows
+            return Drives(reference, query, (numbers[0][:, None], numbers[1][:, None]),
+                          float(self.tolerance or 0), 'frames', origin)
+        struct = read_struct(self.struct)
+        positions = row_positions(struct, reference, query)
+        return Drives(reference, query, positions, struct.radius, _unit(positions[0]), origin)
+
+    def _split_rows(self) -> 'Traverses | None':
+        from seqnet_ros.datasets.seqnet.dataset_files import read_splits
+
+        if self.splits is None:
+            return None
+        found = read_splits(self.splits)
+        if self.split not in found:
+            raise InputError(f'{self.splits} lists the rows of {", ".join(found)}, expected '
+                             f'{self.split!r} among them')
+        return found[self.split]
+
+
+def _unit(positions: 'np.ndarray') -> str:
+    return 'm' if positions.shape[1] > 1 else 'frames'
+
+
+def _open_drive(path: Path, bounds_path: Path | None, rows: 'np.ndarray | None',
+                backwards: bool = False) -> 'Drive':
+    from seqnet_ros.datasets.seqnet.dataset_files import (
+        open_descriptors,
+        read_bounds,
+        read_descriptors,
+    )
+    from seqnet_ros.evaluation.seqnet.drives import Drive
+
+    bounds = None if bounds_path is None else read_bounds(bounds_path)
+    descriptors = open_descriptors(path) if rows is None else read_descriptors(path, rows)
+    try:
+        return Drive.of(descriptors, bounds, backwards)
+    except InputError as error:
+        raise InputError(f'{path}: {error}') from error

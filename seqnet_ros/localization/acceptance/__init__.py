@@ -1,0 +1,1 @@
+"""Acceptance: threshold, margin and agreement."""

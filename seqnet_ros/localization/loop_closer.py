@@ -1,0 +1,268 @@
+"""Loop closing: the robot's own past is mapped and searched at once."""
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from seqnet_ros.config.engine import EngineConfig, LoopConfig
+from seqnet_ros.core import images
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
+from seqnet_ros.localization.acceptance.running_calibration import RunningCalibration
+from seqnet_ros.localization.exclusion_window import RecentPast
+from seqnet_ros.localization.geometry.geometric_check import GeometricCheck, View, choose_neighbours
+from seqnet_ros.localization.result import Candidate, LoopResult, Reason
+from seqnet_ros.maps.growing_map import GrowingMap
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking
+from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.keyframes import Verdict
+
+SAME_PLACE_M = 10.0
+"""Two views of one place may be this far apart, whatever odometry drifts."""
+
+
+class _PastViews:
+    """The places of the drive so far, for the geometric check."""
+
+    def __init__(self, mapper: Mapper, past: GrowingMap) -> None:
+        self._mapper = mapper
+        self._past = past
+
+    def view(self, place: int) -> View:
+        """Return what is known of a place."""
+        return View(self._mapper.features(place), self._mapper.camera,
+                    self._mapper[place].pose if self._mapper.posed else None)
+
+    def neighbours(self, place: int, count: int) -> list[int]:
+        """Return up to ``count`` places on each side to triangulate with."""
+        first, end = self._past.stretches(np.array([place]))
+        return choose_neighbours(self._past.positions, place, int(first[0]), int(end[0]), count)
+
+
+class LoopCloser:
+    """Finds places the robot has been at before, one image at a time. Not thread-safe.
+
+    Places that are too recent cannot be found at all, so they take no candidate's place. What is
+    mapped can be saved as a map at any time.
+
+    Args:
+        model: describes frames and sequences.
+        engine: the settings; None takes those of the model's file.
+        loops: what counts as recent, and how far odometry is believed.
+        keep_images: keep a small picture of every place.
+        camera: the calibrated camera, where it is known; of several the first.
+    """
+
+    def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
+                 loops: LoopConfig | None = None, *, keep_images: bool = False,
+                 camera: CameraModel | None = None) -> None:
+        self._mapper = Mapper(model, engine, keep_images=keep_images, camera=camera)
+        self.model = model
+        self._engine = self._mapper.engine
+        self._loops = loops or LoopConfig()
+        self._recent = RecentPast(self._loops)
+        self._wrong = RunningCalibration(self._engine)
+        self._look_at(self._new_past())
+        self._pushed = 0
+
+    def _look_at(self, past: GrowingMap) -> None:
+        """Search a past with the present settings."""
+        engine = self._engine
+        self._past = past
+        self._search = HierarchicalSearch(self.model, past, engine.matching)
+        self._acceptance = Acceptance(
+            engine.acceptance, self._wrong.calibration(), past, self._by_distance_alone)
+        self._geometry = None if engine.geometry is None else GeometricCheck(
+            engine.geometry, self._mapper.camera, _PastViews(self._mapper, past))
+
+    def use_settings(self, engine: EngineConfig) -> None:
+        """Go on with other settings, as of the constructor; places and loops so far stay.
+
+        Another sequence length costs a pass over the drive. With that or other matching, what wrong
+        matches look like is learned anew.
+
+        Raises:
+            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+                changes.
+        """
+        before = self._engine
+        self._mapper.use_settings(engine)
+        self._engine = engine
+        agreement = self._acceptance.agreement
+        past = self._past
+        if engine.sequence != before.sequence:
+            past = self._described_anew()
+        if (engine.sequence, engine.matching) != (before.sequence, before.matching):
+            self._wrong = RunningCalibration(self._engine)
+        self._look_at(past)
+        self._acceptance.agreement.go_on_from(agreement)
+
+    def _new_past(self) -> GrowingMap:
+        return GrowingMap(self.model, self._engine.sequence.length, self._loops.max_places)
+
+    def _described_anew(self) -> GrowingMap:
+        past = self._new_past()
+        for number in range(len(self._mapper)):
+            place = self._mapper[number]
+            past.add(place.descriptor, place.pose[:3], place.segment_start)
+        past.release(self._past.released)
+        return past
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        return len(self._mapper)
+
+    @property
+    def searchable(self) -> int:
+        """Number of places that are old enough to close a loop."""
+        return self._past.released
+
+    @property
+    def sequence_length(self) -> int:
+        """Frames per sequence."""
+        return self._engine.sequence.length
+
+    @property
+    def threshold(self) -> float:
+        """Largest sequence distance that is accepted, as far as is known by now."""
+        return self._acceptance.threshold
+
+    def push(self, image: images.View, stamp_ns: int,
+             pose: np.ndarray | None = None) -> LoopResult | None:
+        """Take in one image.
+
+        Args:
+            image: RGB uint8 ``[H, W, 3]``.
+            stamp_ns: acquisition time.
+            pose: odometry pose ``[7]``, metres; for all images or for none.
+
+        Returns:
+            The outcome, with numbers of earlier places as candidates, or None for an image between
+            keyframes.
+
+        Raises:
+            InputError: the image or the pose cannot be used, or the drive has as many places as
+                are allowed; what was collected is unharmed.
+        """
+        return self.push_lazily(lambda: image, stamp_ns, pose)
+
+    def push_lazily(self, read: Callable[[], images.View], stamp_ns: int,
+                    pose: np.ndarray | None = None) -> LoopResult | None:
+        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        query = self._pushed
+        self._pushed += 1
+        self._past.check_room()
+        started = time.perf_counter()
+        verdict = self._mapper.offer(read, stamp_ns, pose)
+        describe_seconds = time.perf_counter() - started
+        if verdict is Verdict.BETWEEN:
+            return None
+        if verdict is Verdict.STATIONARY:
+            return LoopResult(query, stamp_ns, stamp_ns, (), Reason.STATIONARY, describe_seconds)
+        started = time.perf_counter()
+        place, first = self._add_newest()
+        candidates: tuple[Candidate, ...] = ()
+        reason = Reason.BUFFER_FILLING
+        if place - first + 1 >= self.sequence_length:
+            candidates, reason = self._look_back(place)
+        oldest = max(first, place - self.sequence_length + 1)
+        return LoopResult(
+            query, stamp_ns, self._mapper[oldest].stamp_ns, candidates, reason,
+            describe_seconds, time.perf_counter() - started, place)
+
+    def use_camera(self, camera: CameraModel) -> None:
+        """Take the calibration of the camera, which becomes known late."""
+        self._mapper.camera = camera
+        if self._geometry is not None:
+            self._geometry.camera = camera
+
+    def picture(self, place: int) -> np.ndarray | None:
+        """Return the picture of a place, RGB uint8 ``[H, W, 3]``; None where none are kept."""
+        return self._mapper.picture(place)
+
+    def pose(self, place: int) -> np.ndarray:
+        """Return where a place is, ``[7]``."""
+        return self._mapper[place].pose
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Where all places so far are, float64 ``[N, 3]``, metres."""
+        return self._past.positions
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected; more images may follow and a later map.
+
+        Raises:
+            InputError: no image became a place.
+        """
+        return self._mapper.finish(source, pose_origin)
+
+    def _add_newest(self) -> tuple[int, int]:
+        """Add the place just mapped to the past; return it and the first one of its stretch."""
+        newest = self._mapper[-1]
+        place = self._past.add(newest.descriptor, newest.pose[:3], newest.segment_start)
+        broken = newest.segment_start == place
+        if broken:
+            self._acceptance.forget()
+            self._wrong.forget()
+        old = self._recent.add(
+            newest.stamp_ns, newest.pose[:3] if self._mapper.posed else None, broken)
+        self._past.release(old)
+        return place, newest.segment_start
+
+    def _look_back(self, place: int) -> tuple[tuple[Candidate, ...], Reason]:
+        described = None if self._engine.matching.reverse else self._past.newest_sequence()
+        ranking = self._search.search(
+            self._past.window(place), self._acceptance.expected_speed,
+            projected=self._past.projected_window(place), described=described)
+        reason = self._acceptance.judge(ranking, place)
+        if reason is Reason.ACCEPTED:
+            reason = self._doubt(place, int(ranking.places[0]))
+        candidates = self._candidates(ranking)
+        self._learn(place, ranking)
+        if reason is Reason.ACCEPTED and self._geometry is not None:
+            candidates, reason = self._geometry.confirm_features(
+                self._mapper.features(place), candidates)
+        return candidates, reason
+
+    def _doubt(self, place: int, found: int) -> Reason:
+        """Return why a match that looks right cannot be a loop, or ACCEPTED."""
+        if self._on_edge(found):
+            return Reason.RECENT
+        if self._mapper.posed and self._loops.max_drift:
+            apart = np.linalg.norm(self._past.positions[place] - self._past.positions[found])
+            drift = self._loops.max_drift * self._recent.way_back_m(found)
+            if apart > SAME_PLACE_M + drift:
+                return Reason.ODOMETRY
+        return Reason.ACCEPTED
+
+    def _on_edge(self, found: int) -> bool:
+        """Return whether a place is the youngest that can be found, or next to it.
+
+        It is then the best because what lies between is left out, not because it is a loop.
+        """
+        return found >= self._past.released - 1 - self._engine.matching.merge_frames
+
+    def _learn(self, place: int, ranking: Ranking) -> None:
+        """Learn from the newest search what wrong matches look like."""
+        if self._mapper.posed:
+            self._wrong.learn_by_position(place, ranking, self._past)
+        elif len(ranking.places):
+            self._wrong.learn_by_agreement(
+                place, ranking, self._acceptance.agreement, self._on_edge(int(ranking.places[0])))
+        if self._wrong.due:
+            self._acceptance.calibrate(self._wrong.calibration(), self._by_distance_alone)
+
+    @property
+    def _by_distance_alone(self) -> bool:
+        # Without positions those matches count as wrong that disagree; how many wrong ones agree is
+        # not known then.
+        return not self._mapper.posed
+
+    def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
+        return list_candidates(
+            ranking, self._engine.matching.candidates, self._acceptance.score,
+            lambda place: (self._mapper[place].stamp_ns, self._mapper[place].pose))

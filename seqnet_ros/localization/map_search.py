@@ -1,0 +1,122 @@
+"""One map, ready to be searched with given settings."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
+from seqnet_ros.localization.geometry.geometric_check import GeometricCheck
+from seqnet_ros.localization.result import Candidate, Reason
+from seqnet_ros.maps.builder import with_sequence_length
+from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.map_reader import check_model
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking
+from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.centring import RunningMean
+
+
+def prepare_map(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig) -> PlaceMap:
+    """Return a map with sequences and calibration as settings need them.
+
+    Costs nothing where the map was made with these settings, else a pass over it.
+
+    Raises:
+        MapModelMismatchError: it was made with another model.
+        InputError: the model cannot describe sequences of this length.
+    """
+    check_model(place_map.manifest, model, 'the map')
+    prepared = with_sequence_length(place_map, model, engine.sequence.length)
+    calibration = prepared.manifest.calibration
+    if calibration is None or calibration.matching != engine.matching:
+        prepared = prepared.with_calibration(calibrate(model, prepared, engine.matching))
+    return prepared
+
+
+class MapSearch:
+    """Searches a map for the sequences of a drive, and judges what it finds.
+
+    Args:
+        model: the model the map was made with.
+        place_map: as `prepare_map` returned it for these settings.
+        engine: the settings.
+        camera: the calibrated camera of the images, where it is known.
+
+    Raises:
+        MapError: the map keeps nothing for the geometric check that is asked for.
+    """
+
+    def __init__(self, model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
+                 camera: CameraModel | None = None) -> None:
+        assert place_map.manifest.calibration is not None
+        self.map = place_map
+        self._model = model
+        self._reach = round(engine.sequence.length * engine.matching.max_speed)
+        self._search = HierarchicalSearch(model, place_map, engine.matching)
+        self.acceptance = Acceptance(
+            engine.acceptance, place_map.manifest.calibration, place_map)
+        self.geometry = None if engine.geometry is None else GeometricCheck.of_map(
+            engine.geometry, camera, place_map)
+        self.mean = RunningMean(place_map.mean) if model.config.centring else None
+
+    def go_on_from(self, other: 'MapSearch') -> None:
+        """Remember what a search of the same map learned with other settings."""
+        self.mean = other.mean
+        self.acceptance.agreement.go_on_from(other.acceptance.agreement)
+
+    @property
+    def map_id(self) -> str:
+        """Which map it is."""
+        return self.map.manifest.map_id
+
+    def check_image(self, image: np.ndarray) -> None:
+        """Refuse an image that the geometric check could not use later on.
+
+        Raises:
+            InputError: its size does not go with the calibration of the camera.
+        """
+        if self.geometry is not None:
+            self.geometry.check_image(image)
+
+    def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
+             described: np.ndarray | None) -> Ranking:
+        """Rank the places for a window.
+
+        Args:
+            frames: L descriptors ``[D]``, oldest first, as the model's describer made them.
+            projected: float32 ``[L, D'']``, as the model's projection describes them, where it has
+                one.
+            described: float32 ``[D']``, the sequence descriptor, where that is known.
+        """
+        mean = None if self.mean is None else self.mean.value
+        window = self._model.prepare(np.stack(frames), mean)
+        return self._search.search(
+            window, self.acceptance.expected_speed, projected=projected, described=described)
+
+    def judge(self, ranking: Ranking, keyframe: int) -> Reason:
+        """Say whether the best place is accepted; to be asked for every keyframe searched.
+
+        Raises:
+            MapError: the map was changed meanwhile, or an accepted place of it is damaged.
+        """
+        reason = self.acceptance.judge(ranking, keyframe)
+        if reason is Reason.ACCEPTED:
+            self._verify(ranking)
+        self.map.check_unchanged()
+        return reason
+
+    def _verify(self, ranking: Ranking) -> None:
+        """Verify what decided: the frames around the best place and around its rival."""
+        for place in ranking.places[:2].tolist():
+            first, end = self.map.stretches(np.array([place]))
+            self.map.verify_places(
+                max(place - self._reach, int(first[0])),
+                min(place + self._reach + 1, int(end[0])))
+
+    def candidates(self, ranking: Ranking, most: int) -> tuple[Candidate, ...]:
+        """Return the best places of a ranking."""
+        return list_candidates(
+            ranking, most, self.acceptance.score,
+            lambda place: (int(self.map.stamps_ns[place]), self.map.poses[place]), self.map_id)

@@ -1,0 +1,250 @@
+"""Mapping: the counterpart of the localizer, images in, a calibrated map out."""
+
+import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.images import View, first_image, image_from_compressed
+from seqnet_ros.core.poses import check_pose, make_pose
+from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
+from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
+from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
+from seqnet_ros.maps.map_reader import check_model
+from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
+from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+
+_logger = logging.getLogger(__name__)
+_DEFAULT_METRES = '1m'
+_DEFAULT_IMAGES = '1'
+
+
+class Place(NamedTuple):
+    """A place of a drive.
+
+    Attributes:
+        descriptor: ``[D]``, as the model's describer made it.
+        stamp_ns: when it was seen.
+        pose: ``[7]``, where.
+        segment_start: first place of its unbroken stretch.
+    """
+
+    descriptor: np.ndarray
+    stamp_ns: int
+    pose: np.ndarray
+    segment_start: int
+
+
+class Mapper:
+    """Collects the keyframes of a drive and makes a map of them. Not thread-safe.
+
+    With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
+    else every image. Images without any pose are put one metre apart on a line. Where there are
+    geometry settings, the local features of every place are kept.
+
+    Args:
+        model: what to map with.
+        engine: the settings, which the map keeps as the defaults for localizing; None takes those
+            of the model's file.
+        extends: a map to which this drive is added as another session, with poses in its frame; its
+            spacing is what 'auto' means then.
+        keep_images: keep a small picture of every place.
+        camera: the calibrated camera, where it is known; of several the first.
+
+    Raises:
+        MapModelMismatchError: the map to extend was made with another model.
+        InputError: the map to extend keeps other things of its places.
+    """
+
+    def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
+                 extends: PlaceMap | None = None, *, keep_images: bool = False,
+                 camera: CameraModel | None = None) -> None:
+        if extends is not None:
+            check_model(extends.manifest, model, 'the map to extend')
+        self._extends = extends
+        self.model = model
+        self.engine = engine or model.engine
+        self.camera = camera
+        geometry = self.engine.geometry
+        self._extractor = None if geometry is None else LocalFeatureExtractor(geometry)
+        self._keep_images = keep_images
+        self._features: list[LocalFeatures] = []
+        self._jpegs: list[bytes] = []
+        self._gate: KeyframeGate | None = None
+        self._spacing: Spacing | None = None
+        self._descriptors: list[np.ndarray] = []
+        self._stamps: list[int] = []
+        self._poses: list[np.ndarray] = []
+        self._segment_starts: list[int] = []
+        self._posed = False
+        self._broken = False
+
+    def use_settings(self, engine: EngineConfig) -> None:
+        """Go on with other settings, as of the constructor, from the next image on.
+
+        Raises:
+            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+                changes.
+        """
+        if self._gate is not None:
+            self._spacing = self._choose_spacing(engine.keyframes.every, self._posed)
+            self._gate.use(engine.keyframes, self._spacing, None)
+        self.engine = engine
+
+    @property
+    def extends(self) -> PlaceMap | None:
+        """The map to which this drive is added."""
+        return self._extends
+
+    def extend(self, place_map: PlaceMap) -> None:
+        """Add this drive to another map than before, such as a newer version of it.
+
+        Raises:
+            MapModelMismatchError: it was made with another model.
+        """
+        check_model(place_map.manifest, self.model, 'the map to extend')
+        self._extends = place_map
+
+    def __len__(self) -> int:
+        """Return the number of places so far."""
+        return len(self._stamps)
+
+    def push(self, image: View, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
+        """Take in one RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
+
+        Args:
+            image: the image.
+            stamp_ns: acquisition time.
+            pose: pose ``[7]`` in the map frame, metres.
+
+        Raises:
+            InputError: the image or pose cannot be used, or only some images have a pose; what
+                was collected so far is unharmed.
+        """
+        return self.push_lazily(lambda: image, stamp_ns, pose)
+
+    def push_lazily(self, read: Callable[[], View], stamp_ns: int,
+                    pose: np.ndarray | None = None) -> bool:
+        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        return self.offer(read, stamp_ns, pose) is Verdict.KEYFRAME
+
+    def offer(self, read: Callable[[], View], stamp_ns: int,
+              pose: np.ndarray | None = None) -> Verdict:
+        """Take in one image as `push_lazily` does, and say what became of it."""
+        pose = None if pose is None else check_pose(pose)
+        if self._gate is None:
+            self._start(pose is not None)
+        assert self._gate is not None
+        if (pose is not None) != self._posed:
+            found, before = ('a', 'none') if pose is not None else ('no', 'one')
+            raise InputError(f'an image has {found} pose although the first had {before}, '
+                             'expected a pose for every image or for none')
+        broken = self._gate.interrupted(stamp_ns, pose)
+        if broken is not None and self._stamps:
+            self._broken = True
+            _logger.info('a new stretch of the map begins: %s', broken)
+        image: Any = None
+
+        def describe() -> np.ndarray:
+            nonlocal image
+            image = read()
+            if self.camera is not None:
+                first = first_image(image)
+                self.camera.for_image(first.shape[1], first.shape[0])
+            return self.model.describe(image)
+
+        verdict, descriptor = self._gate.consider(stamp_ns, pose, describe)
+        if verdict is Verdict.KEYFRAME:
+            assert descriptor is not None
+            self._keep(first_image(image))
+            self._add(descriptor, stamp_ns, pose)
+        return verdict
+
+    @property
+    def posed(self) -> bool:
+        """Whether the images have poses."""
+        return self._posed
+
+    def __getitem__(self, place: int) -> Place:
+        """Return a place; -1 is the newest."""
+        return Place(self._descriptors[place], self._stamps[place], self._poses[place],
+                     self._segment_starts[place])
+
+    def features(self, place: int) -> LocalFeatures:
+        """Return the local features of a place; there must be geometry settings."""
+        return self._features[place]
+
+    def picture(self, place: int) -> np.ndarray | None:
+        """Return the picture of a place, RGB uint8 ``[H, W, 3]``; None where none are kept."""
+        return image_from_compressed(self._jpegs[place], 'jpeg') if self._keep_images else None
+
+    def _start(self, posed: bool) -> None:
+        if self._extends is not None:
+            extended = self._extends.manifest
+            if posed != extended.has_poses:
+                raise InputError(
+                    f"the map to extend has {'' if extended.has_poses else 'no '}poses, but the "
+                    f"first image has {'one' if posed else 'none'}")
+        keyframes = self.engine.keyframes
+        self._spacing = self._choose_spacing(keyframes.every, posed)
+        self._posed = posed
+        self._gate = KeyframeGate(keyframes, self._spacing)
+
+    def _choose_spacing(self, every: str, posed: bool) -> Spacing:
+        if every == 'auto' and self._extends is not None:
+            every = self._extends.manifest.spacing
+        if every == 'auto':
+            every = _DEFAULT_METRES if posed else _DEFAULT_IMAGES
+        spacing = Spacing.parse(every)
+        if spacing.unit == 'm' and not posed:
+            raise InputError(f'a spacing of {every} needs poses, but the first image has none: '
+                             "give poses, or a spacing in seconds ('0.5s') or images ('1')")
+        return spacing
+
+    def _keep(self, image: np.ndarray) -> None:
+        """Keep what the map is to hold of an image."""
+        if self._extractor is not None:
+            self._features.append(self._extractor.extract(image))
+        if self._keep_images:
+            self._jpegs.append(make_thumbnail(image))
+
+    def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None) -> None:
+        number = len(self._stamps)
+        start = number if self._broken or not number else self._segment_starts[-1]
+        self._broken = False
+        self._descriptors.append(descriptor)
+        self._stamps.append(stamp_ns)
+        self._poses.append(make_pose(float(number), 0.0) if pose is None else pose)
+        self._segment_starts.append(start)
+
+    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+        """Make the map of what was collected; more images may follow and a later map.
+
+        Raises:
+            InputError: no image became a place.
+        """
+        if not self._stamps:
+            raise InputError('no image became a place, expected at least one image')
+        place_map = build_map(
+            self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
+            self._segment_starts, str(self._spacing), source,
+            pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
+            features=self._collected_features(), camera=self.camera,
+            images=KeyframeImages.collect(self._jpegs) if self._keep_images else None)
+        if self._extends is not None:
+            extended = with_sequence_length(
+                self._extends, self.model, self.engine.sequence.length)
+            place_map = extend_map(extended, place_map)
+        return place_map.with_calibration(
+            calibrate(self.model, place_map, self.engine.matching))
+
+    def _collected_features(self) -> KeyframeFeatures | None:
+        geometry = self.engine.geometry
+        return None if geometry is None else KeyframeFeatures.collect(
+            self._features, geometry.features)

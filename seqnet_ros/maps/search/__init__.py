@@ -1,0 +1,1 @@
+"""Search in a map: sequence descriptors first, then frame by frame."""

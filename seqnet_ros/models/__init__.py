@@ -1,0 +1,1 @@
+"""Models: found by name or path, and ready to run."""

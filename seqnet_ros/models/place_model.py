@@ -1,0 +1,350 @@
+"""Models: where their files lie, what they say, and what tells one from another."""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.model import (
+    AggregatorConfig,
+    ModelConfig,
+    NetworkConfig,
+    VladSumsConfig,
+    WeightsConfig,
+)
+from seqnet_ros.config.preset import Preset, parse_preset
+from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.core.images import View
+from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
+from seqnet_ros.descriptors.device import Device, select_device
+from seqnet_ros.descriptors.download import cached_path
+from seqnet_ros.descriptors.weights import (
+    digest_tensors,
+    find_weights,
+    load_strictly,
+    local_path,
+    of_aggregator,
+    read_aggregator,
+    repeatable_random,
+)
+from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, Smooth, build_aggregator
+from seqnet_ros.sequences.centring import centre
+
+_SUFFIXES = ('.yaml', '.yml')
+# Layouts of files that hold the weights of frames and of sequences.
+_WITH_SEQUENCE = ('seqnet_ros', 'jist', 'vg_transformers')
+_SOURCE_MODELS = Path(__file__).parents[2] / 'models'
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A model that can be named.
+
+    Attributes:
+        name: what to call it.
+        path: its file.
+        description: one or two sentences, for people.
+        dim: length of a frame descriptor.
+        weights_available: whether it can be loaded without a download or another file.
+    """
+
+    name: str
+    path: Path
+    description: str
+    dim: int
+    weights_available: bool
+
+
+@dataclass(frozen=True)
+class PlaceModel:
+    """A model ready to run.
+
+    Attributes:
+        config: what identifies its descriptors; weight paths are absolute.
+        engine: the settings that its file gives; the default of whatever works with the model.
+        describer: images to frame descriptors ``[N, D]``.
+        aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
+        fingerprint: equal exactly where descriptors may be compared.
+        device: where networks run.
+        projection: frame descriptors ``[B, 1, D]`` to those that sequence matching compares,
+            unit-norm ``[B, D'']``; None where it compares frame descriptors as they are.
+    """
+
+    config: ModelConfig
+    engine: EngineConfig
+    describer: FrameDescriber
+    aggregator: nn.Module
+    fingerprint: str
+    device: Device
+    projection: nn.Module | None = None
+
+    @property
+    def preset(self) -> Preset:
+        """The model and its settings, as a model file holds them."""
+        return Preset(self.config, self.engine)
+
+    def describe(self, view: View) -> np.ndarray:
+        """Return the frame descriptor ``[D]`` of what the robot sees at one moment.
+
+        Raises:
+            InputError: it is not one RGB uint8 ``[H, W, 3]`` image of each camera of the model, or
+                the descriptor is not finite.
+        """
+        descriptor = self.describer.describe([cast(np.ndarray, view)])[0]
+        if not np.isfinite(descriptor).all():
+            raise InputError(f'model {self.config.name} gave a descriptor that is not finite')
+        return descriptor
+
+    def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
+        """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.
+
+        They are of unit length, and centred before where a mean is given; those of models that
+        do not normalise frames stay as they are.
+        """
+        return centre(frames, mean) if self.config.normalises_frames else frames
+
+
+def load_model(name_or_path: str | Path, device: str = 'auto',
+               weights: Path | None = None) -> PlaceModel:
+    """Load a model by name or file, with its weights.
+
+    Args:
+        name_or_path: name of a shipped model, or path of a YAML file.
+        device: 'auto', 'cuda', 'cpu' or 'openvino'.
+        weights: local weights to use in place of those the file names.
+
+    Raises:
+        ModelError: there is no such model, or it cannot be loaded; the message says why.
+    """
+    preset, base_dir = load_preset(name_or_path, weights)
+    return build_model(preset, device, base_dir)
+
+
+def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = None,
+                weights: Path | None = None) -> PlaceModel:
+    """Load the model that a model file or a map describes.
+
+    Raises:
+        ModelError: its weights are missing or do not fit.
+    """
+    config = preset.model if weights is None else _with_weights(preset.model, weights)
+    length = preset.engine.sequence.length
+    chosen = select_device(device)
+    describer = build_describer(config, chosen, base_dir)
+    aggregator = _load_aggregator(config, length, describer, base_dir)
+    projection = _load_projection(config, describer.dim, aggregator, base_dir)
+    digest = describer.weights_digest
+    for module in (aggregator, projection):
+        if module is not None and module.state_dict():
+            digest += digest_tensors(module.state_dict())
+    return PlaceModel(_with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
+                      config_fingerprint(config, digest), chosen, projection)
+
+
+def find_model_file(name_or_path: str | Path) -> Path | None:
+    """Return the file of a model given by name or by path; None where there is none."""
+    path = Path(name_or_path).expanduser()
+    if path.suffix in _SUFFIXES:
+        return path if path.is_file() else None
+    return _named_model_files().get(str(name_or_path))
+
+
+def list_models() -> list[ModelInfo]:
+    """Return the models that can be named, by name.
+
+    Raises:
+        ModelError: one of their files is not a model.
+    """
+    return [_model_info(path) for _, path in sorted(_named_model_files().items())]
+
+
+def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[Preset, Path]:
+    """Read a model file.
+
+    Args:
+        name_or_path: name of a shipped model, or path of a YAML file.
+        weights: local weights to use in place of those the file names, in the same layout.
+
+    Returns:
+        The content of the file and the directory its relative paths start from.
+
+    Raises:
+        ModelError: there is no such model, its file is not a valid one, or it takes no weights.
+    """
+    path = find_model_file(name_or_path)
+    if path is None:
+        names = ', '.join(sorted(_named_model_files())) or 'none'
+        raise ModelError(
+            f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
+    preset = _read_model_file(path)
+    if weights is not None:
+        preset = replace(preset, model=_with_weights(preset.model, weights))
+    return preset, path.parent
+
+
+def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
+    """Return a sha256 that is equal exactly where descriptors may be compared.
+
+    Args:
+        config: the model.
+        weights_digest: hash over the weight tensors, not their file.
+    """
+    meaning = {**config.identity(), 'weights_digest': weights_digest}
+    canonical = json.dumps(meaning, sort_keys=True, separators=(',', ':'))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _named_model_files() -> dict[str, Path]:
+    """Return name -> file; of two models with one name the first on the search path counts."""
+    found: dict[str, Path] = {}
+    for directory in _model_directories():
+        for path in sorted(directory.glob('*.yaml')):
+            found.setdefault(path.stem, path)
+    return found
+
+
+def _model_directories() -> Iterator[Path]:
+    # In an installed tree the neighbour `models` is somebody else's, if there is one at all.
+    if (_SOURCE_MODELS / 'hog.yaml').is_file():
+        yield _SOURCE_MODELS
+    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
+    for prefix in filter(None, prefixes):
+        yield Path(prefix) / 'share' / 'seqnet_ros' / 'models'
+
+
+def _model_info(path: Path) -> ModelInfo:
+    config = _read_model_file(path).model
+    return ModelInfo(
+        name=path.stem, path=path, description=config.description, dim=frame_dim(config),
+        weights_available=_weights_available(config, path.parent))
+
+
+def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
+    needed = []
+    in_frame_file = False
+    if isinstance(config.frame, NetworkConfig):
+        needed.append(config.weights)
+        in_frame_file = config.weights.named and config.weights.layout in _WITH_SEQUENCE
+    sequence = config.sequence
+    expected = sequence.aggregator in TRAINED and not in_frame_file
+    if sequence.aggregator in LEARNED and (sequence.weights.named or expected):
+        needed.append(sequence.weights)
+    if config.projection is not None:
+        needed.append(config.projection.weights)
+    return all(_is_here(weights, base_dir) for weights in needed)
+
+
+def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
+    if weights.path is not None:
+        return local_path(weights.path, base_dir).is_file()
+    if weights.url and weights.sha256:
+        return cached_path(weights.url, weights.sha256).is_file()
+    return weights.random
+
+
+def _read_model_file(path: Path) -> Preset:
+    try:
+        values = yaml.safe_load(path.read_text(encoding='utf-8'))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise ModelError(f'{path}, line {line}: {error.problem or error.context}') from error
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ModelError(f'{path} cannot be read as YAML: {error}') from error
+    if not isinstance(values, dict):
+        raise ModelError(f'{path} holds a {type(values).__name__}, expected the fields of a model')
+    return parse_preset({'name': path.stem, **values}, str(path))
+
+
+def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,
+                     base_dir: Path | None) -> nn.Module:
+    """Build the aggregator; its weights come from a file of its own or from that of the frames."""
+    sequence = config.sequence
+    if sequence.aggregator not in LEARNED:
+        return build_aggregator(sequence, length, describer.dim, _clusters(config))
+    path = find_weights(sequence.weights, base_dir)
+    if path is not None:
+        return _trained(sequence, length, describer.dim,
+                        read_aggregator(path, sequence.weights.layout), str(path))
+    # A file of JIST without its aggregator's weights is not what it says it is.
+    of_jist = config.weights.named and config.weights.layout == 'jist'
+    if describer.sequence_tensors or (of_jist and sequence.aggregator != 'seqnet'):
+        return _trained(sequence, length, describer.dim,
+                        of_aggregator(describer.sequence_tensors), describer.name)
+    if sequence.aggregator in TRAINED and not sequence.weights.random:
+        raise ModelError(
+            f'model {config.name} needs sequence.weights for {sequence.aggregator}')
+    with repeatable_random():
+        return build_aggregator(sequence, length, describer.dim)
+
+
+def _clusters(config: ModelConfig) -> int | None:
+    """Return the number of clusters of the frames' VLAD sums; None for other frames."""
+    pooling = config.frame.pooling if isinstance(config.frame, NetworkConfig) else None
+    return pooling.clusters if isinstance(pooling, VladSumsConfig) else None
+
+
+def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
+                     base_dir: Path | None) -> nn.Module | None:
+    """Build the projection of single frames: a SeqNet with kernel 1.
+
+    The sums of SeqVLAD become comparable by SeqVLAD itself, as sequences of one frame: NetVLAD.
+    Other frames that are not of unit length become comparable by normalising them.
+    """
+    if config.sequence.aggregator == 'seqvlad':
+        return aggregator
+    if not config.normalises_frames:
+        return Smooth()
+    if config.projection is None:
+        return None
+    weights = config.projection.weights
+    layer = AggregatorConfig(aggregator='seqnet', kernel=1, out_dim=config.projection.out_dim)
+    path = find_weights(weights, base_dir)
+    if path is not None:
+        return _trained(layer, 1, dim, read_aggregator(path, weights.layout), str(path))
+    if not weights.random:
+        raise ModelError(f'model {config.name} needs projection.weights')
+    with repeatable_random():
+        return build_aggregator(layer, 1, dim)
+
+
+def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[str, Tensor],
+             origin: str) -> nn.Module:
+    with torch.device('meta'):
+        module = build_aggregator(config, length, dim)
+    load_strictly(module, tensors, origin)
+    return module
+
+
+def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
+    """Make weight paths independent of the model file, so that a map can name its model."""
+    def absolute(weights: WeightsConfig) -> WeightsConfig:
+        if weights.path is None:
+            return weights
+        return weights.model_copy(
+            update={'path': str(local_path(weights.path, base_dir).absolute())})
+
+    sequence = config.sequence.model_copy(
+        update={'weights': absolute(config.sequence.weights)})
+    projection = config.projection and config.projection.model_copy(
+        update={'weights': absolute(config.projection.weights)})
+    return config.model_copy(update={
+        'weights': absolute(config.weights), 'sequence': sequence, 'projection': projection})
+
+
+def _with_weights(config: ModelConfig, weights: Path) -> ModelConfig:
+    if not isinstance(config.frame, NetworkConfig):
+        raise ModelError(f'model {config.name} takes no weights, found {weights}')
+    replaced = WeightsConfig(
+        path=str(weights.expanduser().absolute()), layout=config.weights.layout)
+    return config.model_copy(update={'weights': replaced})

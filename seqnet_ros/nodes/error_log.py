@@ -1,0 +1,62 @@
+"""Errors of inputs: each kind is logged once, all are counted."""
+
+import traceback
+
+from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from seqnet_ros.core.errors import SeqnetRosError
+
+
+class ErrorLog:
+    """Counts errors and logs the first of each kind, so that a bad camera does not fill a disk.
+
+    A kind is an error class and the line that raised it: the text may hold numbers that change
+    with every message.
+
+    Args:
+        logger: of the node.
+        what: what cannot be used, with its article, as in 'an image'.
+
+    Attributes:
+        unusable: errors whose cause is what arrived.
+        failures: errors that should not happen.
+        last_error: the newest error, one sentence.
+    """
+
+    def __init__(self, logger: RcutilsLogger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self.reset()
+
+    def reset(self) -> None:
+        """Count from zero, and log the first of each kind again."""
+        self._seen: set[tuple[type, str, int]] = set()
+        self.unusable = 0
+        self.failures = 0
+        self.last_error = ''
+
+    def add(self, error: Exception) -> None:
+        """Count an error; log it when it is the first of its kind."""
+        expected = isinstance(error, SeqnetRosError)
+        if expected:
+            self.unusable += 1
+        else:
+            self.failures += 1
+        self.last_error = describe_error(error)
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        kind = (type(error), frame.filename, frame.lineno or 0)
+        if kind in self._seen:
+            return
+        self._seen.add(kind)
+        if expected:
+            self._logger.error(f'{self._what} was left out: {error}; more of this kind are counted '
+                               'in /diagnostics only')
+        else:
+            details = ''.join(traceback.format_exception(error)).rstrip()
+            self._logger.error(f'{self._what} failed; more of this kind are counted in '
+                               f'/diagnostics only:\n{details}')
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the text of an error, or its class where it has none."""
+    return str(error) or type(error).__name__

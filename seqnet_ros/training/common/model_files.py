@@ -1,0 +1,111 @@
+"""Model files with trained weights beside them."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from seqnet_ros.config.preset import Preset, parse_preset
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.descriptors.download import file_sha256
+from seqnet_ros.descriptors.weights import local_path
+
+
+class WeightsFile(NamedTuple):
+    """Tensors to be written beside a model file.
+
+    Attributes:
+        suffix: what follows the name of the model, ``.safetensors`` included.
+        section: the part of the model's document whose ``weights`` name the file.
+        tensors: what it holds.
+    """
+
+    suffix: str
+    section: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
+    """Check where a model shall be written, before the work of making it.
+
+    Args:
+        output: the YAML file.
+        suffixes: of the files beside it.
+
+    Raises:
+        InputError: a file exists, or the model file has another ending.
+        ModelError: the name of the file is no name of a model.
+    """
+    path = Path(output)
+    if path.suffix != '.yaml':
+        raise InputError(f'output is {path}, expected a file ending in .yaml')
+    parse_preset({'name': path.stem}, str(path))
+    for file in (path, *(path.with_name(path.stem + suffix) for suffix in suffixes)):
+        if file.exists():
+            raise InputError(f'{file} exists, expected a new file')
+    return path
+
+
+def document_of(preset: Preset, base_dir: Path) -> dict[str, Any]:
+    """Return what a model file says, to be changed and written to another folder.
+
+    Args:
+        preset: the model file as read.
+        base_dir: folder of its file.
+    """
+    document = preset.document(exclude_unset=True)
+    path = preset.model.weights.path
+    if path is not None:
+        document['weights']['path'] = str(local_path(path, base_dir).absolute())
+    return document
+
+
+def write_model(path: Path, document: dict[str, Any],
+                files: Sequence[WeightsFile]) -> Preset:
+    """Write a model file with its weights beside it: all of it or nothing.
+
+    Args:
+        path: the model file, see `new_model_path`.
+        document: what it says; the ``weights`` of the sections of ``files`` are filled in.
+        files: the weights, named after the model.
+
+    Returns:
+        The model as written; paths are relative to its file.
+
+    Raises:
+        InputError: a file cannot be written.
+        ModelError: the document is not a valid model.
+    """
+    written = [path.with_name(path.stem + file.suffix) for file in files]
+    with explain_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            for target, file in zip(written, files, strict=True):
+                save_tensors(target, file.tensors)
+                file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
+            preset = parse_preset(document, str(path))
+            path.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
+        except BaseException:
+            for target in (path, *written):
+                target.unlink(missing_ok=True)
+            raise
+    return preset
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write a safetensors file; one that lies there is replaced.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    try:
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
+    except SafetensorError as error:
+        raise InputError(f'{path} cannot be written: {error}') from error
+    path.chmod(0o644)  # safetensors lets nobody else read it

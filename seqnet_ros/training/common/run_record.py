@@ -1,0 +1,24 @@
+"""What a training was started with, kept in the folder of its run."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from seqnet_ros.core.files import whole_file
+
+RECORD = 'training.json'
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Note what a training was started with, in a folder that may not exist yet.
+
+    Args:
+        folder: of the run.
+        record: what JSON can hold.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    with whole_file(folder / RECORD) as file:
+        file.write((json.dumps(record, indent=1) + '\n').encode())

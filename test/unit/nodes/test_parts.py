@@ -1,0 +1,211 @@
+"""The parts of the nodes that need no middleware: odometry, worker, covariance."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from seqnet_ros.core.poses import make_pose
+
+pytest.importorskip('rclpy', reason='rclpy is not installed')
+pytestmark = pytest.mark.requires_ros
+
+SECOND = 10**9
+
+
+# Odometry.
+
+
+def odometry(*stamped: tuple[float, float]):
+    """A buffer of (seconds, x)."""
+    from seqnet_ros.nodes.inputs.odometry_input import make_odometry_buffer
+
+    buffer = make_odometry_buffer()
+    for seconds, x in stamped:
+        buffer.add(int(seconds * SECOND), make_pose(x, 0.0))
+    return buffer
+
+
+@pytest.mark.parametrize(('seconds', 'x'), [
+    (10.0, 0.0), (10.05, 0.5), (10.1, 1.0), (10.3, 3.0)])
+def test_odometry_is_interpolated_and_carried_on_a_little(seconds, x):
+    buffer = odometry((10.0, 0.0), (10.1, 1.0))
+    assert buffer.at(int(seconds * SECOND), patience_s=0.0)[0] == pytest.approx(x)
+
+
+@pytest.mark.parametrize('seconds', [9.9, 11.0, 10.61])
+def test_odometry_says_nothing_far_from_what_it_knows(seconds):
+    buffer = odometry((10.0, 0.0), (10.1, 1.0))
+    assert buffer.at(int(seconds * SECOND), patience_s=0.0) is None
+
+
+def test_odometry_is_not_interpolated_across_a_hole():
+    assert odometry((10.0, 0.0), (12.0, 9.0)).at(11 * SECOND) is None
+
+
+def test_an_image_waits_for_its_odometry():
+    buffer = odometry((10.0, 0.0), (10.1, 1.0))
+    late = threading.Timer(0.05, buffer.add, (int(10.2 * SECOND), make_pose(5.0, 0.0)))
+    late.start()
+    assert buffer.at(int(10.2 * SECOND), patience_s=5.0)[0] == 5.0
+    late.join()
+
+
+def test_an_image_does_not_wait_without_odometry():
+    started = time.monotonic()
+    assert odometry().at(SECOND, patience_s=5.0) is None
+    assert odometry((1.0, 0.0)).at(100 * SECOND, patience_s=5.0) is None
+    assert time.monotonic() - started < 1.0
+
+
+def test_odometry_that_starts_anew_forgets_the_old():
+    buffer = odometry((10.0, 0.0), (10.1, 1.0), (3.0, 7.0))
+    assert buffer.restarts == 1
+    assert len(buffer) == 1
+    assert buffer.at(10 * SECOND, patience_s=0.0) is None
+    assert buffer.at(3 * SECOND)[0] == 7.0
+
+
+def test_repeated_odometry_counts_once():
+    assert len(odometry((10.0, 0.0), (10.0, 1.0))) == 1
+
+
+# Worker.
+
+
+@pytest.fixture
+def worker():
+    from seqnet_ros.nodes.worker import Worker
+
+    seen: list[int] = []
+    errors: list[Exception] = []
+
+    def process(item: int) -> None:
+        seen.append(1 // item)
+
+    worker = Worker(process, errors.append, 'test worker')
+    worker.seen, worker.errors = seen, errors
+    worker.start()
+    yield worker
+    worker.stop()
+
+
+def test_the_worker_goes_on_after_an_error(worker):
+    worker.offer(0)
+    while not worker.errors:
+        time.sleep(0.001)
+    worker.offer(1)
+    while not worker.seen:
+        time.sleep(0.001)
+    assert isinstance(worker.errors[0], ZeroDivisionError)
+
+
+def test_the_worker_takes_the_newest_and_jobs_first(worker):
+    release, order = threading.Event(), []
+    worker.submit(release.wait)
+    assert [worker.offer(item) for item in (5, 6, 1)] == [False, True, True]
+    job = worker.submit(lambda: order.append(len(worker.seen)))
+    release.set()
+    job.result(5)
+    worker.call(lambda: None)
+    while not worker.seen:
+        time.sleep(0.001)
+    assert order == [0]
+    assert worker.seen == [1]
+
+
+def test_a_job_returns_or_raises(worker):
+    assert worker.call(lambda: 5) == 5
+    with pytest.raises(ZeroDivisionError):
+        worker.call(lambda: 1 // 0)
+
+
+def test_draining_forgets_the_waiting_item(worker):
+    release = threading.Event()
+    worker.submit(release.wait)
+    worker.offer(1)
+    threading.Timer(0.05, release.set).start()
+    worker.drain()
+    assert worker.seen == []
+
+
+def test_a_stopped_worker_cancels_what_waits(worker):
+    release = threading.Event()
+    worker.submit(release.wait)
+    waiting = worker.submit(lambda: None)
+    threading.Timer(0.05, release.set).start()
+    worker.stop()
+    assert waiting.cancelled()
+    assert worker.submit(lambda: None).cancelled()
+
+
+# Covariance.
+
+
+class Places:
+    """As much of a map as the covariance looks at."""
+
+    def __init__(self, poses: list[np.ndarray], starts: list[int] | None = None) -> None:
+        self.poses = np.stack(poses)
+        self.segment_starts = np.array(starts or [0] * len(poses))
+
+    def __len__(self) -> int:
+        return len(self.poses)
+
+
+def candidates(places: Places, *scored: tuple[int, float]):
+    from seqnet_ros.localization.result import Candidate
+
+    return tuple(Candidate(place, 0, places.poses[place], 0.1, 0.1, score)
+                 for place, score in scored)
+
+
+def covariance(places: Places, *scored: tuple[int, float], **options: bool) -> np.ndarray:
+    from seqnet_ros.nodes.outputs.covariance import pose_covariance
+
+    return pose_covariance(places, candidates(places, *scored), **options)
+
+
+def line(spacing: float, count: int = 30) -> Places:
+    return Places([make_pose(spacing * number, 0.0) for number in range(count)])
+
+
+def test_covariance_follows_the_formula():
+    values = covariance(line(2.0), (5, 1.0), (8, 0.5))
+    assert values == pytest.approx(np.diag(np.diag(values)))
+    assert values[0, 0] == pytest.approx(0.01 + 4.0 + 0.5 * 36.0 / 1.5)
+    assert values[5, 5] == pytest.approx(np.deg2rad(5) ** 2)
+
+
+def test_far_candidates_do_not_count():
+    places = line(1.0)
+    assert covariance(places, (5, 1.0), (25, 1.0)) == pytest.approx(covariance(places, (5, 1.0)))
+
+
+def test_a_turn_makes_the_heading_less_sure():
+    places = Places([make_pose(0, 0, yaw=0.0), make_pose(1, 0, yaw=0.5), make_pose(2, 1, yaw=1.0)])
+    assert covariance(places, (1, 1.0))[5, 5] == pytest.approx(np.deg2rad(5) ** 2 + 0.25)
+    assert covariance(places, (1, 1.0), any_heading=True)[5, 5] == pytest.approx(np.pi**2)
+
+
+@pytest.mark.parametrize('score', [1.0, 0.0])
+def test_covariance_is_never_zero(score):
+    alone = Places([make_pose(3.0, 4.0)])
+    assert np.diag(covariance(alone, (0, score))) == pytest.approx(
+        [0.01] * 3 + [np.deg2rad(5) ** 2] * 3)
+
+
+def test_the_next_stretch_is_no_neighbour():
+    places = Places([make_pose(0, 0), make_pose(500, 0)], starts=[0, 1])
+    assert covariance(places, (0, 1.0))[0, 0] == pytest.approx(0.01)
+
+
+# Conversions.
+
+
+@pytest.mark.parametrize('stamp_ns', [0, 1, 10**9 - 1, 1_700_000_000_123_456_789])
+def test_stamps_are_exact(stamp_ns):
+    from seqnet_ros.nodes.conversions import stamp_from_ns, stamp_to_ns
+
+    assert stamp_to_ns(stamp_from_ns(np.int64(stamp_ns))) == stamp_ns

@@ -1,0 +1,70 @@
+"""The documentation as a site: it builds without a warning, and needs no network."""
+
+import os
+import re
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from seqnet_ros.config.engine import MatchingConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def site(tmp_path_factory) -> Path:
+    """The built site."""
+    if find_spec('mkdocs') is None or find_spec('material') is None:
+        pytest.skip("mkdocs-material is not installed; it is in the extra 'docs'")
+    folder = tmp_path_factory.mktemp('site')
+    done = subprocess.run(
+        [sys.executable, '-m', 'mkdocs', 'build', '--strict', '--site-dir', folder], cwd=ROOT,
+        env={**os.environ, 'NO_MKDOCS_2_WARNING': '1'}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_every_page_of_the_navigation_is_there(site):
+    pages = {'index', 'first_map', 'own_robot', 'models', 'evaluation', 'tuning', 'figures',
+             'seqnet', 'jist', 'nodes', 'cli', 'map_format', 'architecture',
+             'reference/messages', 'reference/parameters'}
+    missing = [page for page in pages if not (site / f'{page}.html').is_file()]
+    assert missing == []
+
+
+def test_nothing_is_loaded_from_elsewhere(site):
+    for page in site.rglob('*.html'):
+        loaded = re.findall(r'<(?:script|img|iframe)[^>]*src="([^"]+)"', page.read_text())
+        loaded += re.findall(r'<link[^>]*rel="(?:stylesheet|icon|preconnect)"[^>]*href="([^"]+)"',
+                             page.read_text())
+        assert not [address for address in loaded if '//' in address], page
+
+
+def test_messages_and_parameters_are_those_of_the_code(site):
+    messages = (site / 'reference' / 'messages.html').read_text()
+    for file in (*ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')):
+        assert f'{file.stem} (' in messages
+        for line in file.read_text().splitlines():
+            field = re.match(r'[A-Za-z0-9_/\[\]]+ +([A-Za-z0-9_]+)', line)
+            if field and not line.startswith('#'):
+                assert field[1] in messages
+    parameters = (site / 'reference' / 'parameters.html').read_text()
+    for name in MatchingConfig.model_fields:
+        assert f'matching.{name}' in parameters
+    assert 'silence_after_s' in parameters
+    assert 'truth_patience_s' in parameters
+
+
+def test_features_name_tests_that_exist():
+    table = (ROOT / 'docs' / 'features.md').read_text()
+    rows = [line for line in table.splitlines() if re.match(r'\| \d+ \|', line)]
+    assert [int(row.split('|')[1]) for row in rows] == list(range(1, 33))
+    named = re.findall(r'`(test_\w+\.py)(?:::(\w+))?`', table)
+    assert len(named) > 40
+    for file, test in named:
+        assert f'def {test}' in (ROOT / 'test' / file).read_text(), f'{file}::{test}'
+    for row in rows:
+        assert ('`test_' in row) == ('| yes |' in row), row
