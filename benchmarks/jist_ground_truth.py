@@ -13,7 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.datasets.jist.sequence_folders import FrameTable, Sequences, make_sequences
-from seqnet_ros.evaluation.jist.sequence_ground_truth import cached_truth, sequence_truth
+from seqnet_ros.evaluation.jist.sequence_ground_truth import (
+    cached_ground_truth,
+    sequence_ground_truth,
+)
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, matches_within
 
 _FRAMES = 52
@@ -47,9 +50,9 @@ def main() -> None:
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f'peak memory of the process {grown:.0f} MiB')
     with tempfile.TemporaryDirectory() as folder:
-        cached_truth(folder, database, queries, 25.0)
+        cached_ground_truth(folder, database, queries, 25.0)
         started = time.perf_counter()
-        cached_truth(folder, database, queries, 25.0)
+        cached_ground_truth(folder, database, queries, 25.0)
         size = sum(file.stat().st_size for file in Path(folder).iterdir())
         print(f'read from its cache in {time.perf_counter() - started:.1f} s '
               f'({size / 1e6:.0f} MB)')
@@ -70,11 +73,11 @@ def _drive_along(streets: np.ndarray, rng: np.random.Generator) -> FrameTable:
 
 def _measure(database: Sequences, queries: Sequences, radius: float, few: int) -> None:
     started = time.perf_counter()
-    truth = sequence_truth(database, queries, radius)
+    truth = sequence_ground_truth(database, queries, radius)
     ours = time.perf_counter() - started
     rows = np.random.default_rng(1).choice(len(queries), min(1000, len(queries)), replace=False)
     started = time.perf_counter()
-    sequence_truth(database, queries, radius, rows=rows)
+    sequence_ground_truth(database, queries, radius, rows=rows)
     drawn = time.perf_counter() - started
     baseline = _published(database, queries, radius, rows[:few], truth)
     print(f'{radius:g} m: all queries {ours:.1f} s, {1e3 * ours / len(queries):.4f} ms a query; '

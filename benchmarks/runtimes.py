@@ -15,7 +15,7 @@ import torch
 from benchmarks.timing import Timing, alternate
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import parse_preset
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.network import FrameNetwork
@@ -78,7 +78,7 @@ def _describing(describer: FrameDescriber, image: np.ndarray) -> Callable[[], np
 
 def _show_seqgem(length: int) -> None:
     """Time every frame of a drive: the slowest closes a block."""
-    frames = normalise_rows(np.random.default_rng(0).standard_normal((3 * length + 1000, _DIM)))
+    frames = normalize_rows(np.random.default_rng(0).standard_normal((3 * length + 1000, _DIM)))
     module = SeqGeM()
     rolling = RollingSeqGeM(module, length, _DIM)
     rest = iter(frames)

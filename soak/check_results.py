@@ -3,7 +3,7 @@
 from collections import Counter
 
 
-class Findings:
+class CheckResults:
     """Counts what was looked at and what was wrong, and keeps the first example of each kind."""
 
     def __init__(self) -> None:

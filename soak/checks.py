@@ -9,8 +9,8 @@ import numpy as np
 from seqnet_ros.localization.result import Reason
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import stamp_to_ns
-from soak.check_results import Findings
-from soak.sent_images import Searched, Sent
+from soak.check_results import CheckResults
+from soak.sent_images import SearchedMaps, SentImages
 
 _WITHOUT_CANDIDATES = {Reason.BUFFER_FILLING, Reason.STATIONARY, Reason.NO_CANDIDATES}
 _ROUNDING = 1e-5
@@ -18,7 +18,7 @@ Arrived = Iterable[tuple[float, Any]]
 """Messages with the time of their arrival, seconds on the monotonic clock."""
 
 
-def check_match(message: Any, arrived_s: float, sent: Sent, findings: Findings) -> None:
+def check_match(message: Any, arrived_s: float, sent: SentImages, findings: CheckResults) -> None:
     """Check what every PlaceMatch must fulfil."""
     expect = findings.expect
     stamp, start = stamp_to_ns(message.header.stamp), stamp_to_ns(message.sequence_start)
@@ -36,7 +36,7 @@ def check_match(message: Any, arrived_s: float, sent: Sent, findings: Findings) 
     expect(bool(np.isfinite(values).all()), 'value that is not finite', values)
 
 
-def _check_order(message: Any, findings: Findings) -> None:
+def _check_order(message: Any, findings: CheckResults) -> None:
     scores = [item.score for item in message.candidates]
     findings.expect(bool((np.diff(scores) <= _ROUNDING).all()), 'candidates out of order', scores)
     distances = defaultdict(list)
@@ -47,8 +47,8 @@ def _check_order(message: Any, findings: Findings) -> None:
                         'candidates of a map out of order', values)
 
 
-def check_places(message: Any, arrived_s: float, sent: Sent, searched: Searched,
-                 maps: Mapping[str, PlaceMap], findings: Findings) -> None:
+def check_places(message: Any, arrived_s: float, sent: SentImages, searched: SearchedMaps,
+                 maps: Mapping[str, PlaceMap], findings: CheckResults) -> None:
     """Check that the candidates of a localizer are places of the maps it may have searched."""
     sent_s = sent.sent_s(stamp_to_ns(message.header.stamp), arrived_s)
     allowed = searched.between(arrived_s if sent_s is None else sent_s, arrived_s)
@@ -75,7 +75,7 @@ def pose_values(pose: Any) -> list[float]:
     return [position.x, position.y, position.z, rotation.x, rotation.y, rotation.z, rotation.w]
 
 
-def check_poses(matches: Arrived, poses: Arrived, findings: Findings) -> None:
+def check_poses(matches: Arrived, poses: Arrived, findings: CheckResults) -> None:
     """Check that a pose was published for every accepted match, and for no other."""
     accepted = Counter(
         (stamp_to_ns(match.header.stamp), *pose_values(match.candidates[0].pose))
@@ -91,8 +91,8 @@ def check_poses(matches: Arrived, poses: Arrived, findings: Findings) -> None:
                     accepted - published)
 
 
-def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Sent,
-                findings: Findings) -> None:
+def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: SentImages,
+                findings: CheckResults) -> None:
     """Check that every match of a loop closer is one loop, and speaks of its own past."""
     expect = findings.expect
     believed, doubted = _by_stamp(closures), _by_stamp(rejected)
@@ -132,14 +132,14 @@ def _by_stamp(loops: Arrived) -> 'defaultdict[int, deque[Any]]':
     return waiting
 
 
-def check_counts(counts: Mapping[str, int], findings: Findings) -> None:
+def check_counts(counts: Mapping[str, int], findings: CheckResults) -> None:
     """Check that every image received was processed, dropped or ignored; the node must be idle."""
     rest = counts['received'] - counts['processed'] - counts['ignored']
     findings.expect(counts['dropped'] == rest, 'drops that do not add up', dict(counts))
     findings.expect(counts['failures'] == 0, 'failures', dict(counts))
 
 
-def check_log(printed: str, allowed: Callable[[str], bool], findings: Findings) -> None:
+def check_log(printed: str, allowed: Callable[[str], bool], findings: CheckResults) -> None:
     """Check that the node printed no exception and no error but those that were provoked."""
     findings.expect('Traceback' not in printed, 'exception in the log')
     for line in printed.splitlines():

@@ -11,11 +11,11 @@ from seqnet_ros.srv import FindPlace, LoadMap, SaveMap
 from std_srvs.srv import Trigger
 
 from seqnet_ros.nodes.conversions import stamp_to_ns
-from soak.check_results import Findings
+from soak.check_results import CheckResults
 from soak.checks import check_counts, check_match, check_places
 from soak.endless_drive import EndlessDrive, broken_images
 from soak.peer import Peer
-from soak.sent_images import Searched
+from soak.sent_images import SearchedMaps
 
 _LIVE: dict[str, tuple[Any, ...]] = {
     'matching.top_k': (5, 20, 40), 'matching.candidates': (1, 3, 5),
@@ -28,7 +28,7 @@ _REFUSED: dict[str, Any] = {
     'device': 'openvino', 'image_transport': 'compressed', 'sequence.length': 'long'}
 
 
-class Happenings:
+class FaultInjector:
     """Lets things happen, each kind once in every round, in an order that chance decides.
 
     Args:
@@ -39,7 +39,7 @@ class Happenings:
     """
 
     def __init__(self, peer: Peer, drive: EndlessDrive, chance: random.Random,
-                 findings: Findings) -> None:
+                 findings: CheckResults) -> None:
         self._peer = peer
         self._drive = drive
         self._chance = chance
@@ -169,14 +169,14 @@ class Happenings:
         self._peer.wait_until_active()
 
 
-class LocalizerHappenings(Happenings):
+class LocalizerFaultInjector(FaultInjector):
     """What happens to a localizer besides.
 
     Args:
         maps: the maps by their directories.
         maps_by_id: and by their ids.
         folder: for saved maps.
-        arguments: as of `Happenings`.
+        arguments: as of `FaultInjector`.
     """
 
     def __init__(self, *arguments: Any, paths: list[Path], maps: dict[str, Any],
@@ -186,7 +186,7 @@ class LocalizerHappenings(Happenings):
         self._ids = dict(zip(paths, maps, strict=True))
         self._folder = folder
         self._first = frozenset({self._ids[paths[0]]})
-        self.searched = Searched(set(self._first))
+        self.searched = SearchedMaps(set(self._first))
 
     def kinds(self) -> list[Callable[[], None]]:
         """Return everything that can happen."""
@@ -278,12 +278,12 @@ class LocalizerHappenings(Happenings):
                               'wrong answer to broken images', answer.message)
 
 
-class LoopCloserHappenings(Happenings):
+class LoopCloserFaultInjector(FaultInjector):
     """What happens to a loop closer besides.
 
     Args:
         folder: for saved maps.
-        arguments: as of `Happenings`.
+        arguments: as of `FaultInjector`.
     """
 
     def __init__(self, *arguments: Any, folder: Path) -> None:

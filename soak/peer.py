@@ -21,7 +21,7 @@ from seqnet_ros.msg import LoopClosure, PlaceMatch
 
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from soak.errors import SoakError
-from soak.sent_images import Sent
+from soak.sent_images import SentImages
 
 PATIENCE_S = 60.0
 _SETTLED_S = 0.3
@@ -48,7 +48,7 @@ class Peer:
         self._node = rclpy.create_node('soak', context=self._context)
         self._images = self._node.create_publisher(Image, 'image', 10)
         self._odometry = self._node.create_publisher(Odometry, 'odometry', 50)
-        self.sent = Sent()
+        self.sent = SentImages()
         self._last_sent_s = 0.0
         self.matches = self._listen(PlaceMatch, 'place_match')
         self.poses = self._listen(PoseWithCovarianceStamped, 'pose')

@@ -9,10 +9,10 @@ from pathlib import Path
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import load_model
-from soak.check_results import Findings
+from soak.check_results import CheckResults
 from soak.checks import check_log, check_loops, check_match, check_places, check_poses
 from soak.endless_drive import EndlessDrive
-from soak.fault_injection import Happenings, LocalizerHappenings, LoopCloserHappenings
+from soak.fault_injection import FaultInjector, LocalizerFaultInjector, LoopCloserFaultInjector
 from soak.memory import BOUND_MIB, slope_mib
 from soak.node_process import NodeProcess
 from soak.peer import Peer
@@ -53,7 +53,7 @@ class Outcome:
     cpu_ms: float = 0.0
     memory_mib: tuple[float, float] = (0.0, 0.0)
     slope: float | None = None
-    findings: Findings = field(default_factory=Findings)
+    findings: CheckResults = field(default_factory=CheckResults)
 
 
 def soak_localizer(count: int, seed: int, folder: Path,
@@ -76,11 +76,11 @@ def soak_localizer(count: int, seed: int, folder: Path,
         place_map = open_map(path, model)
         maps[place_map.manifest.map_id] = place_map
 
-    def happenings(*arguments: object) -> LocalizerHappenings:
-        return LocalizerHappenings(*arguments, paths=paths, maps=maps, folder=folder)
+    def happenings(*arguments: object) -> LocalizerFaultInjector:
+        return LocalizerFaultInjector(*arguments, paths=paths, maps=maps, folder=folder)
 
-    def check(peer: Peer, happened: Happenings, findings: Findings) -> None:
-        assert isinstance(happened, LocalizerHappenings)
+    def check(peer: Peer, happened: FaultInjector, findings: CheckResults) -> None:
+        assert isinstance(happened, LocalizerFaultInjector)
         for arrived_s, match in peer.matches:
             check_places(match, arrived_s, peer.sent, happened.searched, maps, findings)
         check_poses(peer.matches, peer.poses, findings)
@@ -91,10 +91,10 @@ def soak_localizer(count: int, seed: int, folder: Path,
 def soak_loop_closer(count: int, seed: int, folder: Path,
                      show: Callable[[int], None] = lambda _: None) -> Outcome:
     """Let a loop closer process images, and check what it says; as `soak_localizer`."""
-    def happenings(*arguments: object) -> LoopCloserHappenings:
-        return LoopCloserHappenings(*arguments, folder=folder)
+    def happenings(*arguments: object) -> LoopCloserFaultInjector:
+        return LoopCloserFaultInjector(*arguments, folder=folder)
 
-    def check(peer: Peer, _: Happenings, findings: Findings) -> None:
+    def check(peer: Peer, _: FaultInjector, findings: CheckResults) -> None:
         check_loops(peer.matches, peer.closures, peer.rejected, peer.sent, findings)
 
     return _soak('loop_closer', {'loop.exclude_m': 15.0, 'keep_images': False}, count, seed,
@@ -102,8 +102,8 @@ def soak_loop_closer(count: int, seed: int, folder: Path,
 
 
 def _soak(name: str, parameters: dict[str, object], count: int, seed: int, folder: Path,
-          make_happenings: Callable[..., Happenings],
-          check: Callable[[Peer, Happenings, Findings], None],
+          make_happenings: Callable[..., FaultInjector],
+          check: Callable[[Peer, FaultInjector, CheckResults], None],
           show: Callable[[int], None]) -> Outcome:
     outcome, chance = Outcome(name), random.Random(seed)
     laps = drive_streets(1, _LAP_M)
@@ -137,8 +137,8 @@ def _soak(name: str, parameters: dict[str, object], count: int, seed: int, folde
     return outcome
 
 
-def _judge(outcome: Outcome, peer: Peer, happenings: Happenings, node: NodeProcess,
-           check: Callable[[Peer, Happenings, Findings], None]) -> None:
+def _judge(outcome: Outcome, peer: Peer, happenings: FaultInjector, node: NodeProcess,
+           check: Callable[[Peer, FaultInjector, CheckResults], None]) -> None:
     findings = outcome.findings
     for arrived_s, match in peer.matches:
         check_match(match, arrived_s, peer.sent, findings)

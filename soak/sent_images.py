@@ -6,7 +6,7 @@ from bisect import bisect_right
 UNSTAMPED_LAG_S = 60.0
 
 
-class Sent:
+class SentImages:
     """The stamps of all images sent, with the time of the last sending of each."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class Sent:
         return self.sent_s(stamp_ns, float('inf')) is not None
 
 
-class Searched:
+class SearchedMaps:
     """Which maps may have been searched at a time."""
 
     def __init__(self, maps: set[str]) -> None:

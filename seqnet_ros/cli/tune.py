@@ -17,7 +17,7 @@ from seqnet_ros.core.files import whole_file
 
 if TYPE_CHECKING:
     from seqnet_ros.config.preset import Preset
-    from seqnet_ros.evaluation.replay.evaluate_recordings import Request
+    from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
     from seqnet_ros.evaluation.replay.tuning import Trial
 
 PARAMETERS, TRIALS = 'localizer.yaml', 'trials.csv'
@@ -90,19 +90,19 @@ def tune(
     wanted = _read_search(search)
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
-    from seqnet_ros.evaluation.replay.evaluate_recordings import Request
+    from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
 
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     near = Tolerance.parse(tolerance)
     camera = None if camera_info is None else read_camera_info(camera_info)
-    trained = Request(
+    trained = EvaluationRequest(
         side(query_source, query_poses, query_truth, query_range), near,
         side(map_source, map_poses, None, map_range), pairs=pairs, model=model, weights=weights,
         device=device, camera=camera)
     best, base, tried = _search(trained, output, wanted, trials, precision)
     checked = None
     if check_map_source and check_query_source:
-        checked = Request(
+        checked = EvaluationRequest(
             side(check_query_source, check_query_poses, check_query_truth, check_query_range),
             near, side(check_map_source, check_map_poses, None, check_map_range),
             pairs=check_pairs, model=model, weights=weights, device=device, camera=camera)
@@ -124,10 +124,11 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
     return found
 
 
-def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]] | None, most: int,
+def _search(request: 'EvaluationRequest', output: Path, wanted: dict[str, tuple[Any, ...]] | None,
+            most: int,
             precision: float) -> 'tuple[Trial, Trial, list[Trial]]':
     from seqnet_ros.evaluation.replay import tuning
-    from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
+    from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
     from seqnet_ros.evaluation.replay.recordings import Recordings
     from seqnet_ros.evaluation.replay.run_files import DESCRIPTORS
     from seqnet_ros.models.place_model import build_model, load_preset
@@ -137,7 +138,7 @@ def _search(request: 'Request', output: Path, wanted: dict[str, tuple[Any, ...]]
     pair = tuning.DrivePair(
         maps, Recordings(request.queries, maps.datum), request.tolerance, request.pairs)
     preset, base_dir = load_preset(request.model, request.weights)
-    described = DescribedModel(
+    described = DescriptorCache(
         build_model(preset, request.device, base_dir), output / DESCRIPTORS)
     tuner = tuning.Tuner(described, preset, pair, request.camera)
     searched = wanted or tuning.usual_search(pair.posed)
@@ -175,7 +176,8 @@ def _start(preset: 'Preset', posed: bool, searched: dict[str, tuple[Any, ...]],
     return found
 
 
-def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]', checked: 'Request | None',
+def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]',
+              checked: 'EvaluationRequest | None',
               output: Path) -> None:
     from seqnet_ros.evaluation.replay.tuning import engine_settings, parameter_file
 
@@ -201,20 +203,21 @@ def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]', checked: 'Requ
         raise typer.Exit(INCOMPLETE)
 
 
-def _check(best: 'Trial', base: 'Trial', request: 'Request', output: Path) -> tuple[str, bool]:
+def _check(best: 'Trial', base: 'Trial', request: 'EvaluationRequest',
+           output: Path) -> tuple[str, bool]:
     """Evaluate both settings on the other pair; return what came of it and whether it is good."""
     from dataclasses import replace
 
     from seqnet_ros.evaluation.replay.comparison import compare_runs
-    from seqnet_ros.evaluation.replay.evaluate_recordings import evaluate_drives
+    from seqnet_ros.evaluation.replay.evaluate_recordings import evaluate_recordings
     from seqnet_ros.evaluation.replay.tuning import engine_settings
     from seqnet_ros.evaluation.report.comparison_page import write_comparison
     from seqnet_ros.evaluation.report.page import write_report
 
     for name, trial in ((_DEFAULT, base), (_TUNED, best)):
         say('', f'checking: {name}')
-        run = evaluate_drives(replace(request, settings=engine_settings(trial.settings)),
-                              output / name, progress_bar)
+        run = evaluate_recordings(replace(request, settings=engine_settings(trial.settings)),
+                                  output / name, progress_bar)
         with working('writing the report'):
             write_report(run, output / name)
     found = compare_runs([output / _DEFAULT, output / _TUNED])

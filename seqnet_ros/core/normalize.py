@@ -3,7 +3,7 @@
 import numpy as np
 
 
-def normalise_rows(vectors: np.ndarray) -> np.ndarray:
+def normalize_rows(vectors: np.ndarray) -> np.ndarray:
     """Return float32 ``[..., D]`` with rows of unit length; rows of zeros stay zeros."""
     vectors = np.asarray(vectors, dtype=np.float32)
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)

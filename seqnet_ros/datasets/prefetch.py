@@ -15,8 +15,8 @@ from seqnet_ros.core.images import read_image
 _MOST_THREADS = 16
 
 
-def read_ahead(paths: Iterable[Path],
-               ahead: int) -> Generator[np.ndarray | InputError, None, None]:
+def prefetch_images(paths: Iterable[Path],
+                    ahead: int) -> Generator[np.ndarray | InputError, None, None]:
     """Yield images in the order of their paths while threads decode the next ones.
 
     Args:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from seqnet_ros.config.model import HogConfig, ImageConfig, PatchNormConfig
 from seqnet_ros.core.errors import ModelError
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.image_checks import check_images
 
 # A patch darker or flatter than this many grey levels holds sensor noise, not texture.
@@ -43,7 +43,7 @@ class _HandcraftedDescriber:
             InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
         """
         check_images(images)
-        return normalise_rows(
+        return normalize_rows(
             np.stack([self._describe_grey(_grey_thumbnail(i, self._image)) for i in images]))
 
     def _describe_grey(self, grey: np.ndarray) -> np.ndarray:

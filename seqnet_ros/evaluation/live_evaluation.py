@@ -15,8 +15,8 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.pose_buffer import PoseBuffer
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
-from seqnet_ros.evaluation.metrics.place_ground_truth import Judgement, PoseTruth, Tolerance
-from seqnet_ros.evaluation.replay.cold_starts import summarise_restarts
+from seqnet_ros.evaluation.metrics.place_ground_truth import Judgement, PoseGroundTruth, Tolerance
+from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
 from seqnet_ros.evaluation.replay.evaluation_results import FORMAT, LiveMap, LiveResults, LiveSpan
 from seqnet_ros.evaluation.replay.verdict import give_verdict
 from seqnet_ros.localization.result import MatchResult
@@ -115,7 +115,7 @@ class LiveEvaluation:
         self._sizes = {map_id: len(place_map) for map_id, place_map in maps.items()}
         for map_id in maps:
             self._first_places[map_id] = sum(self._sizes[other] for other in self._first_places)
-        self._truth = PoseTruth(
+        self._truth = PoseGroundTruth(
             np.concatenate([place_map.poses for place_map in maps.values()]), tolerance, planar)
         self._poses = make_truth_buffer()
         self._path = TruePath(self._poses)
@@ -239,7 +239,7 @@ class LiveEvaluation:
         Args:
             metrics: those of the accumulator.
         """
-        restarts, note = summarise_restarts([]), self.note(metrics)
+        restarts, note = summarize_cold_starts([]), self.note(metrics)
         return LiveResults(
             format=FORMAT,
             verdict=give_verdict(metrics, restarts),

@@ -14,7 +14,7 @@ class _Age(NamedTuple):
     travelled_m: float
 
 
-class RecentPast:
+class ExclusionWindow:
     """Tells which places of a drive are old enough to close a loop.
 
     Age only grows, and older places were seen before younger ones: what is old enough stays so, and

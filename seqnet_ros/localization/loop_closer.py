@@ -10,8 +10,12 @@ from seqnet_ros.core import images
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
 from seqnet_ros.localization.acceptance.running_calibration import RunningCalibration
-from seqnet_ros.localization.exclusion_window import RecentPast
-from seqnet_ros.localization.geometry.geometric_check import GeometricCheck, View, choose_neighbours
+from seqnet_ros.localization.exclusion_window import ExclusionWindow
+from seqnet_ros.localization.geometry.geometric_check import (
+    GeometricCheck,
+    PlaceView,
+    choose_neighbours,
+)
 from seqnet_ros.localization.result import Candidate, LoopResult, Reason
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.mapper import Mapper
@@ -31,10 +35,10 @@ class _PastViews:
         self._mapper = mapper
         self._past = past
 
-    def view(self, place: int) -> View:
+    def view(self, place: int) -> PlaceView:
         """Return what is known of a place."""
-        return View(self._mapper.features(place), self._mapper.camera,
-                    self._mapper[place].pose if self._mapper.posed else None)
+        return PlaceView(self._mapper.features(place), self._mapper.camera,
+                         self._mapper[place].pose if self._mapper.posed else None)
 
     def neighbours(self, place: int, count: int) -> list[int]:
         """Return up to ``count`` places on each side to triangulate with."""
@@ -63,7 +67,7 @@ class LoopCloser:
         self.model = model
         self._engine = self._mapper.engine
         self._loops = loops or LoopConfig()
-        self._recent = RecentPast(self._loops)
+        self._recent = ExclusionWindow(self._loops)
         self._wrong = RunningCalibration(self._engine)
         self._look_at(self._new_past())
         self._pushed = 0

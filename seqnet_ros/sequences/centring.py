@@ -6,12 +6,12 @@ season and camera. A map knows its whole traverse; a robot knows only its past.
 
 import numpy as np
 
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 
 
 def centre(frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
     """Return ``frames - mean``, L2-normalised (``[..., D]``); only normalised without a mean."""
-    return normalise_rows(frames if mean is None else frames - mean)
+    return normalize_rows(frames if mean is None else frames - mean)
 
 
 class RunningMean:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.sequences.jist_aggregators import SeqGeM
 
 
@@ -58,4 +58,4 @@ class RollingSeqGeM:
             if self._filled < length:
                 total = np.logaddexp(total, self._ends[self._filled])
         pooled = np.exp((total - math.log(count)) / self._p).astype(np.float32)
-        return normalise_rows(pooled) if self._normalise else pooled
+        return normalize_rows(pooled) if self._normalise else pooled

@@ -33,7 +33,7 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.datasets.recordings.bag_writer import BagWriter
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
-from seqnet_ros.evaluation.replay.evaluate_recordings import Request, evaluate_drives
+from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest, evaluate_recordings
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.map_reader import open_map
@@ -132,7 +132,7 @@ def replayed(town_map: Path, drive: list[Shown], folder: Path) -> dict[str, Any]
     settings = {
         'sequence.length': 5, 'keyframes.every': EVERY, 'matching.candidates': CANDIDATES,
         **{f'acceptance.{name}': value for name, value in LENIENT.items()}}
-    evaluated = evaluate_drives(Request(
+    evaluated = evaluate_recordings(EvaluationRequest(
         RecordingOptions((folder / 'bag',)), Tolerance(2.0, degrees=30.0), map_path=town_map,
         device='cpu', settings=settings), folder / 'run')
     return evaluated.results.measures.as_json()

@@ -14,7 +14,7 @@ from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.evaluation.replay.evaluate_recordings import Evaluated
+    from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRun
 
 _USUAL_TOLERANCE = '5m'
 _USUAL_PAIR_TOLERANCE = '0frames'
@@ -82,14 +82,17 @@ def evaluate_bags(
         raise InputError('found neither --map-source nor --map, expected one of them')
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
-    from seqnet_ros.evaluation.replay.evaluate_recordings import Request, evaluate_drives
+    from seqnet_ros.evaluation.replay.evaluate_recordings import (
+        EvaluationRequest,
+        evaluate_recordings,
+    )
     from seqnet_ros.evaluation.report.page import write_report
 
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
     offset = _read_offset(clock_offset)
 
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
-    request = Request(
+    request = EvaluationRequest(
         queries=side(query_source, query_poses, query_truth, query_range),
         maps=side(map_source, map_poses, map_truth, map_range)
         if map_source else None,
@@ -97,7 +100,7 @@ def evaluate_bags(
         weights=weights, device=device, clock_offset=offset,
         settings=changes,
         camera=None if camera_info is None else read_camera_info(camera_info))
-    run = evaluate_drives(request, output, progress_bar)
+    run = evaluate_recordings(request, output, progress_bar)
     with working('writing the report'):
         report = write_report(run, output)
     _show(run, report)
@@ -115,7 +118,7 @@ def _read_offset(text: str | None) -> float | str | None:
             f"--clock-offset is {text!r}, expected seconds or 'auto'") from None
 
 
-def _show(run: 'Evaluated', report: Path) -> None:
+def _show(run: 'EvaluationRun', report: Path) -> None:
     from seqnet_ros.evaluation.replay.verdict import length, percent
 
     metrics, verdict, timing = run.results.measures, run.results.verdict, run.timing

@@ -117,12 +117,16 @@ class _Protocol:
 
     def truth(self, database: 'Sequences', queries: 'Sequences') -> 'GroundTruth':
         """Return the database windows that match each query window, at least one of them."""
-        from seqnet_ros.evaluation.jist.sequence_ground_truth import cached_truth, sequence_truth
+        from seqnet_ros.evaluation.jist.sequence_ground_truth import (
+            cached_ground_truth,
+            sequence_ground_truth,
+        )
         from seqnet_ros.evaluation.metrics.ground_truth import require_matches
 
         rule = cast('Rule', self.rule)
-        found = (sequence_truth(database, queries, self.radius, rule) if self.cache is None else
-                 cached_truth(self.cache, database, queries, self.radius, rule))
+        found = (sequence_ground_truth(database, queries, self.radius, rule) if self.cache is None
+                 else
+                 cached_ground_truth(self.cache, database, queries, self.radius, rule))
         require_matches(found)
         return found
 

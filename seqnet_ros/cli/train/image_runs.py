@@ -12,7 +12,7 @@ from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.training.cosplace.data import ImageSearch
-    from seqnet_ros.training.cosplace.steps import Best, Workplace
+    from seqnet_ros.training.cosplace.steps import Best, RunOptions
 
 TRAIN, VALIDATE = 'train', 'val'
 CHANGEABLE = ('output', 'resume', 'epochs', 'device', 'workers')
@@ -54,15 +54,15 @@ def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSe
     return ImageSearch.of(folder / VALIDATE, radius)
 
 
-def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'Workplace':
+def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'RunOptions':
     """Return what a training runs on."""
     from seqnet_ros.training.common.lightning_run import process_counts
-    from seqnet_ros.training.cosplace.steps import Workplace
+    from seqnet_ros.training.cosplace.steps import RunOptions
 
     _, local = process_counts()
     usual = min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))
-    return Workplace(device, record.precision, usual if workers is None else workers,
-                     record.model_dump(mode='json', exclude_none=True))
+    return RunOptions(device, record.precision, usual if workers is None else workers,
+                      record.model_dump(mode='json', exclude_none=True))
 
 
 def show_best(output: Path, best: 'Best') -> None:

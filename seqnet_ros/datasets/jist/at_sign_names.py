@@ -20,7 +20,7 @@ _MOST_CHARACTERS = 256
 
 
 @dataclass(frozen=True, eq=False)
-class MarkedNames:
+class AtSignNames:
     """A list of relative paths, kept as the bytes of one text.
 
     Attributes:
@@ -36,7 +36,7 @@ class MarkedNames:
     example: str
 
     @classmethod
-    def of(cls, paths: Sequence[str], example: str) -> 'MarkedNames':
+    def of(cls, paths: Sequence[str], example: str) -> 'AtSignNames':
         """Wrap a list of paths."""
         encoded = [fsencode(path) for path in paths]
         lengths = np.array([len(path) for path in encoded], dtype=np.int64)
@@ -44,7 +44,7 @@ class MarkedNames:
         return cls(np.frombuffer(b''.join(encoded), dtype=np.uint8), ends - lengths, ends, example)
 
     @classmethod
-    def read(cls, path: str | PathLike[str], example: str, prefix: str = '') -> 'MarkedNames':
+    def read(cls, path: str | PathLike[str], example: str, prefix: str = '') -> 'AtSignNames':
         """Map a list with a path in each line into memory.
 
         Args:
@@ -77,9 +77,9 @@ class MarkedNames:
         """Return one path."""
         return fsdecode(self.text[self.starts[index]: self.ends[index]].tobytes())
 
-    def take(self, rows: np.ndarray) -> 'MarkedNames':
+    def take(self, rows: np.ndarray) -> 'AtSignNames':
         """Return some of the names, in ascending rows; the text is shared."""
-        return MarkedNames(self.text, self.starts[rows], self.ends[rows], self.example)
+        return AtSignNames(self.text, self.starts[rows], self.ends[rows], self.example)
 
     def begin_with(self, prefix: str) -> np.ndarray:
         """Return bool ``[N]``: the path begins with ``prefix``."""

@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.datasets.jist.at_sign_names import MarkedNames
+from seqnet_ros.datasets.jist.at_sign_names import AtSignNames
 from seqnet_ros.datasets.recordings.image_folder import IMAGE_SUFFIXES
 
 EXAMPLE = '@east@north@sequence@number@key@city@date@.jpg'
@@ -200,7 +200,7 @@ def _of_cities(listed: list[tuple[str, list[str]]], cities: Sequence[str], compa
 
 def cities_of(image_names: Sequence[str]) -> tuple[str, ...]:
     """Return the cities that names of images state; empty where a name states none."""
-    names = MarkedNames.of(image_names, EXAMPLE)
+    names = AtSignNames.of(image_names, EXAMPLE)
     known = names.field_counts() >= _FIELDS_WITH_CITY
     return tuple(os.fsdecode(text) if has else ''
                  for text, has in zip(names.texts(_CITY).tolist(), known.tolist(), strict=True))
@@ -226,7 +226,7 @@ def parse_names(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: a name lacks one of them; the message names it.
     """
-    names = MarkedNames.of(paths, EXAMPLE)
+    names = AtSignNames.of(paths, EXAMPLE)
     fields = names.numbers({'first coordinate': 1, 'second coordinate': 2,
                             'frame number': _NUMBER})
     first, second, numbers = fields.values()

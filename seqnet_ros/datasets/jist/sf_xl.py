@@ -20,7 +20,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
-from seqnet_ros.datasets.jist.at_sign_names import MarkedNames
+from seqnet_ros.datasets.jist.at_sign_names import AtSignNames
 
 EXAMPLE = ('@east@north@zone@letter@lat@lon@pano@tile@heading@pitch@roll@height@timestamp@note@'
            '.jpg')
@@ -46,7 +46,7 @@ class ImageList:
     """
 
     base: Path
-    names: MarkedNames
+    names: AtSignNames
     origin: str
 
     def __len__(self) -> int:
@@ -189,12 +189,12 @@ def read_image_list(folder: str | PathLike[str],
     if file is None:
         return _search(place)
     if file.name == place.name + _OF_FOLDER:
-        return ImageList(place, MarkedNames.read(file, EXAMPLE), str(file))
+        return ImageList(place, AtSignNames.read(file, EXAMPLE), str(file))
     if not place.is_relative_to(file.parent):
         raise InputError(f'{file} lists paths relative to {file.parent}, where {place} is not')
     prefix = place.relative_to(file.parent).as_posix()
     wanted = '' if prefix == '.' else f'{prefix}/'
-    return ImageList(file.parent, MarkedNames.read(file, EXAMPLE, wanted), str(file))
+    return ImageList(file.parent, AtSignNames.read(file, EXAMPLE, wanted), str(file))
 
 
 def _find_list(folder: Path) -> Path | None:
@@ -210,7 +210,7 @@ def _search(folder: Path) -> ImageList:
     found = sorted(file.relative_to(folder).as_posix() for file in folder.glob('**/*.jpg'))
     if not found:
         raise InputError(f'{folder} holds no .jpg image, expected names like {EXAMPLE}')
-    return ImageList(folder, MarkedNames.of(found, EXAMPLE), str(folder))
+    return ImageList(folder, AtSignNames.of(found, EXAMPLE), str(folder))
 
 
 def read_views(images: ImageList) -> Views:

@@ -24,9 +24,9 @@ from torch import nn
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.jist.sequence_folders import Sequences
-from seqnet_ros.datasets.prefetch import read_ahead
+from seqnet_ros.datasets.prefetch import prefetch_images
 from seqnet_ros.evaluation.jist.pca import FITTED_ROWS, Pca, fit_pca
-from seqnet_ros.evaluation.jist.sequence_ground_truth import Rule, sequence_truth
+from seqnet_ros.evaluation.jist.sequence_ground_truth import Rule, sequence_ground_truth
 from seqnet_ros.evaluation.metrics.ground_truth import (
     RECALL_NS,
     GroundTruth,
@@ -125,7 +125,7 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
     lost = np.zeros(len(frames), dtype=bool)
     damaged: list[str] = []
     descriptors: np.ndarray | None = None
-    with closing(read_ahead(map(frames.path, range(len(frames))), batch)) as pixels:
+    with closing(prefetch_images(map(frames.path, range(len(frames))), batch)) as pixels:
         for start in range(0, len(frames), batch):
             rows, images = [], []
             for row, image in enumerate(islice(pixels, batch), start):
@@ -202,10 +202,10 @@ def recalls_at_radii(report: Report, database: Sequences, queries: Sequences,
         database: windows that were searched.
         queries: windows that asked.
         radii: metres, inclusive.
-        rule: see `sequence_truth`.
+        rule: see `sequence_ground_truth`.
         ns: how many of the first predictions count.
     """
-    truths = {radius: sequence_truth(database, queries, radius, rule) for radius in radii}
+    truths = {radius: sequence_ground_truth(database, queries, radius, rule) for radius in radii}
     return {radius: recall_at(report.predictions.indices, truth, ns)
             for radius, truth in truths.items() if truth.has_match.any()}
 

@@ -33,8 +33,9 @@ _BLOCK = 1 << 15
 _CITY_STEP_M = 1e9
 
 
-def sequence_truth(database: Sequences, queries: Sequences, radius: float, rule: Rule = 'any',
-                   rows: np.ndarray | None = None) -> GroundTruth:
+def sequence_ground_truth(database: Sequences, queries: Sequences, radius: float,
+                          rule: Rule = 'any',
+                          rows: np.ndarray | None = None) -> GroundTruth:
     """Find the database windows that match each query window.
 
     Frames of two cities never match, unless the sequences were made as in the published code,
@@ -110,22 +111,22 @@ def _place(frames: FrameTable, known: list[str]) -> np.ndarray:
     return np.column_stack([frames.positions, numbers * _CITY_STEP_M])
 
 
-def cached_truth(folder: str | PathLike[str], database: Sequences, queries: Sequences,
-                 radius: float, rule: Rule = 'any') -> GroundTruth:
-    """Return `sequence_truth`, read from a cache where it was computed before.
+def cached_ground_truth(folder: str | PathLike[str], database: Sequences, queries: Sequences,
+                        radius: float, rule: Rule = 'any') -> GroundTruth:
+    """Return `sequence_ground_truth`, read from a cache where it was computed before.
 
     The name of the file follows from everything the result depends on, and the file states it
     again: other images, lengths, radii or rules never meet an old result. A damaged file is
     replaced.
 
     Raises:
-        InputError: as `sequence_truth`, or the cache cannot be written.
+        InputError: as `sequence_ground_truth`, or the cache cannot be written.
     """
     key = _key(database, queries, radius, rule)
     name = hashlib.sha256(key.encode()).hexdigest()[:24]
     file = Path(folder) / f'sequence_truth_{name}.npz'
     return _read(file, key) or _keep(
-        sequence_truth(database, queries, radius, rule), file, key)
+        sequence_ground_truth(database, queries, radius, rule), file, key)
 
 
 def _key(database: Sequences, queries: Sequences, radius: float, rule: Rule) -> str:

@@ -88,7 +88,7 @@ class Judgement:
         return cls(np.full(count, np.nan), np.zeros(count, bool), False, False, float('nan'), -1)
 
 
-class PoseTruth:
+class PoseGroundTruth:
     """The truth by poses: a place is right when it is near enough and looks the same way.
 
     Args:
@@ -151,7 +151,7 @@ def heading_differences(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
     return np.rad2deg(4 * np.arctan2(np.minimum(same, opposite), np.maximum(same, opposite)))
 
 
-class FrameTruth:
+class FrameGroundTruth:
     """The truth by frame numbers of the recording the map was made of.
 
     Args:

@@ -8,7 +8,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import DamagedImageError
 from seqnet_ros.evaluation.metrics.localization_metrics import RestartMetrics, Spread
-from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.result import MatchResult
@@ -19,7 +19,7 @@ _SEED = 1
 
 
 @dataclass
-class Restart:
+class ColdStart:
     """A localizer that starts in the middle of the drive.
 
     Attributes:
@@ -37,18 +37,18 @@ class Restart:
     right: bool | None = None
 
 
-class Restarts:
+class ColdStarts:
     """Localizers that know nothing of the drive before the place they start at.
 
     The starts are drawn with a fixed seed, one in each of as many equal parts of the drive.
     """
 
     def __init__(self, recordings: Recordings, count: int, engine: Callable[[], Localizer],
-                 truth: QueryTruth) -> None:
+                 truth: QueryGroundTruth) -> None:
         count = min(count, len(recordings))
         edges = np.linspace(recordings.first, recordings.end, count + 1).astype(int)
         rng = np.random.default_rng(_SEED)
-        self.all = [Restart(int(rng.integers(low, max(high, low + 1))))
+        self.all = [ColdStart(int(rng.integers(low, max(high, low + 1))))
                     for low, high in pairwise(edges)]
         self._waiting = list(self.all)
         self._running: list[_Running] = []
@@ -73,14 +73,14 @@ class Restarts:
 
 
 class _Running:
-    def __init__(self, restart: Restart, localizer: Localizer, stamp_ns: int,
+    def __init__(self, restart: ColdStart, localizer: Localizer, stamp_ns: int,
                  travelled: float) -> None:
         self._restart, self._localizer = restart, localizer
         self._stamp_ns, self._travelled = stamp_ns, travelled
         self._results = 0
 
     def goes_on(self, found: ReplayFrame, read: Callable[[], np.ndarray], travelled: float,
-                truth: QueryTruth) -> bool:
+                truth: QueryGroundTruth) -> bool:
         """Push a frame; return whether the place is still not known."""
         result = self._push(found, read)
         if result is None:
@@ -101,7 +101,7 @@ class _Running:
             return None
 
 
-def summarise_restarts(restarts: list[Restart]) -> RestartMetrics:
+def summarize_cold_starts(restarts: list[ColdStart]) -> RestartMetrics:
     """Return how long it takes to localize from nothing, of starts at places in the map."""
     counted = [one for one in restarts if one.in_map]
     fixed = [one for one in counted if one.right]

@@ -75,7 +75,7 @@ class DescriptorFile:
         self._file.close()
 
 
-class RememberingDescriber:
+class CachingDescriber:
     """A describer that asks another one only for frames that are not in their files yet.
 
     Args:
@@ -165,7 +165,7 @@ def recording_key(path: Path, topic: str | None, fingerprint: str, device: str) 
     return digest.hexdigest()[:16]
 
 
-class DescribedModel:
+class DescriptorCache:
     """A model whose descriptors stay in files of a folder, one for each recording.
 
     Attributes:
@@ -177,7 +177,7 @@ class DescribedModel:
     """
 
     def __init__(self, model: PlaceModel, folder: Path) -> None:
-        self._describer = RememberingDescriber(
+        self._describer = CachingDescriber(
             # The geometric check looks at images that were described before.
             model.describer, model.engine.geometry is not None)
         self.model = replace(model, describer=self._describer)

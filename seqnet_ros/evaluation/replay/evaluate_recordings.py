@@ -22,8 +22,8 @@ from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetri
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.metrics.search_run import watch_memory
 from seqnet_ros.evaluation.replay.clock_offset import ClockOffset
-from seqnet_ros.evaluation.replay.cold_starts import summarise_restarts
-from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel, device_name
+from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
+from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache, device_name
 from seqnet_ros.evaluation.replay.evaluation_results import (
     FORMAT,
     DriveSummary,
@@ -33,9 +33,9 @@ from seqnet_ros.evaluation.replay.evaluation_results import (
     ReplayResults,
     ReplaySettings,
 )
-from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth, check_truth
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, check_ground_truth
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
-from seqnet_ros.evaluation.replay.reference_map import MappedDrive, known_map, map_recordings
+from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, known_map, map_recordings
 from seqnet_ros.evaluation.replay.replay import Replayed, engine_for, replay
 from seqnet_ros.evaluation.replay.run_files import (
     DESCRIPTORS,
@@ -60,7 +60,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """What to evaluate.
 
     Attributes:
@@ -92,7 +92,7 @@ class Request:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
+class EvaluationRun:
     """An evaluation with everything its report needs.
 
     Attributes:
@@ -107,7 +107,7 @@ class Evaluated:
     """
 
     results: ReplayResults
-    mapped: MappedDrive
+    mapped: ReferenceMap
     maps: Recordings | None
     queries: Recordings
     replayed: Replayed
@@ -121,7 +121,8 @@ class Evaluated:
         return not self.queries.problems and not (self.maps and self.maps.problems)
 
 
-def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Evaluated:
+def evaluate_recordings(request: EvaluationRequest, folder: Path,
+                        bars: Bars = no_bar) -> EvaluationRun:
     """Evaluate, and write everything but the report.
 
     Descriptors stay in the folder: when the evaluation was interrupted, or is repeated with other
@@ -142,20 +143,20 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     with watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)
         queries = Recordings(request.queries, _map_datum(request, maps))
-        check_truth(request.tolerance, queries, maps, request.pairs)
+        check_ground_truth(request.tolerance, queries, maps, request.pairs)
         model, preset = _load(request)
-        described = DescribedModel(model, folder / DESCRIPTORS)
+        described = DescriptorCache(model, folder / DESCRIPTORS)
         try:
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
             mapped = _make_map(request, described, maps, bars)
-            truth = QueryTruth(mapped, request.tolerance, queries, maps, request.pairs)
+            truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs)
             replayed, seconds = _replay(
                 described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
             rows, descriptors = _prepared(described, queries, replayed)
         finally:
             described.close()
     metrics = replayed.accumulator.compute()
-    restarts = summarise_restarts(replayed.restarts)
+    restarts = summarize_cold_starts(replayed.restarts)
     notes = _notes(replayed, mapped, maps, queries, metrics, request.tolerance)
     for note in notes:
         _logger.warning('%s', note)
@@ -180,10 +181,10 @@ def evaluate_drives(request: Request, folder: Path, bars: Bars = no_bar) -> Eval
     write_results(folder, results)
     write_curves(folder, replayed.accumulator, metrics)
     write_timing(folder, timing)
-    return Evaluated(results, mapped, maps, queries, replayed, rows, descriptors, timing)
+    return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing)
 
 
-def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
+def _map_datum(request: EvaluationRequest, maps: Recordings | None) -> GeoPoint | None:
     """Return the origin of the map's earth positions, if it has one: queries need the same."""
     if maps is not None and maps.datum is not None:
         return maps.datum
@@ -194,7 +195,7 @@ def _map_datum(request: Request, maps: Recordings | None) -> GeoPoint | None:
     return GeoPoint(float(match[1]), float(match[2])) if match else None
 
 
-def _load(request: Request) -> tuple[PlaceModel, Preset]:
+def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:
     """Return the model, and the preset of its file or of the map with the settings to use."""
     if request.map_path is not None:
         manifest, _ = read_manifest(request.map_path)
@@ -240,8 +241,8 @@ def _report_offset(offset: ClockOffset, applied: bool) -> None:
                     'nothing is changed by that, --clock-offset auto takes it into account')
 
 
-def _make_map(request: Request, described: DescribedModel, maps: Recordings | None,
-              bars: Bars) -> MappedDrive:
+def _make_map(request: EvaluationRequest, described: DescriptorCache, maps: Recordings | None,
+              bars: Bars) -> ReferenceMap:
     if request.map_path is not None:
         return known_map(open_map(request.map_path, described.model), maps)
     assert maps is not None
@@ -249,8 +250,8 @@ def _make_map(request: Request, described: DescribedModel, maps: Recordings | No
         return map_recordings(described, maps, show, camera=request.camera)
 
 
-def _replay(described: DescribedModel, mapped: MappedDrive, settings: EngineConfig,
-            queries: Recordings, truth: QueryTruth, folder: Path, bars: Bars,
+def _replay(described: DescriptorCache, mapped: ReferenceMap, settings: EngineConfig,
+            queries: Recordings, truth: QueryGroundTruth, folder: Path, bars: Bars,
             camera: CameraModel | None) -> tuple[Replayed, float]:
     started = time.perf_counter()
     engine = engine_for(described.model, mapped.place_map, settings, camera)
@@ -260,7 +261,7 @@ def _replay(described: DescribedModel, mapped: MappedDrive, settings: EngineConf
     return replayed, time.perf_counter() - started
 
 
-def _prepared(described: DescribedModel, queries: Recordings,
+def _prepared(described: DescriptorCache, queries: Recordings,
               replayed: Replayed) -> tuple[np.ndarray, np.ndarray]:
     """Return which results were described, and their frames, centred by the mean of the drive."""
     model, files = described.model, described.files(queries)
@@ -276,7 +277,7 @@ def _prepared(described: DescribedModel, queries: Recordings,
     return np.array(list(found)), prepared
 
 
-def _summarise_map(mapped: MappedDrive) -> MapSummary:
+def _summarise_map(mapped: ReferenceMap) -> MapSummary:
     manifest = mapped.place_map.manifest
     route = manifest.route_length_m
     return MapSummary(
@@ -297,7 +298,7 @@ def _summarise_drive(recordings: Recordings) -> DriveSummary:
         problems=tuple(recordings.problems))
 
 
-def _notes(replayed: Replayed, mapped: MappedDrive, maps: Recordings | None, queries: Recordings,
+def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, queries: Recordings,
            metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
     """Return what a reader must know to trust the numbers."""
     notes = [f'{problem} (what came before it was evaluated)'

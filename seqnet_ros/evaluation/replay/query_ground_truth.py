@@ -8,19 +8,19 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.accumulator import Odometer
 from seqnet_ros.evaluation.metrics.place_ground_truth import (
     FRAMES,
-    FrameTruth,
+    FrameGroundTruth,
     Judgement,
-    PoseTruth,
+    PoseGroundTruth,
     Tolerance,
     read_pairs,
 )
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
-from seqnet_ros.evaluation.replay.reference_map import MappedDrive
+from seqnet_ros.evaluation.replay.reference_map import ReferenceMap
 from seqnet_ros.maps.mapper import FRAME_NUMBERS
 
 
-def check_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | None,
-                pairs: Path | None) -> None:
+def check_ground_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | None,
+                       pairs: Path | None) -> None:
     """Find out before the work whether what is known can tell what is true.
 
     Raises:
@@ -42,7 +42,7 @@ def check_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | No
                          'expected poses or a tolerance in frames')
 
 
-class QueryTruth:
+class QueryGroundTruth:
     """The truth for the frames of the queries, whatever it consists of.
 
     Args:
@@ -57,16 +57,16 @@ class QueryTruth:
         InputError: the tolerance does not go with what is known.
     """
 
-    def __init__(self, mapped: MappedDrive, tolerance: Tolerance, queries: Recordings,
+    def __init__(self, mapped: ReferenceMap, tolerance: Tolerance, queries: Recordings,
                  maps: Recordings | None, pairs: Path | None = None) -> None:
-        check_truth(tolerance, queries, maps, pairs)
+        check_ground_truth(tolerance, queries, maps, pairs)
         self.tolerance = tolerance
         self.unit = tolerance.unit
         self._queries = queries
         self._shift = 0 if maps is None else maps.first
         self._pairs: dict[int, list[int]] | None = None
         if self.unit == FRAMES:
-            self._by_frame = FrameTruth(_frames_of_places(mapped), tolerance)
+            self._by_frame = FrameGroundTruth(_frames_of_places(mapped), tolerance)
             if pairs is not None and maps is not None:
                 self._pairs = read_pairs(pairs, queries.names(), maps.names())
             return
@@ -76,7 +76,7 @@ class QueryTruth:
                              f'tolerance is {tolerance}, expected a map made with poses or a '
                              'tolerance in frames')
         planar = queries.datum is not None
-        self._by_pose = PoseTruth(mapped.truth, tolerance, planar)
+        self._by_pose = PoseGroundTruth(mapped.truth, tolerance, planar)
 
     def judge(self, asked: ReplayFrame, places: list[int]) -> Judgement:
         """Judge the places that were found for a frame."""
@@ -87,7 +87,7 @@ class QueryTruth:
         return self._by_frame.judge([asked.number - self._queries.first + self._shift], places)
 
 
-def _frames_of_places(mapped: MappedDrive) -> np.ndarray:
+def _frames_of_places(mapped: ReferenceMap) -> np.ndarray:
     if (mapped.place_frames >= 0).all():
         return mapped.place_frames
     manifest = mapped.place_map.manifest

@@ -11,7 +11,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_without_pose
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
-from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
+from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap, array_names
@@ -20,7 +20,7 @@ _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class MappedDrive:
+class ReferenceMap:
     """A map and the frames its places were made of.
 
     Attributes:
@@ -45,10 +45,10 @@ class MappedDrive:
                    for name in array_names(self.place_map.manifest.model))
 
 
-def map_recordings(described: DescribedModel, recordings: Recordings,
+def map_recordings(described: DescriptorCache, recordings: Recordings,
                    progress: Callable[[int], None],
                    engine: EngineConfig | None = None,
-                   camera: CameraModel | None = None) -> MappedDrive:
+                   camera: CameraModel | None = None) -> ReferenceMap:
     """Make a map of recordings.
 
     Args:
@@ -77,7 +77,7 @@ def map_recordings(described: DescribedModel, recordings: Recordings,
     walk.require_used(names, pose_origin)
     warn_without_pose(walk.without_pose, len(recordings), names)
     place_map = mapper.finish(names, pose_origin)
-    return MappedDrive(
+    return ReferenceMap(
         place_map, np.array([found.number for found in places]), _stack(places),
         walk.without_pose, tuple(walk.damaged))
 
@@ -91,7 +91,7 @@ def _stack(places: list[ReplayFrame]) -> np.ndarray:
     return np.stack([nowhere if found.truth is None else found.truth for found in places])
 
 
-def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive:
+def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMap:
     """Return a map that was made before, with the frames it was made of where they are known.
 
     Args:
@@ -101,7 +101,7 @@ def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive
     count = len(place_map)
     frames, truth = np.full(count, -1), place_map.poses
     if recordings is None:
-        return MappedDrive(place_map, frames, truth)
+        return ReferenceMap(place_map, frames, truth)
     of_stamp = {found.frame.stamp_ns: found._replace(frame=replace(found.frame, read=_nothing))
                 for found in recordings}
     places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
@@ -112,4 +112,4 @@ def known_map(place_map: PlaceMap, recordings: Recordings | None) -> MappedDrive
     if any(one is not None for one in recordings.truths):
         truth = np.stack([np.full(7, np.nan) if place is None or place.truth is None
                           else place.truth for place in places])
-    return MappedDrive(place_map, frames, truth)
+    return ReferenceMap(place_map, frames, truth)

@@ -15,9 +15,9 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk
 from seqnet_ros.evaluation.metrics.accumulator import RECALL_NS, Judged, MetricsAccumulator
-from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, Restart, Restarts
-from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
-from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth, Way
+from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, ColdStart, ColdStarts
+from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, Way
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
@@ -59,7 +59,7 @@ class Replayed:
 
     accumulator: MetricsAccumulator
     queries: list[Query] = field(default_factory=list)
-    restarts: list[Restart] = field(default_factory=list)
+    restarts: list[ColdStart] = field(default_factory=list)
     frames: int = 0
     damaged: list[str] = field(default_factory=list)
     describe_seconds: list[float] = field(default_factory=list)
@@ -88,8 +88,8 @@ def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
     return lambda: Localizer(model, place_map, deep, camera)
 
 
-def replay(described: DescribedModel, engine: Callable[[], Localizer], recordings: Recordings,
-           truth: QueryTruth, progress: Callable[[int], None],
+def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordings: Recordings,
+           truth: QueryGroundTruth, progress: Callable[[int], None],
            keep: Callable[[Query], Any] = lambda _: None, restarts: int = RESTARTS) -> Replayed:
     """Find the frames of recordings in a map.
 
@@ -108,7 +108,7 @@ def replay(described: DescribedModel, engine: Callable[[], Localizer], recording
     localizer, files = engine(), described.files(recordings)
     replayed = Replayed(MetricsAccumulator(truth.unit))
     way = Way(truth.unit, recordings)
-    starts = Restarts(recordings, restarts, engine, truth)
+    starts = ColdStarts(recordings, restarts, engine, truth)
 
     def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
         travelled = way.to(found)

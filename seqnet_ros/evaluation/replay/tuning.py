@@ -20,10 +20,10 @@ from seqnet_ros.datasets.recordings.frame_walk import warn_damaged
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
-from seqnet_ros.evaluation.replay.descriptor_cache import DescribedModel
-from seqnet_ros.evaluation.replay.query_ground_truth import QueryTruth
+from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
+from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth
 from seqnet_ros.evaluation.replay.recordings import Recordings
-from seqnet_ros.evaluation.replay.reference_map import MappedDrive, map_recordings
+from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, map_recordings
 from seqnet_ros.evaluation.replay.replay import engine_for, replay
 
 PRECISION = 0.99
@@ -97,12 +97,12 @@ class Tuner:
         camera: the calibrated camera of the drives, for the geometric check.
     """
 
-    def __init__(self, described: DescribedModel, base: Preset, pair: DrivePair,
+    def __init__(self, described: DescriptorCache, base: Preset, pair: DrivePair,
                  camera: CameraModel | None = None) -> None:
         self._described, self._base, self._pair = described, base, pair
         self._camera = camera
         self._damaged_named = False
-        self._maps: dict[tuple[Any, ...], MappedDrive] = {}
+        self._maps: dict[tuple[Any, ...], ReferenceMap] = {}
         self._tried: dict[tuple[tuple[str, Any], ...], Trial] = {}
 
     @property
@@ -124,7 +124,7 @@ class Tuner:
         engine = self._base.with_settings(engine_settings(settings)).engine
         mapped = self._map(engine)
         pair = self._pair
-        truth = QueryTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
+        truth = QueryGroundTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
         localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
         replayed = replay(self._described, localizer, pair.queries, truth, lambda done: None,
                           restarts=0)
@@ -138,7 +138,7 @@ class Tuner:
             warn_damaged(mapped, len(self._pair.maps))
             warn_damaged(replayed, len(self._pair.queries))
 
-    def _map(self, engine: EngineConfig) -> MappedDrive:
+    def _map(self, engine: EngineConfig) -> ReferenceMap:
         # Threshold and the search leave the places as they are; the calibration is made anew.
         # The local features of the places are those of the geometry settings.
         key = engine.keyframes.every, engine.sequence.length, repr(engine.geometry)

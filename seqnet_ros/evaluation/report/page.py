@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.evaluation.metrics.localization_metrics import OUTCOMES
-from seqnet_ros.evaluation.replay.evaluate_recordings import Evaluated
+from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRun
 from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
 from seqnet_ros.evaluation.replay.replay import Query
 from seqnet_ros.evaluation.replay.run_files import REPORT
@@ -27,7 +27,7 @@ _SEVERITY = {'wrong': 0, 'lost': 1, 'missed': 2}
 _MOST_MARKS = 20_000
 
 
-def write_report(run: Evaluated, folder: Path, budget: int = BUDGET) -> Path:
+def write_report(run: EvaluationRun, folder: Path, budget: int = BUDGET) -> Path:
     """Write the report of an evaluation.
 
     Args:
@@ -48,12 +48,12 @@ def write_report(run: Evaluated, folder: Path, budget: int = BUDGET) -> Path:
     return path
 
 
-def render_page(run: Evaluated, budget: int = BUDGET) -> str:
+def render_page(run: EvaluationRun, budget: int = BUDGET) -> str:
     """Return the report of an evaluation as HTML."""
     return render('report.html', **_context(run, budget))
 
 
-def _context(run: Evaluated, budget: int) -> dict[str, Any]:
+def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
     queries = run.replayed.queries
     order = worst_first(queries)
     episodes = group_failures(queries, order)
@@ -116,7 +116,7 @@ def group_failures(queries: Sequence[Query], order: Sequence[int]) -> list[list[
                   key=lambda found: rank[found[0]])
 
 
-def _pictures(run: Evaluated, order: Sequence[int], budget: int) -> Pictures:
+def _pictures(run: EvaluationRun, order: Sequence[int], budget: int) -> Pictures:
     """Keep pictures of queries, of what was found and of the truth; failures count most."""
     queries, frames = run.replayed.queries, run.mapped.place_frames
     rows = [*order, *(row for row, query in enumerate(queries) if query.judged.searched),
@@ -136,7 +136,7 @@ def _places(query: Query) -> list[int]:
     return places
 
 
-def _route(run: Evaluated) -> tuple[Markup, np.ndarray]:
+def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
     queries = run.replayed.queries
     posed = run.replayed.accumulator.unit == 'm'
     nowhere = (np.nan, np.nan)
@@ -156,7 +156,7 @@ def _route(run: Evaluated) -> tuple[Markup, np.ndarray]:
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
 
 
-def _matrix(run: Evaluated) -> Markup | None:
+def _matrix(run: EvaluationRun) -> Markup | None:
     rows = run.described
     if not len(rows):
         return None
@@ -174,7 +174,7 @@ def _matrix(run: Evaluated) -> Markup | None:
         ('queries', 'places of the map'))
 
 
-def _data(run: Evaluated, order: Sequence[int], points: np.ndarray,
+def _data(run: EvaluationRun, order: Sequence[int], points: np.ndarray,
           pictures: Pictures) -> dict[str, Any]:
     """Return what the scrubber needs; rows are lists to keep them short, see report.js."""
     queries, frames = run.replayed.queries, run.mapped.place_frames
@@ -208,7 +208,7 @@ def _embedded(data: dict[str, Any]) -> Markup:
     return Markup(text.replace('<', '\\u003c'))
 
 
-def _failure(run: Evaluated, episode: Sequence[int], pictures: Pictures) -> dict[str, Any]:
+def _failure(run: EvaluationRun, episode: Sequence[int], pictures: Pictures) -> dict[str, Any]:
     row = episode[0]
     first, last = (run.replayed.queries[end].number for end in (min(episode), max(episode)))
     query = run.replayed.queries[row]

@@ -34,7 +34,7 @@ _WIDEST_TANGENT = 4.0
 _AGREEING_TURN_DEG, _AGREEING_DIRECTION_DEG = 3.0, 30.0
 
 
-class View(NamedTuple):
+class PlaceView(NamedTuple):
     """One image: its features, the camera and the robot's pose ``[7]``, where they are known."""
 
     features: LocalFeatures
@@ -73,10 +73,10 @@ class GeometryResult:
     note: str = ''
 
 
-class Views(Protocol):
+class PlaceViews(Protocol):
     """Places that images can be checked against."""
 
-    def view(self, place: int) -> View:
+    def view(self, place: int) -> PlaceView:
         """Return what is known of a place."""
         ...
 
@@ -108,10 +108,10 @@ class MapViews:
             raise MapError('the map knows no camera, expected one for essential matrices: make it '
                            'with a camera calibration')
 
-    def view(self, place: int) -> View:
+    def view(self, place: int) -> PlaceView:
         """Return what is known of a place."""
         pose = self._map.poses[place] if self._map.manifest.has_poses else None
-        return View(self._features.of(place), self._camera, pose)
+        return PlaceView(self._features.of(place), self._camera, pose)
 
     def neighbours(self, place: int, count: int) -> list[int]:
         """Return up to ``count`` places on each side to triangulate with."""
@@ -128,7 +128,8 @@ class GeometricCheck:
         views: the places; several checks may share them.
     """
 
-    def __init__(self, config: GeometryConfig, camera: CameraModel | None, views: Views) -> None:
+    def __init__(self, config: GeometryConfig, camera: CameraModel | None,
+                 views: PlaceViews) -> None:
         self.config = config
         self.camera = camera
         self._views = views
@@ -165,7 +166,7 @@ class GeometricCheck:
             InputError: the size of an image does not go with its camera.
         """
         return compare_views(
-            self.config, View(query, self.camera), self._views.view(place),
+            self.config, PlaceView(query, self.camera), self._views.view(place),
             lambda: [self._views.view(near)
                      for near in self._views.neighbours(place, self.config.neighbours)])
 
@@ -220,8 +221,8 @@ def choose_neighbours(positions: np.ndarray, place: int, first: int, end: int,
     return chosen
 
 
-def compare_views(config: GeometryConfig, query: View, place: View,
-                  neighbours: Callable[[], Sequence[View]] | None = None) -> GeometryResult:
+def compare_views(config: GeometryConfig, query: PlaceView, place: PlaceView,
+                  neighbours: Callable[[], Sequence[PlaceView]] | None = None) -> GeometryResult:
     """Check whether two images show one place.
 
     Args:
@@ -282,18 +283,18 @@ def _spanned(features: LocalFeatures, rows: np.ndarray) -> float:
     return float(cv2.contourArea(hull)) / (features.width * features.height)
 
 
-def _common_focal(config: GeometryConfig, query: View, place: View) -> float:
+def _common_focal(config: GeometryConfig, query: PlaceView, place: PlaceView) -> float:
     """Return the focal length of an ideal camera whose pixels are about those of both images."""
     focals = [view.camera.for_image(view.features.width, view.features.height).focal_length
               * _shrinking(config, view) for view in (query, place) if view.camera is not None]
     return float(np.mean(focals)) if focals else 1.0
 
 
-def _shrinking(config: GeometryConfig, view: View) -> float:
+def _shrinking(config: GeometryConfig, view: PlaceView) -> float:
     return min(1.0, config.max_width / view.features.width)
 
 
-def _positions(config: GeometryConfig, view: View, rows: np.ndarray, calibrated: bool,
+def _positions(config: GeometryConfig, view: PlaceView, rows: np.ndarray, calibrated: bool,
                focal: float) -> np.ndarray:
     """Return where features lie in the ideal camera, or in the shrunk image where none is known."""
     points = view.features.points[rows].astype(np.float64)
@@ -305,7 +306,8 @@ def _positions(config: GeometryConfig, view: View, rows: np.ndarray, calibrated:
     return rays * focal
 
 
-def _metric_pose(config: GeometryConfig, query: View, place: View, neighbours: Sequence[View],
+def _metric_pose(config: GeometryConfig, query: PlaceView, place: PlaceView,
+                 neighbours: Sequence[PlaceView],
                  matches: np.ndarray, seen_query: np.ndarray, focal: float) -> MetricPose | None:
     """Triangulate the matched features of the place with its neighbours and locate the query."""
     assert query.camera is not None
@@ -321,7 +323,8 @@ def _metric_pose(config: GeometryConfig, query: View, place: View, neighbours: S
                   place.camera.base_from_camera_matrix, query.camera.base_from_camera_matrix)
 
 
-def _sight(config: GeometryConfig, place: View, near: View, focal: float) -> Sighting | None:
+def _sight(config: GeometryConfig, place: PlaceView, near: PlaceView,
+           focal: float) -> Sighting | None:
     """Return where a neighbour has features of the place; None where its pose is not known."""
     if near.camera is None or near.pose is None or place.camera is None or place.pose is None:
         return None
@@ -347,8 +350,8 @@ def _motions_agree(metric: MetricPose, motion: Motion | None) -> bool:
                 and along >= np.cos(np.deg2rad(_AGREEING_DIRECTION_DEG)))
 
 
-def _with_metric(result: GeometryResult, metric: MetricPose, query: View,
-                 place: View) -> GeometryResult:
+def _with_metric(result: GeometryResult, metric: MetricPose, query: PlaceView,
+                 place: PlaceView) -> GeometryResult:
     assert query.camera is not None
     assert place.camera is not None
     pose = (place.camera.base_from_camera_matrix @ metric.first_from_camera
@@ -359,8 +362,8 @@ def _with_metric(result: GeometryResult, metric: MetricPose, query: View,
                    note=f'{result.note}; pose in metres by {metric.inliers} landmarks')
 
 
-def _with_motion(result: GeometryResult, motion: Motion | None, query: View,
-                 place: View) -> GeometryResult:
+def _with_motion(result: GeometryResult, motion: Motion | None, query: PlaceView,
+                 place: PlaceView) -> GeometryResult:
     """Add turn and direction, as far as they are known, in the frames of the robots."""
     if motion is None:
         return replace(result, note=f'{result.note}; their motion is ambiguous')

@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 Item = TypeVar('Item')
 
 
-class Delayed(Generic[Item]):
+class DelayQueue(Generic[Item]):
     """Gives things back in order, each once it has waited long enough.
 
     Args:

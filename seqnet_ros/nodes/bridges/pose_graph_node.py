@@ -16,7 +16,7 @@ from seqnet_ros.nodes.bridges.closure_input import (
     now_s,
     require_package,
 )
-from seqnet_ros.nodes.bridges.delay_queue import Delayed
+from seqnet_ros.nodes.bridges.delay_queue import DelayQueue
 from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.bridges.pose_graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
@@ -60,7 +60,7 @@ class PoseGraphBridgeNode(Node):
         self._settings = declare_settings(self, PoseGraphBridgeSettings())
         self._graph_message: Any = PoseGraph
         self._edge_message: Any = PoseGraphEdge
-        self._edges: Delayed[GraphEdge] = Delayed(self._settings.delay_s)
+        self._edges: DelayQueue[GraphEdge] = DelayQueue(self._settings.delay_s)
         self._published = 0
         self._without_pose = 0
         self._publisher = self.create_publisher(PoseGraph, '~/pose_graph', CLOSURE_QOS)

@@ -9,15 +9,15 @@ Gather = Callable[[Tensor], Tensor]
 """Takes a tensor of one process to those of all, ``[world, ...]``."""
 
 
-def alone(values: Tensor) -> Tensor:
+def gather_alone(values: Tensor) -> Tensor:
     """Gather what the only process has."""
     return values[None]
 
 
-class Sharing:
+class ProcessGroupSlice:
     """Which rows of a list this process works on, and how the shares become one list again."""
 
-    def __init__(self, rank: int = 0, world: int = 1, gather: Gather = alone) -> None:
+    def __init__(self, rank: int = 0, world: int = 1, gather: Gather = gather_alone) -> None:
         self.rank, self.world, self._gather = rank, world, gather
 
     def positions(self, count: int) -> Tensor:

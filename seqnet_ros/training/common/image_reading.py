@@ -14,7 +14,7 @@ from torch import Tensor
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.descriptors.image_checks import resize_antialiased
-from seqnet_ros.training.common.distributed import Sharing
+from seqnet_ros.training.common.distributed import ProcessGroupSlice
 
 Item = TypeVar('Item')
 
@@ -122,7 +122,7 @@ class Descriptors(NamedTuple):
 
 def describe_images(describe: Callable[[Tensor], Tensor], path_of: Callable[[int], Path],
                     rows: np.ndarray, size: ImageSize, dim: int, device: torch.device,
-                    batch: int, workers: int, shared: Sharing) -> Descriptors:
+                    batch: int, workers: int, shared: ProcessGroupSlice) -> Descriptors:
     """Describe images, each once; several processes share them.
 
     Args:

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.training.common.distributed import Sharing
+from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.common.run_record import write_record
 
 PRECISIONS = {'32': '32-true', '16': '16-mixed', 'bf16': 'bf16-mixed'}
@@ -109,7 +109,7 @@ def process_counts() -> tuple[int, int]:
     return int(os.environ.get('WORLD_SIZE', '1')), int(os.environ.get('LOCAL_WORLD_SIZE', '1'))
 
 
-def sharing_of(module: LightningModule) -> Sharing:
+def slice_of(module: LightningModule) -> ProcessGroupSlice:
     """Return how the processes of a training share work."""
     world = module.trainer.world_size
 
@@ -118,7 +118,8 @@ def sharing_of(module: LightningModule) -> Sharing:
         assert isinstance(gathered, Tensor)
         return gathered
 
-    return Sharing(module.global_rank, world, gather) if world > 1 else Sharing()
+    return ProcessGroupSlice(module.global_rank, world,
+                             gather) if world > 1 else ProcessGroupSlice()
 
 
 def require_state(folder: Path, state: str) -> None:

@@ -104,7 +104,7 @@ def augment(images: Tensor, changes: Changes) -> Tensor:
     """
     colours: tuple[tuple[Callable[[Tensor, Tensor], Tensor], Tensor], ...] = (
         (adjust_brightness, changes.brightness), (adjust_contrast, changes.contrast),
-        (adjust_saturation, changes.saturation), (turn_hue, changes.hue))
+        (adjust_saturation, changes.saturation), (adjust_hue, changes.hue))
     images = images.clone()
     for step in range(len(colours)):
         for number, (adjust, values) in enumerate(colours):
@@ -138,7 +138,7 @@ def _grey(images: Tensor) -> Tensor:
     return (images * weights).sum(dim=1, keepdim=True)
 
 
-def turn_hue(images: Tensor, turn: Tensor) -> Tensor:
+def adjust_hue(images: Tensor, turn: Tensor) -> Tensor:
     """Turn the hue of images ``[B, 3, H, W]`` by a share of the circle ``[B, 1, 1, 1]``."""
     largest, which = images.max(dim=1, keepdim=True)
     chroma = largest - images.amin(dim=1, keepdim=True)

@@ -19,21 +19,21 @@ from torch.utils.data import DataLoader
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.pooling import GeM
 from seqnet_ros.sequences.aggregators import SeqGeM
-from seqnet_ros.training.common.distributed import Sharing
+from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.common.image_reading import (
     Descriptors,
     ImageSize,
     ReadAhead,
     describe_images,
 )
-from seqnet_ros.training.common.lightning_run import LightningRun, require_state, sharing_of
+from seqnet_ros.training.common.lightning_run import LightningRun, require_state, slice_of
 from seqnet_ros.training.cosplace.augmentation import augment, draw_changes
 from seqnet_ros.training.cosplace.classifiers import Classifiers
 from seqnet_ros.training.cosplace.config import ImageTrainingConfig
 from seqnet_ros.training.cosplace.cosface import CosFace
 from seqnet_ros.training.cosplace.data import ImageBatch, ImageClasses, ImageSearch, ImageStream
 from seqnet_ros.training.cosplace.model import TrainedModel, set_training_mode
-from seqnet_ros.training.cosplace.steps import Best, PartLoss, Step, Steps, Workplace
+from seqnet_ros.training.cosplace.steps import Best, PartLoss, RunOptions, Step, Steps
 
 STATE = 'last_checkpoint.pth'
 
@@ -42,7 +42,7 @@ _CPU_BATCH, _GPU_BATCH = 8, 32
 _logger = logging.getLogger(__name__)
 
 
-def carry_out(module: 'ImageModule', place: Workplace, resume: bool) -> Best:
+def run_training(module: 'ImageModule', place: RunOptions, resume: bool) -> Best:
     """Train a module in the folder of its run.
 
     Raises:
@@ -55,11 +55,11 @@ def carry_out(module: 'ImageModule', place: Workplace, resume: bool) -> Best:
     LightningRun(
         module.run, STATE, module.config.epochs * module.rounds_per_epoch,
         module.rounds_per_epoch, place.device, place.precision, place.record,
-        strategy=_OwnSums(), sync_batch_norm=True).fit(module, resume)
+        strategy=ManualGradientSyncStrategy(), sync_batch_norm=True).fit(module, resume)
     return module.best
 
 
-class _OwnSums(DDPStrategy):
+class ManualGradientSyncStrategy(DDPStrategy):
     """Several processes whose gradients the module itself sums, once a step.
 
     A step goes backward twice, and the classifiers that are not in use lie in the CPU's memory.
@@ -117,9 +117,9 @@ class ImageModule(LightningModule):
     # What a round is made of.
 
     @property
-    def shared(self) -> Sharing:
+    def shared(self) -> ProcessGroupSlice:
         """How the processes share work."""
-        return sharing_of(self)
+        return slice_of(self)
 
     def train_dataloader(self) -> ReadAhead[Step]:
         # Lightning that resumes asks for the finished round before it asks for the next.

@@ -10,7 +10,7 @@ from seqnet_ros.training.cosplace.data import ImageBatch
 
 
 @dataclass(frozen=True, eq=False)
-class Workplace:
+class RunOptions:
     """Where and how a training runs, which is not meant to change what it comes to.
 
     Attributes:

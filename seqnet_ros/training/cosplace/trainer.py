@@ -5,9 +5,9 @@ from pathlib import Path
 
 from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
 from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch
-from seqnet_ros.training.cosplace.lightning_module import ImageModule, carry_out
+from seqnet_ros.training.cosplace.lightning_module import ImageModule, run_training
 from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
-from seqnet_ros.training.cosplace.steps import Best, Step, Steps, Workplace
+from seqnet_ros.training.cosplace.steps import Best, RunOptions, Step, Steps
 
 ITERATIONS_KEPT = 1000
 """After so many steps the state is kept."""
@@ -32,7 +32,7 @@ class CosPlaceTraining:
     images: ImageClasses
     validation: ImageSearch
     config: CosPlaceTrainingConfig
-    place: Workplace = field(default_factory=Workplace)
+    place: RunOptions = field(default_factory=RunOptions)
 
 
 def train_cosplace(job: CosPlaceTraining, run: Path, resume: bool = False) -> Best:
@@ -58,7 +58,7 @@ def train_cosplace(job: CosPlaceTraining, run: Path, resume: bool = False) -> Be
             the run is of another architecture.
     """
     fix_layers(job.model, job.config.frozen_layers, _USUALLY_FIXED)
-    return carry_out(_CosPlaceModule(job, run), job.place, resume)
+    return run_training(_CosPlaceModule(job, run), job.place, resume)
 
 
 class _CosPlaceModule(ImageModule):

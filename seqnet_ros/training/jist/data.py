@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqnet_ros.datasets.jist.msls_sequences import read_windows
 from seqnet_ros.datasets.jist.sequence_folders import Sequences
-from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_truth
+from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_ground_truth
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
 from seqnet_ros.training.common.image_reading import ImageSize, read_batch
 
@@ -52,7 +52,7 @@ class SequencePair:
             radius: metres, inclusive.
             rows: the queries to look at; all where None.
         """
-        return sequence_truth(self.database, self.queries, radius, rows=rows)
+        return sequence_ground_truth(self.database, self.queries, radius, rows=rows)
 
 
 class Triplets(NamedTuple):

@@ -15,9 +15,9 @@ from seqnet_ros.evaluation.jist.protocol import Described, evaluate
 from seqnet_ros.evaluation.metrics.ground_truth import require_matches
 from seqnet_ros.training.common.image_reading import Descriptors
 from seqnet_ros.training.cosplace.data import ImageClasses, ImageSearch
-from seqnet_ros.training.cosplace.lightning_module import ImageModule, carry_out
+from seqnet_ros.training.cosplace.lightning_module import ImageModule, run_training
 from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
-from seqnet_ros.training.cosplace.steps import Best, PartLoss, Step, Steps, Workplace
+from seqnet_ros.training.cosplace.steps import Best, PartLoss, RunOptions, Step, Steps
 from seqnet_ros.training.jist.config import JistTrainingConfig
 from seqnet_ros.training.jist.data import SequenceBatch, SequencePair, TripletReader
 from seqnet_ros.training.jist.loss import sequence_triplet_loss
@@ -56,7 +56,7 @@ class JistTraining:
     config: JistTrainingConfig
     images: ImageClasses | None = None
     image_validation: ImageSearch | None = None
-    place: Workplace = field(default_factory=Workplace)
+    place: RunOptions = field(default_factory=RunOptions)
 
 
 def train_jist(job: JistTraining, run: Path, resume: bool = False) -> Best:
@@ -83,7 +83,7 @@ def train_jist(job: JistTraining, run: Path, resume: bool = False) -> Best:
             the run is of another architecture.
     """
     fix_layers(job.model, job.config.frozen_layers, _USUALLY_FIXED)
-    return carry_out(_JistModule(job, run), job.place, resume)
+    return run_training(_JistModule(job, run), job.place, resume)
 
 
 class _JistModule(ImageModule):

@@ -26,7 +26,7 @@ from seqnet_ros.config.model import (
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import explain_write_errors
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.descriptors.describer import NetworkDescriber
@@ -190,7 +190,7 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
         _describer(config, _trunk_of(config), trunk, device),
         _images(walk, source.name), sampling.features_per_image, random)
     if pooling.normalise_input:
-        features = normalise_rows(features)
+        features = normalize_rows(features)
     centroids = cluster(features, pooling.clusters, sampling.seed)
     weight, bias = soft_assignment(centroids, features, pooling.bias)
     tensors = {**trunk, **_layer_tensors(centroids, weight, bias)}

@@ -13,7 +13,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import DamagedImageError, InputError
 from seqnet_ros.core.files import explain_write_errors
-from seqnet_ros.datasets.prefetch import read_ahead
+from seqnet_ros.datasets.prefetch import prefetch_images
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_damaged
 from seqnet_ros.datasets.seqnet.dataset_files import write_bounds, write_names
 from seqnet_ros.datasets.seqnet.db_struct import DbStruct, write_struct
@@ -146,7 +146,7 @@ def _describe(drive: MslsDrive, model: PlaceModel, path: Path, walk: FrameWalk[i
     descriptors = np.lib.format.open_memmap(
         path, mode='w+', dtype=np.float32, shape=(count, model.describer.dim))
     rows: list[int] = []
-    with closing(read_ahead(drive.images, _BATCH)) as pixels:
+    with closing(prefetch_images(drive.images, _BATCH)) as pixels:
         found = walk.results(lambda _: _checked(next(pixels)))
         while batch := list(islice(found, _BATCH)):
             descriptors[len(rows): len(rows) + len(batch)] = model.describer.describe(

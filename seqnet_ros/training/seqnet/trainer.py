@@ -16,7 +16,7 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, search
 from seqnet_ros.sequences.aggregators import SeqNet
-from seqnet_ros.training.common.lightning_run import LightningRun, require_state, sharing_of
+from seqnet_ros.training.common.lightning_run import LightningRun, require_state, slice_of
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair
 from seqnet_ros.training.seqnet.loss import triplet_loss
@@ -122,7 +122,7 @@ class _SeqNetModule(LightningModule):
         number = max(self.current_epoch, self._finished_rounds)
         if self._chosen is None or self._chosen[0] != number:
             self._chosen = number, self.miner.choose(
-                self.layer, self._reference, self._query, number, sharing_of(self))
+                self.layer, self._reference, self._query, number, slice_of(self))
         batches = self._chosen[1]
         if not batches:
             _logger.warning('round %d: of the places drawn none comes near a positive, nothing is '

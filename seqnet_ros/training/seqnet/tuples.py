@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
 from seqnet_ros.evaluation.seqnet.drives import Drive
-from seqnet_ros.training.common.distributed import Sharing
+from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair
 from seqnet_ros.training.seqnet.mining import NONE, Mined, draw_negatives, mine
@@ -94,7 +94,7 @@ class TupleMiner:
         return int(np.count_nonzero(self._positives.has_match & fewer))
 
     def choose(self, layer: nn.Module, reference: DriveWindows, query: DriveWindows, number: int,
-               shared: Sharing) -> list[TupleBatch]:
+               shared: ProcessGroupSlice) -> list[TupleBatch]:
         """Choose the tuples of a round, in the order of training.
 
         Args:
@@ -132,7 +132,7 @@ class TupleMiner:
             for part in rows.split(max(1, _DRAW_VALUES // count))])
 
     def _mine(self, references: Tensor, queries: Tensor, rows: Tensor, candidates: Tensor,
-              shared: Sharing) -> Mined:
+              shared: ProcessGroupSlice) -> Mined:
         own = shared.positions(len(rows))
         indptr, indices = _rows_of(self._positives, rows[own])
         device = references.device
@@ -142,13 +142,13 @@ class TupleMiner:
                      shared.join(found.negatives, len(rows)).cpu())
 
     @staticmethod
-    def _batch(rows: Tensor, mined: Mined, chosen: Tensor, shared: Sharing) -> TupleBatch:
+    def _batch(rows: Tensor, mined: Mined, chosen: Tensor, shared: ProcessGroupSlice) -> TupleBatch:
         triplets = int((mined.negatives[chosen] != NONE).sum())
         own = chosen[shared.rank::shared.world]
         return TupleBatch(rows[own], mined.positives[own], mined.negatives[own], triplets)
 
 
-def _describe_all(shared: Sharing, layer: nn.Module, drive: DriveWindows) -> Tensor:
+def _describe_all(shared: ProcessGroupSlice, layer: nn.Module, drive: DriveWindows) -> Tensor:
     """Return the descriptors of all rows of a drive, of which each process describes its share."""
     own = shared.positions(len(drive)).to(drive.device)
     return shared.join(drive.describe(layer, own), len(drive))

@@ -14,7 +14,7 @@ from PIL import Image
 from seqnet_ros.config.model import HogConfig, ImageConfig, ModelConfig, PatchNormConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.describer import build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.handcrafted import HogDescriber, PatchNormDescriber
@@ -234,7 +234,7 @@ def recall(reference: np.ndarray, query: np.ndarray, centred: bool, length: int 
     """Return the share of queries matched within two frames, summed over diagonals."""
     if centred:
         reference, query = (v - v.mean(axis=0) for v in (reference, query))
-        reference, query = (normalise_rows(v) for v in (reference, query))
+        reference, query = (normalize_rows(v) for v in (reference, query))
     similarity = query @ reference.T
     windows = len(similarity) - length + 1
     diagonals = sum(similarity[i:i + windows, i:i + windows] for i in range(length))

@@ -13,7 +13,7 @@ from seqnet_ros.config.model import ImageConfig, NetworkConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.images import read_image
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.backbones import build_trunk
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
@@ -65,7 +65,7 @@ def test_openvino_gives_the_maps_of_torch() -> None:
     found = OpenVinoTrunk(fold_batch_norms(trunk), ImageConfig(height=64, width=96))(images)
     assert found.dtype == torch.float32
     found = found.flatten(1).numpy()
-    assert (normalise_rows(found) * normalise_rows(expected)).sum(axis=1).min() > 0.999
+    assert (normalize_rows(found) * normalize_rows(expected)).sum(axis=1).min() > 0.999
     # It would tell its makers that it was imported.
     assert sys.modules['openvino_telemetry'] is None
 

@@ -10,7 +10,7 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.evaluation.live_evaluation import LiveEvaluation, TruePath, make_truth_buffer
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
-from seqnet_ros.evaluation.metrics.place_ground_truth import PoseTruth, Tolerance
+from seqnet_ros.evaluation.metrics.place_ground_truth import PoseGroundTruth, Tolerance
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -92,7 +92,7 @@ def test_the_numbers_are_those_of_the_measures(live, place_map):
     results = [found(place_map, i + 0.0, *rng.choice(50, 6, replace=False),
                      reason=Reason.ACCEPTED if i % 3 else Reason.TOO_FAR)
                for i in range(0, 40, 2)]
-    judge, way, expected = PoseTruth(place_map.poses, FIVE_METRES), Odometer(), (
+    judge, way, expected = PoseGroundTruth(place_map.poses, FIVE_METRES), Odometer(), (
         MetricsAccumulator())
     for i, pose in enumerate(truth):
         travelled = way.add(pose)

@@ -23,27 +23,27 @@ from seqnet_ros.maps.place_map import Calibration, PlaceMap
 from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking, relative_margin
 from seqnet_ros.maps.search.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.models.place_model import PlaceModel, build_model
-from seqnet_ros.sequences.centring import centre, normalise_rows
+from seqnet_ros.sequences.centring import centre, normalize_rows
 from seqnet_ros.sequences.windows import trailing_windows
 
 LENGTH = 5
 
 
 def unit_rows(seed: int, *shape: int) -> np.ndarray:
-    return normalise_rows(np.random.default_rng(seed).standard_normal(shape))
+    return normalize_rows(np.random.default_rng(seed).standard_normal(shape))
 
 
 def drive(seed: int, places: int, dim: int = 64) -> np.ndarray:
     """Return descriptors of a drive on which neighbouring places look alike."""
     steps = np.random.default_rng(seed).standard_normal((places + 8, dim))
-    return normalise_rows(np.stack([steps[place: place + 4].sum(axis=0)
+    return normalize_rows(np.stack([steps[place: place + 4].sum(axis=0)
                                     for place in range(places)]))
 
 
 def again(frames: np.ndarray, seed: int, noise: float = 0.05) -> np.ndarray:
     """Return a second look at the same places."""
     extra = np.random.default_rng(seed).standard_normal(frames.shape)
-    return normalise_rows(frames + noise * extra)
+    return normalize_rows(frames + noise * extra)
 
 
 # --- searched speeds ---------------------------------------------------------------------------
@@ -219,7 +219,7 @@ def test_candidates_are_distinct_and_sorted(model: PlaceModel, route: PlaceMap) 
 def test_distances_are_those_of_both_stages(model: PlaceModel, route: PlaceMap) -> None:
     window = window_at(route, 123)
     ranking = search_in(model, route).search(window)
-    sequence = normalise_rows(window.mean(axis=0))
+    sequence = normalize_rows(window.mean(axis=0))
     for place, coarse in zip(ranking.places, ranking.descriptor_distances, strict=True):
         assert coarse == pytest.approx(np.linalg.norm(sequence - route.sequences[place]), abs=1e-4)
     frames = np.linalg.norm(window - route.frames[119:124], axis=1).mean()

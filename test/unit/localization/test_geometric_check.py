@@ -24,7 +24,7 @@ from seqnet_ros.localization.geometry.feature_matching import match_features
 from seqnet_ros.localization.geometry.geometric_check import (
     GeometricCheck,
     GeometryResult,
-    View,
+    PlaceView,
     choose_neighbours,
     compare_views,
 )
@@ -64,7 +64,7 @@ def make_scene(seed: int = 0, flat: bool = False, count: int = 600) -> Scene:
 
 
 def look(scene: Scene, pose: np.ndarray, camera: CameraModel = PINHOLE, noise: float = 0.5,
-         outliers: float = 0.0, seed: int = 0, known: bool = True) -> View:
+         outliers: float = 0.0, seed: int = 0, known: bool = True) -> PlaceView:
     """Return what a camera on a robot sees, with noise in pixels and a share of wrong looks."""
     random = np.random.default_rng(seed)
     to_camera = np.linalg.inv(pose_matrix(pose) @ camera.base_from_camera_matrix)
@@ -76,14 +76,14 @@ def look(scene: Scene, pose: np.ndarray, camera: CameraModel = PINHOLE, noise: f
     wrong = random.random(len(looks)) < outliers
     looks[wrong] = random.permutation(looks[wrong])
     features = LocalFeatures(pixels[shown].astype(np.float32), looks, camera.width, camera.height)
-    return View(features, camera, pose if known else None)
+    return PlaceView(features, camera, pose if known else None)
 
 
 QUERY = make_pose(1.0, 0.5, 0.0, 0.12)
 PLACE = make_pose(0.0, 0.0)
 
 
-def around(scene: Scene, camera: CameraModel = PINHOLE) -> list[View]:
+def around(scene: Scene, camera: CameraModel = PINHOLE) -> list[PlaceView]:
     return [look(scene, make_pose(x, 0.1 * x), camera, seed=10 + number)
             for number, x in enumerate((-2.0, -1.0, 1.0, 2.0))]
 
@@ -468,7 +468,7 @@ def test_an_image_of_another_camera_changes_nothing(town_map: TownMap) -> None:
 
 
 def inliers_of(query: LocalFeatures, place: LocalFeatures, config: GeometryConfig) -> int:
-    return compare_views(config, View(query), View(place)).inliers
+    return compare_views(config, PlaceView(query), PlaceView(place)).inliers
 
 
 @pytest.mark.parametrize(('kind', 'share'), [('sift', 0.8), ('orb', 0.8)])

@@ -14,7 +14,7 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.datasets.recordings.image_folder import list_images
-from seqnet_ros.localization.exclusion_window import RecentPast
+from seqnet_ros.localization.exclusion_window import ExclusionWindow
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.loop_closer import SAME_PLACE_M, LoopCloser
 from seqnet_ros.localization.result import LoopResult, Reason
@@ -60,7 +60,7 @@ def best_places(results: Iterable[LoopResult | None]) -> list[int | None]:
 
 def old_places(config: LoopConfig, steps: Iterable[tuple[float, float | None]]) -> list[int]:
     """Return how many places are old enough at each step of (seconds, metres)."""
-    past = RecentPast(config)
+    past = ExclusionWindow(config)
     return [past.add(int(seconds * SECOND), None if metres is None else np.array([metres, 0, 0]),
                      broken=False) for seconds, metres in steps]
 
@@ -83,7 +83,7 @@ def test_the_way_does_not_count_without_odometry() -> None:
 
 
 def test_a_recording_that_starts_anew_makes_nothing_older() -> None:
-    past = RecentPast(LoopConfig(exclude_s=10, exclude_frames=1, exclude_m=5))
+    past = ExclusionWindow(LoopConfig(exclude_s=10, exclude_frames=1, exclude_m=5))
     for n in range(4):
         past.add((100 + n) * SECOND, np.array([n, 0.0, 0.0]), broken=False)
     assert past.add(3 * SECOND, np.array([900.0, 0, 0]), broken=True) == 0

@@ -19,7 +19,7 @@ from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.search.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.models.place_model import build_model
-from seqnet_ros.sequences.centring import normalise_rows
+from seqnet_ros.sequences.centring import normalize_rows
 
 PLACES, DIM, K = 3000, 64, 20
 
@@ -176,7 +176,7 @@ def test_a_map_with_a_graph_is_saved_and_opened(tmp_path: Path, monkeypatch):
     model = build_model(parse_preset({
         'name': 'small', 'image': {'height': 64, 'width': 64},
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
-    descriptors = normalise_rows(smooth_route(500, model.describer.dim))
+    descriptors = normalize_rows(smooth_route(500, model.describer.dim))
     poses = np.stack([make_pose(float(number), 0.0) for number in range(500)])
     made = build_map(model, descriptors, range(500), poses, [0] * 500, '1m')
     save_map(made, tmp_path / 'map')
@@ -192,13 +192,13 @@ def test_a_map_with_a_graph_is_saved_and_opened(tmp_path: Path, monkeypatch):
 
 @pytest.mark.parametrize('reverse', [False, True])
 def test_frame_distances_are_those_of_numpy(reverse, tmp_path):
-    np.save(tmp_path / 'frames.npy', normalise_rows(smooth_route(400, 96)))
+    np.save(tmp_path / 'frames.npy', normalize_rows(smooth_route(400, 96)))
     frames = np.load(tmp_path / 'frames.npy', mmap_mode='r')
     starts, ends = np.repeat([0, 150], [150, 250]), np.repeat([150, 400], [150, 250])
     speeds = searched_speeds(MatchingConfig())
     matcher = SequenceMatcher(frames, lambda places: (starts[places], ends[places]), speeds)
     random = np.random.default_rng(2)
-    window = normalise_rows(frames[40:45] + 0.05 * random.standard_normal((5, 96)))
+    window = normalize_rows(frames[40:45] + 0.05 * random.standard_normal((5, 96)))
     places = np.array([0, 3, 44, 149, 150, 152, 399])
     found = matcher.match(window.astype(np.float32), places, reverse)
     for position, place in enumerate(places):
@@ -211,7 +211,7 @@ def test_frame_distances_are_those_of_numpy(reverse, tmp_path):
 
 
 def test_a_window_of_another_size_is_refused():
-    frames = normalise_rows(smooth_route(200, 96))
+    frames = normalize_rows(smooth_route(200, 96))
     one_stretch = np.array([0]), np.array([200])
     matcher = SequenceMatcher(frames, lambda _: one_stretch, np.ones(1))
     with pytest.raises(InputError, match='the window has 95 values a frame, the map has 96'):

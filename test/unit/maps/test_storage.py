@@ -36,7 +36,7 @@ from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_model
-from seqnet_ros.sequences.centring import normalise_rows
+from seqnet_ros.sequences.centring import normalize_rows
 from seqnet_ros.sequences.windows import trailing_windows
 
 ARRAYS = ('frames', 'sequences', 'mean', 'stamps_ns', 'poses', 'segment_starts')
@@ -87,7 +87,7 @@ def test_map_of_a_drive(model: PlaceModel, place_map: PlaceMap) -> None:
     assert np.abs(place_map.frames.mean(axis=0)).max() < 0.02
     window = trailing_windows(place_map.segment_starts, 5)[32]
     assert window.tolist() == [30, 30, 30, 31, 32]
-    smooth = normalise_rows(place_map.frames[window].mean(axis=0))
+    smooth = normalize_rows(place_map.frames[window].mean(axis=0))
     assert place_map.sequences[32] == pytest.approx(smooth, abs=1e-6)
 
 
@@ -155,7 +155,7 @@ def test_frames_are_projected_one_by_one(hvpr: PlaceModel, projected_map: PlaceM
     assert projected_map.projected.shape == (PLACES, 10)
     assert projected_map.sequences.shape == (PLACES, 12)
     for frame, projected in zip(projected_map.frames, projected_map.projected, strict=True):
-        assert projected == pytest.approx(normalise_rows(weight[:, :, 0] @ frame + bias), abs=1e-6)
+        assert projected == pytest.approx(normalize_rows(weight[:, :, 0] @ frame + bias), abs=1e-6)
     assert projected_map.matching_frames is projected_map.projected
     assert projected_map.manifest.matching_dim == 10
 

@@ -6,7 +6,7 @@ from scipy.spatial.transform import Rotation
 
 from seqnet_ros.core.pose_buffer import PoseBuffer
 from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, relative_pose
-from seqnet_ros.nodes.bridges.delay_queue import Delayed
+from seqnet_ros.nodes.bridges.delay_queue import DelayQueue
 from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.bridges.pose_graph_edges import UNKNOWN_VARIANCE, make_edge
 from seqnet_ros.nodes.bridges.rtabmap_links import (
@@ -230,7 +230,7 @@ def test_only_rejected_edges_may_lack_a_pose():
 
 
 def test_what_is_delayed_comes_in_order_when_it_is_due():
-    waiting: Delayed[str] = Delayed(5.0)
+    waiting: DelayQueue[str] = DelayQueue(5.0)
     waiting.add('a', now_s=1)
     waiting.add('b', now_s=3)
     assert waiting.take(now_s=5.9) == []

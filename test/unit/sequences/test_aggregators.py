@@ -12,7 +12,7 @@ from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.weights import read_tensors
 from seqnet_ros.sequences.aggregators import SeqGeM, SeqNet, aggregate, build_aggregator
-from seqnet_ros.sequences.centring import RunningMean, centre, normalise_rows
+from seqnet_ros.sequences.centring import RunningMean, centre, normalize_rows
 from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 from seqnet_ros.sequences.windows import centred_windows, is_full_window, trailing_windows
 
@@ -20,7 +20,7 @@ DESCRIPTOR_LIMIT = 2e-6
 
 
 def unit_rows(seed: int, *shape: int) -> np.ndarray:
-    return normalise_rows(np.random.default_rng(seed).standard_normal(shape))
+    return normalize_rows(np.random.default_rng(seed).standard_normal(shape))
 
 
 # --- windows ---------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_seqgem_gradients_equal_the_reference(case: str, shared_golden: Path) ->
 def test_delta_gives_the_middle_to_the_second_half(length: int, weights: list[float]) -> None:
     frames = unit_rows(1, 3, length, 16)
     module = build_aggregator(AggregatorConfig(aggregator='delta'), length, 16)
-    expected = normalise_rows(np.einsum('t,btd->bd', weights, frames))
+    expected = normalize_rows(np.einsum('t,btd->bd', weights, frames))
     assert module(torch.from_numpy(frames)).numpy() == pytest.approx(expected, abs=1e-6)
 
 
@@ -376,7 +376,7 @@ def test_centring_removes_what_a_drive_has_in_common() -> None:
 
 
 def test_zero_rows_stay_zero() -> None:
-    assert (normalise_rows(np.zeros((2, 4))) == 0).all()
+    assert (normalize_rows(np.zeros((2, 4))) == 0).all()
 
 
 def test_running_mean_moves_from_the_prior_to_the_frames() -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from soak.check_results import Findings
+from soak.check_results import CheckResults
 from soak.memory import BOUND_MIB, slope_mib
-from soak.sent_images import Searched, Sent
+from soak.sent_images import SearchedMaps, SentImages
 
 pytestmark = pytest.mark.requires_ros
 SECOND_NS = 10**9
@@ -35,8 +35,8 @@ def test_a_short_soak_finds_nothing(node: str, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def sent() -> Sent:
-    images = Sent()
+def sent() -> SentImages:
+    images = SentImages()
     for second in range(1, 10):
         images.note(second * SECOND_NS)
     return images
@@ -66,16 +66,16 @@ def stamp(seconds: int) -> Any:
     return stamp_from_ns(seconds * SECOND_NS)
 
 
-def findings_of(match: Any, sent: Sent) -> str:
+def findings_of(match: Any, sent: SentImages) -> str:
     from soak.checks import check_match
 
-    findings = Findings()
+    findings = CheckResults()
     check_match(match, float('inf'), sent, findings)
     assert bool(findings) == bool(str(findings))
     return str(findings)
 
 
-def test_a_good_match_passes(sent: Sent) -> None:
+def test_a_good_match_passes(sent: SentImages) -> None:
     assert not findings_of(match_of(), sent)
 
 
@@ -90,7 +90,8 @@ def test_a_good_match_passes(sent: Sent) -> None:
     (lambda match: match.candidates.reverse(), 'out of order'),
     (lambda match: setattr(match.candidates[0], 'sequence_distance', float('nan')), 'not finite'),
 ])
-def test_a_wrong_match_is_found(change: Callable[[Any], None], found: str, sent: Sent) -> None:
+def test_a_wrong_match_is_found(change: Callable[[Any], None], found: str,
+                                sent: SentImages) -> None:
     match = match_of()
     match.candidates = list(match.candidates)
     change(match)
@@ -117,17 +118,17 @@ def maps() -> dict[str, Any]:
     ('pose', None, 'pose of another place'),
 ])
 def test_a_candidate_that_is_no_place_is_found(
-        field: str, value: Any, found: str, sent: Sent, maps: dict[str, Any]) -> None:
+        field: str, value: Any, found: str, sent: SentImages, maps: dict[str, Any]) -> None:
     from geometry_msgs.msg import Point, Pose
 
     from soak.checks import check_places
 
     value = {'stamp': stamp(5), 'pose': Pose(position=Point(x=1.0))}.get(field, value)
     for wrong in (False, True):
-        match, findings = match_of(), Findings()
+        match, findings = match_of(), CheckResults()
         if wrong:
             setattr(match.candidates[0], field, value)
-        check_places(match, float('inf'), sent, Searched({'a'}), maps, findings)
+        check_places(match, float('inf'), sent, SearchedMaps({'a'}), maps, findings)
         assert (found in str(findings)) == wrong
         assert wrong or not findings
 
@@ -135,7 +136,7 @@ def test_a_candidate_that_is_no_place_is_found(
 def test_a_map_may_be_searched_while_it_is_loaded_and_no_longer() -> None:
     import time
 
-    searched = Searched({'a'})
+    searched = SearchedMaps({'a'})
     start = time.monotonic()
     searched.may_become({'b'})
     asked = time.monotonic()
@@ -161,7 +162,7 @@ def test_a_pose_too_many_or_too_few_is_found() -> None:
     for poses, found in (([pose], ''), ([], 'accepted match without a pose'),
                          ([pose, pose], 'pose without an accepted match'),
                          ([certain], 'pose without uncertainty')):
-        findings = Findings()
+        findings = CheckResults()
         check_poses([(0.0, match)], [(0.0, item) for item in poses], findings)
         assert found in str(findings)
         assert bool(findings) == bool(found)
@@ -185,14 +186,14 @@ def test_a_wrong_loop_is_found(change: Callable[[Any, Any], None], found: str) -
     match = match_of()
     for item, second in zip(match.candidates, (1, 2), strict=True):
         item.stamp = stamp(second)
-    images = Sent()
+    images = SentImages()
     for second in range(1, 10):
         images.note(second * SECOND_NS)
     loop = LoopClosure(
         header=copy.deepcopy(match.header), map_id='a', to_id=9, to_stamp=stamp(7),
         from_stamp=match.candidates[0].stamp, reason=match.reason)
     change(loop, match)
-    findings = Findings()
+    findings = CheckResults()
     check_loops([(0.0, match)], [(0.0, loop)], [], images, findings)
     assert found in str(findings)
     assert bool(findings) == bool(found)
@@ -203,7 +204,7 @@ def test_drops_that_do_not_add_up_and_failures_are_found() -> None:
 
     good = {'received': 10, 'processed': 6, 'ignored': 1, 'dropped': 3, 'failures': 0}
     for change, found in (({}, ''), ({'dropped': 2}, 'do not add up'), ({'failures': 1}, 'fail')):
-        findings = Findings()
+        findings = CheckResults()
         check_counts({**good, **change}, findings)
         assert found in str(findings)
         assert bool(findings) == bool(found)
@@ -215,7 +216,7 @@ def test_an_exception_in_the_log_is_found() -> None:
     for text, found in (('[INFO] all is well\n[ERROR] provoked', ''),
                         ('Traceback (most recent call last):', 'exception'),
                         ('[ERROR] something else', 'error in the log')):
-        findings = Findings()
+        findings = CheckResults()
         check_log(text, lambda line: 'provoked' in line, findings)
         assert found in str(findings)
         assert bool(findings) == bool(found)

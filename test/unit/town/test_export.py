@@ -11,7 +11,7 @@ from seqnet_ros.core.poses import yaw_of
 from seqnet_ros.datasets.jist.sequence_folders import make_sequences, read_frames
 from seqnet_ros.datasets.jist.sf_xl import Cells, partition_images, read_image_list, read_views
 from seqnet_ros.datasets.utm_grid import to_utm
-from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_truth
+from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_ground_truth
 from seqnet_town import AUTUMN, DAY, DUSK, NIGHT, Camera, Drive, Town
 from seqnet_town.export import (
     SF_XL_FOV_DEG,
@@ -103,7 +103,7 @@ def test_sequences_can_be_read_searched_and_made_again(town: Town, tmp_path: Pat
     steps = np.hypot(*np.diff(database.positions[database.folders == 0], axis=0).T)
     assert 2.0 < steps.mean() < 4.0
     windows = [make_sequences(frames, 5) for frames in (database, queries)]
-    truth = sequence_truth(windows[0], windows[1], 2.5)
+    truth = sequence_ground_truth(windows[0], windows[1], 2.5)
     assert truth.has_match.all()
     images = [read_image(frames.path(0)).mean() for frames in (database, queries)]
     assert images[1] < images[0]  # the queries are of the night

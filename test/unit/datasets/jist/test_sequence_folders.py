@@ -30,7 +30,7 @@ from seqnet_ros.datasets.jist.original_caches import read_cache
 from seqnet_ros.datasets.jist.robotcar import frame_names, read_lap, thin, write_lap
 from seqnet_ros.datasets.jist.sequence_folders import SIDES, make_sequences, read_frames
 from seqnet_ros.datasets.jist.sequence_writer import Placement, frame_name, place_images
-from seqnet_ros.datasets.prefetch import read_ahead
+from seqnet_ros.datasets.prefetch import prefetch_images
 from seqnet_ros.datasets.utm_grid import from_utm, to_utm, truncated
 
 
@@ -399,7 +399,7 @@ def test_images_are_read_ahead_in_order_and_not_further(
             yield tmp_path / f'{number}.png'
 
     found = []
-    for image in read_ahead(paths(), 4):
+    for image in prefetch_images(paths(), 4):
         found.append(image)
         assert len(asked) <= len(found) + 4
     assert isinstance(found[7], InputError)
@@ -407,7 +407,7 @@ def test_images_are_read_ahead_in_order_and_not_further(
         number for number in range(30) if number != 7]
     # Who stops early does not wait for the rest.
     asked.clear()
-    images = read_ahead(paths(), 4)
+    images = prefetch_images(paths(), 4)
     next(images)
     images.close()
     assert len(asked) == 5

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.datasets.jist.at_sign_names import MarkedNames
+from seqnet_ros.datasets.jist.at_sign_names import AtSignNames
 from seqnet_ros.datasets.jist.original_caches import read_cache
 from seqnet_ros.datasets.jist.sf_xl import (
     EXAMPLE,
@@ -201,11 +201,11 @@ def test_folders_without_images_are_told(tmp_path: Path) -> None:
 def test_fields_are_those_of_split(pieces: list[list[str]], field: int) -> None:
     files = ['@'.join(part.replace('/', '') for part in fields) for fields in pieces]
     paths = [f'a@b/{file}' for file in files]
-    texts = MarkedNames.of(paths, EXAMPLE).texts(field).tolist()
+    texts = AtSignNames.of(paths, EXAMPLE).texts(field).tolist()
     for file, text in zip(files, texts, strict=True):
         parts = file.split('@')
         assert text.decode() == (parts[field] if field < len(parts) - 1 else '')
-    assert MarkedNames.of(paths, EXAMPLE).field_counts().tolist() == [
+    assert AtSignNames.of(paths, EXAMPLE).field_counts().tolist() == [
         file.count('@') for file in files]
 
 

@@ -24,7 +24,7 @@ from seqnet_ros.evaluation.jist.protocol import (
     percentages,
     recalls_at_radii,
 )
-from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_truth
+from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_ground_truth
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, recall_at
 from seqnet_ros.evaluation.nearest_neighbors import nearest_descriptors
 from seqnet_ros.sequences.aggregators import Concat, Max, Mean, SeqGeM, aggregate
@@ -79,7 +79,7 @@ def test_results_are_those_of_the_published_code(
     aggregators = {'seqgem': SeqGeM, 'concat': Concat, 'mean': Mean, 'max': Max}
     aggregator = (Conv(golden['conv1d_weight'], golden['conv1d_bias'])
                   if case['aggregation'] == 'conv1d' else aggregators[case['aggregation']]())
-    truth = sequence_truth(database.sequences, queries.sequences, case['pos_thresh'])
+    truth = sequence_ground_truth(database.sequences, queries.sequences, case['pos_thresh'])
     report = evaluate(database, queries, aggregator, truth, ns=(1, 5, 10))
     assert str(report) == case['printed']
     assert [100 * value for value in report.recalls.values.values()] == pytest.approx(
@@ -123,7 +123,7 @@ def noisy(sequences: Sequences, noise: float, seed: int) -> Described:
 
 def report_of(database: Described, queries: Described, radius: float = 25.0,
               **options: object) -> Report:
-    truth = sequence_truth(database.sequences, queries.sequences, radius)
+    truth = sequence_ground_truth(database.sequences, queries.sequences, radius)
     return evaluate(database, queries, SeqGeM(), truth, **options)  # type: ignore[arg-type]
 
 
@@ -175,7 +175,7 @@ def test_a_city_without_any_match_is_reported() -> None:
 def test_reversing_the_gallery_matters_only_where_order_does() -> None:
     database, queries = walk(), walk(offset=4.0)
     backwards = make_sequences(database.frames, 3, reverse=True)
-    truth = sequence_truth(database, queries, 25.0)
+    truth = sequence_ground_truth(database, queries, 25.0)
     described_ = noisy(database, 0.05, 0), noisy(queries, 0.05, 1)
     reverse = Described(backwards, described_[0].descriptors)
     for aggregator, same in ((SeqGeM(), True), (Concat(), False)):
@@ -292,7 +292,7 @@ def test_centring_subtracts_the_mean_of_the_frames_in_use() -> None:
 
 def test_what_does_not_belong_together_is_told() -> None:
     database, queries = noisy(walk(), 0.02, 0), noisy(walk(count=20), 0.02, 1)
-    truth = sequence_truth(database.sequences, queries.sequences, 25.0)
+    truth = sequence_ground_truth(database.sequences, queries.sequences, 25.0)
     with pytest.raises(InputError, match='the truth is of 18 queries and 38 places, expected 38'):
         evaluate(queries, database, SeqGeM(), truth)
     other = Described(queries.sequences, queries.descriptors[:, :5])

@@ -14,8 +14,8 @@ from seqnet_ros.datasets.jist.sequence_folders import Sequences, make_sequences
 from seqnet_ros.evaluation.jist.sequence_ground_truth import (
     RULES,
     Rule,
-    cached_truth,
-    sequence_truth,
+    cached_ground_truth,
+    sequence_ground_truth,
 )
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
 
@@ -33,13 +33,13 @@ def test_matches_are_those_of_the_published_code(
         odd = case['seq_length'] % 2 == 1 and not case['city']
         for compat in (True, False) if odd else (True,):
             database, queries = sequences_of(root, case, compat)
-            truth = sequence_truth(database, queries, case['pos_thresh'])
+            truth = sequence_ground_truth(database, queries, case['pos_thresh'])
             matched = np.flatnonzero(truth.has_match)
             assert matched.tolist() == case['qIdx']
             assert [truth.matches(row).tolist() for row in matched] == case['pIdx']
             assert int((~truth.has_match).sum()) == case['q_without_pos']
             if case['nonNegIdx'] is not None:
-                near = sequence_truth(database, queries, case['neg_thresh'], rows=matched)
+                near = sequence_ground_truth(database, queries, case['neg_thresh'], rows=matched)
                 assert rows_of(near) == case['nonNegIdx']
 
 
@@ -48,8 +48,8 @@ def test_published_even_lengths_match_by_a_frame_that_was_cut(
     golden = read_tree(shared_golden, 'msls_test')
     root = make_tree(tmp_path, golden['files'])
     case = {'seq_length': 4, 'reverse': False}
-    published = sequence_truth(*sequences_of(root, case, compat=True), 25.0)
-    exact = sequence_truth(*sequences_of(root, case, compat=False), 25.0)
+    published = sequence_ground_truth(*sequences_of(root, case, compat=True), 25.0)
+    exact = sequence_ground_truth(*sequences_of(root, case, compat=False), 25.0)
     # Windows need no fifth frame here, and match by the frames they have.
     assert len(exact.has_match) > len(published.has_match)
     assert exact.references > published.references
@@ -94,11 +94,11 @@ def drives(draw: st.DrawFn) -> Sequences:
 def test_truth_equals_comparing_every_pair(
         database: Sequences, queries: Sequences, radius: float, rule: Rule) -> None:
     wanted = plain_truth(database, queries, radius, rule)
-    truth = sequence_truth(database, queries, radius, rule)
+    truth = sequence_ground_truth(database, queries, radius, rule)
     assert rows_of(truth) == wanted
     assert truth.references == len(database)
     chosen = np.arange(len(queries))[::-2]
-    some = sequence_truth(database, queries, radius, rule, chosen)
+    some = sequence_ground_truth(database, queries, radius, rule, chosen)
     assert rows_of(some) == [wanted[row] for row in chosen]
 
 
@@ -112,19 +112,19 @@ def line(count: int, *, city: str = '', offset: float = 0.0) -> Sequences:
 def test_rules_differ_as_they_say() -> None:
     reference = line(8)
     query = line(3, offset=2.0)
-    assert rows_of(sequence_truth(reference, query, 0.0)) == [[0, 1, 2, 3, 4]]
-    assert rows_of(sequence_truth(reference, query, 0.0, 'centre')) == [[2]]
-    assert rows_of(sequence_truth(reference, query, 1.0, 'last')) == [[1, 2, 3]]
+    assert rows_of(sequence_ground_truth(reference, query, 0.0)) == [[0, 1, 2, 3, 4]]
+    assert rows_of(sequence_ground_truth(reference, query, 0.0, 'centre')) == [[2]]
+    assert rows_of(sequence_ground_truth(reference, query, 1.0, 'last')) == [[1, 2, 3]]
     reverse = make_sequences(reference.frames, 3, reverse=True)
-    assert rows_of(sequence_truth(reverse, query, 0.0, 'last')) == [[4]]
+    assert rows_of(sequence_ground_truth(reverse, query, 0.0, 'last')) == [[4]]
 
 
 def test_cities_with_the_same_coordinates_are_kept_apart() -> None:
     sf, cph, unknown = line(5, city='sf'), line(5, city='cph'), line(5)
-    assert not sequence_truth(sf, cph, 10.0).has_match.any()
-    assert sequence_truth(sf, sf, 10.0).has_match.all()
-    assert sequence_truth(sf, unknown, 10.0).has_match.all()
-    assert sequence_truth(sf, replace(cph, compat=True), 10.0).has_match.all()
+    assert not sequence_ground_truth(sf, cph, 10.0).has_match.any()
+    assert sequence_ground_truth(sf, sf, 10.0).has_match.all()
+    assert sequence_ground_truth(sf, unknown, 10.0).has_match.all()
+    assert sequence_ground_truth(sf, replace(cph, compat=True), 10.0).has_match.all()
 
 
 @pytest.mark.parametrize('block', [1, 7, 1000])
@@ -134,9 +134,9 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> No
     numbers = np.tile(np.arange(8), 20)
     database, queries = (
         make_sequences(table_of(rng.uniform(0, 60, (160, 2)), numbers, folders), 5) for _ in '12')
-    whole = sequence_truth(database, queries, 6.0)
+    whole = sequence_ground_truth(database, queries, 6.0)
     monkeypatch.setattr('seqnet_ros.evaluation.jist.sequence_ground_truth._BLOCK', block)
-    again = sequence_truth(database, queries, 6.0)
+    again = sequence_ground_truth(database, queries, 6.0)
     np.testing.assert_array_equal(again.indptr, whole.indptr)
     np.testing.assert_array_equal(again.indices, whole.indices)
     assert len(whole.indices) > 1000
@@ -144,9 +144,9 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, block: int) -> No
 
 def test_what_cannot_be_asked_is_told() -> None:
     with pytest.raises(InputError, match="the rule is 'middle', expected one of any, centre, last"):
-        sequence_truth(line(4), line(4), 1.0, 'middle')  # type: ignore[arg-type]
+        sequence_ground_truth(line(4), line(4), 1.0, 'middle')  # type: ignore[arg-type]
     with pytest.raises(InputError, match='the radius is -1'):
-        sequence_truth(line(4), line(4), -1.0)
+        sequence_ground_truth(line(4), line(4), -1.0)
 
 
 def test_the_cache_is_used_for_the_same_data_only(
@@ -156,11 +156,12 @@ def test_the_cache_is_used_for_the_same_data_only(
 
     def count(*arguments: object) -> GroundTruth:
         calls.append(arguments)
-        return sequence_truth(*arguments)  # type: ignore[arg-type]
+        return sequence_ground_truth(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr('seqnet_ros.evaluation.jist.sequence_ground_truth.sequence_truth', count)
-    first = cached_truth(tmp_path / 'cache', database, queries, 2.0)
-    again = cached_truth(tmp_path / 'cache', database, queries, 2)
+    monkeypatch.setattr('seqnet_ros.evaluation.jist.sequence_ground_truth.sequence_ground_truth',
+                        count)
+    first = cached_ground_truth(tmp_path / 'cache', database, queries, 2.0)
+    again = cached_ground_truth(tmp_path / 'cache', database, queries, 2)
     assert len(calls) == 1
     np.testing.assert_array_equal(again.indices, first.indices)
     np.testing.assert_array_equal(again.indptr, first.indptr)
@@ -175,9 +176,9 @@ def test_the_cache_is_used_for_the_same_data_only(
         (database, renamed, 2.0), (replace(database, compat=True), queries, 2.0),
         (make_sequences(database.frames, 3, reverse=True), queries, 2.0)]
     for number, other in enumerate(others, 2):
-        found = cached_truth(tmp_path / 'cache', *other)
+        found = cached_ground_truth(tmp_path / 'cache', *other)
         assert len(calls) == number
-        assert rows_of(found) == rows_of(sequence_truth(*other))
+        assert rows_of(found) == rows_of(sequence_ground_truth(*other))
     assert len(list((tmp_path / 'cache').iterdir())) == 1 + len(others)
 
 
@@ -189,30 +190,30 @@ def test_the_cache_is_used_for_the_same_data_only(
 def test_a_damaged_cache_is_made_anew(
         tmp_path: Path, damage, caplog: pytest.LogCaptureFixture) -> None:
     database, queries = line(30), line(20, offset=0.5)
-    wanted = rows_of(cached_truth(tmp_path, database, queries, 2.0))
+    wanted = rows_of(cached_ground_truth(tmp_path, database, queries, 2.0))
     file = next(tmp_path.iterdir())
     whole = file.read_bytes()
     file.write_bytes(damage(whole))
-    assert rows_of(cached_truth(tmp_path, database, queries, 2.0)) == wanted
+    assert rows_of(cached_ground_truth(tmp_path, database, queries, 2.0)) == wanted
     assert 'made anew' in caplog.text
     assert file.read_bytes() == whole
     caplog.clear()
-    cached_truth(tmp_path, database, queries, 2.0)
+    cached_ground_truth(tmp_path, database, queries, 2.0)
     assert not caplog.text
 
 
 def test_a_cache_under_a_wrong_name_is_not_used(tmp_path: Path) -> None:
     database, queries = line(30), line(20, offset=0.5)
-    wide = cached_truth(tmp_path, database, queries, 3.0)
+    wide = cached_ground_truth(tmp_path, database, queries, 3.0)
     wide_file = next(tmp_path.iterdir())
-    narrow = cached_truth(tmp_path, database, queries, 2.0)
+    narrow = cached_ground_truth(tmp_path, database, queries, 2.0)
     narrow_file = next(file for file in tmp_path.iterdir() if file != wide_file)
     narrow_file.write_bytes(wide_file.read_bytes())
     assert rows_of(narrow) != rows_of(wide)
-    assert rows_of(cached_truth(tmp_path, database, queries, 2.0)) == rows_of(narrow)
+    assert rows_of(cached_ground_truth(tmp_path, database, queries, 2.0)) == rows_of(narrow)
 
 
 def test_a_cache_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / 'file').touch()
     with pytest.raises(InputError, match='cannot be written'):
-        cached_truth(tmp_path / 'file', line(5), line(5), 1.0)
+        cached_ground_truth(tmp_path / 'file', line(5), line(5), 1.0)

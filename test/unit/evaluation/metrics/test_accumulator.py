@@ -10,9 +10,9 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.metrics.place_ground_truth import (
-    FrameTruth,
+    FrameGroundTruth,
     Judgement,
-    PoseTruth,
+    PoseGroundTruth,
     Tolerance,
     read_pairs,
 )
@@ -35,7 +35,7 @@ def result(query: int, places: list[int], distance: float = 0.5, score: float = 
 
 def drive() -> MetricsAccumulator:
     """Return six results on a way of 10 m along places 0 to 9; see the comments."""
-    truth = PoseTruth(PLACES, Tolerance.parse('1m'))
+    truth = PoseGroundTruth(PLACES, Tolerance.parse('1m'))
     measures = MetricsAccumulator()
     for query, x, places, distance, score, reason in (
             (0, 0.0, [], 0.0, 0.0, Reason.BUFFER_FILLING),    # fills at 0 m
@@ -106,12 +106,12 @@ class TestByHand:
     def test_numbers_follow_what_is_added(self):
         measures = drive()
         before = measures.recall(1)
-        truth = PoseTruth(PLACES, Tolerance.parse('1m'))
+        truth = PoseGroundTruth(PLACES, Tolerance.parse('1m'))
         measures.add(result(7, [0]), truth.judge(make_pose(5.0, 0.0), [0]), 30.0)
         assert measures.recall(1) == 3 / 5 != before
 
     def test_the_way_across_a_hole_in_the_truth_is_in_no_measure(self):
-        truth, measures = PoseTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
+        truth, measures = PoseGroundTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
         for number, x in enumerate([0.0, 1.0, None, None, 4.0, 5.0]):
             pose = None if x is None else make_pose(x, 0.0)
             measures.add(result(number, [0]), truth.judge(pose, [0]), float(number))
@@ -133,7 +133,7 @@ class TestAgainstScikitLearn:
     def random_drive(self) -> tuple[MetricsAccumulator, np.ndarray, np.ndarray, np.ndarray]:
         """Return 400 random searches, their true places, their rankings and their distances."""
         rng = np.random.default_rng(3)
-        truth, measures = PoseTruth(PLACES, Tolerance(0.4)), MetricsAccumulator()
+        truth, measures = PoseGroundTruth(PLACES, Tolerance(0.4)), MetricsAccumulator()
         places = rng.integers(0, 10, 400)
         rankings = np.stack([rng.permutation(10) for _ in places])
         # A third of them find the right place first, nearer than the others.
@@ -178,7 +178,7 @@ class TestTruth:
                 Tolerance.parse(text)
 
     def test_heading_counts_where_it_is_asked_for(self):
-        truth = PoseTruth(PLACES, Tolerance.parse('1m,30deg'))
+        truth = PoseGroundTruth(PLACES, Tolerance.parse('1m,30deg'))
         ahead = truth.judge(make_pose(4.0, 0.5, yaw=math.radians(29)), [4, 6])
         assert ahead.right.tolist() == [True, False]
         assert ahead.errors == pytest.approx([0.5, math.hypot(2, 0.5)])
@@ -188,22 +188,22 @@ class TestTruth:
 
     def test_the_tolerance_is_inclusive_and_heights_can_be_left_out(self):
         high = make_pose(3.0, 1.0, z=50.0)
-        assert not PoseTruth(PLACES, Tolerance(1.0)).judge(high, [3]).in_map
-        found = PoseTruth(PLACES, Tolerance(1.0), planar=True).judge(high, [3])
+        assert not PoseGroundTruth(PLACES, Tolerance(1.0)).judge(high, [3]).in_map
+        found = PoseGroundTruth(PLACES, Tolerance(1.0), planar=True).judge(high, [3])
         assert found.in_map
         assert found.right.all()
 
     def test_places_without_a_pose_are_never_right(self):
         poses = PLACES.copy()
         poses[4] = np.nan
-        found = PoseTruth(poses, Tolerance(0.5)).judge(make_pose(4.0, 0.0), [4, 3])
+        found = PoseGroundTruth(poses, Tolerance(0.5)).judge(make_pose(4.0, 0.0), [4, 3])
         assert not found.right.any()
         assert not found.in_map
         with pytest.raises(InputError, match='no place of the map has a true pose'):
-            PoseTruth(np.full((3, 7), np.nan), Tolerance(1.0))
+            PoseGroundTruth(np.full((3, 7), np.nan), Tolerance(1.0))
 
     def test_frames(self):
-        truth = FrameTruth(np.arange(0, 100, 10), Tolerance.parse('2frames'))
+        truth = FrameGroundTruth(np.arange(0, 100, 10), Tolerance.parse('2frames'))
         found = truth.judge([31, 88], [3, 9, 0])
         assert found.errors.tolist() == [1, 2, 31]
         assert found.right.tolist() == [True, True, False]

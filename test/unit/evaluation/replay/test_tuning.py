@@ -12,7 +12,7 @@ from command_line import refusal, run, succeed
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
-from seqnet_ros.evaluation.replay.cold_starts import summarise_restarts
+from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
 from seqnet_ros.evaluation.replay.comparison import compare_runs, differing_settings
 from seqnet_ros.evaluation.replay.evaluation_results import (
     FORMAT,
@@ -51,7 +51,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
 
 def results_of(queries: int, settings: dict[str, object]) -> ReplayResults:
     """Return the results of a run without metrics."""
-    metrics, restarts = MetricsAccumulator().compute(), summarise_restarts([])
+    metrics, restarts = MetricsAccumulator().compute(), summarize_cold_starts([])
     drive = DriveSummary(sources=('a',), frames=queries, first=0, poses=('a',), truth=None,
                          problems=())
     return ReplayResults(

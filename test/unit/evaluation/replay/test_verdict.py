@@ -2,7 +2,7 @@
 
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import QueryCounts
-from seqnet_ros.evaluation.replay.cold_starts import summarise_restarts
+from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
 from seqnet_ros.evaluation.replay.verdict import give_verdict
 
 
@@ -12,7 +12,7 @@ def verdict_of(accepted: int) -> tuple[str, str]:
     found = give_verdict(nothing.model_copy(update={
         'queries': QueryCounts(searched=35, with_truth=5, in_map=4),
         'accepted': nothing.accepted.model_copy(update={'results': accepted}),
-    }), summarise_restarts([]))
+    }), summarize_cold_starts([]))
     return found.level, found.headline
 
 

@@ -13,7 +13,11 @@ import numpy as np
 import pytest
 
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
-from seqnet_ros.evaluation.replay.evaluate_recordings import Evaluated, Request, evaluate_drives
+from seqnet_ros.evaluation.replay.evaluate_recordings import (
+    EvaluationRequest,
+    EvaluationRun,
+    evaluate_recordings,
+)
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 from seqnet_ros.evaluation.replay.run_files import read_queries
 from seqnet_ros.evaluation.report.page import group_failures, render_page, worst_first, write_report
@@ -109,14 +113,14 @@ def drives(tmp_path_factory) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def evaluate(drives: tuple[Path, Path], folder: Path, tolerance: str) -> Evaluated:
+def evaluate(drives: tuple[Path, Path], folder: Path, tolerance: str) -> EvaluationRun:
     first, second = (RecordingOptions((path,), poses=(path.with_name(f'{path.name}.tum'),))
                      for path in drives)
-    return evaluate_drives(Request(second, Tolerance.parse(tolerance), first), folder)
+    return evaluate_recordings(EvaluationRequest(second, Tolerance.parse(tolerance), first), folder)
 
 
 @pytest.fixture(scope='module')
-def run(tmp_path_factory, drives) -> tuple[Evaluated, Path]:
+def run(tmp_path_factory, drives) -> tuple[EvaluationRun, Path]:
     """An evaluation in metres and its report."""
     folder = tmp_path_factory.mktemp('run')
     evaluated = evaluate(drives, folder, '2m')

@@ -10,10 +10,10 @@ from torchvision.transforms import functional as vision
 from seqnet_ros.training.cosplace.augmentation import (
     AugmentationConfig,
     Changes,
+    adjust_hue,
     augment,
     crop_and_resize,
     draw_changes,
-    turn_hue,
 )
 
 FUNCTIONS = (vision.adjust_brightness, vision.adjust_contrast, vision.adjust_saturation,
@@ -60,7 +60,7 @@ def test_a_batch_is_changed_as_torchvision_changes_each_image(seed, size, count,
 def test_hues_at_their_corners(colour):
     image = torch.tensor(colour, dtype=torch.float32)[:, None, None].expand(3, 2, 2)
     for turn in (-0.5, -1 / 3, 0, 0.1, 1 / 6, 0.5):
-        made = turn_hue(image[None], torch.full((1, 1, 1, 1), turn))[0]
+        made = adjust_hue(image[None], torch.full((1, 1, 1, 1), turn))[0]
         torch.testing.assert_close(made, vision.adjust_hue(image, turn), atol=1e-6, rtol=0)
 
 

@@ -20,7 +20,7 @@ from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
-from seqnet_ros.core.normalize import normalise_rows
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.image_folder import list_images
 from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import select_device
@@ -38,7 +38,7 @@ def directions(count: int, length: int, seed: int = 0) -> np.ndarray:
     """Return unit vectors whose entries differ in variance and have a mean."""
     random = np.random.default_rng(seed)
     spread = random.standard_normal((length, length)) * np.geomspace(1, 0.05, length)
-    return normalise_rows(1 + random.standard_normal((count, length)) @ spread)
+    return normalize_rows(1 + random.standard_normal((count, length)) @ spread)
 
 
 # --- whitening ---------------------------------------------------------------------------------
@@ -131,7 +131,7 @@ def test_fewer_features_than_clusters_are_refused() -> None:
 def test_soft_assignment_is_that_of_the_published_code(shared_golden: Path) -> None:
     golden = np.load(shared_golden / 'jist' / 'aggregators' / 'seqvlad.npz')
     weight, bias = soft_assignment(
-        golden['centroids'], normalise_rows(golden['init_descriptors']), bias=False)
+        golden['centroids'], normalize_rows(golden['init_descriptors']), bias=False)
     np.testing.assert_allclose(weight, golden['conv_weight_map'][:, :, 0, 0], rtol=1e-4)
     lengths = np.linalg.norm(weight, axis=1)
     np.testing.assert_allclose(lengths, float(golden['alpha']), rtol=1e-4)
@@ -141,7 +141,7 @@ def test_soft_assignment_is_that_of_the_published_code(shared_golden: Path) -> N
 @pytest.mark.parametrize('bias', [False, True])
 def test_the_second_nearest_cluster_gets_a_hundredth(bias: bool) -> None:
     random = np.random.default_rng(2)
-    features = normalise_rows(random.standard_normal((500, 12)))
+    features = normalize_rows(random.standard_normal((500, 12)))
     centroids = cluster(features, 5, 0)
     weight, offset = soft_assignment(centroids, features, bias)
     layer = NetVLAD(5, 12, bias=bias)
@@ -245,7 +245,7 @@ def test_a_fitted_model_describes_as_it_says(
                            if not name.startswith('aggregation.1')}, strict=False)
     vectors = NetworkDescriber(whole, without.image, CPU, 'test', {}).describe(images)
     expected = fit_whitening(vectors, 8)
-    white = normalise_rows(vectors @ expected.weight.T + expected.bias)
+    white = normalize_rows(vectors @ expected.weight.T + expected.bias)
     found = model.describer.describe(images)
     signs = np.sign((found * white).sum(axis=0))
     np.testing.assert_allclose(found, white * signs, atol=1e-4)
@@ -377,7 +377,7 @@ def test_clusters_of_photographs_find_more_places_than_random_ones(
         nearest = (right @ left.T).argmax(axis=1)
         return float((np.abs(nearest - np.arange(len(nearest))) <= 2).mean())
 
-    features = normalise_rows(local_features(
+    features = normalize_rows(local_features(
         describer, photographs('day_left', slice(0, 50)), 100, np.random.default_rng(0)))
     centroids = cluster(features, 16, 0)
     weight, _ = soft_assignment(centroids, features, bias=False)

@@ -21,7 +21,7 @@ from seqnet_ros.datasets.seqnet.db_struct import DbStruct
 from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet.drives import Drive
 from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, search
-from seqnet_ros.training.common.distributed import Sharing
+from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig, parse_training_config
 from seqnet_ros.training.seqnet.data import DrivePair, hold_out
 from seqnet_ros.training.seqnet.mining import NONE
@@ -137,7 +137,7 @@ class TestRounds:
         assert miner.rounds_per_epoch == 4
         seen: list[int] = []
         for number in range(4):
-            batches = miner.choose(layer, *sides, number, Sharing())
+            batches = miner.choose(layer, *sides, number, ProcessGroupSlice())
             rows = torch.cat([batch.queries for batch in batches])
             assert set(rows.tolist()) <= set(range(30 * number, min(30 * number + 30, 100)))
             assert all(len(batch.queries) <= 7 for batch in batches)
@@ -157,7 +157,7 @@ class TestRounds:
         layer = torch.nn.Module()
         layer.forward = lambda frames: frames.mean(dim=1)
         sides = [DriveWindows(drive, 5) for drive in (pair.reference, pair.query)]
-        whole = TupleMiner(pair, config).choose(layer, *sides, 0, Sharing())
+        whole = TupleMiner(pair, config).choose(layer, *sides, 0, ProcessGroupSlice())
         slots: list[torch.Tensor | None] = [None, None]
         meeting = threading.Barrier(2)
 
@@ -169,7 +169,7 @@ class TestRounds:
                 meeting.wait(60)
                 return both
             return TupleMiner(pair, config).choose(
-                layer, *sides, 0, Sharing(rank, 2, gather))
+                layer, *sides, 0, ProcessGroupSlice(rank, 2, gather))
 
         with ThreadPoolExecutor(2) as threads:
             shares = list(threads.map(choose, range(2)))
