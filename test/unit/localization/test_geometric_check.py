@@ -356,6 +356,7 @@ def town_map() -> TownMap:
     return TownMap(mapper.finish(pose_origin='rendered'), camera, images)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(('condition', 'metres'), [(DAY, 0.15), (DUSK, 0.3)],
                          ids=['day', 'dusk'])
 def test_town_poses(town_map: TownMap, condition, metres: float) -> None:
@@ -396,6 +397,7 @@ def localize(town_map: TownMap, images: Sequence[np.ndarray],
     return [result for result in results if result is not None]
 
 
+@pytest.mark.slow
 def test_the_engine_checks_what_it_would_accept(town_map: TownMap) -> None:
     plain = localize(town_map, town_map.images, min_inliers=0)
     accepted = [result for result in plain if result.accepted]

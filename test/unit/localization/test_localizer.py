@@ -223,6 +223,7 @@ def test_corridor_is_found_again(hog: PlaceModel, corridor: Images, shared_data:
 # --- the rendered town: day is the map, dusk the query -----------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('seed', [3, 7, 11])
 def test_town_at_dusk(seed: int) -> None:
     model, town, camera = load_model('hog', 'cpu'), Town(seed=seed), Camera(320, 240)

@@ -315,6 +315,7 @@ def test_corridor(name: str, least: int, shared_data: Path, shared_weights: Path
     assert not (trap.accepted and abs(trap.best.place_id - 18) <= 2)
 
 
+@pytest.mark.slow
 def test_town_twice() -> None:
     """Two rounds of a rendered town, with odometry that drifts by two per cent."""
     town = Town(seed=5, blocks=(2, 1))

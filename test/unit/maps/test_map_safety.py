@@ -179,6 +179,7 @@ def drive_folder(folder: Path, seed: int, count: int = 12) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_two_processes_that_extend_a_map_both_count(tmp_path: Path) -> None:
     site = tmp_path / 'site'
     succeed('map', 'build', drive_folder(tmp_path / 'first', 0), '--output', site)

@@ -499,6 +499,7 @@ def test_full_disk(model: PlaceModel, tmp_path: Path) -> None:
         subprocess.run(['umount', '-l', str(disk)], check=True)
 
 
+@pytest.mark.slow
 def test_killed_save_leaves_the_old_or_the_new_map(model: PlaceModel, tmp_path: Path) -> None:
     sources = [tmp_path / 'even', tmp_path / 'odd']
     for seed, source in enumerate(sources):

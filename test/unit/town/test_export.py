@@ -84,6 +84,7 @@ def test_the_heading_is_that_of_the_leftmost_column(town: Town, tmp_path: Path) 
         assert errors[0] < 25
 
 
+@pytest.mark.slow
 def test_sequences_can_be_read_searched_and_made_again(town: Town, tmp_path: Path) -> None:
     camera = Camera(32, 24)
     for folder in ('first', 'second'):

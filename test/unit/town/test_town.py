@@ -92,6 +92,7 @@ def test_stops_stand_still(town: Town) -> None:
     assert len(drive) == pytest.approx(len(Drive(town, length=60.0, rate=10.0)) + 30, abs=1)
 
 
+@pytest.mark.slow
 def test_same_seed_gives_same_bytes(town: Town) -> None:
     again = Town(seed=7)
     for condition in (DUSK, RAIN):
@@ -222,6 +223,7 @@ def recall_at_1(similarity: np.ndarray, query: Drive, mapped: Drive, length: int
     return float((np.linalg.norm(away, axis=1) <= 5).mean())
 
 
+@pytest.mark.slow
 def test_places_are_hard_but_not_hopeless_to_recognise(town: Town) -> None:
     mapped = Drive(town, DAY, SMALL, speed=8.0, rate=4.0, length=560.0, seed=1)
     query = Drive(town, DUSK, SMALL, speed=8.4, rate=4.0, length=560.0, lateral_offset=1.0,

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import logging
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +13,11 @@ import torch
 from command_line import refusal, succeed
 from hypothesis import given
 from hypothesis import strategies as st
-from jist_streets import Street, write_crops, write_drives
+from jist_training import IMAGES, SEQUENCES, SMALL, options
 from jist_trees import make_tree, read_tree, sequences_of
 from safetensors.torch import load_file, save_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torchvision.models import mobilenet_v2
-from training_command import train_alone, train_in_two, train_until
 
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.descriptors.weights import read_tensors, read_torch
@@ -51,29 +49,6 @@ from seqnet_ros.training.jist.mining import (
 from seqnet_ros.training.jist.trainer import JistTraining, train_jist
 
 ROOT = Path(__file__).resolve().parents[4]
-SMALL = """
-image: {height: 32, width: 40}
-frame: {kind: network, backbone: mobilenet_v2, layer: 4, pooling: {kind: gem, fc_dim: 32}}
-weights: {random: true}
-"""
-IMAGES = {'image_size': 32, 'image_batch_size': 12, 'min_images': 4, 'cells_apart': 3,
-          'angles_apart': 1, 'groups': 2, 'crop': 0.2, 'hue': 0.1, 'frozen_layers': 0, 'lr': 0.003}
-SEQUENCES = {**IMAGES, 'length': 3, 'epochs': 2, 'sub_epochs': 2, 'queries': 16, 'drawn': 60,
-             'negatives': 4, 'positive_radius': 3, 'negative_radius': 8, 'radius': 4}
-
-
-@pytest.fixture(scope='module')
-def streets(tmp_path_factory) -> Path:
-    """Sequences along one street to train on and along another one to validate on; images too."""
-    root = tmp_path_factory.mktemp('streets')
-    for split, seed in (('train', 0), ('val', 1)):
-        write_drives(Street(seed, 200), root / 'msls' / split)
-    write_crops(Street(0, 200, 32, 32), root / 'sf_xl' / 'train')
-    for light, side in ((2, 'database'), (3, 'queries')):
-        write_crops(Street(1, 80, 32, 32), root / 'sf_xl' / 'val' / side, (light,))
-    (root / 'small.yaml').write_text(SMALL)
-    (root / 'jist.yaml').write_text(json.dumps(SEQUENCES))
-    return root
 
 
 def jist_job(streets: Path, images: bool = True, **settings: object) -> JistTraining:
@@ -103,6 +78,7 @@ def replace(file: Path, content: bytes) -> None:
 
 
 class TestLearning:
+    @pytest.mark.slow
     def test_an_unseen_street_is_recognised_better_after_jist(self, streets, tmp_path, caplog):
         caplog.set_level(logging.INFO, 'seqnet_ros')
         best = train_jist(jist_job(streets, epochs=3, sub_epochs=3, queries=40), tmp_path)
@@ -135,6 +111,7 @@ class TestLearning:
         assert len(state['classifiers_state_dict']) == 2
         assert load_model(tmp_path / 'model.yaml', 'cpu').describer.dim == 32
 
+    @pytest.mark.slow
     def test_sequences_alone_teach_too(self, streets, tmp_path):
         best = train_jist(jist_job(streets, images=False, sub_epochs=3, queries=40), tmp_path)
         start = EventAccumulator(str(tmp_path)).Reload().Scalars('Val/Sequence Recall@1')[0].value
@@ -501,46 +478,7 @@ class TestWhatIsKept:
         assert not (tmp_path / 'last_checkpoint.pth').exists()
 
 
-def options(streets: Path) -> list[object]:
-    return ['--sequences', streets / 'msls', '--images', streets / 'sf_xl',
-            '--frame-model', streets / 'small.yaml', '--recipe', streets / 'jist.yaml',
-            '--device', 'cpu']
-
-
-def states(*runs: Path) -> list[dict[str, torch.Tensor]]:
-    return [read_tensors(run / file) for file in ('last_checkpoint.pth', 'best_model.pth')
-            for run in runs]
-
-
 class TestCommand:
-    def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(self, streets, tmp_path):
-        whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-        common = [*options(streets), '--epochs', 3]
-        train_until('epoch 1 of 3', signal.SIGKILL, 'jist', '--output', broken, *common,
-                    '--workers', 2)
-        assert read_torch(broken / 'last_checkpoint.pth')['epoch_num'] < 3
-        for arguments in (('--output', whole, *common, '--workers', 0),
-                          ('--output', broken, '--resume', '--workers', 1)):
-            train_alone('jist', *arguments)
-        found = states(whole, broken)
-        for expected, resumed in (found[:2], found[2:]):
-            assert all(torch.equal(expected[name], resumed[name]) for name in expected)
-        ends = [read_torch(run / 'last_checkpoint.pth') for run in (whole, broken)]
-        assert ends[0]['best'] == ends[1]['best']
-        assert ends[0]['epoch_num'] == ends[1]['epoch_num'] == 3
-
-    def test_two_processes_come_to_the_weights_of_one(self, streets, tmp_path):
-        common = ['jist', *options(streets), '--epochs', 1, '--workers', 0,
-                  '--set', 'update_batch_norm=none', '--set', 'lr=1e-4', '--output']
-        train_alone(*common, tmp_path / 'one')
-        train_in_two(*common, tmp_path / 'two')
-        one, two = states(tmp_path / 'one', tmp_path / 'two')[:2]
-        for name, expected in one.items():
-            torch.testing.assert_close(two[name], expected, atol=5e-5, rtol=0)
-        first, second = (read_torch(tmp_path / run / 'last_checkpoint.pth')
-                         for run in ('one', 'two'))
-        assert first['best'] == second['best']
-
     def test_what_was_trained_describes(self, streets, tmp_path):
         said = succeed('train', 'jist', '--output', tmp_path / 'run', *options(streets),
                        '--epochs', 1, '--workers', 0)

@@ -1,7 +1,6 @@
 """Training SeqNet: it learns, is repeatable, can be resumed and shared among processes."""
 
 import json
-import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -14,7 +13,6 @@ from command_line import refusal, succeed
 from hypothesis import given
 from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from training_command import train_alone, train_in_two, train_until
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.seqnet.db_struct import DbStruct
@@ -215,50 +213,7 @@ class TestHoldingOut:
             hold_out(route(20), 1)
 
 
-@pytest.fixture(scope='module')
-def arrays(shared_golden) -> list[object]:
-    folder = shared_golden / 'seqnet'
-    return ['--reference', folder / 'ref.npy', '--query', folder / 'query.npy',
-            '--struct', folder / 'struct_train.db',
-            '--seqbounds-reference', folder / 'seqbounds_ref.txt',
-            '--seqbounds-query', folder / 'seqbounds_query.txt',
-            '--kernel', 3, '--out-dim', 48, '--set', 'lr=0.01', '--device', 'cpu']
-
-
 class TestCommand:
-    def test_a_training_that_was_killed_goes_on_as_if_it_had_not_been(self, arrays, tmp_path):
-        whole, broken = tmp_path / 'whole', tmp_path / 'broken'
-        train_alone('seqnet', '--output', whole, '--epochs', 8, *arrays)
-        train_until('epoch 3 of 8', signal.SIGKILL, 'seqnet', '--output', broken, '--epochs', 8,
-                    *arrays)
-        killed_at = load_run(broken).epoch
-        assert 3 <= killed_at < 8
-        train_alone('seqnet', '--output', broken, '--resume')
-        for which in ('latest', 'best'):
-            expected, found = load_run(whole, which), load_run(broken, which)
-            assert torch.equal(found.module.conv.weight, expected.module.conv.weight)
-            assert torch.equal(found.module.conv.bias, expected.module.conv.bias)
-            assert (found.epoch, found.recalls, found.best_score) == (
-                expected.epoch, expected.recalls, expected.best_score)
-        assert found.flags == expected.flags
-
-    def test_two_processes_come_to_the_weights_of_one(self, arrays, tmp_path):
-        options = ['seqnet', '--epochs', 3, *arrays]
-        train_alone(*options, '--output', tmp_path / 'one')
-        train_in_two(*options, '--output', tmp_path / 'two')
-        one, two = load_run(tmp_path / 'one'), load_run(tmp_path / 'two')
-        torch.testing.assert_close(two.module.conv.weight, one.module.conv.weight,
-                                   atol=1e-6, rtol=0)
-        assert (two.epoch, two.recalls) == (one.epoch, one.recalls)
-
-    @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-    def test_a_training_that_is_interrupted_says_so(self, arrays, tmp_path, number):
-        status, said = train_until('epoch 2 of', number, 'seqnet', '--output', tmp_path / 'run',
-                                   '--epochs', 100_000, *arrays)
-        assert status == 128 + number
-        assert 'Traceback' not in said
-        assert load_run(tmp_path / 'run').epoch >= 2
-
     def test_what_was_trained_can_be_evaluated(self, arrays, tmp_path):
         said = succeed('train', 'seqnet', '--output', tmp_path / 'run', '--epochs', 2, *arrays)
         assert 'sequence     5 frames, kernel 3' in said.stdout
