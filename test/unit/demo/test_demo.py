@@ -1,4 +1,4 @@
-"""The demo: its honest parts exactly, and a short run with the real node over DDS."""
+"""The demo: its honest parts exactly."""
 
 import numpy as np
 import pytest

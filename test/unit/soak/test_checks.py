@@ -1,4 +1,4 @@
-"""The soak test itself: a short run of each node, and whether its checks can fail."""
+"""The checks of the soak test: each of them can fail."""
 
 import copy
 import random
@@ -14,9 +14,6 @@ from soak.sent_images import SearchedMaps, SentImages
 
 pytestmark = pytest.mark.requires_ros
 SECOND_NS = 10**9
-
-
-# Each check can fail.
 
 
 @pytest.fixture
