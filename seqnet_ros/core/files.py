@@ -1,5 +1,7 @@
 """Writing files that a user named."""
 
+import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -26,15 +28,18 @@ def explain_write_errors(path: str | PathLike[str]) -> Iterator[None]:
 def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     """Write a file that appears complete or not at all.
 
+    A symbolic link is followed, so that it stays one.
+
     Raises:
         InputError: it cannot be written; what lay at the path before is untouched.
     """
-    target = Path(path)
-    part = target.with_name(f'{target.name}.part')
+    target = Path(os.path.realpath(path))
+    # A name of its own: two processes may write the same file, and a user may own NAME.part.
+    part = target.with_name(f'.{target.name}.{secrets.token_hex(4)}.part')
     with explain_write_errors(target):
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            with part.open('wb') as file:
+            with part.open('xb') as file:
                 yield file
             part.replace(target)
         finally:

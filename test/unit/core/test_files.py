@@ -1,0 +1,59 @@
+"""Files that appear complete or not at all, and leave everything else alone."""
+
+from pathlib import Path
+
+import pytest
+
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import whole_file
+
+
+def test_a_file_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / 'results.json'
+    path.write_text('before')
+
+    def fail() -> None:
+        with whole_file(path) as file:
+            file.write(b'half')
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert path.read_text() == 'before'
+    with whole_file(path) as file:
+        file.write(b'after')
+    assert path.read_text() == 'after'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_of_the_user_with_the_ending_part_stays(tmp_path: Path) -> None:
+    (tmp_path / 'results.json.part').write_text('important')
+    with whole_file(tmp_path / 'results.json') as file:
+        file.write(b'new')
+    assert (tmp_path / 'results.json.part').read_text() == 'important'
+
+
+def test_two_writers_of_one_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / 'results.json'
+    with whole_file(path) as first:
+        first.write(b'fir')
+        with whole_file(path) as second:
+            second.write(b'second')
+        assert path.read_text() == 'second'
+        first.write(b'st')
+    assert path.read_text() == 'first'
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / 'real').write_text('before')
+    (tmp_path / 'link').symlink_to(tmp_path / 'real')
+    with whole_file(tmp_path / 'link') as file:
+        file.write(b'after')
+    assert (tmp_path / 'link').is_symlink()
+    assert (tmp_path / 'real').read_text() == 'after'
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match='cannot be written'), whole_file(tmp_path / 'file' / 'x'):
+        pass
