@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from image_sets import image_set
 from PIL import Image
 
 from seqnet_ros.config.model import HogConfig, ImageConfig, ModelConfig, PatchNormConfig
@@ -227,7 +228,7 @@ def test_a_half_precision_trunk_stays_close(kind):
 
 def gardens(traverse: str) -> list[np.ndarray]:
     return [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-            for path in sorted((GARDENS / traverse).glob('*.jpg'))]
+            for path in sorted((image_set(GARDENS.parent, GARDENS.name) / traverse).glob('*.jpg'))]
 
 
 def recall(reference: np.ndarray, query: np.ndarray, centred: bool, length: int = 1) -> float:
