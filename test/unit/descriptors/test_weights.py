@@ -253,8 +253,11 @@ def test_unexpected_and_broken_tensors_are_refused():
 
 def test_batch_counters_may_be_absent():
     network = frame_network(model())
-    state = {k: v for k, v in network.state_dict().items() if 'num_batches' not in k}
+    state = {k: 2 * v for k, v in network.state_dict().items() if 'num_batches' not in k}
     load_strictly(network, state, 'f')
+    loaded = network.state_dict()
+    assert set(loaded) - set(state)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in state.items())
 
 
 def test_network_without_weights_is_refused_unless_random_was_asked_for():
