@@ -215,10 +215,11 @@ def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> Plac
         else:
             with file:
                 arrays[name] = _array_in_memory(_read_whole(file, where, record), where)
-    integrity = MapIntegrity(watched) if watched else None
     try:
         check_arrays(manifest, arrays)
         check_route(arrays)
+        index = _open_index(directory, parsed, arrays['sequences'], watched if mapped else None)
+        integrity = MapIntegrity(watched) if watched else None
         features, images = _optional_parts(manifest, arrays)
         if verify and integrity is not None:
             integrity.verify_all()
@@ -229,8 +230,8 @@ def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> Plac
         raise MapCorruptError(
             str(error) if str(error).startswith(str(path)) else f'{path}: {error}') from error
     required = {name: arrays[name] for name in array_names(manifest.model)}
-    return PlaceMap(manifest, index=_open_index(directory, parsed, arrays['sequences']),
-                    features=features, images=images, integrity=integrity, **required)
+    return PlaceMap(manifest, index=index, features=features, images=images,
+                    integrity=integrity, **required)
 
 
 def _optional_parts(manifest: MapManifest, arrays: dict[str, np.ndarray],
@@ -245,12 +246,19 @@ def _optional_parts(manifest: MapManifest, arrays: dict[str, np.ndarray],
     return features, images
 
 
-def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarray) -> CoarseIndex:
+def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarray,
+                watched: dict[str, MappedFile] | None) -> CoarseIndex:
+    """Open the coarse index; that of a large map is compared with its checksums later."""
     if INDEX not in parsed.files:
         return ExactIndex(sequences)
-    where = str(directory.path / INDEX)
-    with directory.open(INDEX) as file:
-        content = _read_whole(file, where, parsed.files[INDEX])
+    where, record = str(directory.path / INDEX), parsed.files[INDEX]
+    file = directory.open(INDEX)
+    if watched is None:
+        with file:
+            content = _read_whole(file, where, record)
+    else:
+        watched[INDEX] = MappedFile(where, file, record)
+        content = watched[INDEX].read(0, record.bytes)
     return HnswIndex.parse(content, sequences, where)
 
 
