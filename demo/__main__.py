@@ -59,7 +59,7 @@ def _run(output: Path, length: float | None, width: int, model: str) -> None:
     map_bag, query_bag, map_path = output / 'map_drive', output / 'query_drive', output / 'map'
     _record(scenario, map_bag, query_bag)
     _command('map', 'build', str(map_bag), '--model', model, '--output', str(map_path),
-             '--sequence-length', str(_SEQUENCE_LENGTH))
+             '--sequence-length', str(_SEQUENCE_LENGTH), '--overwrite', '--no-backup')
     drive = scenario.query_drive
     answers = _localize(map_path, query_bag, _seconds(drive), model, output / 'localizer.log')
     judged = judge(answers, drive.stamps, drive.poses)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.requires_ros
-def test_a_short_demo_finds_the_robot(tmp_path):
+def test_a_short_demo_finds_the_robot(town_map, tmp_path):
+    shutil.copytree(town_map, tmp_path / 'map')  # as left by an earlier run
     done = subprocess.run(
         [sys.executable, '-m', 'demo', '--output', tmp_path, '--length', '110', '--width', '240'],
         cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=240)
