@@ -1,3 +1,3 @@
-"""What can be set: models, and how the engine works with them."""
+"""Configuration of models and of the engine."""
 
 import seqnet_ros.pydantic_version  # noqa: F401

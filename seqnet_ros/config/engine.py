@@ -1,4 +1,4 @@
-"""What a robot tunes: sequence length, keyframes, search, acceptance, geometric check, loops.
+"""Settings tuned per robot: sequence length, keyframes, search, acceptance, geometric check, loops.
 
 These settings may change between mapping and localising; descriptors stay the same.
 """
@@ -12,22 +12,23 @@ from seqnet_ros.config.settings import Settings
 
 
 class SequenceConfig(Settings):
-    """How long a sequence is."""
+    """Length of a sequence."""
 
     length: int = Field(10, ge=1, le=1000, description='Frames per sequence.')
 
 
 class KeyframeConfig(Settings):
-    """Which images enter the sequence buffer and the map."""
+    """Selection of the images that enter the sequence buffer and the map."""
 
     every: str = Field(
         'auto', pattern=r'^(auto|\d+(\.\d+)?(m|s)|\d+)$',
-        description="Spacing of keyframes: '1.5m' travelled, '0.5s', or '3' for every third "
-                    "image; 'auto' takes the map's (1m where poses are known, else every image).")
+        description="Spacing of keyframes: '1.5m' traveled, '0.5s', or '3' for every third image; "
+                    "'auto' uses the map's (1m if poses are known, else every image).")
     min_change: float = Field(
         0.25, ge=0, le=10,
-        description='Without poses, an image counts as standing still when its descriptor moved '
-                    "less than this share of the map's usual step between keyframes; 0 is off.")
+        description='Without poses, an image counts as stationary if its descriptor changed by '
+                    "less than this share of the map's usual step between keyframes; 0 disables "
+                    'this.')
     max_gap_s: float = Field(
         5.0, gt=0, le=86400, description='A longer pause between images clears the sequence, s.')
     max_gap_m: float = Field(
@@ -46,7 +47,7 @@ class MatchingConfig(Settings):
     reverse: bool = Field(False, description='Also match drives in the opposite direction.')
     merge_frames: int = Field(
         3, ge=0, le=10000,
-        description='Candidates at most this many map frames apart are one place.')
+        description='Candidates at most this many map frames apart are merged into one place.')
     candidates: int = Field(5, ge=1, le=1000, description='Distinct places reported.')
 
     @model_validator(mode='after')
@@ -58,22 +59,24 @@ class MatchingConfig(Settings):
 
 
 class AcceptanceConfig(Settings):
-    """When the best candidate is believed."""
+    """Acceptance of the best candidate."""
 
     false_positive_rate: float = Field(
         0.01, gt=0, le=1,
         description='Accepted share of sequences from places that are not in the map.')
     min_margin: float = Field(
         0.02, ge=0, le=1,
-        description='Relative gap to the best candidate at a distinct place; less is ambiguous.')
+        description='Relative gap to the best candidate at a distinct place; a smaller gap is '
+                    'ambiguous.')
     agreement: int = Field(
         10, ge=1, le=1000,
-        description='How many of the last `agreement_window` sequences, the newest among them, '
-                    'must point at one moving place; 1 is off.')
-    agreement_window: int = Field(15, ge=1, le=1000, description='Sequences looked back on.')
+        description='Number of the last `agreement_window` sequences, including the newest, that '
+                    'must agree on one moving place; 1 disables this.')
+    agreement_window: int = Field(
+        15, ge=1, le=1000, description='Number of recent sequences considered for the agreement.')
     agreement_frames: int = Field(
         1, ge=0, le=10000,
-        description='How many map frames their best places may lie off the common move.')
+        description='Maximum deviation of their best places from the common motion, map frames.')
 
     @model_validator(mode='after')
     def _agreement_possible(self) -> 'AcceptanceConfig':
@@ -87,38 +90,41 @@ class GeometryConfig(Settings):
     """Whether two images show one place from two poses: local features and their geometry."""
 
     features: Literal['sift', 'orb'] = Field(
-        'sift', description='Local features: SIFT, or ORB, which is faster and finds less.')
+        'sift', description='Local features: SIFT, or ORB, which is faster and finds fewer '
+                            'matches.')
     max_features: int = Field(
-        1000, ge=20, le=20000, description='Local features kept of an image, strongest first.')
+        1000, ge=20, le=20000, description='Maximum number of local features per image, strongest '
+                                           'first.')
     max_width: int = Field(
-        640, ge=64, le=8192, description='Wider images are shrunk to this first, pixels.')
+        640, ge=64, le=8192, description='Wider images are downscaled to this width first, pixels.')
     ratio: float = Field(
         0.8, gt=0, le=1,
-        description='A feature is matched when the nearest of the other image is nearer than '
-                    'this share of the distance to the second nearest.')
+        description='Ratio test: a feature matches if its nearest neighbor in the other image is '
+                    'nearer than this share of the distance to the second nearest.')
     model: Literal['auto', 'essential', 'fundamental', 'homography'] = Field(
-        'auto', description='What matched features must agree on: the essential matrix (calibrated '
-                            'cameras), the fundamental matrix, or a homography (a flat scene); '
-                            "'auto' is essential where both cameras are known, else fundamental.")
+        'auto', description='Model that matched features must agree on: essential matrix '
+                            '(calibrated cameras), fundamental matrix, or homography (a flat '
+                            "scene); 'auto' is essential if both cameras are known, else "
+                            'fundamental.')
     threshold: float = Field(
         2.0, gt=0, le=100,
-        description='How far a feature may lie off, pixels of an image of `max_width`.')
+        description='Inlier threshold, pixels of an image of `max_width`.')
     min_inliers: int = Field(
-        20, ge=0, le=20000, description='Matched features that must agree; 0 refuses nothing.')
+        20, ge=0, le=20000, description='Minimum number of inliers; 0 rejects nothing.')
     min_area: float = Field(
         0.15, ge=0, le=1,
-        description='Share of both images that the agreeing features must span; less may be one '
-                    'thing that stands in many places.')
+        description='Minimum share of both images that the inliers must span; a smaller area may '
+                    'be one object that appears in many places.')
     candidates: int = Field(
         1, ge=1, le=100,
-        description='How many of the best places are checked; the first that passes is believed.')
+        description='Number of best places to check; the first that passes is accepted.')
     neighbours: int = Field(
         2, ge=1, le=50,
-        description='Places before and after a place that landmarks are triangulated with.')
+        description='Number of places before and after a place used to triangulate landmarks.')
 
 
 class EngineConfig(Settings):
-    """How the engine maps and searches; the defaults of a model are in its file."""
+    """Settings of mapping and search; the defaults of a model are in its file."""
 
     sequence: SequenceConfig = SequenceConfig()
     keyframes: KeyframeConfig = KeyframeConfig()
@@ -126,7 +132,7 @@ class EngineConfig(Settings):
     acceptance: AcceptanceConfig = AcceptanceConfig()
     geometry: GeometryConfig | None = Field(
         None, exclude_if=lambda geometry: geometry is None,
-        description='Checks the geometry of accepted matches; none does not.')
+        description='Geometric check of accepted matches; none disables it.')
 
     def with_length(self, length: int) -> 'EngineConfig':
         """Return the same settings for sequences of another length."""
@@ -134,22 +140,22 @@ class EngineConfig(Settings):
 
 
 class LoopConfig(Settings):
-    """Which places of the robot's own past may close a loop."""
+    """Selection of the earlier places that may close a loop."""
 
     exclude_s: float = Field(
-        2.0, ge=0, le=86400, description='Places seen less than this long ago are left out, s.')
+        2.0, ge=0, le=86400, description='Exclude places seen less than this long ago, s.')
     exclude_frames: int = Field(
-        20, ge=1, le=100000, description='The newest keyframes, so many, are left out.')
+        20, ge=1, le=100000, description='Exclude this many of the newest keyframes.')
     exclude_m: float = Field(
         20.0, ge=0, le=1e6,
-        description='Places less than this far back along the way are left out, m; counts where '
-                    'there is odometry.')
+        description='Exclude places less than this distance back along the route, m; used only '
+                    'with odometry.')
     max_drift: float = Field(
         0.1, ge=0, le=10,
-        description='Odometry may be wrong by this share of the way since the place was seen, and '
-                    'by 10 m; a match that lies farther off is refused. 0 is off.')
+        description='Maximum drift of odometry as a share of the distance traveled since the place '
+                    'was seen, plus 10 m; matches farther away are rejected. 0 disables this.')
     max_places: int = Field(
-        200_000, ge=100, le=10_000_000, description='Most places of one drive.')
+        200_000, ge=100, le=10_000_000, description='Maximum number of places of one drive.')
 
 
 def setting_fields() -> dict[str, FieldInfo]:

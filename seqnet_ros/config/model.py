@@ -1,4 +1,4 @@
-"""What identifies a descriptor: models with equal identity and weights can be compared.
+"""Settings that identify a descriptor: models with equal identity and weights can be compared.
 
 All of it goes into the fingerprint and into maps, but for names and for where weights lie. The
 defaults are the ``hog`` model, which needs no weights.
@@ -15,7 +15,7 @@ from seqnet_ros.config.settings import Settings
 
 
 class ImageConfig(Settings):
-    """How an image is brought to the size and range the descriptor expects."""
+    """Resizing and scaling of images to the input of the descriptor."""
 
     height: int = Field(256, ge=8, le=4096, description='Height after resizing, pixels.')
     width: int = Field(256, ge=8, le=4096, description='Width after resizing, pixels.')
@@ -46,17 +46,17 @@ class ChannelPoolingConfig(Settings):
 
     normalise: bool = Field(
         True, exclude_if=lambda normalise: normalise,
-        description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
-                          'do not.')
+        description='L2-normalize the frame descriptors; networks of the SeqVLAD project do not.')
 
 
 class GemConfig(ChannelPoolingConfig):
     """Generalised mean over the map, optionally a linear layer (CosPlace)."""
 
     kind: Literal['gem'] = 'gem'
-    p: float = Field(3.0, gt=0, le=100, description='Exponent before any weights are loaded.')
+    p: float = Field(3.0, gt=0, le=100, description='Exponent before weights are loaded.')
     fc_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the linear layer; none without it.')
+        None, ge=1, le=65536, description='Output size of the linear layer; none for no linear '
+                                          'layer.')
 
 
 class PlainPoolingConfig(ChannelPoolingConfig):
@@ -66,7 +66,7 @@ class PlainPoolingConfig(ChannelPoolingConfig):
 
 
 class CellsConfig(Settings):
-    """Every cell of the map L2-normalised over channels, then flattened."""
+    """Every cell of the map L2-normalized over channels, then flattened."""
 
     kind: Literal['cells'] = 'cells'
 
@@ -76,14 +76,14 @@ class NetVladConfig(Settings):
 
     kind: Literal['netvlad'] = 'netvlad'
     clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    bias: bool = Field(False, description='Soft assignment with a bias (the vladv2 form).')
-    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    bias: bool = Field(False, description='Soft assignment with a bias (vladv2).')
+    normalise_input: bool = Field(True, description='L2-normalize local features first.')
     wpca_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the whitening; none without it.')
+        None, ge=1, le=65536, description='Output size of the whitening; none for no whitening.')
 
 
 class VladSumsConfig(Settings):
-    """NetVLAD before its normalisation: residual sums that add up over frames (SeqVLAD).
+    """NetVLAD before its normalization: residual sums that add up over frames (SeqVLAD).
 
     Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
     RA-L 2022.
@@ -91,7 +91,7 @@ class VladSumsConfig(Settings):
 
     kind: Literal['vlad_sums'] = 'vlad_sums'
     clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    normalise_input: bool = Field(True, description='L2-normalize local features first.')
 
 
 class NetworkConfig(Settings):
@@ -102,25 +102,25 @@ class NetworkConfig(Settings):
         'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
     layer: int | None = Field(
         None, ge=1, le=64,
-        description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
-                    '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
+        description='Number of stages to keep: ResNet layer1..layer4, or the first n modules of '
+                    '`features` of VGG-16 and MobileNetV2; none keeps the default.')
     pooling: Annotated[
         GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
         Field(discriminator='kind')] = GemConfig()
 
 
 class WeightsConfig(Settings):
-    """Where trained weights come from."""
+    """Source of trained weights."""
 
     path: str | None = Field(
         None, description='Local file (safetensors or torch); relative to the model file.')
-    url: str | None = Field(None, description='Download address, used where `path` is not set.')
+    url: str | None = Field(None, description='Download URL, used if `path` is not set.')
     sha256: str | None = Field(
         None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
     layout: Literal[
         'seqnet_ros', 'torchvision', 'cosplace', 'jist', 'vg_transformers', 'netvlad',
         'patch_netvlad', 'seqnet'] \
-        = Field('seqnet_ros', description='Naming of the tensors in the file.')
+        = Field('seqnet_ros', description='Layout of the tensor names in the file.')
     random: bool = Field(
         False, description='Allow random weights when neither path nor url is given.')
 
@@ -137,7 +137,7 @@ class WeightsConfig(Settings):
 
 
 class AggregatorConfig(Settings):
-    """How successive frames become one sequence descriptor."""
+    """Aggregation of successive frames to one sequence descriptor."""
 
     aggregator: Literal[
         'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
@@ -150,8 +150,8 @@ class AggregatorConfig(Settings):
         description='Output size of SeqNet and fc; none keeps the input size.')
     normalise: bool = Field(
         False, exclude_if=lambda normalise: not normalise,
-        description="L2-normalise the output of JIST's aggregators and of fc, which is not "
-                           'by default; that of the others always is.')
+        description="L2-normalize the output of JIST's aggregators and of fc, which is off by "
+                    'default; the output of the others is always normalized.')
     weights: WeightsConfig = WeightsConfig()
 
     def check_length(self, length: int) -> None:
@@ -166,10 +166,10 @@ class AggregatorConfig(Settings):
 
 
 class ProjectionConfig(Settings):
-    """How frames are described once more, for the comparison of sequences frame by frame.
+    """Projection of frame descriptors for frame-by-frame sequence matching.
 
     A SeqNet with kernel 1, applied to single frames: the S1 of the SeqNet paper's hierarchical
-    search, whose first stage compares sequence descriptors of the frames as they are.
+    search, whose first stage compares sequence descriptors of the unprojected frames.
     """
 
     out_dim: int | None = Field(
@@ -185,23 +185,23 @@ class ModelConfig(Settings):
     image: ImageConfig = ImageConfig()
     cameras: int = Field(
         1, ge=1, le=16, exclude_if=lambda cameras: cameras == 1,
-        description='Cameras whose images of one moment are described as one.')
+        description='Number of cameras whose simultaneous images are described as one place.')
     frame: Annotated[HogConfig | PatchNormConfig | NetworkConfig,
                      Field(discriminator='kind')] = HogConfig()
     weights: WeightsConfig = WeightsConfig()
     centring: bool = Field(
-        True, description="Subtract each traverse's mean descriptor before normalising.")
+        True, description='Subtract the mean descriptor of each drive before normalization.')
     sequence: AggregatorConfig = AggregatorConfig()
     projection: ProjectionConfig | None = Field(
         None, exclude_if=lambda projection: projection is None,
-        description='Describes frames once more for sequence matching; none compares them '
-                          'as they are.')
+        description='Projection of frames for sequence matching; none compares the frame '
+                    'descriptors unchanged.')
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':
         if self.projection is not None and self.centring:
-            raise ValueError('a projection needs centring: false, because it describes every frame '
-                             'once while the mean of the drive moves on')
+            raise ValueError('a projection needs centring: false, because it is applied to every '
+                             'frame once while the mean of the drive changes')
         return self
 
     @model_validator(mode='after')
@@ -209,15 +209,14 @@ class ModelConfig(Settings):
         sums = isinstance(self._pooling, VladSumsConfig)
         if sums != (self.sequence.aggregator == 'seqvlad'):
             frames = self.frame.pooling if isinstance(self.frame, NetworkConfig) else self.frame
-            raise ValueError('vlad_sums pooling and the aggregator seqvlad need one another, found '
-                             f'{frames.kind} and {self.sequence.aggregator}')
+            raise ValueError('vlad_sums pooling and the seqvlad aggregator require each other, '
+                             f'found {frames.kind} and {self.sequence.aggregator}')
         if not self.normalises_frames and (self.centring or self.projection is not None):
             found = 'seqvlad' if sums else 'pooling with normalise: false'
-            raise ValueError(f'{found} needs centring: false and no projection, because frames are '
-                             'taken as they are')
+            raise ValueError(f'{found} needs centring: false and no projection, because its frames '
+                             'must not be modified')
         if sums and self.cameras > 1:
-            raise ValueError('seqvlad takes the images of one camera, found cameras: '
-                             f'{self.cameras}')
+            raise ValueError(f'seqvlad supports a single camera, found cameras: {self.cameras}')
         return self
 
     def identity(self) -> dict[str, Any]:

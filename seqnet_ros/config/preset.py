@@ -1,4 +1,4 @@
-"""What a model file (``models/*.yaml``) holds: a model, and the settings that suit it."""
+"""Content of a model file (``models/*.yaml``): a model and its default settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -126,4 +126,4 @@ def join_document(model: Document, engine: Document) -> Document:
 def _unknown(name: str, known: list[str]) -> str:
     close = get_close_matches(name, known, n=1)
     expected = close[0] if close else f'one of: {", ".join(known)}'
-    return f'there is no setting {name!r}, expected {expected}'
+    return f'setting {name!r} is unknown, expected {expected}'

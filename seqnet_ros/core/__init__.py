@@ -1,1 +1,1 @@
-"""What every layer shares: errors, files, images, poses, cameras."""
+"""Common parts of all layers: errors, files, images, poses, cameras."""

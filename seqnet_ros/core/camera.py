@@ -25,7 +25,7 @@ _SYNONYMS = {'fisheye': 'equidistant', '': 'plumb_bob', 'none': 'plumb_bob'}
 _SAME_ASPECT = 0.01
 _UNDISTORTED_PX = 0.5
 _FOCAL_RANGE = (0.05, 100.0)
-"""Focal lengths that are believed, in widths of the image."""
+"""Range of plausible focal lengths, in image widths."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,14 +33,14 @@ class CameraModel:
     """A calibrated camera.
 
     Attributes:
-        matrix: intrinsic matrix K, float64 ``[3, 3]``, pixels; the first pixel's centre is (0, 0).
+        matrix: intrinsic matrix K, float64 ``[3, 3]``, pixels; the first pixel's center is (0, 0).
         distortion: coefficients in the order of ``sensor_msgs/CameraInfo``, float64 ``[n]``; none
             for an ideal pinhole.
         distortion_model: 'plumb_bob' (4 or 5 coefficients), 'rational_polynomial' (8, 12 or 14) or
             'equidistant' (4: the fisheye of Kannala and Brandt, TPAMI 2006).
         width: of the calibrated image, pixels.
         height: of the calibrated image, pixels.
-        base_from_camera: pose ``[7]`` of the optical frame on the robot, metres.
+        base_from_camera: pose ``[7]`` of the optical frame on the robot, meters.
 
     Raises:
         InputError: K is zero (not calibrated) or no intrinsic matrix, the model is unknown, or
@@ -99,7 +99,7 @@ class CameraModel:
             raise InputError(
                 f'the image has {width}x{height} pixels, but the camera was calibrated with '
                 f'{self.width}x{self.height}: expected that size, or a multiple of it')
-        # The centre of a pixel keeps its place on the sensor, half a pixel from the corner.
+        # The center of a pixel keeps its place on the sensor, half a pixel from the corner.
         scaling = np.array([[scale_x, 0, (scale_x - 1) / 2], [0, scale_y, (scale_y - 1) / 2],
                             [0, 0, 1]])
         return replace(self, matrix=scaling @ self.matrix, width=width, height=height)

@@ -1,4 +1,4 @@
-"""Errors that a user can act on: one sentence naming what was found and what was expected."""
+"""Errors that a user can act on; each message states the actual and the expected value."""
 
 
 class SeqnetRosError(Exception):
@@ -10,7 +10,7 @@ class InputError(SeqnetRosError):
 
 
 class DamagedImageError(InputError):
-    """An image of a recording that cannot be read; the recording goes on without it."""
+    """An unreadable image of a recording; it is skipped."""
 
 
 class ModelError(SeqnetRosError):
@@ -38,7 +38,7 @@ class MapWriteError(MapError):
 
 
 class MapExistsError(MapWriteError):
-    """A map lies at the path, and nobody said that it may be replaced."""
+    """A map exists at the path and may not be replaced."""
 
 
 class MapConflictError(MapWriteError):

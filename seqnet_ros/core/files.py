@@ -13,7 +13,7 @@ from seqnet_ros.core.errors import InputError
 
 @contextmanager
 def explain_write_errors(path: str | PathLike[str]) -> Iterator[None]:
-    """Turn a full disk, a missing permission and their like into one sentence.
+    """Turn a full disk, a missing permission and similar errors into one message.
 
     Raises:
         InputError: the file system refused something within the block.

@@ -1,6 +1,6 @@
-"""Positions on the earth: latitude and longitude to metres east, north and up, and back.
+"""Positions on the earth: latitude and longitude to meters east, north and up, and back.
 
-WGS-84, degrees, metres above the ellipsoid.
+WGS-84, degrees, meters above the ellipsoid.
 """
 
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ _WGS84_ECCENTRICITY_2 = _WGS84_FLATTENING * (2 - _WGS84_FLATTENING)
 
 @dataclass(frozen=True)
 class GeoPoint:
-    """A point on or above the WGS-84 ellipsoid: degrees north and east, metres up."""
+    """A point on or above the WGS-84 ellipsoid: degrees north and east, meters up."""
 
     latitude: float
     longitude: float
     altitude: float = 0.0
 
     def __str__(self) -> str:
-        """Return the point for people."""
+        """Return the point, human-readable."""
         return f'{self.latitude:.6f}, {self.longitude:.6f}'
 
 
 def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
-    """Check WGS-84 positions: degrees ``[N]``, and metres above the ellipsoid.
+    """Check WGS-84 positions: degrees ``[N]``, and meters above the ellipsoid.
 
     Raises:
         InputError: a latitude is beyond 90 degrees, a longitude beyond 180, an altitude beyond
@@ -49,7 +49,7 @@ def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
 
 def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
                     datum: GeoPoint) -> np.ndarray:
-    """Convert WGS-84 positions to metres east, north and up of a datum.
+    """Convert WGS-84 positions to meters east, north and up of a datum.
 
     The exact conversion by way of earth-centred coordinates (Hofmann-Wellenhof et al., GNSS,
     2008, sections 8.2.1 and 8.2.2), not a small-angle approximation.
@@ -57,7 +57,7 @@ def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.nd
     Args:
         latitude: degrees ``[N]``.
         longitude: degrees ``[N]``.
-        altitude: metres above the ellipsoid ``[N]``.
+        altitude: meters above the ellipsoid ``[N]``.
         datum: where the plane touches the earth.
 
     Returns:
@@ -73,7 +73,7 @@ def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.nd
 
 
 def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
-    """Convert metres east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
+    """Convert meters east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
 
     Args:
         positions: ``[N, 3]``.

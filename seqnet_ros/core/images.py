@@ -15,12 +15,12 @@ from seqnet_ros.core.errors import InputError
 
 
 class _Layout(NamedTuple):
-    """How one pixel of a raw image lies in memory."""
+    """Memory layout of one pixel of a raw image."""
 
     channels: int
     bytes_per_channel: int
     to_rgb: int | None
-    """OpenCV's conversion code, or None where the pixels are RGB already."""
+    """OpenCV conversion code, or None if the pixels are already RGB."""
 
 
 _LAYOUTS = {
@@ -30,7 +30,7 @@ _LAYOUTS = {
     'bgra8': _Layout(4, 1, cv2.COLOR_BGRA2RGB),
     'mono8': _Layout(1, 1, cv2.COLOR_GRAY2RGB),
     'mono16': _Layout(1, 2, cv2.COLOR_GRAY2RGB),
-    # OpenCV's own names say nothing about colour; its convention is blue first.
+    # OpenCV's own names say nothing about color; its convention is blue first.
     '8UC1': _Layout(1, 1, cv2.COLOR_GRAY2RGB),
     '8UC3': _Layout(3, 1, cv2.COLOR_BGR2RGB),
     '16UC1': _Layout(1, 2, cv2.COLOR_GRAY2RGB),
@@ -39,7 +39,7 @@ _LAYOUTS = {
     'bayer_bggr8': _Layout(1, 1, cv2.COLOR_BayerRG2RGB),
     'bayer_gbrg8': _Layout(1, 1, cv2.COLOR_BayerGR2RGB),
     'bayer_grbg8': _Layout(1, 1, cv2.COLOR_BayerGB2RGB),
-    # One pixel of 4:2:2 takes two bytes; two neighbours share their colour.
+    # One pixel of 4:2:2 takes two bytes; two neighbors share their color.
     'yuv422': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
     'uyvy': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
     'yuv422_yuy2': _Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
@@ -53,7 +53,7 @@ RAW_ENCODINGS = tuple(_LAYOUTS)
 
 
 View = np.ndarray | Sequence[np.ndarray]
-"""What the robot sees at one moment: an image, or one of each of its cameras."""
+"""Images of the robot at one time: one image, or one per camera."""
 
 
 def first_image(view: View) -> np.ndarray:
@@ -104,7 +104,7 @@ def check_raw(data: Any, height: int, width: int, encoding: str, step: int) -> N
     if step < row_bytes:
         raise InputError(f'{size} has rows of {step} bytes, expected at least {row_bytes}')
     if encoding in _SUBSAMPLED and width % 2:
-        raise InputError(f'{size} has an odd width, expected an even one for 4:2:2 colour')
+        raise InputError(f'{size} has an odd width, expected an even one for 4:2:2 color')
     found = memoryview(data).nbytes
     if found < height * step:
         raise InputError(f'{size} holds {found} bytes, expected {height} rows of {step}')
@@ -155,7 +155,7 @@ def image_from_compressed(data: Any, image_format: str) -> np.ndarray:
 def read_image(path: str | PathLike[str]) -> np.ndarray:
     """Read an image file.
 
-    Grey images get three equal channels, alpha is dropped, 16 bit keeps the high byte. An EXIF
+    Gray images get three equal channels, alpha is dropped, 16 bit keeps the high byte. An EXIF
     orientation is applied, as image viewers do, so that the sky is up whichever way a phone was
     held.
 
@@ -177,7 +177,7 @@ def _decode(data: Any, what: str) -> np.ndarray:
     if not buffer.size:
         raise InputError(f'{what} is empty, expected JPEG or PNG data')
     if _is_cut_jpeg(bytes(buffer[:2]), data):
-        raise InputError(f'{what} is cut short: the end mark of its JPEG data is missing')
+        raise InputError(f'{what} is truncated: the end marker of its JPEG data is missing')
     try:
         pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -190,7 +190,7 @@ def _decode(data: Any, what: str) -> np.ndarray:
 
 
 def _is_cut_jpeg(magic: bytes, data: Any) -> bool:
-    """Tell whether JPEG data ends early; OpenCV before 4.12 fills the missing part with grey."""
+    """Tell whether JPEG data ends early; OpenCV before 4.12 fills the missing part with gray."""
     if magic != b'\xff\xd8':
         return False
     content = data if isinstance(data, bytes) else bytes(data)

@@ -36,7 +36,7 @@ class PoseBuffer:
         self._poses = array('d')
         self._changed = threading.Condition()
         self.restarts = 0
-        """How often the buffer started again."""
+        """Number of restarts of the buffer."""
 
     def __len__(self) -> int:
         """Return the number of poses kept."""

@@ -1,6 +1,6 @@
 """Poses ``[x, y, z, qx, qy, qz, qw]`` and how they change over time.
 
-Metres, unit quaternions with the scalar last, ROS axes (REP-103: x forward, y left, z up).
+Meters, unit quaternions with the scalar last, ROS axes (REP-103: x forward, y left, z up).
 Arrays are float64: a UTM northing needs more digits than float32 has.
 """
 
@@ -19,7 +19,7 @@ NANOSECONDS = 1_000_000_000
 MAX_COORDINATE_M = 1e7
 """Largest coordinate of a position: half the circumference of the earth is 2e7 m."""
 MAX_NORM_ERROR = 0.01
-"""How far the norm of a quaternion may be from 1 before it is normalised, as in tf2."""
+"""Maximum deviation of the norm of a quaternion from 1 before normalization, as in tf2."""
 MIN_HEADING_STEP_M = 1.0
 
 
@@ -101,17 +101,17 @@ def relative_pose(parent: np.ndarray, child: np.ndarray) -> np.ndarray:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the straight distance between two poses, metres."""
+    """Return the straight distance between two poses, meters."""
     return float(np.linalg.norm(a[:3] - b[:3]))
 
 
 def travelled_distance(poses: np.ndarray) -> float:
-    """Return the length of the path through the poses ``[N, 7]``, metres."""
+    """Return the length of the path through the poses ``[N, 7]``, meters."""
     return float(np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1).sum())
 
 
 def median_step(positions: np.ndarray) -> float:
-    """Return the median distance between successive positions ``[N, 3]``, metres; 0 for one."""
+    """Return the median distance between successive positions ``[N, 3]``, meters; 0 for one."""
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
     return float(np.median(steps)) if len(steps) else 0.0
 
@@ -203,12 +203,12 @@ def find_neighbours(stamps_ns: Sequence[int] | np.ndarray, stamp_ns: int, max_ga
 
 @dataclass(frozen=True, eq=False)
 class Trajectory:
-    """Where something was over time.
+    """Poses over time.
 
     Attributes:
         stamps_ns: int64 ``[N]``, ascending.
         poses: float64 ``[N, 7]``.
-        origin: where the poses come from, for people.
+        origin: human-readable source of the poses.
         datum: the point of the earth at x = y = z = 0 where the poses come from satellite
             positions, else None.
     """
@@ -250,13 +250,13 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
 
 
 def poses_from_positions(positions: np.ndarray) -> np.ndarray:
-    """Give positions ``[N, 3]`` a heading: the direction of the last metre of motion.
+    """Give positions ``[N, 3]`` a heading: the direction of the last meter of motion.
 
-    Before the first metre the first heading holds, so a standing start looks the way it leaves;
+    Before the first meter the first heading holds, so a standing start looks the way it leaves;
     noise of a standing receiver turns nothing.
 
     Returns:
-        float64 ``[N, 7]``; yaw is 0 where nothing ever moves a metre.
+        float64 ``[N, 7]``; yaw is 0 where nothing ever moves a meter.
     """
     yaws = np.full(len(positions), np.nan)
     anchor = 0

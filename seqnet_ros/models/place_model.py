@@ -53,7 +53,7 @@ class ModelInfo:
     Attributes:
         name: what to call it.
         path: its file.
-        description: one or two sentences, for people.
+        description: one or two human-readable sentences.
         dim: length of a frame descriptor.
         weights_available: whether it can be loaded without a download or another file.
     """
@@ -108,8 +108,8 @@ class PlaceModel:
     def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
         """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.
 
-        They are of unit length, and centred before where a mean is given; those of models that
-        do not normalise frames stay as they are.
+        They are of unit length, and centered before where a mean is given; those of models that
+        do not normalize frames stay as they are.
         """
         return centre(frames, mean) if self.config.normalises_frames else frames
 
@@ -214,7 +214,7 @@ def _named_model_files() -> dict[str, Path]:
 
 
 def _model_directories() -> Iterator[Path]:
-    # In an installed tree the neighbour `models` is somebody else's, if there is one at all.
+    # In an installed tree the neighbor `models` belongs to another package, if it exists.
     if (_SOURCE_MODELS / 'hog.yaml').is_file():
         yield _SOURCE_MODELS
     prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
@@ -268,7 +268,7 @@ def _read_model_file(path: Path) -> Preset:
 
 def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,
                      base_dir: Path | None) -> nn.Module:
-    """Build the aggregator; its weights come from a file of its own or from that of the frames."""
+    """Build the aggregator, with weights from its own file or from the file of the frames."""
     sequence = config.sequence
     if sequence.aggregator not in LEARNED:
         return build_aggregator(sequence, length, describer.dim, _clusters(config))
@@ -299,7 +299,7 @@ def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
     """Build the projection of single frames: a SeqNet with kernel 1.
 
     The sums of SeqVLAD become comparable by SeqVLAD itself, as sequences of one frame: NetVLAD.
-    Other frames that are not of unit length become comparable by normalising them.
+    Other frames that are not of unit length become comparable by normalizing them.
     """
     if config.sequence.aggregator == 'seqvlad':
         return aggregator

@@ -120,7 +120,7 @@ def test_jpeg_message_keeps_colours_in_place():
 def test_cut_image_is_refused(suffix, share):
     noise = np.random.default_rng(2).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode(noise, suffix)
-    with pytest.raises(InputError, match=r'cut short|damaged'):
+    with pytest.raises(InputError, match=r'truncated|damaged'):
         image_from_compressed(data[:int(share * len(data))], suffix[1:])
 
 
@@ -176,5 +176,5 @@ def test_real_photograph_is_read_once_right():
     assert image.shape == (360, 640, 3)
     np.testing.assert_array_equal(image[..., ::-1], cv2.imread(str(file)))
     whole = file.read_bytes()
-    with pytest.raises(InputError, match='cut short'):
+    with pytest.raises(InputError, match='truncated'):
         image_from_compressed(whole[:len(whole) // 2], 'jpeg')
