@@ -5,11 +5,11 @@ It holds ``train_val/<city>/<database|query>`` with
 ========================  ====================================
 ``seq_info.csv``          ``key``, ``sequence_key``, ``frame_number``
 ``raw.csv``               ``key``, ``lat``, ``lon`` (degrees), ``captured_at``, ``pano``
-``postprocessed.csv``     ``key``, ``easting``, ``northing`` (UTM, metres)
+``postprocessed.csv``     ``key``, ``easting``, ``northing`` (UTM, meters)
 ``images/<key>.jpg``      the image
 ========================  ====================================
 
-among other columns. Panoramas are left out: they are not views of one camera direction. The cities
+among other columns. Panoramas are skipped: they are not views of one camera direction. The cities
 of ``test`` are of no use here, their positions are not published.
 """
 
@@ -32,7 +32,7 @@ _FLAGS = {'true': True, 'false': False}
 
 
 class MslsFrame(NamedTuple):
-    """What the tables say of an image.
+    """Metadata of an image.
 
     Attributes:
         sequence: its sequence.
@@ -59,8 +59,8 @@ class CityPart:
         folder: ``train_val/<city>/<database|query>``.
         frames: the images, sequence after sequence in the order in which ``seq_info.csv`` first
             names them, by number within each.
-        panoramas: images left out because they are panoramas.
-        problems: what is wrong with each row that was left out.
+        panoramas: images skipped because they are panoramas.
+        problems: the error of each skipped row.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class CityPart:
         return self.folder / 'images' / f'{frame.key}.jpg'
 
     def read_projected(self) -> np.ndarray:
-        """Read the official easting and northing of all frames, metres, float64 ``[N, 2]``.
+        """Read the official easting and northing of all frames, meters, float64 ``[N, 2]``.
 
         Raises:
             InputError: the table is missing or damaged or lacks a frame.
@@ -90,7 +90,7 @@ class CityPart:
 
 @dataclass
 class _Problems:
-    """What becomes of a row that cannot be used: it is refused where strict, else noted."""
+    """Handler of unusable rows: raises if strict, else records them."""
 
     strict: bool
     noted: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ def read_city_part(folder: Path, city: str, part: str, strict: bool) -> CityPart
         city: name of its folder.
         part: 'database' or 'query'.
         strict: refuse the first row that is incomplete or contradicts another; otherwise such rows
-            are left out and noted.
+            are skipped and recorded.
 
     Raises:
         InputError: a file or column is missing or, where strict, a row is broken; the message

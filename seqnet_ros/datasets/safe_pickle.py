@@ -36,7 +36,7 @@ def read_object_array(content: bytes, shape: tuple[int, ...], origin: str) -> np
         these.
 
     Raises:
-        InputError: the pickle is damaged, asks for anything else, or is of another shape.
+        InputError: the pickle is damaged, refers to anything else, or has another shape.
     """
     found = _load(content, origin)
     if not isinstance(found, np.ndarray) or found.shape != shape:
@@ -52,7 +52,7 @@ def read_plain_torch(path: str | PathLike[str]) -> Any:
         Numbers, text, None, tuples, lists, dictionaries and arrays of these.
 
     Raises:
-        InputError: the file is missing or damaged, is no torch file, or asks for anything else.
+        InputError: the file is missing or damaged, is not a torch file, or refers to anything else.
     """
     file = Path(path)
     try:
@@ -157,8 +157,8 @@ class _PlainUnpickler(pickle.Unpickler):
             InputError: the name is not one that arrays of numbers need.
         """
         if (module, name) not in _STAND_INS:
-            raise InputError(f'{self._origin} asks for {module}.{name}, which is refused: expected '
-                             'arrays of numbers')
+            raise InputError(f'{self._origin} refers to {module}.{name}, which is refused: '
+                             'expected arrays of numbers')
         return _STAND_INS[module, name]
 
     def persistent_load(self, pid: Any) -> Any:

@@ -1,4 +1,4 @@
-"""UTM coordinates: metres on the ground, as MSLS, RobotCar and SF-XL use them."""
+"""UTM coordinates: meters on the ground, as MSLS, RobotCar and SF-XL use them."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ class UtmPositions(NamedTuple):
     """Positions in one zone.
 
     Attributes:
-        positions: easting and northing, metres, float64 ``[N, 2]``.
+        positions: easting and northing, meters, float64 ``[N, 2]``.
         zone: number of the zone, 1 to 60.
         letter: latitude band of the middle position, C to X.
     """
@@ -37,7 +37,7 @@ def to_utm(latitude: np.ndarray, longitude: np.ndarray) -> UtmPositions:
 
     latitude, longitude = np.asarray(latitude, float), np.asarray(longitude, float)
     if not len(latitude):
-        raise InputError('found no position to project, expected at least one')
+        raise InputError('no position was given to project, expected at least one')
     wrong = np.flatnonzero(~((np.abs(longitude) <= 180) & (latitude >= -80) & (latitude <= 84)))
     if wrong.size:
         row = int(wrong[0])

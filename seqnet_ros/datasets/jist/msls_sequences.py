@@ -6,7 +6,7 @@ Read in place, or rewritten as folders of sequences; both give the same frames::
     frames.write('/data/msls_sequences/test/database')                  # hard links
 
 SeqVLAD and JIST split the cities in their own way: its official validation cities, Copenhagen and
-San Francisco, are their test cities. Panoramas are left out, which leaves gaps in the numbers.
+San Francisco, are their test cities. Panoramas are skipped, which leaves gaps in the numbers.
 """
 
 import logging
@@ -52,8 +52,8 @@ class OfficialFrames:
         table: the frames; their paths are relative to the official folder.
         keys: of the images.
         dates: when they were taken, ``YYYYMMDD``; empty where unknown.
-        panoramas: images left out because they are panoramas.
-        problems: what is wrong with each row that was left out.
+        panoramas: images skipped because they are panoramas.
+        problems: the error of each skipped row.
     """
 
     table: FrameTable
@@ -95,7 +95,7 @@ def cities_by_split(folder: str | PathLike[str],
 
     Args:
         folder: the official folder, which holds ``train_val``.
-        cities: only these; all that are there where empty.
+        cities: only these; all available where empty.
 
     Raises:
         InputError: it is no such folder, or a city is unknown or not there.
@@ -105,7 +105,7 @@ def cities_by_split(folder: str | PathLike[str],
     known = [city for split in SPLITS for city in CITIES[split]]
     for city in cities:
         if city not in known:
-            raise InputError(f'{city!r} is no city with published positions, expected some of '
+            raise InputError(f'{city!r} is not a city with published positions, expected some of '
                              f'{", ".join(known)}')
     missing = [city for city in cities if city not in there]
     if missing or not there.intersection(known):
@@ -119,7 +119,7 @@ def read_official(folder: str | PathLike[str], split: str, side: str,
                   cities: Sequence[str] = ()) -> OfficialFrames:
     """Read one side of a split from the official csv files; no image is opened.
 
-    Rows without position or frame number are counted and left out.
+    Rows without position or frame number are counted and skipped.
 
     Args:
         folder: the official folder, which holds ``train_val``.
@@ -164,7 +164,7 @@ def read_side(folder: str | PathLike[str], split: str, side: str, cities: Sequen
         return read_frames(root / split, side, cities, compat)
     found = read_official(root, split, side, cities)
     if found.problems:
-        _logger.warning('%d rows of %s %s are left out, such as: %s', len(found.problems), split,
+        _logger.warning('skipped %d rows of %s %s, such as: %s', len(found.problems), split,
                         side, found.problems[0])
     return found.table
 
@@ -222,7 +222,7 @@ def _combine(root: Path, parts: dict[str, CityPart], problems: tuple[str, ...]) 
 
 
 def _projected(part: CityPart) -> list[tuple[float, float]]:
-    """Return easting and northing as names of images state them, cut off after centimetres."""
+    """Return easting and northing as names of images state them, cut off after centimeters."""
     if not part.frames:
         return []
     earth = np.array([(frame.latitude, frame.longitude) for frame in part.frames])

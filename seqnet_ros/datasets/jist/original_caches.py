@@ -47,7 +47,7 @@ class ClassCache:
 
     Attributes:
         groups: int64 ``[C, 3]`` for each group: class i is row i of its trained classifier.
-        images: relative paths by class (metres east, metres north, degrees).
+        images: relative paths by class (meters east, meters north, degrees).
     """
 
     groups: tuple[np.ndarray, ...]
@@ -113,10 +113,10 @@ def _indices(lists: Any, count: int, origin: str) -> tuple[np.ndarray, ...]:
     try:
         arrays = tuple(np.asarray(rows).astype(np.int64) for rows in lists)
     except (TypeError, ValueError) as error:
-        raise InputError(f'{origin} is no list of whole numbers: {error}') from error
+        raise InputError(f'{origin} is not a list of integers: {error}') from error
     for array in arrays:
         if array.ndim != 1 or (array.size and not 0 <= array.min() <= array.max() < count):
-            raise InputError(f'{origin} names windows that are not there, expected 0 to '
+            raise InputError(f'{origin} refers to windows that do not exist, expected 0 to '
                              f'{count - 1}')
     return arrays
 

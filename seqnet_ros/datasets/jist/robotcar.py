@@ -1,7 +1,7 @@
 """Oxford RobotCar laps as the sequences of JIST and SeqVLAD.
 
 A lap is a folder of images named by their time in microseconds, and a csv file of positions; one
-image every two metres becomes a frame::
+image every two meters becomes a frame::
 
     positions = find_positions('robotcar', '2014-12-16-18-44-24')
     lap = read_lap('robotcar/2014-12-16-18-44-24/stereo/left', positions, '2014-12-16-18-44-24')
@@ -33,10 +33,10 @@ LAPS = {
 """The laps of the papers, by split and side."""
 
 IMAGES = Path('stereo', 'left')
-"""Where a lap keeps the images of the left camera."""
+"""Folder of the left camera's images in a lap."""
 
 POSITION_KINDS = ('rtk', 'ins', 'gps')
-"""Kinds of positions, the most exact first; not every lap has all of them."""
+"""Kinds of positions, most accurate first; not every lap has all of them."""
 
 SPACING_M = 2.0
 _MAX_GAP_S = 1.0
@@ -52,7 +52,7 @@ class Lap:
         name: of the lap.
         images: N image files.
         stamps: microseconds, int64 ``[N]``.
-        positions: easting and northing, metres, float64 ``[N, 2]``.
+        positions: easting and northing, meters, float64 ``[N, 2]``.
         unplaced: images without a position near in time.
         broken: rows of the position file that are no position.
     """
@@ -98,7 +98,7 @@ def read_lap(images: str | PathLike[str], positions: str | PathLike[str], name: 
         images: folder of images named by their stamps.
         positions: csv file with the columns ``timestamp``, ``northing`` and ``easting``.
         name: of the lap, such as its date and time.
-        max_gap_s: images further from any position than this are counted and left out, seconds.
+        max_gap_s: images further from any position than this are counted and skipped, seconds.
 
     Raises:
         InputError: the files cannot be used, or no image is near a position.
@@ -126,7 +126,7 @@ def _stamped_images(folder: Path) -> tuple[list[Path], np.ndarray]:
     stamps = [whole(file.stem) for file in files]
     if None in stamps:
         raise InputError(f'image {files[stamps.index(None)]} is not named by its time, expected '
-                         'whole microseconds')
+                         'integer microseconds')
     order = np.argsort(np.array(stamps, dtype=np.int64), kind='stable')
     return [files[row] for row in order.tolist()], np.array(stamps, dtype=np.int64)[order]
 
@@ -157,7 +157,7 @@ def _nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
 
 
 def thin(positions: np.ndarray, spacing: float = SPACING_M) -> np.ndarray:
-    """Return the rows of positions ``[N, 2]`` that are this far (metres) from the last kept one.
+    """Return the rows of positions ``[N, 2]`` that are this far (meters) from the last kept one.
 
     The first is kept.
     """
@@ -193,7 +193,7 @@ def write_lap(lap: Lap, folder: str | PathLike[str], spacing: float = SPACING_M,
     Args:
         lap: see `read_lap`.
         folder: side of a split, such as ``robotcar/test/database``.
-        spacing: metres between frames, at least.
+        spacing: meters between frames, at least.
         progress: told how many frames are done.
 
     Raises:

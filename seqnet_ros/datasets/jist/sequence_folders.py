@@ -43,7 +43,7 @@ class FrameTable:
     Attributes:
         root: the paths are relative to it.
         paths: of F images.
-        positions: easting and northing, metres, float64 ``[F, 2]``.
+        positions: easting and northing, meters, float64 ``[F, 2]``.
         numbers: frame numbers within the sequence, int64 ``[F]``.
         folders: int64 ``[F]``, which sequence a frame is of.
         names: of the sequences.
@@ -130,8 +130,8 @@ class Sequences:
         """
         rows = np.flatnonzero(~lost[self.windows].any(axis=1))
         if not rows.size:
-            raise InputError(f'each of the {len(self)} windows uses one of {int(lost.sum())} '
-                             'frames that cannot be read')
+            raise InputError(f'each of the {len(self)} windows contains one of {int(lost.sum())} '
+                             'unreadable frames')
         return self.take(rows)
 
 

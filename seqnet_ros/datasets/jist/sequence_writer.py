@@ -31,12 +31,12 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True)
 class Written:
-    """What became of the images of a data set.
+    """Report on the images of a data set.
 
     Attributes:
         images: that are in their place now.
         copied: of these, the ones that could not be linked and take space of their own.
-        lost: images that are missing, empty or damaged and were left out.
+        lost: skipped images that are missing, empty or damaged.
         first_lost: what was wrong with the first of them; empty where none is.
     """
 
@@ -50,7 +50,7 @@ def frame_name(east: float, north: float, sequence: str, number: int, key: str, 
                date: str) -> str:
     """Return ``@east@north@sequence@number@key@city@date@.jpg``.
 
-    Coordinates have seven digits and are cut off after centimetres, as in the published data.
+    Coordinates have seven digits and are cut off after centimeters, as in the published data.
 
     Raises:
         InputError: a text has a mark or a slash in it.

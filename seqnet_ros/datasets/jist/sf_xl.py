@@ -42,7 +42,7 @@ class ImageList:
     Attributes:
         base: the names are relative to it.
         names: of N images.
-        origin: where the names come from, for people.
+        origin: human-readable source of the names.
     """
 
     base: Path
@@ -60,11 +60,11 @@ class ImageList:
 
 @dataclass(frozen=True, eq=False)
 class Views:
-    """Where images were taken.
+    """Positions and headings of images.
 
     Attributes:
-        east: UTM easting, metres, float64 ``[N]``.
-        north: UTM northing, metres, float64 ``[N]``.
+        east: UTM easting, meters, float64 ``[N]``.
+        north: UTM northing, meters, float64 ``[N]``.
         heading: degrees counter-clockwise from north, float64 ``[N]``; of the leftmost column of
             a square crop.
     """
@@ -75,21 +75,21 @@ class Views:
 
     @property
     def positions(self) -> np.ndarray:
-        """Easting and northing, metres, ``[N, 2]``."""
+        """Easting and northing, meters, ``[N, 2]``."""
         return np.stack([self.east, self.north], axis=1)
 
 
 @dataclass(frozen=True)
 class Cells:
-    """How classes and groups are cut.
+    """Division of images into classes and groups.
 
     Attributes:
-        side: edge of a cell, metres (M).
+        side: edge of a cell, meters (M).
         angle: sector of headings, degrees (alpha).
         apart: cells from one class of a group to the next (N).
         angles_apart: sectors from one class of a group to the next (L); ``small`` has one group
             with 12.
-        min_images: classes with fewer images are left out.
+        min_images: classes with fewer images are skipped.
     """
 
     side: int = 10
@@ -119,7 +119,7 @@ class Partition:
     """Classes and groups of images; both in the order in which the list first shows them.
 
     Attributes:
-        classes: int64 ``[C, 3]``, lower edges of the cell (metres east and north) and of the
+        classes: int64 ``[C, 3]``, lower edges of the cell (meters east and north) and of the
             sector (degrees).
         groups: int64 ``[G, 3]``, at most N x N x L of them.
         group_of_class: int64 ``[C]``, row in ``groups``.
@@ -140,7 +140,7 @@ class Partition:
             InputError: there is no such group.
         """
         if not 0 <= group < len(self.groups):
-            raise InputError(f'group {group} was asked for, but these images make '
+            raise InputError(f'group {group} was requested, but these images form '
                              f'{len(self.groups)} groups')
         return np.flatnonzero(self.group_of_class == group)
 
@@ -151,7 +151,7 @@ class Partition:
 
 @dataclass(frozen=True)
 class FolderCheck:
-    """What is known of a folder after a look at it.
+    """Summary of a folder.
 
     Attributes:
         folder: relative to the root.
@@ -272,8 +272,8 @@ def _as_keys(rows: np.ndarray) -> np.ndarray:
     shifted = rows - rows.min(axis=0)
     sizes = [int(size) for size in shifted.max(axis=0) + 1]
     if np.prod(sizes, dtype=np.float64) >= 2**63:
-        raise InputError('positions are spread over more than 2^63 metres and degrees, expected '
-                         'UTM coordinates')
+        raise InputError('positions span more than 2^63 meters and degrees, expected UTM '
+                         'coordinates')
     keys = np.zeros(len(rows), np.int64)
     for column, size in zip(shifted.T, sizes, strict=True):
         keys = keys * size + column

@@ -149,7 +149,7 @@ class BagWriter:
 
 
 UNSET_STAMP_NS = 10**9
-"""Where a recording that starts at zero starts in a bag: to ROS a zero stamp is one not set."""
+"""Start time in a bag of a recording that starts at zero, because a zero stamp is unset in ROS."""
 
 
 def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None = None,
@@ -163,8 +163,8 @@ def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None
     Args:
         source: the recording.
         path: the bag's folder, which must not exist.
-        rate: stamp the images anew at this many per second; None keeps the source's stamps. What
-            starts at 0 starts at 1 s in the bag.
+        rate: restamp the images at this rate, images per second; None keeps the source's stamps.
+            What starts at 0 starts at 1 s in the bag.
         compressed: JPEG of quality 95 in place of raw pixels.
         image_topic: None takes ``/camera/image_raw``, with ``/compressed`` where they are.
         odometry_topic: where the poses go.

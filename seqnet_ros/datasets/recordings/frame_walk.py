@@ -46,7 +46,7 @@ class FrameWalk(Generic[Item]):
     Attributes:
         used: number of items that were used.
         without_pose: number of items skipped because they have no pose.
-        damaged: why images could not be read, one sentence for each that names it.
+        damaged: one message for each unreadable image, with its name.
     """
 
     def __init__(self, items: Iterable[Item], lacks_pose: Callable[[Item], bool] = lambda _: False,
@@ -129,7 +129,7 @@ class RecordingWalk(FrameWalk[Frame]):
 def warn_without_pose(count: int, total: int, recording: str) -> None:
     """Log how many images were skipped because they have no pose."""
     if count:
-        _logger.warning('%s: %d of %d images were left out, there is no pose at their time',
+        _logger.warning('%s: skipped %d of %d images without a pose at their time',
                         recording, count, total)
 
 

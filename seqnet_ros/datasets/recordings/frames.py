@@ -9,14 +9,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Frame:
-    """One image of a recording; the pixels are decoded only when asked for.
+    """One image of a recording; the pixels are decoded only when requested.
 
     Attributes:
         index: position in the recording, from 0.
         stamp_ns: acquisition time, integer nanoseconds.
         read: returns the image as RGB uint8 ``[H, W, 3]``; raises ``InputError`` when the
-            image is damaged. Decodes anew at every call: call it once.
-        pose: ``[x, y, z, qx, qy, qz, qw]`` float64, metres, ROS axes (REP-103), or None.
+            image is damaged. Every call decodes again: call it once.
+        pose: ``[x, y, z, qx, qy, qz, qw]`` float64, meters, ROS axes (REP-103), or None.
         name: what to call this frame in messages (a file name, a topic and position).
     """
 
@@ -32,7 +32,7 @@ class FrameSource(Protocol):
 
     name: str
     pose_origin: str
-    """Where the poses come from, for people: 'odometry on /odom', 'poses.tum' or 'none'."""
+    """Source of the poses, human-readable: 'odometry on /odom', 'poses.tum' or 'none'."""
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -26,7 +26,7 @@ from seqnet_ros.datasets.recordings.video import VIDEO_SUFFIXES, VideoSource
 
 
 class _Recording(FrameSource, Protocol):
-    """What the three readers offer beyond a `FrameSource`."""
+    """Interface of the three readers beyond `FrameSource`."""
 
     def stamp_range(self) -> tuple[int, int]:
         """Return the first and the last stamp, nanoseconds."""
@@ -103,14 +103,14 @@ def _open_plain(location: Path, rate: float | None) -> _Recording:
     if location.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(location, rate)
     raise InputError(
-        f'{location} is none of the recordings that can be read, expected a bag folder, a folder '
-        f'of images or a file ending in {", ".join((*BAG_SUFFIXES, *VIDEO_SUFFIXES))}')
+        f'{location} is not a supported recording, expected a bag folder, a folder of images or a '
+        f'file ending in {", ".join((*BAG_SUFFIXES, *VIDEO_SUFFIXES))}')
 
 
 def _open_bag(location: Path, topic: str | None, poses: str | PathLike[str] | None,
               pose_topic: str | None, datum: GeoPoint | None) -> FrameSource:
     if poses is not None and pose_topic is not None:
-        raise InputError(f'poses of {location} are to come from both {poses} and {pose_topic}, '
+        raise InputError(f'both {poses} and {pose_topic} were given as poses of {location}, '
                          'expected one of them')
     source = BagSource(Bag(location), topic)
     if poses is not None:

@@ -1,6 +1,6 @@
 """Read poses from files: TUM, KITTI and CSV.
 
-- TUM: ``stamp x y z qx qy qz qw`` in each line, seconds and metres, ``#`` starts a comment.
+- TUM: ``stamp x y z qx qy qz qw`` in each line, seconds and meters, ``#`` starts a comment.
 - KITTI: the twelve numbers of a 3x4 camera pose in each line, one line per image.
 - CSV: a header line names the columns, in any case and order:
 
@@ -63,7 +63,7 @@ class FramePoses:
 
     Attributes:
         poses: pose ``[7]`` by file name, file name without its ending, or image number.
-        origin: where the poses come from, for people.
+        origin: human-readable source of the poses.
         datum: as in `Trajectory`.
     """
 

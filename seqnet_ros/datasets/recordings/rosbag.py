@@ -42,13 +42,13 @@ _POSE_NAMES = {
     TRANSFORMS: 'transforms',
 }
 POSE_TYPES = tuple(_POSE_NAMES)
-"""The message types poses are taken from, the preferred one first."""
+"""Message types that poses are read from, in order of preference."""
 
 STORAGE_SUFFIXES = ('.mcap', '.db3')
 BAG_SUFFIXES = ('.bag', *STORAGE_SUFFIXES)
 _STATIC = '_static'
 REORDER_WINDOW = 8
-"""How many images may overtake one another between the camera's stamp and the recorder."""
+"""Maximum number of images that may arrive out of order between camera and recorder."""
 
 
 class Topic(NamedTuple):
@@ -59,7 +59,7 @@ class Topic(NamedTuple):
     messages: int
 
     def __str__(self) -> str:
-        """Return the topic for people."""
+        """Return the topic, human-readable."""
         return f'{self.name} ({self.type.replace("/msg/", "/")}, {self.messages} messages)'
 
 
@@ -174,7 +174,7 @@ class Bag:
         except Exception as error:
             reason = str(error).strip().rstrip('.') or type(error).__name__
             raise InputError(
-                f'bag {file or self.path} cannot be read{where}, it may be damaged or cut short: '
+                f'bag {file or self.path} cannot be read{where}, it may be damaged or truncated: '
                 f'{reason}') from error
 
 
@@ -284,7 +284,7 @@ def _choose_topic(bag: Bag, choices: list[Topic], wanted: str | None, what: str)
             f'bag {bag.path} holds no {what}s; {what} topics found: {listed}; all topics: {others}')
     if len(filled) > 1:
         raise InputError(
-            f'bag {bag.path} has {len(filled)} {what} topics, expected one to be named: {listed}')
+            f'bag {bag.path} has {len(filled)} {what} topics, specify one of: {listed}')
     return filled[0]
 
 

@@ -1,4 +1,4 @@
-"""Where a robot was, from a tree of transforms as ROS publishes it on ``/tf``."""
+"""Poses of a robot from a transform tree as published on ``/tf``."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -38,7 +38,7 @@ def follow_transforms(transforms: Iterable[Transform], origin: str) -> Trajector
 
     Args:
         transforms: of one recording, in any order.
-        origin: what to call them, for people.
+        origin: their human-readable name.
 
     Returns:
         None where nothing moves.

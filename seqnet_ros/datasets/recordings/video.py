@@ -40,7 +40,7 @@ class VideoSource:
         capture = self._open()
         try:
             if not capture.grab():
-                raise InputError(f'video {self.name} holds no image that can be decoded')
+                raise InputError(f'video {self.name} contains no decodable image')
             self._rate = rate or _stated_rate(capture, self.name)
             self._length = _count_images(capture)
         finally:
@@ -88,7 +88,7 @@ class VideoSource:
         if not capture.isOpened():
             raise InputError(
                 f'video {self.name} ({self._path.stat().st_size} bytes) cannot be opened, expected '
-                'a whole video file of a format that OpenCV reads')
+                'a complete video file in a format that OpenCV reads')
         return capture
 
 
@@ -96,7 +96,7 @@ def _stated_rate(capture: cv2.VideoCapture, name: str) -> float:
     rate = capture.get(cv2.CAP_PROP_FPS)
     if not (np.isfinite(rate) and rate > 0):
         raise InputError(
-            f'video {name} states a frame rate of {rate:g}, expected a rate to be given')
+            f'video {name} states a frame rate of {rate:g}: specify --rate')
     return float(rate)
 
 

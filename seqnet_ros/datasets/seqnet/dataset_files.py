@@ -37,7 +37,7 @@ class Traverses(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class SeqNetResults:
-    """What one evaluation of the published code leaves behind.
+    """Results file of one evaluation of the published code.
 
     Attributes:
         predictions: int64 ``[Q, K]``, reference rows, best first.
@@ -227,7 +227,7 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
 
 
 def read_descriptors(path: _PathLike, rows: np.ndarray | None = None) -> np.ndarray:
-    """Read frame descriptors; nothing but the rows asked for is read and checked.
+    """Read frame descriptors; only the requested rows are read and checked.
 
     Args:
         path: a descriptor file.
@@ -243,8 +243,8 @@ def read_descriptors(path: _PathLike, rows: np.ndarray | None = None) -> np.ndar
     chosen = np.arange(len(mapped)) if rows is None else np.asarray(rows)
     outside = (chosen < 0) | (chosen >= len(mapped))
     if outside.any():
-        raise InputError(f'{path} has {len(mapped)} rows, but row {chosen[outside][0]} is asked '
-                         'for')
+        raise InputError(f'{path} has {len(mapped)} rows, but row {chosen[outside][0]} was '
+                         'requested')
     descriptors = np.empty((len(chosen), mapped.shape[1]), dtype=np.float32)
     step = max(1, _BLOCK_BYTES // mapped[0].nbytes)
     for start in range(0, len(chosen), step):

@@ -1,7 +1,7 @@
 """The ``dbStruct`` of a place-recognition data set: images, positions and radii of two drives.
 
 A MATLAB v5 file with one struct, the layout that NetVLAD introduced for Pittsburgh and that
-SeqNet's code reads and writes. Positions are ``[N, K]``: metres, or with K = 1 a frame number.
+SeqNet's code reads and writes. Positions are ``[N, K]``: meters, or with K = 1 a frame number.
 """
 
 import math

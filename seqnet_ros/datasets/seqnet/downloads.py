@@ -1,4 +1,4 @@
-"""Where the parts of the published data sets come from, and which of them are there.
+"""Sources of the parts of the published data sets, and which parts are present.
 
 Nothing is fetched: descriptors and images lie behind pages of their owners, without a stable
 address of a single file.
@@ -72,7 +72,7 @@ def sources(name: str) -> dict[str, str]:
         return {
             'structs, bounds': f'`seqnet_ros dataset create-msls`, or {_SEQNET} (structFiles, no '
                                'licence stated) for melbourne, austin and amman',
-            'descriptors': 'never published; `seqnet_ros dataset create-msls` makes them',
+            'descriptors': 'not published; create them with `seqnet_ros dataset create-msls`',
             'images': images}
     structs = (f'{_SEQNET} (structFiles, no licence stated)' if name == 'oxford-pnv'
                else f'{_SEQMATCHNET} (structFiles, MIT)')
@@ -188,4 +188,4 @@ def _together(files: SplitFiles) -> Part:
         check_together(files)
     except InputError as error:
         return Part(name, 'wrong', str(error))
-    return Part(name, 'found', 'the files go together')
+    return Part(name, 'found', 'the files are consistent')

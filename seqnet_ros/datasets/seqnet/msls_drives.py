@@ -19,11 +19,11 @@ class MslsDrive:
     Attributes:
         names: N names, as in the lists of SeqNet's published code.
         images: N image files; they need not exist.
-        positions: float64 ``[N, 2]``, easting and northing, metres.
+        positions: float64 ``[N, 2]``, easting and northing, meters.
         gps: float64 ``[N, 2]``, latitude and longitude, degrees.
         bounds: int64 ``[N, 2]``, for every frame the first and one-past-last frame of its
             sequence: frames of one key with successive numbers.
-        panoramas: frames that were left out.
+        panoramas: number of skipped panoramas.
     """
 
     names: tuple[str, ...]

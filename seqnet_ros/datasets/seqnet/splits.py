@@ -50,7 +50,7 @@ _CITY = re.compile(r'[A-Za-z0-9-]+')
 
 @dataclass(frozen=True, eq=False)
 class DatasetSplit:
-    """One split of a data set: the drive that is searched (reference) and the one that asks.
+    """One split of a data set: reference drive and query drive.
 
     Attributes:
         name: of the data set.
@@ -181,7 +181,7 @@ def find_split(dataset: str | Path, split: str, folder: Path | None = None,
     for path in _needed(files):
         if not path.is_file():
             raise InputError(f'{path} is missing, expected a file of {name}; `seqnet_ros dataset '
-                             f'download {name}` tells where it comes from')
+                             f'download {name}` shows its source')
     return files
 
 
@@ -289,8 +289,8 @@ def _only_descriptors(folder: Path) -> str:
     place = folder / DESCRIPTORS
     found = sorted(path.name for path in place.iterdir() if path.is_dir()) if place.is_dir() else []
     if len(found) != 1:
-        raise InputError(f'{place} holds {", ".join(found) or "no folder"}, expected one folder of '
-                         'descriptors, or to be told its name')
+        raise InputError(f'{place} contains {", ".join(found) or "no folder"}, expected one folder '
+                         'of descriptors, or its name')
     return found[0]
 
 

@@ -169,7 +169,8 @@ def test_compact_keeps_windows_and_drops_the_rest() -> None:
     lost = np.zeros(5, dtype=bool)
     lost[0] = True
     assert compact.without_frames(lost).windows.tolist() == [[1, 2], [3, 4]]
-    with pytest.raises(InputError, match='each of the 3 windows uses one of 5 frames'):
+    with pytest.raises(InputError, match='each of the 3 windows contains one of 5 unreadable '
+                                         'frames'):
         compact.without_frames(np.ones(5, dtype=bool))
 
 
@@ -206,9 +207,9 @@ class _Bad:
 
 
 @pytest.mark.parametrize(('changed', 'complaint'), [
-    ({'qIdx': _Bad()}, 'asks for .*mkdir, which is refused'),
-    ({'pIdx': None}, 'pIdx is no list'),
-    ({'pIdx': [[7]]}, 'names windows that are not there, expected 0 to 0'),
+    ({'qIdx': _Bad()}, 'refers to .*mkdir, which is refused'),
+    ({'pIdx': None}, 'pIdx is not a list'),
+    ({'pIdx': [[7]]}, 'refers to windows that do not exist, expected 0 to 0'),
     ({'pIdx': []}, '1 queries, but matches of 0 and 1'),
     ({'db_paths': ['database/s/@1@2@s@0@.jpg,database/s/@1@2@s@1@.jpg',
                    'database/s/@1@2@s@0@.jpg']}, r'windows of \[1, 2\] frames'),
@@ -382,7 +383,7 @@ def test_cities_have_the_splits_of_the_papers(msls: Path) -> None:
     assert cities_by_split(msls, ['cph']) == {'test': ('cph',)}
     with pytest.raises(InputError, match=r'train_val holds none of sf$'):
         cities_by_split(msls, ['cph', 'sf'])
-    with pytest.raises(InputError, match="'miami' is no city with published positions"):
+    with pytest.raises(InputError, match="'miami' is not a city with published positions"):
         cities_by_split(msls, ['miami'])
 
 

@@ -125,7 +125,7 @@ def test_classes_that_are_too_small_are_told() -> None:
 
 def test_a_group_that_is_not_there_is_told() -> None:
     found = partition_images(views_of([(0, 0, 0)] * 10))
-    with pytest.raises(InputError, match='group 1 was asked for, but these images make 1 groups'):
+    with pytest.raises(InputError, match='group 1 was requested, but these images form 1 groups'):
         found.classes_of(1)
 
 

@@ -114,7 +114,7 @@ def test_unknown_paths(tmp_path):
     with pytest.raises(InputError, match='nowhere does not exist'):
         open_source(tmp_path / 'nowhere')
     (tmp_path / 'notes.txt').write_text('hello')
-    with pytest.raises(InputError, match=r'notes\.txt is none of .*\.mcap.*\.mp4'):
+    with pytest.raises(InputError, match=r'notes\.txt is not a supported recording.*\.mcap.*\.mp4'):
         open_source(tmp_path / 'notes.txt')
 
 

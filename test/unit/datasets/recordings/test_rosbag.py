@@ -247,7 +247,7 @@ def test_topic_choice(tmp_path):
         ('/pose', START_NS, pose_stamped(START_NS, 0.0))])
     assert len(open_source(path, topic='/right')) == 2
     left, right = r'/left \(sensor_msgs/Image, 1 messages\)', r'/right \(sensor_msgs/Image, 2 mess'
-    with pytest.raises(InputError, match=f'2 image topics, expected one .*{left}, {right}'):
+    with pytest.raises(InputError, match=f'2 image topics, specify one .*{left}, {right}'):
         open_source(path)
     with pytest.raises(InputError, match=f'no image topic /front; .*{left}, {right}'):
         open_source(path, topic='/front')
@@ -373,7 +373,7 @@ def test_cut_bag_is_refused(tmp_path, storage):
     whole = file.read_bytes()
     for share in (0.5, 0.9):
         file.write_bytes(whole[:int(share * len(whole))])
-        with pytest.raises(InputError, match=r'drive.* cannot be read.* damaged or cut short'):
+        with pytest.raises(InputError, match=r'drive.* cannot be read.* damaged or truncated'):
             read_all(path)
 
 

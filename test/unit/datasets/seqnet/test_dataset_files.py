@@ -161,7 +161,7 @@ class TestObjectArrays:
         array = np.empty(1, dtype=object)
         array[0] = RunsCode(tmp_path / 'trace')
         np.savez(tmp_path / 'bad.npz', trainInds=array)
-        with pytest.raises(InputError, match=r'asks for posix.mkdir, which is refused'):
+        with pytest.raises(InputError, match=r'refers to posix.mkdir, which is refused'):
             read_arrays(tmp_path / 'bad.npz')
         assert not (tmp_path / 'trace').exists()
         with np.load(tmp_path / 'bad.npz', allow_pickle=True) as file:
@@ -173,7 +173,7 @@ class TestObjectArrays:
     def test_any_other_name_is_refused(self, tmp_path, name):
         module, _, attribute = name.rpartition('.')
         content = f'c{module}\n{attribute}\n.'.encode()
-        with pytest.raises(InputError, match=f'asks for {name}'):
+        with pytest.raises(InputError, match=f'refers to {name}'):
             read_arrays(object_file(tmp_path / 'x.npz', content))
 
     def test_a_type_that_lies_about_objects_is_refused(self, tmp_path):
@@ -261,7 +261,7 @@ class TestDescriptors:
             read_descriptors(tmp_path / 'd.npy')
         with pytest.raises(InputError, match='row 4 holds'):
             read_descriptors(tmp_path / 'd.npy', np.array([3, 4]))
-        with pytest.raises(InputError, match='5 rows, but row 5 is asked for'):
+        with pytest.raises(InputError, match='5 rows, but row 5 was requested'):
             read_descriptors(tmp_path / 'd.npy', np.array([5]))
 
     @pytest.mark.parametrize('array', [

@@ -157,7 +157,7 @@ def test_descriptors_can_be_chosen(tmp_path):
     write_small(tmp_path, kinds=('tiny', 'other'))
     save(tmp_path / 'data' / 'descData' / 'other' / 'town_query.npy', np.ones((9, 2)))
     assert open_split(tmp_path, 'test', descriptors='other').descriptors[1].min() == 1
-    with pytest.raises(InputError, match='holds other, tiny, expected one folder'):
+    with pytest.raises(InputError, match='contains other, tiny, expected one folder'):
         open_split(tmp_path, 'test')
 
 
@@ -299,7 +299,7 @@ def lose_structs(folder: Path) -> None:
     (spoil_dim, 'has 2 values a row, .* 3, expected as many'),
     (lose_bounds, 'town_query_seqBounds.txt is missing'),
     (lose_query, 'town_query.npy is missing'),
-    (lose_descriptors, 'holds no folder, expected one folder of'),
+    (lose_descriptors, 'contains no folder, expected one folder of'),
     (lose_structs, 'holds no structFiles'),
 ])
 def test_an_own_data_set_that_contradicts_itself(tmp_path, spoil, message):
