@@ -1,1 +1,1 @@
-"""From an image to a vector: trunks, poolings, HOG, patch normalisation, trained weights."""
+"""From an image to a vector: trunks, poolings, HOG, patch normalization, trained weights."""

@@ -46,7 +46,7 @@ class FrameDescriber(Protocol):
     """Turns images into vectors.
 
     Attributes:
-        name: what describes, for people.
+        name: human-readable name.
         dim: length D of a vector.
         weights_digest: hash of the weight tensors; empty where there are none.
         sequence_tensors: tensors of the weights file that belong to the sequence aggregator.
@@ -81,9 +81,9 @@ class NetworkDescriber:
 
     Args:
         network: the network with its weights, on the CPU.
-        image: size and normalisation of its input.
+        image: size and normalization of its input.
         device: where to run it.
-        name: what describes, for people.
+        name: human-readable name.
         sequence_tensors: tensors that came with the weights for the sequence aggregator.
     """
 
@@ -142,7 +142,7 @@ class NetworkDescriber:
         return self._trunk(self._prepare(images).to(self._dtype))
 
     def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Return normalised float32 ``[N, 3, height, width]``, channels last in memory.
+        """Return normalized float32 ``[N, 3, height, width]``, channels last in memory.
 
         The order of operations is that of torchvision, so that results agree to the last bit.
         """
@@ -192,7 +192,7 @@ class CamerasDescriber:
 
 def build_describer(config: ModelConfig, device: Device,
                     base_dir: Path | None = None) -> FrameDescriber:
-    """Build what a model file asks for, with its weights; of several cameras where it says so.
+    """Build the describer of a model, with its weights; for several cameras if configured.
 
     Args and errors are those of `build_camera_describer`.
     """
@@ -209,7 +209,7 @@ def build_camera_describer(config: ModelConfig, device: Device,
 
     Args:
         config: the model.
-        device: where networks run; HOG and patch normalisation always run on the CPU.
+        device: where networks run; HOG and patch normalization always run on the CPU.
         base_dir: directory of the model file, where relative weight paths start.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where a network runs."""
+"""Device that a network runs on."""
 
 import logging
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Device:
     Attributes:
         device: what torch calls it.
         half: whether trunks run in float16 there.
-        why: the reason for the choice, for people.
+        why: human-readable reason for the choice.
         openvino: whether OpenVINO runs trunks there.
     """
 
@@ -32,7 +32,7 @@ def select_device(requested: str = 'auto') -> Device:
     """Choose 'auto', 'cuda', 'cpu' or 'openvino' and log which and why, in one line.
 
     Raises:
-        ModelError: 'cuda' or 'openvino' was asked for and cannot be used, or the request is
+        ModelError: 'cuda' or 'openvino' was requested and cannot be used, or the request is
             unknown.
     """
     if requested not in ('auto', 'cuda', 'cpu', 'openvino'):
@@ -45,18 +45,18 @@ def select_device(requested: str = 'auto') -> Device:
 
 def _choose(requested: str) -> Device:
     if requested == 'cpu':
-        return Device(torch.device('cpu'), False, 'cpu was asked for')
+        return Device(torch.device('cpu'), False, 'cpu was requested')
     if requested == 'openvino':
         if find_spec('openvino') is None:
-            raise ModelError("device 'openvino' was asked for but the package openvino is not "
-                             "installed; `pip install openvino` brings it, or use 'auto' or 'cpu'")
-        return Device(torch.device('cpu'), False, 'openvino was asked for', openvino=True)
+            raise ModelError("device 'openvino' was requested, but the package openvino is not "
+                             "installed; run `pip install openvino`, or use 'auto' or 'cpu'")
+        return Device(torch.device('cpu'), False, 'openvino was requested', openvino=True)
     trouble = _cuda_trouble()
     if trouble is None:
         why = f'{torch.cuda.get_device_name()}, float16 trunk'
         return Device(torch.device('cuda'), True, why)
     if requested == 'cuda':
-        raise ModelError(f"device 'cuda' was asked for but {trouble}; use 'auto' or 'cpu'")
+        raise ModelError(f"device 'cuda' was requested, but {trouble}; use 'auto' or 'cpu'")
     return Device(torch.device('cpu'), False, trouble)
 
 

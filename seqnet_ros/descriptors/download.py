@@ -51,7 +51,7 @@ def download(url: str, sha256: str) -> Path:
         _download_to(target, url, sha256)
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise ModelError(
-            f'could not download {url}: {_reason(error)}; fetch it by hand and give its path'
+            f'could not download {url}: {_reason(error)}; download it manually and pass its path'
         ) from error
     return target
 
@@ -66,7 +66,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _download_to(target: Path, url: str, sha256: str) -> None:
-    """Write to a temporary neighbour, verify, then rename: readers never see a part."""
+    """Write to a temporary neighbor, verify, then rename: readers never see a part."""
     digest = hashlib.sha256()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.')
     temporary = Path(name)
@@ -81,7 +81,7 @@ def _download_to(target: Path, url: str, sha256: str) -> None:
         if digest.hexdigest() != sha256:
             target.unlink(missing_ok=True)
             raise ModelError(
-                f'{url} has sha256 {digest.hexdigest()}, expected {sha256}; nothing was kept')
+                f'{url} has sha256 {digest.hexdigest()}, expected {sha256}; the file was discarded')
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -12,18 +12,18 @@ from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.image_checks import check_images
 
-# A patch darker or flatter than this many grey levels holds sensor noise, not texture.
+# A patch darker or flatter than this many gray levels holds sensor noise, not texture.
 _FLAT_PATCH_STD = 1e-3
 
 
 def _grey_thumbnail(image: np.ndarray, config: ImageConfig) -> np.ndarray:
-    """Return grey uint8 ``[config.height, config.width]``."""
+    """Return gray uint8 ``[config.height, config.width]``."""
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return cv2.resize(grey, (config.width, config.height), interpolation=cv2.INTER_AREA)
 
 
 class _HandcraftedDescriber:
-    """Describes image by image; subclasses say how one grey thumbnail becomes a vector."""
+    """Describes image by image; subclasses say how one gray thumbnail becomes a vector."""
 
     name: str
     dim: int
@@ -71,7 +71,7 @@ class HogDescriber(_HandcraftedDescriber):
 
 
 class PatchNormDescriber(_HandcraftedDescriber):
-    """SeqSLAM's patch normalisation (Milford and Wyeth, ICRA 2012, section III-A).
+    """SeqSLAM's patch normalization (Milford and Wyeth, ICRA 2012, section III-A).
 
     Raises:
         ModelError: the patches do not tile the image.

@@ -1,4 +1,4 @@
-"""What every describer demands of its images, and what it promises of its vectors."""
+"""Requirements on the images of a describer, and guarantees on its vectors."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ def check_images(images: Sequence[np.ndarray]) -> None:
 def resize_antialiased(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize RGB uint8 ``[H, W, 3]`` with the antialiased bilinear filter networks train with.
 
-    OpenCV has no such filter, and torch's is off by one grey level on some pixels.
+    OpenCV has no such filter, and torch's is off by one gray level on some pixels.
     """
     if image.shape[:2] == (height, width):
         return image

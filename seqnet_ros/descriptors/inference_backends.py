@@ -1,4 +1,4 @@
-"""What runs a trained trunk: torch, or OpenVINO where the package ``openvino`` is installed."""
+"""Inference backends of a trunk: torch, or OpenVINO if ``openvino`` is installed."""
 
 import sys
 from collections.abc import Callable

@@ -23,7 +23,7 @@ class LocalFeatures:
     """Features of one image, strongest first.
 
     Attributes:
-        points: float32 ``[N, 2]``, pixels of the original image; (0, 0) is the centre of the
+        points: float32 ``[N, 2]``, pixels of the original image; (0, 0) is the center of the
             first pixel.
         descriptors: uint8 ``[N, 128]`` (SIFT) or ``[N, 32]`` (ORB, bits).
         width: of the original image, pixels.

@@ -95,10 +95,10 @@ class Cells(nn.Module):
 
 
 class NetVLAD(nn.Module):
-    """Soft-assigned residuals to cluster centres (Arandjelovic et al., CVPR 2016).
+    """Soft-assigned residuals to cluster centers (Arandjelovic et al., CVPR 2016).
 
     Args:
-        clusters: number K of cluster centres.
+        clusters: number K of cluster centers.
         channels: number C of channels of the map.
         bias: whether the soft assignment has a bias (the ``vladv2`` form).
         normalise_input: whether local features are brought to unit length first.
@@ -117,7 +117,7 @@ class NetVLAD(nn.Module):
         return functional.normalize(vlad.flatten(1), dim=1)
 
     def residual_sums(self, x: Tensor) -> Tensor:
-        """Pool ``[N, C, H, W]`` to the sums ``[N, K, C]`` before any normalisation."""
+        """Pool ``[N, C, H, W]`` to the sums ``[N, K, C]`` before any normalization."""
         if self.normalise_input:
             x = functional.normalize(x, dim=1)
         assignment = self.conv(x).flatten(2).softmax(dim=1)
@@ -127,7 +127,7 @@ class NetVLAD(nn.Module):
 
 
 class VladSums(NetVLAD):
-    """NetVLAD without its normalisation, so that the vectors of frames can be added up."""
+    """NetVLAD without its normalization, so that the vectors of frames can be added up."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Pool ``[N, C, H, W]`` to sums ``[N, K * C]``, of any length."""

@@ -64,7 +64,7 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
         return download(config.url, config.sha256) if config.url and config.sha256 else None
     path = local_path(config.path, base_dir)
     if not path.is_file():
-        raise ModelError(f'no weights at {path}: put the file there or name another one')
+        raise ModelError(f'no weights at {path}: place the file there or pass another path')
     if config.sha256 and (found := file_sha256(path)) != config.sha256:
         raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
     return path
@@ -195,8 +195,8 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str
     expected = network.state_dict()
     if tensors and expected and not tensors.keys() & expected.keys():
         raise ModelError(
-            f'weights {origin} do not fit the network: they are of another one or of another '
-            f'layout, found {_first_names(tensors)}, expected {_first_names(expected)}')
+            f'weights {origin} do not fit the network: they belong to another network or layout, '
+            f'found {_first_names(tensors)}, expected {_first_names(expected)}')
     # Old and converted files lack the batch counters of batch norm, which nothing reads.
     counters = {name: torch.zeros((), dtype=torch.int64)
                 for name in expected if name.endswith('.num_batches_tracked')}
@@ -218,7 +218,7 @@ def repeatable_random() -> Iterator[None]:
 def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
     """Return a sha256 over names, types, shapes and values, whatever file they came in.
 
-    Batch counters are left out: they do not change what a network computes.
+    Batch counters are omitted: they do not affect the output of a network.
     """
     digest = hashlib.sha256()
     for name in sorted(tensors):
@@ -243,7 +243,7 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f'weights {path} are not a whole safetensors file: {error}') from error
+        raise ModelError(f'weights {path} are not a complete safetensors file: {error}') from error
 
 
 def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
@@ -323,17 +323,17 @@ def _from_torchvision(name: str) -> str | None:
 
 def _from_jist(name: str) -> str:
     if not name.startswith('model.'):
-        raise ModelError(f'tensor {name} is not one of layout jist, expected names that start with '
-                         "model.; a file of CosPlace has layout 'cosplace'")
+        raise ModelError(f'tensor {name} does not belong to layout jist, expected names that start '
+                         "with model.; for a CosPlace file use layout 'cosplace'")
     return name.removeprefix('model.')
 
 
 def _from_vg_transformers(name: str) -> str:
     for start, found in _TOKEN_TRUNKS.items():
         if name.startswith(start):
-            raise ModelError(f'tensor {name} is one of {found}, expected those of a ResNet or '
-                             'VGG-16: of the SeqVLAD project only networks with a convolutional '
-                             'trunk can be run')
+            raise ModelError(f'tensor {name} belongs to {found}, expected a ResNet or VGG-16: of '
+                             'the SeqVLAD project, only networks with a convolutional trunk are '
+                             'supported')
     name = re.sub(r'^(pooling|aggregator)\.(conv\.|centroids)', r'aggregation.0.\2', name)
     return _with_prefix(name, {'encoder.': 'backbone.', 'pooling.1.': 'aggregation.1.'})
 

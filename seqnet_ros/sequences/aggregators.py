@@ -26,14 +26,14 @@ from seqnet_ros.sequences.jist_aggregators import (
 from seqnet_ros.sequences.seqvlad import SeqVlad
 
 LEARNED = ('seqnet', 'simplefc', 'meanfc', 'conv1d', 'seqgem', 'fc')
-"""The aggregators that have weights."""
+"""Aggregators with weights."""
 
 TRAINED = ('seqnet', 'simplefc', 'conv1d', 'fc')
-"""Those of them that are of no use before training; the others start as means."""
+"""Aggregators that are useless before training; the others are initialized as means."""
 
 
 class Smooth(nn.Module):
-    """Mean over the sequence, L2-normalised."""
+    """Mean over the sequence, L2-normalized."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to unit-norm ``[B, D]``."""
@@ -41,7 +41,7 @@ class Smooth(nn.Module):
 
 
 class Delta(nn.Module):
-    """Second half minus first half of the sequence, L2-normalised.
+    """Second half minus first half of the sequence, L2-normalized.
 
     The middle frame of an odd sequence belongs to the second half, so the weights do not sum to
     zero (as in the published SeqNet code).
@@ -56,7 +56,7 @@ class Delta(nn.Module):
 
 
 class SeqNet(nn.Module):
-    """Learned temporal convolution, averaged over time, L2-normalised.
+    """Learned temporal convolution, averaged over time, L2-normalized.
 
     Convolution and mean are both linear, so the mean is taken first: one product of width
     ``kernel * D`` for each sequence, whatever its length.

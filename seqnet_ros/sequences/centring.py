@@ -1,6 +1,6 @@
 """Centring: what all images of a drive have in common says nothing about the place.
 
-Subtracting each traverse's own mean descriptor before the L2 normalisation removes light,
+Subtracting each traverse's own mean descriptor before the L2 normalization removes light,
 season and camera. A map knows its whole traverse; a robot knows only its past.
 """
 
@@ -10,7 +10,7 @@ from seqnet_ros.core.normalize import normalize_rows
 
 
 def centre(frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
-    """Return ``frames - mean``, L2-normalised (``[..., D]``); only normalised without a mean."""
+    """Return ``frames - mean``, L2-normalized (``[..., D]``); only normalized without a mean."""
     return normalize_rows(frames if mean is None else frames - mean)
 
 

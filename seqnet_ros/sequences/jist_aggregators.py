@@ -1,7 +1,7 @@
 """The seven sequence aggregators of JIST, and its kin: ``[B, L, D]`` frames to ``[B, D']``.
 
 Berton et al., "JIST: Joint Image and Sequence Training for Sequential Visual Place Recognition",
-RA-L 2024. None of them normalises its output: JIST's ranking depends on its length. The linear
+RA-L 2024. None of them normalizes its output: JIST's ranking depends on its length. The linear
 layer of SeqVLAD's project (`FullyConnected`) is one like them.
 """
 
@@ -15,10 +15,10 @@ from seqnet_ros.core.errors import InputError
 
 
 class JistAggregator(nn.Module, ABC):
-    """What they have in common.
+    """Base of JIST's aggregators.
 
     Args:
-        normalise: whether the output is L2-normalised, which JIST does not do.
+        normalise: whether the output is L2-normalized, which JIST does not do.
     """
 
     def __init__(self, normalise: bool = False) -> None:
@@ -32,7 +32,7 @@ class JistAggregator(nn.Module, ABC):
 
     @abstractmethod
     def pool(self, frames: Tensor) -> Tensor:
-        """Map ``[B, L, D]`` to ``[B, D']``, not normalised."""
+        """Map ``[B, L, D]`` to ``[B, D']``, not normalized."""
 
 
 class Concat(JistAggregator):

@@ -1,4 +1,4 @@
-"""Which images count: a robot's sequence is spaced by travel, not by camera callbacks."""
+"""Keyframe selection: sequences are spaced by distance, not by camera callbacks."""
 
 import re
 from collections import deque
@@ -18,7 +18,7 @@ _LEARNED_FROM = 50
 
 @dataclass(frozen=True)
 class Spacing:
-    """A distance between keyframes: metres, seconds or images."""
+    """A distance between keyframes: meters, seconds or images."""
 
     value: float
     unit: str
@@ -33,8 +33,8 @@ class Spacing:
         match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(m|s)?\s*', text)
         if match is None or float(match[1]) <= 0 or (match[2] is None and '.' in match[1]):
             raise InputError(
-                f"keyframe spacing {text!r} is not understood: write metres ('1.5m'), "
-                "seconds ('0.5s') or a whole number of images ('3')")
+                f"keyframe spacing {text!r} is invalid: use meters ('1.5m'), seconds ('0.5s') or a "
+                "whole number of images ('3')")
         return cls(float(match[1]), match[2] or '')
 
     def __str__(self) -> str:
@@ -43,7 +43,7 @@ class Spacing:
 
 
 class Verdict(Enum):
-    """What becomes of an image."""
+    """Decision on an image."""
 
     KEYFRAME = 'keyframe'
     BETWEEN = 'between'
@@ -53,7 +53,7 @@ class Verdict(Enum):
 class KeyframeGate:
     """Decides image by image, from stamps and poses first and from the descriptor last.
 
-    With a spacing in metres but without a pose, the change of the descriptor stands in for the
+    With a spacing in meters but without a pose, the change of the descriptor stands in for the
     distance: a keyframe is due when it moved as far as the map's usual step.
     """
 
@@ -82,7 +82,7 @@ class KeyframeGate:
         self._overshoot = 0.0
 
     def forget(self) -> None:
-        """Start anew, as with the first image."""
+        """Reset, so that the next image counts as the first."""
         self._last_stamp: int | None = None
         self._last_pose: np.ndarray | None = None
         self._moved_stamp: int | None = None
@@ -180,7 +180,7 @@ class KeyframeGate:
         return distance(pose, self._key_pose)
 
     def by_descriptor(self, descriptor: np.ndarray) -> Verdict:
-        """Judge by the L2-normalised frame descriptor ``[D]``, where stamp and pose did not."""
+        """Judge by the L2-normalized frame descriptor ``[D]``, where stamp and pose did not."""
         if self._key_descriptor is None:
             return Verdict.KEYFRAME
         change = float(np.linalg.norm(descriptor - self._key_descriptor))

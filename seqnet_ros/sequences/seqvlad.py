@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 
 class SeqVlad(nn.Module):
-    """Adds up the residual sums of the frames and normalises them as NetVLAD does.
+    """Adds up the residual sums of the frames and normalizes them as NetVLAD does.
 
     A sequence of one frame gives the NetVLAD descriptor of that frame.
 

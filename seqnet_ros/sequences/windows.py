@@ -1,6 +1,6 @@
-"""Which frames make up the sequence of a frame: index arrays, never copies of descriptors.
+"""Windows of frames that form the sequence of a frame: index arrays, never copies of descriptors.
 
-Live, a window is trailing (it ends at the newest frame). The papers evaluate with centred
+Live, a window is trailing (it ends at the newest frame). The papers evaluate with centered
 windows (SeqNet, Garg and Milford, RA-L 2021, section III).
 """
 
@@ -28,7 +28,7 @@ def trailing_windows(starts: np.ndarray, length: int) -> np.ndarray:
 
 
 def centred_windows(bounds: np.ndarray, length: int, compat: bool = False) -> np.ndarray:
-    """Return the frames of the window centred on each frame, oldest first.
+    """Return the frames of the window centered on each frame, oldest first.
 
     Frame ``i`` is at position ``length // 2``. Near a boundary the window is shifted, not padded.
 
@@ -66,7 +66,7 @@ def centred_windows(bounds: np.ndarray, length: int, compat: bool = False) -> np
 
 
 def is_full_window(bounds: np.ndarray, length: int) -> np.ndarray:
-    """Return bool ``[N]``: the centred window of this frame fits its sequence unshifted."""
+    """Return bool ``[N]``: the centered window of this frame fits its sequence unshifted."""
     bounds = np.asarray(bounds)
     frame = np.arange(len(bounds))
     half = length // 2

@@ -272,12 +272,12 @@ def test_cpu_is_chosen_when_asked_for_and_logged_once(caplog):
     with caplog.at_level(logging.INFO, logger='seqnet_ros'):
         device = select_device('cpu')
     assert (device.device.type, device.half) == ('cpu', False)
-    assert [r.getMessage() for r in caplog.records] == ['device cpu (cpu was asked for)']
+    assert [r.getMessage() for r in caplog.records] == ['device cpu (cpu was requested)']
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='this machine has a CUDA GPU')
 def test_cuda_is_refused_where_there_is_none_and_auto_falls_back():
-    with pytest.raises(ModelError, match="'cuda' was asked for but torch sees no usable CUDA GPU"):
+    with pytest.raises(ModelError, match="'cuda' was requested, but torch sees no usable CUDA GPU"):
         select_device('cuda')
     assert select_device('auto').device.type == 'cpu'
 

@@ -52,7 +52,7 @@ def test_batch_norms_are_folded_without_a_trace(backbone: str) -> None:
 
 def test_openvino_must_be_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, 'openvino', None)
-    with pytest.raises(ModelError, match='package openvino is not installed; `pip install'):
+    with pytest.raises(ModelError, match='package openvino is not installed; run `pip install'):
         select_device('openvino')
 
 

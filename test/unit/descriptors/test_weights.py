@@ -235,7 +235,7 @@ def test_weights_of_another_network_are_told_by_their_names():
     network = frame_network(model())
     state = {f'model.{name}': tensor for name, tensor in network.state_dict().items()}
     with pytest.raises(ModelError, match=(
-            r'weights w\.pth do not fit the network: they are of another one or of another layout, '
+            r'weights w\.pth do not fit the network: they belong to another network or layout, '
             r'found model\.backbone\.0\.weight, .* and \d+ more, expected backbone\.0\.weight, ')):
         load_strictly(network, state, 'w.pth')
 
@@ -423,7 +423,7 @@ def test_damaged_cache_is_fetched_again(cache, server):
 
 @pytest.mark.parametrize('url', ['http://127.0.0.1:9/w', 'file:///nowhere/w', 'gopher:nothing'])
 def test_unreachable_addresses_are_one_sentence(cache, url):
-    with pytest.raises(ModelError, match=r'could not download .*; fetch it by hand'):
+    with pytest.raises(ModelError, match=r'could not download .*; download it manually'):
         download(url, '0' * 64)
     assert list(cache.iterdir()) == []
 

@@ -471,7 +471,7 @@ def test_trunks_of_tokens_are_named(name: str, found: str, tmp_path: Path) -> No
         'module.aggregator.centroids': torch.ones(64, 384), f'module.{name}': torch.ones(3)}},
         tmp_path / 'best_model.pth')
     preset = parse_preset(vg_values({'kind': 'gem'}), 'test')
-    with pytest.raises(ModelError, match=f'is one of {found}, expected those of a ResNet or VGG'):
+    with pytest.raises(ModelError, match=f'belongs to {found}, expected a ResNet or VGG'):
         build_model(preset, 'cpu', tmp_path)
 
 

@@ -44,7 +44,7 @@ def test_spacing_is_read(text: str, value: float, unit: str) -> None:
 
 @pytest.mark.parametrize('text', ['', 'm', '0m', '0', '-1m', '1.5', '1km', 'auto', 'nan', '1e3m'])
 def test_wrong_spacing_is_refused(text: str) -> None:
-    with pytest.raises(InputError, match='is not understood'):
+    with pytest.raises(InputError, match='is invalid'):
         Spacing.parse(text)
 
 
