@@ -1,1 +1,1 @@
-"""Where am I: search, decision, and the engine that live and offline use share."""
+"""Localization: search, acceptance, and the engine shared by live and offline use."""

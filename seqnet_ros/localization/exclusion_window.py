@@ -1,4 +1,4 @@
-"""How long ago, how many keyframes back and how far back along the way each place was seen."""
+"""Exclusion of recent places by time, number of keyframes and distance traveled."""
 
 from collections import deque
 from typing import NamedTuple
@@ -35,7 +35,7 @@ class ExclusionWindow:
 
         Args:
             stamp_ns: when it was seen.
-            position: where odometry says it is, ``[3]``, metres; None without odometry.
+            position: where odometry says it is, ``[3]``, meters; None without odometry.
             broken: it starts a new stretch.
         """
         here = np.zeros(3) if position is None else position
@@ -58,5 +58,5 @@ class ExclusionWindow:
                 and (not located or now.travelled_m - age.travelled_m >= config.exclude_m))
 
     def way_back_m(self, place: int) -> float:
-        """Return how far the robot has travelled since it saw a place, metres."""
+        """Return how far the robot has traveled since it saw a place, meters."""
         return self._now.travelled_m - self._travelled[place]

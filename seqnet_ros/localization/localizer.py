@@ -34,7 +34,7 @@ class _Keyframe(NamedTuple):
 
 
 class _Found(NamedTuple):
-    """What one map had to offer."""
+    """Candidates of one map."""
 
     search: MapSearch
     candidates: tuple[Candidate, ...]
@@ -42,7 +42,7 @@ class _Found(NamedTuple):
 
     @property
     def deviation(self) -> float:
-        """How unusual the best place is for a wrong one there; infinite where there is none.
+        """Deviation of the best place from wrong matches on its map; infinite without a place.
 
         By this, distances in different maps are compared.
         """
@@ -73,7 +73,7 @@ class Localizer:
 
     Raises:
         MapModelMismatchError: a map was made with another model.
-        MapError: the geometric check is asked for and a map keeps nothing to check against.
+        MapError: the geometric check is requested and a map lacks the data for it.
         InputError: there is no map, or one twice.
     """
 
@@ -100,7 +100,7 @@ class Localizer:
 
         Raises:
             MapModelMismatchError: a map was made with another model.
-            MapError: a map keeps nothing for the geometric check that is asked for.
+            MapError: a map lacks data for the requested geometric check.
             InputError: there is no map, or one twice, or the model cannot describe sequences of
                 this length.
         """
@@ -139,7 +139,7 @@ class Localizer:
 
     def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
-            raise InputError('there is no map to look in')
+            raise InputError('there is no map to search')
         ids = [item.manifest.map_id for item in maps]
         for map_id in ids:
             if ids.count(map_id) > 1:
@@ -231,7 +231,7 @@ class Localizer:
             InputError: there is no image, one cannot be used, or the model cannot describe so few.
         """
         if not len(images):
-            raise InputError('there is no image to look for')
+            raise InputError('there is no image to localize')
         images = images[-self.sequence_length:]
         alone = self._engine.with_length(len(images)).model_copy(update={
             'keyframes': KeyframeConfig(every='1', min_change=0.0),
@@ -255,7 +255,7 @@ class Localizer:
         Args:
             image: RGB uint8 ``[H, W, 3]``, or one of each camera of the model.
             stamp_ns: acquisition time.
-            pose: odometry pose ``[7]``, metres; only distances between such poses are used.
+            pose: odometry pose ``[7]``, meters; only distances between such poses are used.
 
         Returns:
             The outcome, or None for an image between keyframes.

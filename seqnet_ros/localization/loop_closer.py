@@ -55,7 +55,7 @@ class LoopCloser:
     Args:
         model: describes frames and sequences.
         engine: the settings; None takes those of the model's file.
-        loops: what counts as recent, and how far odometry is believed.
+        loops: exclusion of recent places, and the maximum drift of odometry.
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known; of several the first.
     """
@@ -86,10 +86,10 @@ class LoopCloser:
         """Go on with other settings, as of the constructor; places and loops so far stay.
 
         Another sequence length costs a pass over the drive. With that or other matching, what wrong
-        matches look like is learned anew.
+        matches look like is learned again.
 
         Raises:
-            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+            InputError: the spacing is in meters, but the images have no poses; nothing
                 changes.
         """
         before = self._engine
@@ -98,7 +98,7 @@ class LoopCloser:
         agreement = self._acceptance.agreement
         past = self._past
         if engine.sequence != before.sequence:
-            past = self._described_anew()
+            past = self._recompute_past()
         if (engine.sequence, engine.matching) != (before.sequence, before.matching):
             self._wrong = RunningCalibration(self._engine)
         self._look_at(past)
@@ -107,7 +107,7 @@ class LoopCloser:
     def _new_past(self) -> GrowingMap:
         return GrowingMap(self.model, self._engine.sequence.length, self._loops.max_places)
 
-    def _described_anew(self) -> GrowingMap:
+    def _recompute_past(self) -> GrowingMap:
         past = self._new_past()
         for number in range(len(self._mapper)):
             place = self._mapper[number]
@@ -141,7 +141,7 @@ class LoopCloser:
         Args:
             image: RGB uint8 ``[H, W, 3]``.
             stamp_ns: acquisition time.
-            pose: odometry pose ``[7]``, metres; for all images or for none.
+            pose: odometry pose ``[7]``, meters; for all images or for none.
 
         Returns:
             The outcome, with numbers of earlier places as candidates, or None for an image between
@@ -193,7 +193,7 @@ class LoopCloser:
 
     @property
     def positions(self) -> np.ndarray:
-        """Where all places so far are, float64 ``[N, 3]``, metres."""
+        """Positions of all places so far, float64 ``[N, 3]``, meters."""
         return self._past.positions
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
@@ -246,7 +246,7 @@ class LoopCloser:
     def _on_edge(self, found: int) -> bool:
         """Return whether a place is the youngest that can be found, or next to it.
 
-        It is then the best because what lies between is left out, not because it is a loop.
+        It ranks first only because the places between are excluded.
         """
         return found >= self._past.released - 1 - self._engine.matching.merge_frames
 

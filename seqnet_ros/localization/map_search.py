@@ -45,7 +45,7 @@ class MapSearch:
         camera: the calibrated camera of the images, where it is known.
 
     Raises:
-        MapError: the map keeps nothing for the geometric check that is asked for.
+        MapError: the map lacks data for the requested geometric check.
     """
 
     def __init__(self, model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
@@ -68,7 +68,7 @@ class MapSearch:
 
     @property
     def map_id(self) -> str:
-        """Which map it is."""
+        """Id of the map."""
         return self.map.manifest.map_id
 
     def check_image(self, image: np.ndarray) -> None:
@@ -96,7 +96,7 @@ class MapSearch:
             window, self.acceptance.expected_speed, projected=projected, described=described)
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:
-        """Say whether the best place is accepted; to be asked for every keyframe searched.
+        """Decide whether the best place is accepted; call this for every searched keyframe.
 
         Raises:
             MapError: the map was changed meanwhile, or an accepted place of it is damaged.

@@ -1,4 +1,4 @@
-"""What one query sequence led to: candidates, best first, and whether the best is believed."""
+"""Result of one query sequence: ranked candidates and the decision."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -30,7 +30,7 @@ class Candidate:
     Attributes:
         place_id: frame number in the map of the place where the *newest* query frame is.
         stamp_ns: when the map saw it.
-        pose: ``[x, y, z, qx, qy, qz, qw]`` in the map frame, metres.
+        pose: ``[x, y, z, qx, qy, qz, qw]`` in the map frame, meters.
         descriptor_distance: L2 distance of the sequence descriptors (coarse stage).
         sequence_distance: mean L2 distance of frame descriptors along the best diagonal.
         score: 0 to 1, the estimated probability that a sequence from elsewhere would not
@@ -42,7 +42,7 @@ class Candidate:
             differ by a turn) unless it is metric.
         relative_covariance: float64 ``[6, 6]`` of a metric pose, as in
             ``geometry_msgs/PoseWithCovariance``.
-        relative_is_metric: whether the translation of the pose is in metres.
+        relative_is_metric: whether the translation of the pose is in meters.
     """
 
     place_id: int
@@ -102,7 +102,7 @@ class MatchResult:
 
     @property
     def accepted(self) -> bool:
-        """True when the best candidate is believed."""
+        """True if the best candidate is accepted."""
         return self.reason is Reason.ACCEPTED
 
     @property

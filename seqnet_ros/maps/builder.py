@@ -34,7 +34,7 @@ def build_map(
         model: the model that made the descriptors.
         descriptors: float32 ``[N, D]``, frame descriptors as the model's describer made them.
         stamps_ns: N stamps.
-        poses: float64 ``[N, 7]``, metres.
+        poses: float64 ``[N, 7]``, meters.
         segment_starts: for every keyframe the first keyframe of its unbroken stretch.
         spacing: spacing of the keyframes, for the record and for localising.
         source: name of the recording.
@@ -122,7 +122,8 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
             f'session with {second.model.name!r} ({second.fingerprint[:8]})')
     if first.has_poses != second.has_poses:
         with_poses = 'map' if first.has_poses else 'session'
-        raise InputError(f'only the {with_poses} has poses: places of both must lie in one frame')
+        raise InputError(f'only the {with_poses} has poses: the places of both must be in one '
+                         'frame')
     if first.sequence_length != second.sequence_length:
         raise InputError(f'the map has sequences of {first.sequence_length} frames, the session of '
                          f'{second.sequence_length}')
@@ -131,7 +132,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
     offset = np.zeros(7)
-    if not first.has_poses:  # frame number = metres goes on
+    if not first.has_poses:  # frame number = metres continues
         offset[0] = len(place_map)
     joined: dict[str, Any] = {
         'frames': np.concatenate([place_map.frames, session.frames]),

@@ -1,4 +1,4 @@
-"""What a wrong match looks like on this map: the basis of the acceptance threshold.
+"""Distribution of wrong matches on a map, the basis of the acceptance threshold.
 
 Windows of the map itself are searched in the rest of the map. Whatever is found there, at
 another place, is wrong; how near such matches come is what a correct match has to beat.
@@ -19,8 +19,8 @@ RUNS = 10
 RUN_LENGTH = 40
 _ALIKE_M = 100.0
 _ALIKE_OF_ROUTE = 0.1
-"""Views along a street stay alike for a long way; what lies within this distance, or this share of
-a shorter route, says nothing of places elsewhere."""
+"""Views along a street remain similar for a long distance; places within this distance, or this
+share of a shorter route, are excluded from the calibration."""
 
 
 def calibrate(
@@ -68,7 +68,7 @@ def calibration_of(
 
 
 def similar_distance_m(route_length_m: float) -> float:
-    """Return how far along a route views stay alike, metres."""
+    """Return how far along a route views stay alike, meters."""
     return min(_ALIKE_M, _ALIKE_OF_ROUTE * route_length_m)
 
 
@@ -81,7 +81,7 @@ def _sampled_places(count: int) -> list[int]:
 
 
 def drop_near_places(ranking: Ranking, places: Located, query: int, alike_m: float) -> Ranking:
-    """Leave out places the drive came past again: finding those is not wrong."""
+    """Exclude places that the drive revisits: matching them is not wrong."""
     apart = np.linalg.norm(
         places.positions[ranking.places] - places.positions[query], axis=1)
     far = apart > alike_m

@@ -1,4 +1,4 @@
-"""What a manifest says of one file of a map."""
+"""Manifest entry of one file of a map."""
 
 import hashlib
 from pathlib import Path

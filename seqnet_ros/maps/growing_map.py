@@ -12,8 +12,8 @@ from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 
 SETTLED = 512
-"""From this many places on the mean of the drive stands: more hardly move it, and moving it means
-to make everything anew."""
+"""The mean of the drive is fixed from this many places on: more places hardly change it, and every
+change recomputes all descriptors."""
 _GROWN_BY = 1.25
 _STEPS_LOOKED_AT = 1000
 _MAP_NORESERVE = getattr(mmap, 'MAP_NORESERVE', 0x4000)
@@ -22,8 +22,8 @@ _MAP_NORESERVE = getattr(mmap, 'MAP_NORESERVE', 0x4000)
 class GrowingMap:
     """Places of the current drive, of which those can be found that were let go with `release`.
 
-    Frames are centred with the mean of the drive. While the drive is short the mean is estimated
-    anew whenever the drive has grown by a quarter, and everything follows.
+    Frames are centered with the mean of the drive. While the drive is short the mean is estimated
+    again whenever the drive has grown by a quarter, and all descriptors with it.
 
     Args:
         model: describes sequences, and frames once more where it has a projection.
@@ -74,12 +74,12 @@ class GrowingMap:
 
     @property
     def positions(self) -> np.ndarray:
-        """Where the places are, float64 ``[N, 3]``, metres."""
+        """Positions of the places, float64 ``[N, 3]``, meters."""
         return self._positions[:self._count]
 
     @property
     def step_m(self) -> float:
-        """Median distance between successive places, metres."""
+        """Median distance between successive places, meters."""
         return self._step_m
 
     def stretches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,14 +96,14 @@ class GrowingMap:
         """
         if self._count == self.capacity:
             raise InputError(
-                f'the drive has {self._count} places, which is the most that were allowed')
+                f'the drive has {self._count} places, the maximum allowed')
 
     def add(self, descriptor: np.ndarray, position: np.ndarray, segment_start: int) -> int:
         """Add a place; return its number.
 
         Args:
             descriptor: float32 ``[D]``, as the model's describer made it.
-            position: ``[3]``, metres.
+            position: ``[3]``, meters.
             segment_start: first place of its unbroken stretch.
 
         Raises:
@@ -122,13 +122,13 @@ class GrowingMap:
         if self._early is not None:
             self._early.append(descriptor)
         if self._early is not None and self._count >= self._mean_due:
-            self._centre_anew(np.stack(self._early))
+            self._recompute_mean(np.stack(self._early))
         else:
             self._describe(place, descriptor[None])
         return place
 
-    def _centre_anew(self, descriptors: np.ndarray) -> None:
-        """Make everything anew with the mean of all places so far."""
+    def _recompute_mean(self, descriptors: np.ndarray) -> None:
+        """Recompute all descriptors with the mean of all places so far."""
         released = self.released
         self._mean = descriptors.mean(axis=0)
         self._mean_due = min(round(self._count * _GROWN_BY) + 1, SETTLED)

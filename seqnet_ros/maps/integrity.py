@@ -47,10 +47,10 @@ class MappedFile:
         return status.st_size, status.st_mtime_ns
 
     def check_unchanged(self) -> None:
-        """Check that nobody has written to the file since it was opened.
+        """Check that the file was not modified since it was opened.
 
         Raises:
-            MapChangedError: somebody has.
+            MapChangedError: it was modified.
         """
         if self._current_state() != self._state:
             raise MapChangedError(f'{self.name} was changed by another program while the map was '
@@ -88,7 +88,7 @@ class MappedFile:
         expected = self._record.blocks[number] if self._record.blocks else self._record.sha256
         if hashlib.sha256(content).hexdigest() != expected:
             self.check_unchanged()
-            raise MapCorruptError(f'{self.name} was altered: its checksum does not fit')
+            raise MapCorruptError(f'{self.name} was modified: its checksum does not match')
         self._verified[number] = True
 
     def verify_all(self) -> Iterator[None]:
@@ -109,7 +109,7 @@ class MappedFile:
             yield
         if digest.hexdigest() != self._record.sha256:
             self.check_unchanged()
-            raise MapCorruptError(f'{self.name} was altered: its checksum does not fit')
+            raise MapCorruptError(f'{self.name} was modified: its checksum does not match')
 
 
 class MapIntegrity:

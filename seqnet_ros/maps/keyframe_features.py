@@ -1,4 +1,4 @@
-"""What a map can keep of the images of its places: their local features, and small pictures.
+"""Optional content of a map: local features and small images of its places.
 
 Both are ragged: the rows of all places lie one after the other in flat arrays, and offsets say
 where those of a place begin. Such arrays can be memory-mapped, so that a place costs what it reads.
@@ -99,7 +99,7 @@ class KeyframeFeatures:
             points = self.points[self.offsets[place]: self.offsets[place + 1]]
             size = self.sizes[place]
             if not ((points >= -0.5) & (points <= size - 0.5)).all():
-                raise MapError(f'feature_points of place {place} lie outside its image of '
+                raise MapError(f'feature_points of place {place} are outside its image of '
                                f'{size[0]}x{size[1]} pixels')
 
 
@@ -138,7 +138,7 @@ class KeyframeImages:
         try:
             return image_from_compressed(self.jpeg(place), 'jpeg')
         except InputError as error:
-            raise MapError(f'the picture of place {place}: {error}') from error
+            raise MapError(f'the image of place {place}: {error}') from error
 
     def joined(self, other: 'KeyframeImages') -> 'KeyframeImages':
         """Return the pictures of these places and of others that follow."""

@@ -57,7 +57,7 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
             raise MapCorruptError(f'{where} has map format {version}, this version reads '
                                   f'{", ".join(map(str, FORMATS))}')
         if document['sha256'] != document_digest(document):
-            raise MapCorruptError(f'{file} was altered: its checksum does not fit its content')
+            raise MapCorruptError(f'{file} was modified: its checksum does not match its content')
         parsed = ManifestFile.model_validate(
             {'manifest': document['manifest'], 'files': document['files']})
     except ValidationError as error:

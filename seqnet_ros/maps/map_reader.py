@@ -270,7 +270,7 @@ def _read_whole(file: BinaryIO, where: str, record: FileRecord) -> bytes:
         size = os.fstat(file.fileno()).st_size
         raise MapCorruptError(f'{where} is {size} bytes long, expected {record.bytes} bytes')
     if hashlib.sha256(content).hexdigest() != record.sha256:
-        raise MapCorruptError(f'{where} was altered: its checksum does not fit')
+        raise MapCorruptError(f'{where} was modified: its checksum does not match')
     return content
 
 

@@ -1,4 +1,4 @@
-"""What saves leave beside a map while they go on, and what becomes of it when they are killed.
+"""Temporary files of a save in progress, and recovery after a killed save.
 
 A save writes to ``.NAME.XXXXXXXX.part``. A map that is kept or set aside is
 ``.NAME.XXXXXXXX.old`` for a moment. Whatever a killed save leaves is dealt with by the next

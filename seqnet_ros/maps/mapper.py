@@ -44,8 +44,8 @@ class Place(NamedTuple):
 class Mapper:
     """Collects the keyframes of a drive and makes a map of them. Not thread-safe.
 
-    With ``keyframes.every`` at 'auto' the spacing is one metre where the first image has a pose,
-    else every image. Images without any pose are put one metre apart on a line. Where there are
+    With ``keyframes.every`` at 'auto' the spacing is one meter where the first image has a pose,
+    else every image. Images without any pose are put one meter apart on a line. Where there are
     geometry settings, the local features of every place are kept.
 
     Args:
@@ -89,7 +89,7 @@ class Mapper:
         """Go on with other settings, as of the constructor, from the next image on.
 
         Raises:
-            InputError: a spacing in metres is asked for, but the images have no poses; nothing
+            InputError: the spacing is in meters, but the images have no poses; nothing
                 changes.
         """
         if self._gate is not None:
@@ -121,7 +121,7 @@ class Mapper:
         Args:
             image: the image.
             stamp_ns: acquisition time.
-            pose: pose ``[7]`` in the map frame, metres.
+            pose: pose ``[7]`` in the map frame, meters.
 
         Raises:
             InputError: the image or pose cannot be used, or only some images have a pose; what

@@ -31,11 +31,11 @@ local features or pictures of their places or name a camera, with or without a p
 FORMATS = (PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT)
 
 FRAME_NUMBERS = 'frame number = metres'
-"""Origin of poses that nobody measured: the places lie one metre apart on a line."""
+"""Origin of poses that were not measured: the places are one meter apart on a line."""
 
 
 class Calibration(Settings):
-    """How well sequences match places they do not show, measured within the map.
+    """Distances of sequences to places they do not show, measured within the map.
 
     The four lists are as long as there were sequences; runs of successive places show whether
     wrong matches agree with one another.
@@ -60,7 +60,7 @@ class Calibration(Settings):
 
 
 class FeatureRecord(Settings):
-    """What the local features of a map are: the settings that decide it."""
+    """Settings of a map's local features."""
 
     features: Literal['sift', 'orb'] = Field(description='Kind of the features.')
     max_features: int = Field(ge=1, description='Features kept of an image.')
@@ -74,7 +74,7 @@ class FeatureRecord(Settings):
 
 
 class MapManifest(Settings):
-    """What a map says of itself (``manifest.json``).
+    """Manifest of a map (``manifest.json``).
 
     In documents ``model`` is laid out like a model file and holds ``engine``, too.
     """
@@ -101,7 +101,7 @@ class MapManifest(Settings):
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
     features: FeatureRecord | None = Field(None, description='Local features of the places.')
-    images: bool = Field(False, description='Whether the map holds a picture of every place.')
+    images: bool = Field(False, description='Whether the map contains an image of every place.')
     camera: dict[str, Any] | None = Field(
         None, description='The calibrated camera of the drive.')
 
@@ -201,17 +201,17 @@ class Located(Protocol):
 
     @property
     def positions(self) -> np.ndarray:
-        """Where the places are, float64 ``[N, 3]``, metres."""
+        """Positions of the places, float64 ``[N, 3]``, meters."""
         ...
 
     @property
     def step_m(self) -> float:
-        """Usual distance between successive places, metres."""
+        """Usual distance between successive places, meters."""
         ...
 
 
 class Places(Located, Protocol):
-    """What can be searched: a map, or the drive so far."""
+    """Searchable places: a map, or the current drive."""
 
     @property
     def index(self) -> CoarseIndex:
@@ -242,12 +242,12 @@ class PlaceMap:
 
     Attributes:
         manifest: what the map says of itself.
-        frames: float32 ``[N, D]``, frame descriptors, centred and L2-normalised; VLAD sums as they
+        frames: float32 ``[N, D]``, frame descriptors, centered and L2-normalized; VLAD sums as they
             are.
         sequences: float32 ``[N, D']``, descriptors of the trailing windows.
-        mean: float32 ``[D]``, mean descriptor of the drive; zeros without centring.
+        mean: float32 ``[D]``, mean descriptor of the drive; zeros without centering.
         stamps_ns: int64 ``[N]``.
-        poses: float64 ``[N, 7]``, metres, map frame.
+        poses: float64 ``[N, 7]``, meters, map frame.
         segment_starts: int64 ``[N]``, first place of the unbroken stretch each place is on.
         index: coarse index over ``sequences``.
         projected: float32 ``[N, D'']``, the frames as the model's projection describes them for
@@ -322,12 +322,12 @@ class PlaceMap:
 
     @property
     def positions(self) -> np.ndarray:
-        """Where the places are, float64 ``[N, 3]``, metres."""
+        """Positions of the places, float64 ``[N, 3]``, meters."""
         return self.poses[:, :3]
 
     @cached_property
     def step_m(self) -> float:
-        """Median distance between successive places, metres; 0 for one place."""
+        """Median distance between successive places, meters; 0 for one place."""
         return median_step(self.positions)
 
     @cached_property

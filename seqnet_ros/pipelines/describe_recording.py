@@ -19,8 +19,8 @@ class DescribedRecording(NamedTuple):
 
     Attributes:
         frames: int64 ``[N]``, positions of the frames in the recording.
-        descriptors: float32 ``[N, D]``, L2-normalised, not centred.
-        damaged: why images could not be read, one sentence each.
+        descriptors: float32 ``[N, D]``, L2-normalized, not centered.
+        damaged: one message for each unreadable image.
     """
 
     frames: np.ndarray

@@ -20,7 +20,7 @@ class MappedRecording:
     Attributes:
         place_map: the map.
         without_pose: number of images skipped because they have no pose.
-        damaged: why images could not be read, one sentence each.
+        damaged: one message for each unreadable image.
     """
 
     place_map: PlaceMap

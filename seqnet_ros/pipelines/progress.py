@@ -1,4 +1,4 @@
-"""How a pipeline reports its progress."""
+"""Progress reports of a pipeline."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""Is the best candidate believed? Threshold, margin and agreement over successive queries."""
+"""Acceptance of the best candidate: threshold, margin and agreement of successive queries."""
 
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +15,8 @@ from seqnet_ros.maps.search.hierarchical_search import Ranking, margin_between, 
 _LOOSEST_QUANTILE = 0.25
 _FEWEST_SAMPLES = 10
 _WITHOUT_EVIDENCE = NormalDist(1.0, 0.1)
-"""Assumed for maps too small to hold two different places: descriptors of unrelated images are
-at least this far apart."""
+"""Assumed for maps too small to contain two different places: the minimum distance between
+descriptors of unrelated images."""
 
 
 def list_candidates(ranking: Ranking, most: int, score: Callable[[float], float],
@@ -51,7 +51,7 @@ class Agreement:
         self._recent: deque[tuple[int, int]] = deque(maxlen=config.agreement_window)
 
     def forget(self) -> None:
-        """Start anew after a break in the sequence."""
+        """Reset after a break in the sequence."""
         self._recent.clear()
         self._speed.forget()
 
@@ -83,7 +83,8 @@ class Agreement:
     def reached_in(self, keyframes: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Return bool ``[N]``: where it is reached when these are noted one after the other.
 
-        As `reached` at a speed of 1, all at once; a keyframe that is not the next one starts anew.
+        As `reached` at a speed of 1, all at once; a keyframe that is not the next one restarts the
+        count.
 
         Args:
             keyframes: int ``[N]``, rising.
@@ -123,7 +124,7 @@ class Acceptance:
         """Use the threshold that follows from a calibration.
 
         Args:
-            config: what is asked for.
+            config: settings of the acceptance.
             calibration: what wrong matches look like among these places.
             places: where matches are looked for.
             by_distance_alone: as of `calibrate`.
@@ -158,7 +159,7 @@ class Acceptance:
         return (int(passed.sum()) + 1) / (len(passed) + 1)
 
     def forget(self) -> None:
-        """Start anew after a break in the sequence."""
+        """Reset after a break in the sequence."""
         self.agreement.forget()
 
     @property

@@ -38,7 +38,7 @@ class RunningCalibration:
 
     @property
     def due(self) -> bool:
-        """Whether enough is new since `calibration` was last asked for."""
+        """Whether enough places were added since `calibration` was last requested."""
         return self._news >= _NEWS
 
     def calibration(self) -> Calibration:

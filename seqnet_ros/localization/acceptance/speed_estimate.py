@@ -1,4 +1,4 @@
-"""How fast the robot drives compared with the mapping drive, learned from earlier matches."""
+"""Speed of the robot relative to the mapping drive, estimated from earlier matches."""
 
 from collections import deque
 
@@ -28,7 +28,7 @@ class SpeedEstimate:
         self._track.append((keyframe, place))
 
     def forget(self) -> None:
-        """Start anew."""
+        """Reset the estimate."""
         self._track.clear()
 
     @property

@@ -1,4 +1,4 @@
-"""How two views of one scene lie to one another: robust fits to matched features.
+"""Relative geometry of two views of a scene: robust fits to matched features.
 
 Positions are pixels of one ideal pinhole camera that both images are brought to, or of images of
 one width where a camera is not known. The fits are OpenCV's MAGSAC++ (Barath et al., CVPR 2020)
@@ -23,7 +23,7 @@ _MIN_PARALLAX_DEG = 1.0
 
 @dataclass(frozen=True)
 class TwoViewFit:
-    """What matched features agree on.
+    """Result of fitting a two-view model to matched features.
 
     Attributes:
         model: what was fitted.
@@ -60,7 +60,7 @@ def fit_two_views(first: np.ndarray, second: np.ndarray, model: Model, threshold
         second: where the other view has them.
         model: what to fit.
         threshold: how far a match may lie off, pixels.
-        focal: focal length of the ideal camera with its centre at (0, 0); essential matrices only.
+        focal: focal length of the ideal camera with its center at (0, 0); essential matrices only.
 
     Returns:
         None where there are too few matches, or nothing they agree on.

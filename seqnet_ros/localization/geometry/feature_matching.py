@@ -1,4 +1,4 @@
-"""Which local features of two images show the same thing, by their looks alone."""
+"""Matching of the local features of two images by appearance."""
 
 import numpy as np
 

@@ -1,7 +1,7 @@
 """The geometric check: could the camera have seen the place from another pose?
 
 Looks alone can deceive; that dozens of points moved as they do when a camera moves is hard to come
-by. A check costs a feature extraction, so it is made only of matches that would be believed.
+by. A check costs a feature extraction, so only matches that would be accepted are checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,11 +26,12 @@ from seqnet_ros.maps.place_map import PlaceMap
 _MIN_BASELINE_M = 0.2
 _PLACES_LOOKED_AT = 50
 _POSE_ERROR = 2.0
-"""How many thresholds a feature may lie off what the poses of a map say: they are odometry's."""
+"""Maximum error of a feature in thresholds, relative to the poses of the map, which come from
+odometry."""
 _NOISE_PX = {'sift': 1.0, 'orb': 2.0}
 """Of a feature's coordinates: ORB's corners lie on the grid of an image shrunk up to 3.6 times."""
 _WIDEST_TANGENT = 4.0
-"""Rays beyond 76 degrees are left out: a pixel there means less and less in the image plane."""
+"""Rays beyond 76 degrees are ignored, because the resolution of the image plane decreases there."""
 _AGREEING_TURN_DEG, _AGREEING_DIRECTION_DEG = 3.0, 30.0
 
 
@@ -44,7 +45,7 @@ class PlaceView(NamedTuple):
 
 @dataclass(frozen=True)
 class GeometryResult:
-    """What two images say of their geometry.
+    """Result of the geometric check of two images.
 
     Attributes:
         matches: features matched by their looks.
@@ -53,11 +54,11 @@ class GeometryResult:
         model: what they were asked to agree on; '' where there were too few to ask.
         relative_pose: pose ``[7]`` of the query's robot in the robot's frame at the place, ROS
             axes; None where the cameras are not calibrated or the check failed. Its translation
-            is in metres where it is metric; else it is the direction in which the *camera* moved,
+            is in meters where it is metric; else it is the direction in which the *camera* moved,
             of length 1, or zero where that cannot be told.
         relative_covariance: float64 ``[6, 6]`` of a metric pose, order and axes those of
             ``geometry_msgs/PoseWithCovariance``; None where it is not metric.
-        relative_is_metric: whether the translation is in metres.
+        relative_is_metric: whether the translation is in meters.
         landmarks: landmarks that a metric pose rests on.
         note: what was found, one sentence.
     """
@@ -90,23 +91,23 @@ class MapViews:
 
     Raises:
         MapError: the map keeps no features or those of another kind, or has no camera although
-            essential matrices are asked for.
+            essential matrices are requested.
     """
 
     def __init__(self, place_map: PlaceMap, config: GeometryConfig) -> None:
         record = place_map.manifest.features
         if place_map.features is None or record is None:
-            raise MapError('the map keeps no local features, expected them for the geometric '
-                           'check: make it with a model that has geometry settings')
+            raise MapError('the map has no local features, which the geometric check needs: build '
+                           'it with a model that has geometry settings')
         if record.features != config.features:
-            raise MapError(f'the map keeps {record.features} features, but the geometric check '
-                           f'uses {config.features}')
+            raise MapError(f'the map has {record.features} features, but the geometric check uses '
+                           f'{config.features}')
         self._map = place_map
         self._features = place_map.features
         self._camera = place_map.manifest.camera_model
         if config.model == 'essential' and self._camera is None:
-            raise MapError('the map knows no camera, expected one for essential matrices: make it '
-                           'with a camera calibration')
+            raise MapError('the map has no camera, which essential matrices need: build it with a '
+                           'camera calibration')
 
     def view(self, place: int) -> PlaceView:
         """Return what is known of a place."""
@@ -123,7 +124,7 @@ class GeometricCheck:
     """Checks images against places. Not thread-safe.
 
     Args:
-        config: what is asked for.
+        config: settings of the check.
         camera: the calibrated camera of the query images; None where it is not known.
         views: the places; several checks may share them.
     """
@@ -142,7 +143,7 @@ class GeometricCheck:
 
         Raises:
             MapError: the map keeps no features or those of another kind, or has no camera although
-                essential matrices are asked for.
+                essential matrices are requested.
         """
         return cls(config, camera, MapViews(place_map, config))
 
@@ -172,13 +173,13 @@ class GeometricCheck:
 
     def confirm(self, image: np.ndarray,
                 candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], Reason]:
-        """Check the best candidates of a match that would be believed, as `confirm_features`."""
+        """Check the best candidates of a match that would be accepted, as `confirm_features`."""
         return self.confirm_features(self.extract(image), candidates)
 
     def confirm_features(
             self, query: LocalFeatures,
             candidates: Sequence[Candidate]) -> tuple[tuple[Candidate, ...], Reason]:
-        """Check the best candidates of a match that would be believed.
+        """Check the best candidates of a match that would be accepted.
 
         The first of ``config.candidates`` that passes comes first in what is returned; the others
         keep their order.
@@ -204,7 +205,7 @@ def choose_neighbours(positions: np.ndarray, place: int, first: int, end: int,
     """Return places to triangulate with: on each side up to ``count``, each a step from the last.
 
     Args:
-        positions: float64 ``[N, 3]``, metres.
+        positions: float64 ``[N, 3]``, meters.
         place: the place.
         first: first place of its unbroken stretch.
         end: one past the last.
@@ -226,7 +227,7 @@ def compare_views(config: GeometryConfig, query: PlaceView, place: PlaceView,
     """Check whether two images show one place.
 
     Args:
-        config: what is asked for.
+        config: settings of the check.
         query: the image in question.
         place: the image of the place.
         neighbours: returns images with poses around the place; only asked where a metric pose can
@@ -309,7 +310,7 @@ def _positions(config: GeometryConfig, view: PlaceView, rows: np.ndarray, calibr
 def _metric_pose(config: GeometryConfig, query: PlaceView, place: PlaceView,
                  neighbours: Sequence[PlaceView],
                  matches: np.ndarray, seen_query: np.ndarray, focal: float) -> MetricPose | None:
-    """Triangulate the matched features of the place with its neighbours and locate the query."""
+    """Triangulate the matched features of the place with its neighbors and locate the query."""
     assert query.camera is not None
     assert place.camera is not None
     own = place._replace(features=place.features.subset(matches[:, 1]))
@@ -325,7 +326,7 @@ def _metric_pose(config: GeometryConfig, query: PlaceView, place: PlaceView,
 
 def _sight(config: GeometryConfig, place: PlaceView, near: PlaceView,
            focal: float) -> Sighting | None:
-    """Return where a neighbour has features of the place; None where its pose is not known."""
+    """Return where a neighbor has features of the place; None where its pose is not known."""
     if near.camera is None or near.pose is None or place.camera is None or place.pose is None:
         return None
     matches = match_features(place.features, near.features, config.ratio)

@@ -3,7 +3,7 @@
 Features of a place are triangulated with places before and after it, between which the map knows
 the motion; a camera elsewhere is then where it sees the landmarks as it does (PnP). Errors of
 pixels are carried through both steps (Hartley and Zisserman, Multiple View Geometry, 2004,
-chapters 5 and 12). Positions in images are pixels of one ideal pinhole camera, centre at (0, 0).
+chapters 5 and 12). Positions in images are pixels of one ideal pinhole camera, center at (0, 0).
 """
 
 from collections.abc import Sequence
@@ -23,20 +23,21 @@ _HUBER = 2.0
 _VAGUEST_DEPTH = 0.25
 """Largest standard deviation of a landmark's depth, relative to it; beyond, errors are lopsided."""
 _AGREES = 3.5
-"""Landmarks farther off than this, in standard deviations, are left out in the end."""
+"""Landmarks with a larger error than this, in standard deviations, are finally ignored."""
 _LARGEST_STD_M = 2.0
 _FLOOR_M, _FLOOR_OF_DISTANCE, _FLOOR_DEG = 0.05, 0.02, 0.5
-"""Added to what the pixels say: landmarks are only as good as the poses of the map."""
+"""Added to the covariance from the pixels: landmarks are only as accurate as the poses of the
+map."""
 
 
 @dataclass(frozen=True)
 class Sighting:
-    """Where another view has some of the points of a first one.
+    """Positions of a view's points in another view.
 
     Attributes:
         rows: int ``[K]``, which points.
         pixels: float64 ``[K, 2]``, where the view has them.
-        from_first: ``[4, 4]``, from the frame of the first camera to that of this one, metres.
+        from_first: ``[4, 4]``, from the frame of the first camera to that of this one, meters.
     """
 
     rows: np.ndarray
@@ -50,8 +51,8 @@ class Landmarks:
 
     Attributes:
         rows: int ``[K]``, which points of the first view.
-        positions: float64 ``[K, 3]``, in its optical frame, metres.
-        covariances: float64 ``[K, 3, 3]``, square metres.
+        positions: float64 ``[K, 3]``, in its optical frame, meters.
+        covariances: float64 ``[K, 3, 3]``, square meters.
     """
 
     rows: np.ndarray
@@ -61,10 +62,10 @@ class Landmarks:
 
 @dataclass(frozen=True)
 class MetricPose:
-    """Where a camera is that sees landmarks.
+    """Metric pose of a camera from its landmarks.
 
     Attributes:
-        first_from_camera: ``[4, 4]``, pose in the frame of the landmarks, metres.
+        first_from_camera: ``[4, 4]``, pose in the frame of the landmarks, meters.
         covariance: ``[6, 6]`` of a pose of the robot, see `locate`.
         inliers: number of landmarks that agree.
     """
@@ -76,7 +77,7 @@ class MetricPose:
 
 def triangulate(pixels: np.ndarray, sightings: Sequence[Sighting], focal: float,
                 threshold: float, noise: float) -> Landmarks:
-    """Triangulate points of a view with its neighbours.
+    """Triangulate points of a view with its neighbors.
 
     A sighting counts where the point lies in front of both cameras, both see it within the
     threshold, and its rays differ by half a degree; a landmark counts where its depth is known to a
@@ -84,7 +85,7 @@ def triangulate(pixels: np.ndarray, sightings: Sequence[Sighting], focal: float,
 
     Args:
         pixels: float64 ``[N, 2]``, the points in the first view.
-        sightings: where the neighbours have some of them.
+        sightings: where the neighbors have some of them.
         focal: focal length, pixels.
         threshold: how far a point may lie off, pixels.
         noise: standard deviation of a pixel's coordinates.
@@ -110,7 +111,7 @@ def triangulate(pixels: np.ndarray, sightings: Sequence[Sighting], focal: float,
 
 def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
             threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return depths along rays ``[K, 2]``, NaN where they are not believed, and sines of parallax.
+    """Return depths along rays ``[K, 2]``, NaN where they are unreliable, and sines of parallax.
 
     The depth minimises the error in the sighting: where its point lies on the epipolar line.
     """

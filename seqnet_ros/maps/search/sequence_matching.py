@@ -17,7 +17,7 @@ from seqnet_ros.maps.index import one_faiss_thread
 
 _USUAL_RANGE = np.log(1.25)
 SPEED_COST = 0.5
-"""What the ends of the searched range of speeds cost, in deviations of frame distances.
+"""Cost at the ends of the speed range, in deviations of frame distances.
 
 Along a slanted line a few frames can always be found that fit a little better; without a prior
 the newest frame is then placed wrongly."""
@@ -53,7 +53,7 @@ class SequenceMatcher:
     """Matches windows of query frames with places of one map.
 
     Args:
-        frames: float32 ``[N, D]``, L2-normalised map descriptors (may be memory-mapped).
+        frames: float32 ``[N, D]``, L2-normalized map descriptors (may be memory-mapped).
         stretches: returns the first and one past the last place of the unbroken stretch that each
             of some places ``[K]`` is on; no line is compared across its ends.
         speeds: speeds to search, query relative to map.
@@ -73,7 +73,7 @@ class SequenceMatcher:
         """Compare a window with places.
 
         Args:
-            window: float32 ``[L, D]``, L2-normalised, oldest first.
+            window: float32 ``[L, D]``, L2-normalized, oldest first.
             places: int ``[K]``, where the newest frame of the window may be.
             reverse: the query drives against the direction of the map.
             expected_speed: ratio of speeds that costs nothing.

@@ -442,14 +442,14 @@ def test_frame_numbers_are_no_metres(town_map: TownMap) -> None:
 def test_maps_that_cannot_be_checked_are_refused(town_map: TownMap) -> None:
     place_map = town_map.place_map
     bare = dataclasses.replace(place_map, features=None)
-    with pytest.raises(MapError, match='keeps no local features'):
+    with pytest.raises(MapError, match='has no local features'):
         GeometricCheck.of_map(CONFIG, None, bare)
-    with pytest.raises(MapError, match='keeps no local features'):
+    with pytest.raises(MapError, match='has no local features'):
         Localizer(build_model(checking(CONFIG), 'cpu'), bare)
-    with pytest.raises(MapError, match='keeps sift features, but the geometric check uses orb'):
+    with pytest.raises(MapError, match='has sift features, but the geometric check uses orb'):
         GeometricCheck.of_map(GeometryConfig(features='orb'), None, place_map)
     manifest = place_map.manifest.model_copy(update={'camera': None})
-    with pytest.raises(MapError, match='knows no camera'):
+    with pytest.raises(MapError, match='has no camera'):
         GeometricCheck.of_map(GeometryConfig(model='essential'), town_map.camera,
                               dataclasses.replace(place_map, manifest=manifest))
 

@@ -471,7 +471,7 @@ def test_images_by_themselves_are_found(
     elsewhere = Street(33)
     assert not localizer.find([elsewhere.view(x) for x in range(5)]).accepted
     assert drive(localizer, street, range(40, 60), first=20)[-1].best.place_id == 59
-    with pytest.raises(InputError, match='no image to look for'):
+    with pytest.raises(InputError, match='no image to localize'):
         localizer.find([])
 
 
@@ -532,7 +532,7 @@ def test_looking_for_images_keeps_the_map_for_one_other_length(
 
 
 def test_a_localizer_needs_a_map(small: PlaceModel) -> None:
-    with pytest.raises(InputError, match='no map to look in'):
+    with pytest.raises(InputError, match='no map to search'):
         Localizer(small, [])
 
 

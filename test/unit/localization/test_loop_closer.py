@@ -257,7 +257,7 @@ def test_a_spacing_in_metres_without_poses_changes_nothing(
 def test_a_drive_that_is_too_long_is_told_and_kept(small: PlaceModel, street: Street) -> None:
     closer = LoopCloser(small, loops=NEAR.model_copy(update={'max_places': 100}))
     drive(closer, street, range(100))
-    with pytest.raises(InputError, match='has 100 places, which is the most'):
+    with pytest.raises(InputError, match='has 100 places, the maximum allowed'):
         drive(closer, street, range(100, 101), first=100)
     assert len(closer.finish()) == 100
 

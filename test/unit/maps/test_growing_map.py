@@ -200,7 +200,7 @@ def test_a_full_drive_takes_no_more_places(centred: PlaceModel) -> None:
     rows = descriptors(11)
     past = grown(centred, rows[:10], capacity=10, released=10)
     before = past.matching_frames.copy()
-    with pytest.raises(InputError, match='10 places, which is the most'):
+    with pytest.raises(InputError, match='10 places, the maximum allowed'):
         past.add(rows[10], WHERE, 0)
     assert len(past) == past.capacity == past.released == 10
     np.testing.assert_array_equal(past.matching_frames, before)

@@ -139,7 +139,7 @@ def test_damage_is_found(name: str, full: PlaceMap, tmp_path: Path) -> None:
     with pytest.raises(MapCorruptError, match=rf'{name}.npy is \d+ bytes long, expected'):
         open_map(path)
     file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(MapCorruptError, match=rf'{name}.npy was altered'):
+    with pytest.raises(MapCorruptError, match=rf'{name}.npy was modified'):
         open_map(path)
     file.unlink()
     with pytest.raises(MapCorruptError, match=f'{name}.npy is missing'):
@@ -179,12 +179,12 @@ def test_verify_looks_at_every_feature_and_picture(full: PlaceMap, tmp_path: Pat
         points = full.features.points.copy()
         points[-1, 0] = value
         write_unchecked(with_arrays(full, feature_points=points), tmp_path / 'map')
-        with pytest.raises(MapCorruptError, match=f'place {PLACES - 1} lie outside its image of'):
+        with pytest.raises(MapCorruptError, match=f'place {PLACES - 1} are outside its image of'):
             verify_map(tmp_path / 'map')
     data = full.images.data.copy()
     data[full.images.offsets[4]: full.images.offsets[5]] = 0
     write_unchecked(with_arrays(full, image_data=data), tmp_path / 'map')
-    with pytest.raises(MapCorruptError, match='the picture of place 4'):
+    with pytest.raises(MapCorruptError, match='the image of place 4'):
         verify_map(tmp_path / 'map')
 
 
@@ -221,5 +221,5 @@ def test_a_manifest_with_a_bad_camera_is_refused(full: PlaceMap) -> None:
     document['camera']['matrix'] = [0.0] * 9
     with pytest.raises(ValueError, match='not calibrated'):
         type(full.manifest).model_validate(document)
-    with pytest.raises(MapError, match='the picture of place 0'):
+    with pytest.raises(MapError, match='the image of place 0'):
         KeyframeImages.collect([b'']).read(0)

@@ -445,7 +445,7 @@ def test_a_damaged_block_is_found_before_its_place_is_accepted(
         for number in range(len(drive)):
             found.extend(accepted_places(localizer, drive, number, number + 1))
 
-    with pytest.raises(MapCorruptError, match=r'frames\.npy was altered'):
+    with pytest.raises(MapCorruptError, match=r'frames\.npy was modified'):
         localize()
     assert all(place < 50 for place in found)
 
@@ -458,14 +458,14 @@ def test_a_damaged_block_is_found_in_the_background(
     place_map.check_unchanged()
     assert place_map.integrity is not None
     assert place_map.integrity.wait(30)
-    with pytest.raises(MapCorruptError, match=r'sequences\.npy was altered'):
+    with pytest.raises(MapCorruptError, match=r'sequences\.npy was modified'):
         Localizer(hog, place_map).push(drive[0], 0)
 
 
 @pytest.mark.parametrize('name', ['mean', 'poses', 'stamps_ns', 'segment_starts'])
 def test_small_files_of_a_large_map_are_always_compared(name: str, large: Path) -> None:
     flip(large / f'{name}.npy', 200)
-    with pytest.raises(MapCorruptError, match=rf'{name}\.npy was altered'):
+    with pytest.raises(MapCorruptError, match=rf'{name}\.npy was modified'):
         open_map(large)
 
 

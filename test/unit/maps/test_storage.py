@@ -345,9 +345,9 @@ def test_large_maps_are_verified_on_demand(saved: Path, monkeypatch: pytest.Monk
     data[-1] ^= 1
     (saved / 'frames.npy').write_bytes(data)
     open_map(saved)
-    with pytest.raises(MapCorruptError, match=r'frames\.npy was altered'):
+    with pytest.raises(MapCorruptError, match=r'frames\.npy was modified'):
         open_map(saved, verify=True)
-    with pytest.raises(MapCorruptError, match=r'frames\.npy was altered'):
+    with pytest.raises(MapCorruptError, match=r'frames\.npy was modified'):
         verify_map(saved)
 
 
@@ -362,7 +362,7 @@ def edit_manifest(path: Path, digest: bool, **changes: object) -> None:
 
 def test_altered_manifest(saved: Path) -> None:
     edit_manifest(saved, digest=False, spacing='3m')
-    with pytest.raises(MapCorruptError, match=r'manifest\.json was altered'):
+    with pytest.raises(MapCorruptError, match=r'manifest\.json was modified'):
         open_map(saved)
 
 
