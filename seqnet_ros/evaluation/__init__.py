@@ -1,1 +1,1 @@
-"""How good results are, given the truth."""
+"""Evaluation against ground truth."""

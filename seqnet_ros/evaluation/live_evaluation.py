@@ -1,7 +1,7 @@
 """A localizer judged while the robot drives: results and true poses come as they come.
 
 The numbers are those of a replay of the same drive. Time to wait is that of any steady clock; the
-stamps of results and poses share another one, which may stand still, run fast, or start anew.
+stamps of results and poses share another one, which may stop, run fast, or restart.
 """
 
 from collections import deque
@@ -36,7 +36,7 @@ def make_truth_buffer() -> PoseBuffer:
 
 
 class TruePath:
-    """The distance travelled along true poses.
+    """The distance traveled along true poses.
 
     Args:
         poses: true poses; more of them may be added at any time.
@@ -60,7 +60,7 @@ class TruePath:
         self._reached_ns = stamp_ns
 
     def walk(self, stamp_ns: int) -> float:
-        """Go on to a time and return the distance travelled until then, metres."""
+        """Go on to a time and return the distance traveled until then, meters."""
         if stamp_ns < self._reached_ns:  # results start again, before the poses do
             return self._odometer.travelled
         self._pass_poses_before(stamp_ns)
@@ -94,7 +94,7 @@ class LiveEvaluation:
 
     Args:
         maps: the maps that are searched, by their ids.
-        tolerance: how near to the truth is right, in metres.
+        tolerance: how near to the truth is right, in meters.
         planar: leave heights out.
         patience_s: how long a result waits for its true pose; then it is one without.
 
@@ -105,11 +105,11 @@ class LiveEvaluation:
     def __init__(self, maps: Mapping[str, PlaceMap], tolerance: Tolerance, planar: bool = False,
                  patience_s: float = 5.0) -> None:
         if not maps:
-            raise InputError('no map is given, expected the one that the localizer searches')
+            raise InputError('no map was given, expected the map that the localizer searches')
         for map_id, place_map in maps.items():
             if not place_map.manifest.has_poses:
-                raise InputError(f'the places of map {map_id} have frame numbers in place of '
-                                 'poses, expected a map made with poses')
+                raise InputError(f'the places of map {map_id} have frame numbers instead of poses, '
+                                 'expected a map made with poses')
         self.patience_s = patience_s
         self._first_places: dict[str, int] = {}
         self._sizes = {map_id: len(place_map) for map_id, place_map in maps.items()}
@@ -139,16 +139,16 @@ class LiveEvaluation:
 
     @property
     def tolerance(self) -> Tolerance:
-        """How near to the truth is right."""
+        """Tolerance within which a place is correct."""
         return self._truth.tolerance
 
     @property
     def waiting(self) -> int:
-        """How many results wait for their true pose."""
+        """Number of results that wait for their true pose."""
         return len(self._waiting)
 
     def reset(self) -> None:
-        """Begin anew, also with what waits; true poses stay."""
+        """Discard all results, including waiting ones; true poses are kept."""
         self._waiting.clear()
         self._clear()
 
@@ -173,8 +173,8 @@ class LiveEvaluation:
             InputError: it is not.
         """
         if map_id not in self._sizes:
-            raise InputError(f'the localizer searches map {map_id or "without an id"}, but results '
-                             f'are judged by map {", ".join(self._sizes)}: give the same map to '
+            raise InputError(f'the localizer searches map {map_id or "without an id"}, but the '
+                             f'evaluator uses map {", ".join(self._sizes)}: give the same map to '
                              'both')
 
     def _place(self, map_id: str, place_id: int) -> int:
@@ -222,16 +222,16 @@ class LiveEvaluation:
             return f'none of {queries.searched} searches has a true pose: {self._truth_state()}'
         if queries.with_truth and not queries.in_map:
             return (f'no true pose is within {self.tolerance} of a place of the map, the nearest '
-                    f'one is {self.nearest:.6g} m away: are the true poses in the frame of the '
-                    'map?')
+                    f'is {self.nearest:.6g} m away: check that the true poses are in the frame of '
+                    'the map')
         return ''
 
     def _truth_state(self) -> str:
         newest_ns = self._poses.newest_ns
         if newest_ns is None:
             return 'none has come'
-        return (f'the newest one is stamped {(newest_ns - self.last_stamp_ns) / _NS:+.1f} s from '
-                'the newest match; do both have the same clock?')
+        return (f'the newest one is {(newest_ns - self.last_stamp_ns) / _NS:+.1f} s from the '
+                'newest match: check that both use the same clock')
 
     def results(self, metrics: LocalizationMetrics) -> LiveResults:
         """Return the document of the evaluation.

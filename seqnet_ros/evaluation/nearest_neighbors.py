@@ -1,4 +1,4 @@
-"""Exact nearest neighbours of descriptors and of windows of frames, in bounded memory.
+"""Exact nearest neighbors of descriptors and of windows of frames, in bounded memory.
 
 A window of L frames is never stored as ``[L, D]``: frames are compared once, and the distances of
 windows are sums along diagonals of the matrix of frame distances.
@@ -17,7 +17,7 @@ _PAIRS = 1 << 20
 
 
 class Predictions(NamedTuple):
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         indices: int64 ``[M, K]`` reference rows, nearest first, equal distances by row.
@@ -179,7 +179,7 @@ def _pair_distances(q_frames: np.ndarray, asked: np.ndarray, r_frames: np.ndarra
                     found: np.ndarray) -> np.ndarray:
     """Return the L2 distances of pairs of frames whose indices broadcast, each computed once.
 
-    Neighbouring queries have neighbouring candidates, so that most pairs occur several times.
+    Neighboring queries have neighboring candidates, so that most pairs occur several times.
     """
     keys, position = np.unique(asked * len(r_frames) + found, return_inverse=True)
     q_rows, r_rows = np.divmod(keys, len(r_frames))

@@ -1,4 +1,4 @@
-"""Principal components of descriptors, without whitening or normalising: fewer bytes a place."""
+"""Principal components of descriptors, without whitening or normalizing: fewer bytes a place."""
 
 from dataclasses import dataclass
 
@@ -31,14 +31,14 @@ class Pca:
 
 
 def check_components(shape: tuple[int, ...], dim: int) -> None:
-    """Check that so many rows of so many values have ``dim`` components.
+    """Check that rows and values of this number have ``dim`` components.
 
     Raises:
         InputError: they have not.
     """
     if not 1 <= dim <= min(shape):
-        raise InputError(f'{dim} principal components were asked for, but {shape[0]} '
-                         f'descriptors of {shape[1]} values have 1 to {min(shape)}')
+        raise InputError(f'{dim} principal components were requested, but {shape[0]} descriptors '
+                         f'of {shape[1]} values have 1 to {min(shape)}')
 
 
 def fit_pca(rows: np.ndarray, dim: int) -> Pca:

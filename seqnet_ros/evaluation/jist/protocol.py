@@ -52,7 +52,7 @@ class Described:
     Attributes:
         sequences: windows of F frames.
         descriptors: float32 ``[F, D]``, may be memory-mapped.
-        damaged: complaints about images that could not be read, whose windows were left out.
+        damaged: errors of unreadable images, whose windows were skipped.
     """
 
     sequences: Sequences
@@ -73,7 +73,7 @@ class Described:
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """What an evaluation found.
+    """Results of an evaluation.
 
     Attributes:
         recalls: Recall@n over all queries that have a match.
@@ -107,7 +107,7 @@ def percentages(recalls: Recalls) -> str:
 
 def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
                  progress: Callable[[int], None] = lambda _: None) -> Described:
-    """Describe each frame once; windows with an image that cannot be read are left out.
+    """Describe each frame once; windows with an unreadable image are skipped.
 
     Threads decode the next images meanwhile. Frames that no window uses are described, too: see
     `Sequences.compact`.
@@ -148,7 +148,7 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
 
 
 def centre_all(described: Described) -> Described:
-    """Subtract what all frames of a side have in common, as models with centring want it."""
+    """Subtract what all frames of a side have in common, as models with centering want it."""
     used = np.unique(described.sequences.windows)
     mean = described.descriptors[used].mean(axis=0)
     return replace(described, descriptors=centre(described.descriptors, mean))
@@ -166,13 +166,13 @@ def evaluate(database: Described, queries: Described, aggregator: nn.Module, tru
         aggregator: module that maps ``[B, L, D]`` to ``[B, D']``.
         truth: of the same windows.
         ns: how many of the first predictions count.
-        pca_dim: project sequence descriptors to so many principal components, fitted to at most
+        pca_dim: project sequence descriptors to this many principal components, fitted to at most
             16,384 random windows of the database.
         seed: decides which.
 
     Raises:
         InputError: the truth is of other windows, no query has a match, descriptors of the two
-            sides differ in dimension, or there are fewer principal components than asked for.
+            sides differ in dimension, or there are fewer principal components than requested.
     """
     if len(truth.has_match) != len(queries.sequences) or (
             truth.references != len(database.sequences)):
@@ -201,7 +201,7 @@ def recalls_at_radii(report: Report, database: Sequences, queries: Sequences,
         report: of `evaluate`.
         database: windows that were searched.
         queries: windows that asked.
-        radii: metres, inclusive.
+        radii: meters, inclusive.
         rule: see `sequence_ground_truth`.
         ns: how many of the first predictions count.
     """

@@ -1,7 +1,7 @@
-"""Which sequences show the same place.
+"""Ground truth: sequences that show the same place.
 
 JIST and SeqVLAD count two sequences as the same place where any frame of one lies within the
-radius of any frame of the other; newer papers also ask for the centre or the last frames::
+radius of any frame of the other; newer papers also ask for the center or the last frames::
 
     truth = sequence_truth(database, queries, radius=25.0)      # a row for each query window
     truth = cached_truth('cache', database, queries, 25.0)      # the same, kept for the next time
@@ -44,10 +44,10 @@ def sequence_ground_truth(database: Sequences, queries: Sequences, radius: float
     Args:
         database: what is searched.
         queries: what asks.
-        radius: metres, inclusive.
+        radius: meters, inclusive.
         rule: which frames have to be within the radius: any of one window and any of the other,
-            the centre frames (position ``L // 2``), or the last frames.
-        rows: int ``[M]``, the query windows to look at; all where None. Mining asks for a few.
+            the center frames (position ``L // 2``), or the last frames.
+        rows: int ``[M]``, the query windows to look at; all where None. Mining requests a few.
 
     Returns:
         A row for each of these query windows; those without a match are empty.
@@ -146,10 +146,10 @@ def _read(file: Path, key: str) -> GroundTruth | None:
         with np.load(file, allow_pickle=False) as stored:
             if str(stored['key']) == key:
                 return GroundTruth(stored['indptr'], stored['indices'], int(stored['references']))
-            problem = 'is of other data'
+            problem = 'belongs to other data'
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         problem = f'is damaged ({error})'
-    _logger.warning('cache %s %s: it is made anew', file, problem)
+    _logger.warning('cache %s %s: it is computed again', file, problem)
     return None
 
 

@@ -43,7 +43,7 @@ class Odometer:
         self._anchor: np.ndarray | None = None
 
     def add(self, pose: np.ndarray | None) -> float:
-        """Move to a pose ``[7]`` and return the way so far, metres; None is an unknown pose.
+        """Move to a pose ``[7]`` and return the way so far, meters; None is an unknown pose.
 
         The way between two known poses counts as straight.
         """
@@ -67,7 +67,7 @@ class Judged:
     Attributes:
         result: what the localizer said.
         judgement: the truth of its candidates.
-        travelled: way from the start to this image, metres or frames.
+        travelled: way from the start to this image, meters or frames.
     """
 
     result: MatchResult
@@ -171,7 +171,7 @@ class MetricsAccumulator:
     def curve(self) -> PrecisionRecall | None:
         """Return precision and recall of the best candidates; None where none can be right.
 
-        They are believed the more, the smaller their sequence distance; the verdict of the
+        They are accepted in order of increasing sequence distance; the verdict of the
         localizer plays no part.
         """
         table = self._table

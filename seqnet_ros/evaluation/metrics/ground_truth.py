@@ -1,4 +1,4 @@
-"""Which places truly match, and how often a search finds one of them."""
+"""True matches between two drives, and the recall of a search."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class Recalls:
     Attributes:
         values: for every n the share of queries with a true match among the first n predictions.
         queries: queries that have a true match; all shares are of these.
-        unmatched: queries without one, left out.
+        unmatched: queries without one, excluded.
     """
 
     values: dict[int, float]
@@ -59,7 +59,7 @@ def matches_within(db_positions: np.ndarray, q_positions: np.ndarray,
                    radius: float) -> GroundTruth:
     """Find the references within ``radius`` (inclusive) of each query.
 
-    Distances come from float64 differences: the expanded square loses millimetres on UTM
+    Distances come from float64 differences: the expanded square loses millimeters on UTM
     coordinates.
 
     Args:
@@ -136,8 +136,7 @@ def require_matches(truth: GroundTruth) -> int:
     counted = int(truth.has_match.sum())
     if not counted:
         raise InputError(f'none of the {len(truth.has_match)} queries has a true match, expected '
-                         'at least one: the radius is too small or the positions are of different '
-                         'places')
+                         'at least one: the radius is too small or the drives do not overlap')
     return counted
 
 

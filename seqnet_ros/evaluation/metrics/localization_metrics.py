@@ -1,6 +1,6 @@
-"""How good a localizer is on a drive, in numbers: the ``measures`` of every evaluation.
+"""Metrics of a localizer on a drive: the ``measures`` of every evaluation.
 
-Distances and errors are in the unit of the metrics, metres or frames. A value is None where there
+Distances and errors are in the unit of the metrics, meters or frames. A value is None where there
 is nothing to measure.
 """
 
@@ -16,19 +16,20 @@ Unit = Literal['m', 'frames']
 
 
 class OutcomeCounts(ResultDocument):
-    """How many results had each outcome."""
+    """Number of results with each outcome."""
 
     hit: int = Field(description='accepted, right')
     wrong: int = Field(description='accepted, wrong')
     missed: int = Field(description='rejected, although right')
-    lost: int = Field(description='rejected, another place was best')
+    lost: int = Field(description='rejected, another place ranked first')
     elsewhere: int = Field(description='rejected, not in the map')
-    waiting: int = Field(description='not searched: the sequence fills, or the robot stands')
+    waiting: int = Field(description='not searched: the sequence is filling, or the robot is '
+                                     'stationary')
     unknown: int = Field(description='no ground truth')
 
 
 OUTCOMES = {name: field.description or '' for name, field in OutcomeCounts.model_fields.items()}
-"""What each outcome means."""
+"""Meaning of each outcome."""
 
 
 class QueryCounts(ResultDocument):
@@ -79,8 +80,8 @@ class Gap(ResultDocument):
     """A stretch of the mapped route without localization.
 
     Attributes:
-        begin: distance travelled where it begins.
-        end: distance travelled where it ends.
+        begin: distance traveled where it begins.
+        end: distance traveled where it ends.
         length: of its part in the map.
     """
 
@@ -90,7 +91,7 @@ class Gap(ResultDocument):
 
 
 class RouteCoverage(ResultDocument):
-    """How much of the route was localized.
+    """Share of the route that was localized.
 
     Attributes:
         travelled: length of the route.
@@ -169,7 +170,7 @@ class LocalizationMetrics(ResultDocument):
 
 
 class RestartMetrics(ResultDocument):
-    """How long it takes to localize from nothing, of starts at places in the map.
+    """Time to the first localization, for starts at places in the map.
 
     Attributes:
         starts: number of starts.

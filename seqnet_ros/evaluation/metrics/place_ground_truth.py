@@ -25,10 +25,10 @@ _SLACK = 1e-9
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How far from the truth a place may be and still be right, inclusive.
+    """Maximum distance of a correct place from the ground truth, inclusive.
 
     Attributes:
-        value: in metres or frames.
+        value: in meters or frames.
         unit: `METRES` or `FRAMES`.
         degrees: largest difference of the headings; None where it does not matter.
     """
@@ -46,13 +46,13 @@ class Tolerance:
         """
         match = _TOLERANCE.fullmatch(text)
         if match is None or (match[2] != METRES and match[3] is not None):
-            raise InputError(f"tolerance {text!r} is not understood, expected metres ('5m'), "
-                             "metres and degrees ('5m,30deg') or frames ('2frames')")
+            raise InputError(f"tolerance {text!r} is invalid, expected meters ('5m'), meters and "
+                             "degrees ('5m,30deg') or frames ('2frames')")
         unit = METRES if match[2] == METRES else FRAMES
         return cls(float(match[1]), unit, None if match[3] is None else float(match[3]))
 
     def __str__(self) -> str:
-        """Return the tolerance for people."""
+        """Return the tolerance, human-readable."""
         if self.unit == FRAMES:
             return f'{self.value:g} frames'
         turned = '' if self.degrees is None else f' and {self.degrees:g} degrees'
@@ -61,7 +61,7 @@ class Tolerance:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """What the truth says of the places found for one query.
+    """Ground truth for the places found for one query.
 
     Attributes:
         errors: float64 ``[K]``, how far each is from the truth, in the unit of the tolerance;
@@ -92,9 +92,9 @@ class PoseGroundTruth:
     """The truth by poses: a place is right when it is near enough and looks the same way.
 
     Args:
-        place_poses: float64 ``[N, 7]``, true poses of the places of the map, metres; rows of NaN
+        place_poses: float64 ``[N, 7]``, true poses of the places of the map, meters; rows of NaN
             where a place has none.
-        tolerance: in metres.
+        tolerance: in meters.
         planar: leave heights out, which satellites give far less exactly.
 
     Raises:
@@ -103,7 +103,7 @@ class PoseGroundTruth:
 
     def __init__(self, place_poses: np.ndarray, tolerance: Tolerance, planar: bool = False) -> None:
         if tolerance.unit != METRES:
-            raise InputError(f'the tolerance is {tolerance}, expected metres where poses are the '
+            raise InputError(f'the tolerance is {tolerance}, expected meters with poses as ground '
                              'truth')
         self.tolerance = tolerance
         self.unit = METRES
@@ -159,13 +159,13 @@ class FrameGroundTruth:
         tolerance: in frames.
 
     Raises:
-        InputError: the tolerance is in metres.
+        InputError: the tolerance is in meters.
     """
 
     def __init__(self, place_frames: np.ndarray, tolerance: Tolerance) -> None:
         if tolerance.unit != FRAMES:
-            raise InputError(f'the tolerance is {tolerance}, expected frames where frame numbers '
-                             'are the truth')
+            raise InputError(f'the tolerance is {tolerance}, expected frames with frame numbers as '
+                             'ground truth')
         self.tolerance = tolerance
         self.unit = FRAMES
         self._frames = np.asarray(place_frames, dtype=np.int64)

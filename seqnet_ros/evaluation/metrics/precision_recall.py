@@ -1,8 +1,8 @@
-"""Precision and recall of the nearest place, the more distances are believed the lower the bar.
+"""Precision and recall of the nearest place over the acceptance threshold on its distance.
 
 Queries are ranked by the distance of their first prediction. At every threshold those at most as
-far are believed: precision is the share of them that are right, recall the share of the queries
-with a true match that are believed and right. A believed query without any match is wrong.
+far are accepted: precision is the share of them that are correct, recall the share of the queries
+with a true match that are accepted and correct. An accepted query without any match is wrong.
 """
 
 from dataclasses import dataclass
@@ -41,16 +41,16 @@ class PrecisionRecall:
 
     @property
     def recall_at_full_precision(self) -> float:
-        """Highest recall at which no believed prediction is wrong."""
+        """Highest recall at which no accepted prediction is wrong."""
         return self.recall_at_precision(1.0)
 
     def recall_at_precision(self, precision: float) -> float:
-        """Highest recall at which at least this share of what is believed is right."""
+        """Highest recall at which at least this share of accepted predictions is correct."""
         return float(np.max(self.recall[self.precision >= precision], initial=0.0))
 
 
 def precision_recall(predictions: Predictions, truth: GroundTruth) -> PrecisionRecall:
-    """Measure the curve of a search; a query for which nothing was found is never believed.
+    """Measure the curve of a search; a query without a prediction is never accepted.
 
     Raises:
         InputError: the predictions do not fit the truth, or no query has a true match.
@@ -73,7 +73,7 @@ def rank_by_distance(distances: np.ndarray, right: np.ndarray, matched: int) -> 
     """
     order = distances.argsort(kind='stable')
     distances, right = distances[order], right[order]
-    # Equal distances are believed together.
+    # Equal distances are accepted together.
     last = np.flatnonzero(np.append(np.diff(distances) > 0, [True] * bool(len(distances))))
-    believed_right = np.cumsum(right)[last]
-    return PrecisionRecall(distances[last], believed_right / (last + 1), believed_right / matched)
+    accepted_right = np.cumsum(right)[last]
+    return PrecisionRecall(distances[last], accepted_right / (last + 1), accepted_right / matched)

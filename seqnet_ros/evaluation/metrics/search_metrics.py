@@ -1,4 +1,4 @@
-"""What ``evaluate --json`` writes: how well SeqNet's methods find matches between two drives."""
+"""Content of ``evaluate seqnet --json``: metrics of SeqNet's methods on two drives."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What a search finds and what it costs: recall, precision, time and memory."""
+"""Metrics of a search: recall, precision, time and memory."""
 
 import ctypes
 import time
@@ -50,7 +50,7 @@ class SearchRun:
 
 @dataclass
 class PeakMemory:
-    """How much the resident memory of this process grew within a block, at its peak.
+    """Peak growth of the resident memory of this process within a block.
 
     Attributes:
         grown_bytes: the peak within the block, less the size before it; pages of memory-mapped

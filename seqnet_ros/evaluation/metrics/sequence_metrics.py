@@ -1,4 +1,4 @@
-"""What ``evaluate sequences --json`` writes: how well a model finds sequences, as JIST measures."""
+"""Content of ``evaluate sequences --json``: metrics of sequence search as in JIST."""
 
 from collections.abc import Mapping
 
@@ -62,7 +62,7 @@ class SequenceResults(SequenceMetrics):
     Attributes:
         split: part of the data set.
         seq_length: frames of a sequence.
-        radius: metres, sequences within it show the same place.
+        radius: meters, sequences within it show the same place.
         rule: which frames have to be within the radius.
         cities: those measured; empty for all.
         reverse: whether the database sequences were reversed.

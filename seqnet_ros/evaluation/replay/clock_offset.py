@@ -1,4 +1,4 @@
-"""How far two clocks are apart, from the motion that both saw.
+"""Offset between two clocks, from the motion recorded with both.
 
 A camera and a positioning system on the same robot start, stop and turn together. Their speeds and
 turn rates are compared at every shift of time within a range; where they agree best is the offset.
@@ -26,13 +26,13 @@ _WIDTH, _HEIGHT = 96, 72
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """How something moved.
+    """Motion over time.
 
     Attributes:
         seconds: float64 ``[N]``, ascending.
         speed: float64 ``[N]``, in any unit.
         turn: float64 ``[N]``, to the left, in any unit.
-        origin: what the motion was seen with, for people.
+        origin: human-readable source of the motion.
     """
 
     seconds: np.ndarray
@@ -43,13 +43,13 @@ class Motion:
 
 @dataclass(frozen=True)
 class ClockOffset:
-    """What to add to the time of the first to get that of the second.
+    """Offset to add to the first clock to get the second.
 
     Attributes:
         seconds: the offset.
         correlation: of the two motions at this offset, at most 1.
         certain: whether it is clearly better than every other offset.
-        compared: the two sources, for people.
+        compared: the two sources, human-readable.
     """
 
     seconds: float
@@ -153,7 +153,7 @@ def _agreement(first: np.ndarray, second: np.ndarray, shift: int) -> np.ndarray:
 
 
 def _peak(values: np.ndarray, best: int) -> float:
-    """Return where between its neighbours a maximum lies, by a parabola; -0.5 to 0.5."""
+    """Return where between its neighbors a maximum lies, by a parabola; -0.5 to 0.5."""
     if best in (0, len(values) - 1):
         return 0.0
     left, middle, right = values[best - 1: best + 2]

@@ -1,4 +1,4 @@
-"""How long it takes to find the place from nothing: localizers that start anywhere in a drive."""
+"""Time to the first localization of localizers started at random points of a drive."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class ColdStart:
         number: of the frame it starts at.
         in_map: whether the map shows the place.
         seconds: time until the first accepted result; None without one.
-        distance: way until then, metres or frames.
+        distance: way until then, meters or frames.
         right: whether that result is right; None where the truth is not known.
     """
 

@@ -36,7 +36,7 @@ class Share:
     """A measure of the form: some queries of all those that count.
 
     Attributes:
-        name: for people.
+        name: human-readable.
         part: name of the column of those that have it.
         whole: name of the column of those that count.
         more_is_better: False where it counts errors.
@@ -137,8 +137,8 @@ def _check_same_drives(first: RunTable, other: RunTable) -> None:
     for what, mine, its in (('tolerance', found.tolerance, expected.tolerance),
                             ('pairs', found.pairs, expected.pairs)):
         if mine != its:
-            raise InputError(f'the {what} of {other.name} is {mine}, that of {first.name} '
-                             f'{its}: only runs of the same truth can be compared')
+            raise InputError(f'the {what} of {other.name} is {mine}, that of {first.name} is '
+                             f'{its}: only runs with the same ground truth can be compared')
 
 
 def _columns(run: RunTable, common: Sequence[int]) -> dict[str, np.ndarray]:

@@ -1,6 +1,6 @@
 """Descriptors of a recording on disk: a frame is described once, however often it is evaluated.
 
-The engine asks for images one at a time. Where a frame was described before, by this or an
+The engine requests images one at a time. Where a frame was described before, by this or an
 interrupted run, it gets the descriptor of then; the results are the same to the bit.
 """
 
@@ -89,11 +89,11 @@ class CachingDescriber:
         self._needs_images = needs_images
         self._current: tuple[DescriptorFile, int] | None = None
         self.last_seconds = 0.0
-        """What it took to describe the last frame, now or then."""
+        """Time taken to describe the last frame, in this or an earlier run."""
 
     @property
     def name(self) -> str:
-        """What describes, for people."""
+        """Human-readable name of the describer."""
         return self._describer.name
 
     @property
@@ -186,7 +186,7 @@ class DescriptorCache:
 
     @property
     def last_seconds(self) -> float:
-        """What it took to describe the last frame."""
+        """Time taken to describe the last frame."""
         return self._describer.last_seconds
 
     def files(self, recordings: Recordings) -> list[DescriptorFile]:

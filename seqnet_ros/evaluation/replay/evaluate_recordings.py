@@ -61,12 +61,12 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EvaluationRequest:
-    """What to evaluate.
+    """Options of an evaluation.
 
     Attributes:
         queries: the recordings that ask.
         tolerance: how near to the truth is right.
-        maps: the recordings the map is made of, or was made of; None where they are not at hand.
+        maps: the recordings the map is made of, or was made of; None if they are not available.
         map_path: a map that was made before, in place of making one.
         pairs: a CSV file of frames that show the same place.
         model: name or file of the model, unless there is a map.
@@ -98,7 +98,7 @@ class EvaluationRun:
     Attributes:
         results: what ``results.json`` holds.
         mapped: the map.
-        maps: the recordings of the map; None where they are not at hand.
+        maps: the recordings of the map; None if they are not available.
         queries: the recordings that asked.
         replayed: what became of them.
         described: int ``[K]``, those results whose frame was described.
@@ -137,7 +137,8 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
         SeqnetRosError: something cannot be used; the message says what.
     """
     if (request.maps is None) == (request.map_path is None) and request.maps is None:
-        raise InputError('found neither a recording for the map nor a map, expected one of them')
+        raise InputError('neither a recording for the map nor a map was given, expected one of '
+                         'them')
     check_folder(folder)
     started = time.perf_counter()
     with watch_memory() as memory:
@@ -208,7 +209,7 @@ def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:
 
 def _apply_offsets(wanted: float | str | None, maps: Recordings | None, queries: Recordings,
                    bars: Bars) -> tuple[OffsetSummary, ...]:
-    """Estimate the offsets between images and truth; use them where that is asked for."""
+    """Estimate the offsets between images and ground truth; apply them if requested."""
     found = []
     sides: tuple[tuple[Literal['map', 'queries'], Recordings | None], ...] = (
         ('map', maps), ('queries', queries))
@@ -237,8 +238,8 @@ def _report_offset(offset: ClockOffset, applied: bool) -> None:
         return
     what = (f'the clocks of {" and ".join(offset.compared)} are {offset.seconds:+.2f} s apart '
             f'(correlation {offset.correlation:.2f})')
-    _logger.warning('%s; %s', what, 'this is taken into account' if applied else
-                    'nothing is changed by that, --clock-offset auto takes it into account')
+    _logger.warning('%s; %s', what, 'the offset is applied' if applied else
+                    'the offset is not applied; use --clock-offset auto to apply it')
 
 
 def _make_map(request: EvaluationRequest, described: DescriptorCache, maps: Recordings | None,
@@ -263,7 +264,7 @@ def _replay(described: DescriptorCache, mapped: ReferenceMap, settings: EngineCo
 
 def _prepared(described: DescriptorCache, queries: Recordings,
               replayed: Replayed) -> tuple[np.ndarray, np.ndarray]:
-    """Return which results were described, and their frames, centred by the mean of the drive."""
+    """Return which results were described, and their frames, centered by the mean of the drive."""
     model, files = described.model, described.files(queries)
     found = {row: frame[0] for row, query in enumerate(replayed.queries)
              if (frame := files[query.recording].get(queries.index_in_recording(query.number)))}
@@ -301,23 +302,23 @@ def _summarise_drive(recordings: Recordings) -> DriveSummary:
 def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, queries: Recordings,
            metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
     """Return what a reader must know to trust the numbers."""
-    notes = [f'{problem} (what came before it was evaluated)'
+    notes = [f'{problem} (the recording was evaluated up to this point)'
              for side in (maps, queries) if side is not None for problem in side.problems]
     for what, damaged in (('the map', mapped.damaged), ('the queries', replayed.damaged)):
         if damaged:
-            notes.append(f'{len(damaged)} images of {what} cannot be read and were left out, such '
-                         f'as: {damaged[0]}')
+            notes.append(f'skipped {len(damaged)} unreadable images of {what}, such as: '
+                         f'{damaged[0]}')
     counts = metrics.queries
     unknown = counts.searched - counts.with_truth
     if unknown:
-        notes.append(f'for {unknown} of {counts.searched} searches the true place is not known: '
-                     'they count in no measure of right and wrong')
+        notes.append(f'the true place of {unknown} of {counts.searched} searches is unknown: they '
+                     'are excluded from all measures of correctness')
     if counts.with_truth and not counts.in_map:
         nearest = [query.judged.judgement.nearest for query in replayed.queries
                    if query.judged.judgement.known and query.judged.searched]
-        notes.append(f'no query is within {tolerance} of a place of the map, the nearest one is '
-                     f'{min(nearest):.6g} {metrics.unit} away: are the poses of both drives in '
-                     'the same frame, and did the drives pass the same places?')
+        notes.append(f'no query is within {tolerance} of a place of the map, the nearest is '
+                     f'{min(nearest):.6g} {metrics.unit} away: check that the poses of both drives '
+                     'are in the same frame and that the drives overlap')
     if not counts.searched:
         notes.append('nothing was searched: the recording never filled a sequence of keyframes')
     return tuple(notes)

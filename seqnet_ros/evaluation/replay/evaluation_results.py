@@ -12,7 +12,7 @@ FORMAT: Final = 1
 
 
 class EvaluationResults(ResultDocument):
-    """What replayed and live evaluations have in common.
+    """Common parts of replayed and live evaluations.
 
     Attributes:
         format: version of the document.
@@ -36,7 +36,7 @@ class MapSummary(ResultDocument):
         map_id: its id.
         places: number of places.
         spacing: of the places.
-        route_length: metres, or frames.
+        route_length: meters, or frames.
         pose_origin: where its poses are from.
         source: what it was made of.
         bytes: size on disk.
@@ -103,7 +103,7 @@ class ReplayedDrives(ResultDocument):
     """Both drives of a replay and their ground truth.
 
     Attributes:
-        map: the mapped drive; None where it is not at hand.
+        map: the mapped drive; None if it is not available.
         queries: the query drive.
         tolerance: how near to the truth is right.
         pairs: the file of frames that show the same place.
@@ -162,7 +162,7 @@ class LiveSpan(ResultDocument):
 
 
 class LiveResults(EvaluationResults):
-    """What the evaluator node saves.
+    """Results saved by the evaluator node.
 
     Attributes:
         map: the maps.

@@ -1,4 +1,4 @@
-"""Where the queries of a replay really are: by their poses, their numbers or a list of pairs."""
+"""Ground truth of replayed queries: from poses, frame numbers or a list of pairs."""
 
 from pathlib import Path
 
@@ -28,8 +28,8 @@ def check_ground_truth(tolerance: Tolerance, queries: Recordings, maps: Recordin
     """
     if tolerance.unit == FRAMES:
         if pairs is not None and maps is None:
-            raise InputError(f'{pairs} names frames of the mapping drive, expected --map-source, '
-                             'too')
+            raise InputError(f'{pairs} refers to frames of the mapping drive, expected '
+                             '--map-source as well')
         return
     if pairs is not None:
         raise InputError(f'the tolerance of {pairs} is {tolerance}, expected frames')
@@ -49,7 +49,7 @@ class QueryGroundTruth:
         mapped: the map and where its places come from.
         tolerance: how near is right.
         queries: the recordings that ask.
-        maps: the recordings of the map; None where they are not at hand.
+        maps: the recordings of the map; None if they are not available.
         pairs: a CSV file of frames that show the same place; None where poses or frame numbers say
             so.
 
@@ -72,7 +72,7 @@ class QueryGroundTruth:
             return
         if mapped.truth is mapped.place_map.poses and (
                 mapped.place_map.manifest.pose_origin == FRAME_NUMBERS):
-            raise InputError(f'the places of the map have frame numbers in place of poses and the '
+            raise InputError('the places of the map have frame numbers instead of poses and the '
                              f'tolerance is {tolerance}, expected a map made with poses or a '
                              'tolerance in frames')
         planar = queries.datum is not None
@@ -93,12 +93,12 @@ def _frames_of_places(mapped: ReferenceMap) -> np.ndarray:
     manifest = mapped.place_map.manifest
     if manifest.spacing == '1' and (mapped.place_frames < 0).all():
         return np.arange(manifest.places)
-    raise InputError('the map does not tell which frame of its drive each place is, expected '
-                     '--map-source with the recording it was made of')
+    raise InputError('the map does not record which frame of its drive each place is, expected '
+                     '--map-source with the recording it was made from')
 
 
 class Way:
-    """How far the robot came: metres along true positions, or frames."""
+    """Distance traveled by the robot: meters along true positions, or frames."""
 
     def __init__(self, unit: str, recordings: Recordings) -> None:
         self._odometer = None if unit == FRAMES else Odometer()

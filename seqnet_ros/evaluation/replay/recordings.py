@@ -30,7 +30,7 @@ _Entry = TypeVar('_Entry')
 
 @dataclass(frozen=True)
 class RecordingOptions:
-    """What is to be opened; lists hold one entry for all recordings or one for each.
+    """Recordings to open; lists hold one entry for all recordings or one per recording.
 
     Attributes:
         paths: bags, folders of images or videos.
@@ -86,7 +86,7 @@ class Recordings:
         self.options = options
         self.datum = datum
         self.offsets_s = [0.0] * len(options.paths)
-        """What is added to the times of each recording's images to look up their true poses."""
+        """Offsets added to each recording's image times to look up their true poses."""
         self.problems: list[str] = []
         self.sources: list[FrameSource] = []
         self.truths: list[Trajectory | FramePoses | None] = []
@@ -104,7 +104,7 @@ class Recordings:
         end = self._offsets[-1] if options.frames[1] is None else options.frames[1]
         self.end = min(end, self._offsets[-1])
         if self.first >= self.end:
-            raise InputError(f'frames {options.frames[0]} to {end} were asked for, but '
+            raise InputError(f'frames {options.frames[0]} to {end} were requested, but '
                              f'{", ".join(map(str, options.paths))} has {self._offsets[-1]}')
 
     def _open_truth(self, truth: str | None, path: Path) -> Trajectory | FramePoses | None:
@@ -167,7 +167,7 @@ class Recordings:
 
     @property
     def truth_origins(self) -> list[str]:
-        """Where the true poses of each recording come from, for people."""
+        """Human-readable source of the true poses of each recording."""
         return [source.pose_origin if truth is None else truth.origin
                 for source, truth in zip(self.sources, self.truths, strict=True)]
 

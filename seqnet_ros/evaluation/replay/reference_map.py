@@ -1,4 +1,4 @@
-"""The drive that is searched: a map, and the frames and true poses its places were made of."""
+"""Reference drive: a map, and the frames and true poses of its places."""
 
 import logging
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def map_recordings(described: DescriptorCache, recordings: Recordings,
 
 
 def _nothing() -> np.ndarray:
-    raise InputError('the image was not kept')
+    raise InputError('the image was not stored')
 
 
 def _stack(places: list[ReplayFrame]) -> np.ndarray:
@@ -96,7 +96,7 @@ def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMa
 
     Args:
         place_map: the map.
-        recordings: those it was made of; None where they are not at hand.
+        recordings: those it was made of; None if they are not available.
     """
     count = len(place_map)
     frames, truth = np.full(count, -1), place_map.poses
@@ -107,7 +107,7 @@ def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMa
     places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
     frames = np.array([-1 if place is None else place.number for place in places])
     if (frames < 0).all():
-        _logger.warning('no place of the map is of %s: their times differ',
+        _logger.warning('no place of the map comes from %s: their times differ',
                         ', '.join(source.name for source in recordings.sources))
     if any(one is not None for one in recordings.truths):
         truth = np.stack([np.full(7, np.nan) if place is None or place.truth is None

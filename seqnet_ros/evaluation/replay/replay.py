@@ -45,7 +45,7 @@ class Query:
 
 @dataclass(frozen=True, eq=False)
 class Replayed:
-    """What became of the queries.
+    """Results of the queries.
 
     Attributes:
         accumulator: the metrics of all results.

@@ -1,4 +1,4 @@
-"""What an evaluation took: ``timing.json``."""
+"""Duration and memory of an evaluation: ``timing.json``."""
 
 from collections.abc import Sequence
 

@@ -59,7 +59,7 @@ class DrivePair:
 
     @property
     def posed(self) -> bool:
-        """Whether images of the map have poses, so that they can be spaced in metres."""
+        """Whether images of the map have poses, so that they can be spaced in meters."""
         return isinstance(self.maps.sources[0], PosedSource)
 
 
@@ -78,7 +78,7 @@ class Trial:
     problem: str = ''
 
     def worth(self, precision: float = PRECISION) -> tuple[float, ...]:
-        """Return what a better trial has more of: first precision, as far as it is asked for."""
+        """Return the sort key, higher is better: first precision up to the required one."""
         if self.metrics is None:
             return (-1.0,)
         reached = self.metrics.accepted.precision
@@ -139,7 +139,7 @@ class Tuner:
             warn_damaged(replayed, len(self._pair.queries))
 
     def _map(self, engine: EngineConfig) -> ReferenceMap:
-        # Threshold and the search leave the places as they are; the calibration is made anew.
+        # Threshold and the search leave the places as they are; the calibration is recomputed.
         # The local features of the places are those of the geometry settings.
         key = engine.keyframes.every, engine.sequence.length, repr(engine.geometry)
         if key not in self._maps:

@@ -1,4 +1,4 @@
-"""What the numbers of an evaluation mean, in words anyone can read."""
+"""Human-readable verdict on the metrics of an evaluation."""
 
 from typing import Literal
 
@@ -13,7 +13,7 @@ _FEW = 20
 
 Level = Literal['good', 'usable', 'sparse', 'poor', 'unknown']
 LABELS: dict[Level, str] = {
-    'good': 'Reliable', 'usable': 'Usable with care', 'sparse': 'Right but seldom sure',
+    'good': 'Reliable', 'usable': 'Usable with care', 'sparse': 'Precise but rarely accepted',
     'poor': 'Not reliable', 'unknown': 'Not judged'}
 
 
@@ -42,15 +42,15 @@ def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics) -> Verd
     if not queries.searched:
         return _unknown('Nothing was searched: no sequence of images filled.')
     if not queries.with_truth:
-        return _unknown('It is not known where the queries really are.',
-                        f'{queries.searched} searches were made and are listed.')
+        return _unknown('The true positions of the queries are unknown.',
+                        f'{queries.searched} searches were made and are listed below.')
     if not queries.in_map:
         elsewhere = metrics.not_in_map
         return _unknown(
             'The map shows none of the places of the queries.',
-            f'{elsewhere.accepted} of {elsewhere.searched} searches were accepted nevertheless.',
-            'If the drives did pass the same places, their poses are of different frames or '
-            'clocks, or the tolerance is too small.')
+            f'{elsewhere.accepted} of {elsewhere.searched} searches were accepted anyway.',
+            'If the drives overlap, their poses are in different frames or clocks, or the '
+            'tolerance is too small.')
     return Verdict(level=_level(metrics), headline=_headline(metrics),
                    details=tuple(_details(metrics, restarts)))
 
@@ -74,45 +74,46 @@ def _level(metrics: LocalizationMetrics) -> Level:
 def _headline(metrics: LocalizationMetrics) -> str:
     accepted, localized = metrics.accepted, metrics.route.localized
     if accepted.precision is None and accepted.results:
-        return f'It is not known whether any of the {accepted.results} accepted places is right.'
+        return f'It is unknown whether any of the {accepted.results} accepted places is correct.'
     if accepted.precision is None:
-        return 'The robot never said where it is.'
+        return 'The localizer accepted no place.'
     right = f'{accepted.right} of' if accepted.wrong else 'All'
     share = '' if localized is None else (
-        f', and the robot knew its place on {percent(localized)} of the mapped route')
-    return f'{right} {accepted.right + accepted.wrong} accepted places are right{share}.'
+        f', and the robot was localized on {percent(localized)} of the mapped route')
+    return f'{right} {accepted.right + accepted.wrong} accepted places are correct{share}.'
 
 
 def _details(metrics: LocalizationMetrics, restarts: RestartMetrics) -> list[str]:
     unit, queries, elsewhere = metrics.unit, metrics.queries, metrics.not_in_map
-    found = [(f'The right place came first in {percent(metrics.recall[1])} and among the first '
-              f'five in {percent(metrics.recall[5])} of {queries.in_map} searches.')]
+    found = [(f'The correct place ranked first in {percent(metrics.recall[1])}, and among the '
+              f'first five in {percent(metrics.recall[5])}, of {queries.in_map} searches.')]
     error = metrics.accepted.error
     if error.median is not None:
-        found.append(f'Accepted places are off by {length(error.median, unit)} in the median, '
-                     f'by at most {length(error.p90, unit)} in nine of ten cases and by '
-                     f'{length(error.worst, unit)} at worst.')
+        found.append(f'The position error of accepted places is {length(error.median, unit)} in '
+                     f'the median, {length(error.p90, unit)} at 90 %, and '
+                     f'{length(error.worst, unit)} at most.')
     if metrics.route.longest_without:
         gap = metrics.route.gaps[0]
-        found.append(f'The longest way without knowing the place was {length(gap.length, unit)}, '
-                     f'from {length(gap.begin, unit)} to {length(gap.end, unit)} of the drive.')
+        found.append('The longest distance without a correct accepted place was '
+                     f'{length(gap.length, unit)}, from {length(gap.begin, unit)} to '
+                     f'{length(gap.end, unit)} of the drive.')
     if restarts.right:
-        found.append(f'Started anywhere, it finds its place after '
-                     f'{restarts.seconds.median:.1f} s '
-                     f'({length(restarts.distance.median, unit)}) in the median; '
-                     f'{restarts.never + restarts.wrong} of {restarts.starts} starts led '
-                     'nowhere or to a wrong place.')
+        found.append('Started at a random place, the localizer needs '
+                     f'{restarts.seconds.median:.1f} s ({length(restarts.distance.median, unit)}) '
+                     'in the median until the first accepted place; '
+                     f'{restarts.never + restarts.wrong} of {restarts.starts} starts found no '
+                     'place or a wrong one.')
     if elsewhere.searched:
         found.append(f'{elsewhere.accepted} of {elsewhere.searched} searches at places that '
                      'are not in the map were accepted.')
     if queries.in_map < _FEW:
-        found.append(f'Only {queries.in_map} searches could be judged: the shares above are '
-                     'rough.')
+        found.append(f'Only {queries.in_map} searches have ground truth in the map: the shares '
+                     'above are rough estimates.')
     return found
 
 
 def percent(share: float | None) -> str:
-    """Return a share for people; only what is exact is called 0 or 100 %."""
+    """Return a share, human-readable; 0 and 100 % are always exact."""
     if share is None:
         return '-'
     if share in (0.0, 1.0):
@@ -121,7 +122,7 @@ def percent(share: float | None) -> str:
 
 
 def length(value: float | None, unit: str) -> str:
-    """Return a distance for people."""
+    """Return a distance, human-readable."""
     if value is None:
         return '-'
     if unit != 'm':

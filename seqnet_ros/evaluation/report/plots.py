@@ -51,7 +51,7 @@ def recall_plot(recall: Mapping[int, float | None],
 
 def reliability_plot(calibration: Calibration) -> Markup:
     """Draw how often matches of a score are right; on the line they are as often as it says."""
-    axes = svg.Axes('score', 'share that is right')
+    axes = svg.Axes('score', 'share of correct places')
     content = axes.frame(svg.SHARES, svg.SHARES)
     content += svg.polyline([(axes.x(0), axes.y(0)), (axes.x(1), axes.y(1))], 'ideal')
     most = max(calibration.counts)
@@ -65,7 +65,7 @@ def reliability_plot(calibration: Calibration) -> Markup:
                         f'cy="{svg.num(points[-1][1])}" r="{svg.num(radius)}"/>')
     content += svg.polyline(points, 'curve')
     error = calibration.expected_error
-    described = 'Larger circles stand for more matches.'
+    described = 'Larger circles represent more matches.'
     if error is not None:
         described += f' Expected calibration error {error:.3f}.'
     return svg.drawing(axes.width, axes.height, 'Reliability of the score', described, content)

@@ -84,7 +84,7 @@ def draw_matrix(picture: np.ndarray, rows: Sequence[int], places: Sequence[int],
                 f'{svg.num(top + height / 2)}) rotate(-90)">{labels[0]}</text>')
     return svg.drawing(
         width + left + 4, height + top + 4, 'Similarity of every query to every place',
-        'Bright is alike. A bright diagonal is the common route; marks are the places found.',
+        'Bright means similar. A bright diagonal is the common route; marks are the places found.',
         content)
 
 

@@ -28,11 +28,11 @@ def _search_rows(metrics: LocalizationMetrics) -> list[Row]:
     queries = metrics.queries
     return [
         Row('Searches', queries.searched,
-            f'{queries.in_map} of them at places that the map shows, '
+            f'{queries.in_map} at places in the map, '
             f'{queries.searched - queries.with_truth} without ground truth'),
         *(Row(f'Recall@{n}', percent(recall),
-              ('The best place is right' if n == 1 else f'A right place is among the first {n}')
-              + f'; by distance travelled {percent(metrics.recall_by_distance[n])}')
+              ('The best place is correct' if n == 1 else f'A correct place is among the first {n}')
+              + f'; weighted by distance traveled {percent(metrics.recall_by_distance[n])}')
           for n, recall in metrics.recall.items())]
 
 
@@ -41,42 +41,41 @@ def _localization_rows(metrics: LocalizationMetrics) -> list[Row]:
         metrics.accepted, metrics.accepted.error, metrics.route, metrics.unit)
     return [
         Row('Accepted', accepted.results,
-            f'{accepted.right} right, {accepted.wrong} wrong: precision '
+            f'{accepted.right} correct, {accepted.wrong} wrong: precision '
             f'{percent(accepted.precision)}, recall {percent(accepted.recall)}'),
         Row('Error of the accepted', length(error.median, unit),
-            f'Median; {length(error.p90, unit)} for nine in ten, {length(error.worst, unit)} at '
-            'worst'),
+            f'Median; 90 %: {length(error.p90, unit)}, maximum: {length(error.worst, unit)}'),
         Row('Route localized', percent(route.localized),
-            f'Share of the {length(route.in_map, unit)} of the way that the map shows '
-            f'({length(route.travelled, unit)} in all)'),
-        Row('Longest way without', length(route.longest_without, unit),
-            'Along the mapped route without a right accepted place')]
+            f'Share of the {length(route.in_map, unit)} of the route in the map '
+            f'({length(route.travelled, unit)} in total)'),
+        Row('Longest distance without', length(route.longest_without, unit),
+            'Longest part of the mapped route without a correct accepted place')]
 
 
 def _first_fix_row(restarts: RestartMetrics, unit: str) -> Row:
     median = restarts.seconds.median
     return Row('First fix', '-' if median is None else f'{round(median, 2)} s',
                f'Median of {restarts.starts} random starts, after '
-               f'{length(restarts.distance.median, unit)}; {restarts.wrong} led to a wrong place, '
-               f'{restarts.never} to none')
+               f'{length(restarts.distance.median, unit)}; {restarts.wrong} found a wrong place, '
+               f'{restarts.never} none')
 
 
 def _score_rows(metrics: LocalizationMetrics) -> list[Row]:
     curve, elsewhere = metrics.precision_recall, metrics.not_in_map
     rows = [] if curve is None else [
         Row('Area under the curve', f'{curve.area:.3f}',
-            'Precision over recall when places are believed by distance alone; best F1 '
+            'Precision-recall curve when places are accepted by distance alone; best F1 '
             f'{curve.best_f1:.3f}'),
         Row('Recall at 100 % precision', percent(curve.recall_at_precision_100),
-            'Found before the first error; at 99 % precision '
+            'Recall before the first error; at 99 % precision '
             f'{percent(curve.recall_at_precision_99)}')]
     error = metrics.calibration.expected_error
     return [
         *rows,
         Row('Calibration error', '-' if error is None else f'{error:.3f}',
-            'Mean gap between the score and how often it is right'),
+            'Mean difference between the score and the share of correct places'),
         Row('Not in the map', f'{elsewhere.accepted} of {elsewhere.searched}',
-            'Accepted searches at places that the map does not show: '
+            'Accepted searches at places that are not in the map: '
             f'{percent(elsewhere.rate)}')]
 
 
@@ -85,4 +84,4 @@ def _map_row(place_map: MapSummary, unit: str) -> Row:
     return Row('Map', f'{place_map.bytes / 1e6:.1f} MB',
                f'{place_map.places} places, '
                f'{"-" if density is None else f"{density / 1e3:.1f}"} kB per '
-               f'{"metre" if unit == "m" else "frame"}')
+               f'{"meter" if unit == "m" else "frame"}')

@@ -1,4 +1,4 @@
-"""Drawings for the report, as SVG text. Colours come from the style sheet, by class."""
+"""Drawings for the report, as SVG text. Colors come from the style sheet, by class."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ GLYPHS = {
     'waiting': 'M{x} {y}m-{r} 0h{d}',
     'unknown': 'M{x} {y}m-{r} 0h{d}m-{r} -{r}v{d}',
 }
-"""One shape for each outcome, so that colour is never all that tells them apart."""
+"""One shape for each outcome, so that color is never all that tells them apart."""
 _SIZES = {'wrong': 1.25, 'lost': 1.1, 'waiting': 0.5, 'unknown': 0.6, 'elsewhere': 0.8}
 
 
@@ -109,7 +109,7 @@ SHARES = [(value, f'{value:g}') for value in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
 
 def thin(columns: np.ndarray, most: int = 800) -> np.ndarray:
-    """Return at most about so many of the points ``[N, 2]`` of a curve, its ends among them."""
+    """Return at most about this many of the points ``[N, 2]`` of a curve, its ends among them."""
     if len(columns) <= most:
         return columns
     return columns[np.unique(np.linspace(0, len(columns) - 1, most).astype(int))]

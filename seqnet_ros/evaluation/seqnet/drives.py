@@ -64,7 +64,7 @@ class Drive:
         return cls(descriptors, np.asarray(bounds, dtype=np.int64), np.arange(frames), backwards)
 
     def with_full_windows(self, length: int) -> 'Drive':
-        """Return the drive without the rows whose centred window does not fit their sequence.
+        """Return the drive without the rows whose centered window does not fit their sequence.
 
         Raises:
             InputError: no row is left.
@@ -155,8 +155,8 @@ def join_as_published(reference: Drive, query: Drive) -> tuple[Drive, Drive]:
         InputError: a drive is read backwards, which the published code cannot.
     """
     if reference.backwards or query.backwards:
-        raise InputError('windows as in the published code were asked for a drive read backwards, '
-                         'expected a drive read forwards')
+        raise InputError('windows as in the published code were requested for a drive read '
+                         'backwards, expected a drive read forwards')
     offset = len(reference.descriptors)
     both = Drive(np.concatenate([reference.descriptors, query.descriptors]),
                  np.concatenate([reference.bounds, query.bounds + offset]),

@@ -1,4 +1,4 @@
-"""What SeqNet's methods are measured on: two drives and which of their frames truly match."""
+"""Drives and ground truth for the evaluation of SeqNet's methods."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,13 +21,13 @@ class Drives:
     """Two drives with their truth.
 
     Attributes:
-        reference: the drive that is searched.
-        query: the drive that is searched for.
+        reference: reference drive.
+        query: query drive.
         frame_positions: of all frames of both, ``[F, K]`` each.
         radius: places within this distance are the same.
         unit: of positions and radius.
         origin: where the drives come from, for the results.
-        published_with_full_windows: the published code leaves out windows that do not fit.
+        published_with_full_windows: the published code skips windows that do not fit.
     """
 
     reference: 'Drive'

@@ -17,7 +17,7 @@ from seqnet_ros.evaluation.seqnet.search_plans import (
 
 @dataclass(frozen=True)
 class SeqNetRequest:
-    """What to measure.
+    """Options of an evaluation.
 
     Attributes:
         method: the method, or all of them.

@@ -1,7 +1,7 @@
 """The methods of the SeqNet paper on whole drives: descriptors, sequence matching, and both.
 
 Garg and Milford, "SeqNet: Learning Descriptors for Sequence-Based Hierarchical Place
-Recognition", RA-L 2021. Windows are centred, as in its published code::
+Recognition", RA-L 2021. Windows are centered, as in its published code::
 
     reference, query = Drive.of(ref_descriptors), Drive.of(query_descriptors)
     truth = matches_within(*row_positions(struct, reference, query), struct.radius)
@@ -112,8 +112,8 @@ def search(method: Method, reference: Drive, query: Drive, top_k: int = TOP_K,
 
     Args:
         method: how windows are compared.
-        reference: the drive that is searched.
-        query: the drive that asks.
+        reference: reference drive.
+        query: query drive.
         top_k: number of predictions for each query; all where there are fewer references.
         compat: windows of too short sequences spill over as in the published code.
 
@@ -140,7 +140,7 @@ def rerank(method: SequenceMatching, reference: Drive, query: Drive, candidates:
     Args:
         method: the second stage; its length need not be that of the first.
         reference: the drive that was searched.
-        query: the drive that asked.
+        query: query drive.
         candidates: int ``[M, K]`` reference rows; the paper takes the first 20.
         compat: windows of too short sequences spill over as in the published code.
 
@@ -202,7 +202,7 @@ def _describe(aggregator: nn.Module, descriptors: np.ndarray, windows: np.ndarra
 
 
 def _distinct(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return windows ``[U, L]`` without neighbours that are equal, and which each ``[N]`` has."""
+    """Return windows ``[U, L]`` without neighbors that are equal, and which each ``[N]`` has."""
     is_new = np.append(True, (windows[1:] != windows[:-1]).any(axis=1))
     return windows[is_new], np.cumsum(is_new) - 1
 

@@ -164,7 +164,7 @@ def plan_all(choice: MethodChoice, load_run: LoadRun) -> tuple[list[Plan], dict[
         load_run: reads their weights.
 
     Returns:
-        The plans, and why each of the others is left out.
+        The plans, and why each of the others is skipped.
 
     Raises:
         InputError: the sequence length is missing, or an option does not go with this.
@@ -250,7 +250,7 @@ def _usual_length(name: str, run: TrainedSeqNet | None) -> int:
         return 1
     if name == 'seqnet' and run is not None:
         return run.length
-    raise InputError(f'{name} needs to know the frames per sequence, expected --seq-length')
+    raise InputError(f'{name} needs the number of frames per sequence, expected --seq-length')
 
 
 def _plan_hvpr(choice: MethodChoice, maker: _StageMaker) -> Plan:
@@ -267,7 +267,7 @@ def _plan_hvpr(choice: MethodChoice, maker: _StageMaker) -> Plan:
     if match_length is None:
         match_length = first.length if isinstance(first, Stage) else choice.length
     if match_length is None:
-        raise InputError(f'{HVPR} with --candidates needs to know the frames per sequence, '
+        raise InputError(f'{HVPR} with --candidates needs the number of frames per sequence, '
                          'expected --match-length')
     matching = 'single+seqmatch' if choice.match_checkpoint is None else 's1+seqmatch'
     second = maker.make(matching, match_length, choice.match_checkpoint, choice.speeds)

@@ -176,13 +176,13 @@ def test_places_of_several_maps_are_told_apart(place_map):
 
 
 def test_what_cannot_be_judged_is_refused(live, place_map):
-    with pytest.raises(InputError, match='no map is given'):
+    with pytest.raises(InputError, match='no map was given'):
         LiveEvaluation({}, FIVE_METRES)
     with pytest.raises(InputError, match='which has the places 0 to 49'):
         live.add_result(found(place_map, 1, 50), 0.0)
     stranger = MatchResult(0, 1, 1, (Candidate(
         3, 0, place_map.poses[3], 0.5, 0.5, 0.9, map_id='street'),), Reason.ACCEPTED)
-    with pytest.raises(InputError, match=r'searches map street, but results are judged by map'):
+    with pytest.raises(InputError, match=r'searches map street, but the evaluator uses map'):
         live.add_result(stranger, 0.0)
     assert live.waiting == len(live) == 0
 
@@ -191,7 +191,7 @@ def test_poses_of_another_frame_are_told(live, place_map):
     assert live.note(live.accumulator.compute()) == ''
     live.add_truth(SECOND, place_map.poses[0] + [500, 0, 0, 0, 0, 0, 0], 0.0)
     live.add_result(found(place_map, 1, 0), 0.0)
-    assert 'in the frame of the map?' in live.note(live.accumulator.compute())
+    assert 'in the frame of the map' in live.note(live.accumulator.compute())
 
 
 def test_truth_of_another_clock_is_told(live, place_map):
@@ -200,7 +200,7 @@ def test_truth_of_another_clock_is_told(live, place_map):
     assert 'none has come' in live.note(live.accumulator.compute())
     live.add_truth(40 * SECOND, place_map.poses[0], 10.0)
     note = live.note(live.accumulator.compute())
-    assert 'stamped -60.0 s from the newest match; do both have the same clock?' in note
+    assert '-60.0 s from the newest match: check that both use the same clock' in note
     results = live.results(live.accumulator.compute())
     assert results.notes == (note,)
     assert results.verdict.level == 'unknown'

@@ -108,8 +108,8 @@
     const [, value, words] = byId('timing').children;
     const each = (name) => timing[name] ? `${timing[name].p50} ms (99 %: ${timing[name].p99} ms)` : '-';
     value.textContent = `${timing.replay_seconds} s`;
-    words.textContent = `For ${timing.recorded_seconds} s of recording; a frame is described in ${each('describe_milliseconds')} and matched in ${each('match_milliseconds')}`
-      + (timing.peak_memory_bytes === null ? '' : `; memory grew by ${(timing.peak_memory_bytes / 1e6).toFixed(0)} MB at its peak`);
+    words.textContent = `For ${timing.recorded_seconds} s of recording: ${each('describe_milliseconds')} to describe a frame, ${each('match_milliseconds')} to match it`
+      + (timing.peak_memory_bytes === null ? '' : `; peak memory growth ${(timing.peak_memory_bytes / 1e6).toFixed(0)} MB`);
     byId('timing').hidden = false;
   }
   show(rows.findIndex((row) => row[PLACE] >= 0));

@@ -208,7 +208,7 @@ def test_projection_to_all_components_changes_nothing_and_to_few_little() -> Non
     assert few.recalls.values[5] > 0.9
     again = report_of(database, queries, pca_dim=40)
     np.testing.assert_array_equal(again.predictions.distances, few.predictions.distances)
-    with pytest.raises(InputError, match='200 principal components were asked for'):
+    with pytest.raises(InputError, match='200 principal components were requested'):
         report_of(database, queries, pca_dim=200)
 
 

@@ -174,7 +174,7 @@ class TestTruth:
         assert Tolerance.parse('2frames') == Tolerance(2.0, 'frames')
         assert str(Tolerance.parse('1.5m')) == '1.5 m'
         for text in ('5', '2frames,30deg', 'm', '-1m', '5m,'):
-            with pytest.raises(InputError, match=r'expected metres \(.5m.\)'):
+            with pytest.raises(InputError, match=r'expected meters \(.5m.\)'):
                 Tolerance.parse(text)
 
     def test_heading_counts_where_it_is_asked_for(self):

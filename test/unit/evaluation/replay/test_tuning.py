@@ -256,7 +256,7 @@ class TestTune:
                   '--output', tmp_path / 'out', '--tolerance', '2frames')
         assert "such as 'matching.top_k=10,20'" in refusal(*common, '--search', 'top=1')
         assert 'expected both' in refusal(*common, '--check-map-source', folders['map2'])
-        assert 'no settings could be tried' in refusal(
+        assert 'no settings could be evaluated' in refusal(
             *common[:-1], '2m', '--search', 'matching.top_k=5')
 
     def test_settings_that_the_model_has_not(self, folders, tmp_path):

@@ -18,8 +18,8 @@ def verdict_of(accepted: int) -> tuple[str, str]:
 
 def test_accepted_places_without_truth_are_not_judged():
     assert verdict_of(20) == (
-        'unknown', 'It is not known whether any of the 20 accepted places is right.')
+        'unknown', 'It is unknown whether any of the 20 accepted places is correct.')
 
 
 def test_a_robot_that_accepts_nothing_never_says_where_it_is():
-    assert verdict_of(0) == ('poor', 'The robot never said where it is.')
+    assert verdict_of(0) == ('poor', 'The localizer accepted no place.')
