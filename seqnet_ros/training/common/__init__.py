@@ -1,1 +1,1 @@
-"""What all trainings share."""
+"""Common parts of all trainings."""

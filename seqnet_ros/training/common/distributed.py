@@ -15,7 +15,7 @@ def gather_alone(values: Tensor) -> Tensor:
 
 
 class ProcessGroupSlice:
-    """Which rows of a list this process works on, and how the shares become one list again."""
+    """Slice of a list for this process, and gathering of all slices."""
 
     def __init__(self, rank: int = 0, world: int = 1, gather: Gather = gather_alone) -> None:
         self.rank, self.world, self._gather = rank, world, gather

@@ -20,7 +20,7 @@ Item = TypeVar('Item')
 
 
 class ImageSize(NamedTuple):
-    """What images are resized to, pixels."""
+    """Size that images are resized to, pixels."""
 
     height: int
     width: int
@@ -31,7 +31,7 @@ class Pixels(NamedTuple):
 
     Attributes:
         pixels: uint8 ``[B, H, W, 3]``, RGB.
-        rows: int64 ``[B]``, which of the images asked for these are.
+        rows: int64 ``[B]``, numbers of these images among the requested ones.
         complaints: about those that could not be read.
     """
 
@@ -50,7 +50,7 @@ def read_resized(path: Path, size: ImageSize) -> np.ndarray:
 
 
 def read_batch(paths: Sequence[Path], size: ImageSize) -> Pixels:
-    """Read some images; those that cannot be read are left out."""
+    """Read some images, skipping unreadable ones."""
     images, rows, complaints = [], [], []
     for row, path in enumerate(paths):
         try:
@@ -69,7 +69,7 @@ def stack(images: Sequence[np.ndarray], rows: Sequence[int], size: ImageSize,
 
 
 class ReadAhead(Generic[Item]):
-    """Items by number, read by threads before they are asked for, in order.
+    """Items by number, read ahead by threads, in order.
 
     Decoding and resizing let other threads run. Processes in their place would need the pixels
     copied, and a signal to all of them can leave the one that trains waiting for ever.
@@ -77,7 +77,7 @@ class ReadAhead(Generic[Item]):
     Args:
         count: number of items.
         read: reads one, whatever was read before.
-        workers: threads, each with an item of its own; 0 reads when an item is asked for.
+        workers: threads, each with an item of its own; 0 reads an item when it is requested.
     """
 
     def __init__(self, count: int, read: Callable[[int], Item], workers: int) -> None:

@@ -1,7 +1,7 @@
-"""What all trainings with Lightning share: processes, devices, interruption, what a run keeps.
+"""Common parts of trainings with Lightning: processes, devices, interruption, checkpoints.
 
 One epoch of Lightning is a *round*: the part of a training after which its state is kept, and from
-which it goes on as if it had not been stopped.
+which it resumes as if it had not been interrupted.
 """
 
 import logging
@@ -34,11 +34,11 @@ _LOG_STEPS = 10
 
 @dataclass(frozen=True)
 class LightningRun:
-    """How a training is carried out and what it leaves.
+    """Settings of a training run and its files.
 
     Attributes:
         folder: of the run.
-        state: name of the file in it that a stopped training goes on from.
+        state: name of the file in it that resumes an interrupted training.
         rounds: number of rounds in all.
         validate_every: rounds between two validations.
         device: 'auto', 'cuda' or 'cpu'.
@@ -129,8 +129,8 @@ def require_state(folder: Path, state: str) -> None:
         InputError: the run has not kept a state.
     """
     if not (folder / state).is_file():
-        raise InputError(f'run {folder} has no {state}, expected the run of a training that was '
-                         'stopped')
+        raise InputError(f'run {folder} has no {state}, expected the run of an interrupted '
+                         'training')
 
 
 class _RecordWriter(Callback):
@@ -153,7 +153,7 @@ def _state_keeper(path: Path) -> ModelCheckpoint:
 
 @contextmanager
 def _quiet_lightning() -> Iterator[None]:
-    """Leave out what Lightning says about its own habits."""
+    """Suppress Lightning's messages about itself."""
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     with warnings.catch_warnings():
         # Tuples are index lists that are there already; workers would gain nothing.

@@ -1,4 +1,4 @@
-"""What a training was started with, kept in the folder of its run."""
+"""Record of the options of a training, stored in its run folder."""
 
 import json
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ def parse_settings(kind: type[Checked], values: Mapping[str, Any], origin: str) 
     Args:
         kind: what they are the settings of.
         values: by name.
-        origin: where they come from, for people.
+        origin: human-readable source.
 
     Raises:
         InputError: a setting is unknown or out of range; the message names it.

@@ -1,4 +1,4 @@
-"""Random changes of colour and of the crop, for a whole batch of images at once.
+"""Random changes of color and of the crop, for a whole batch of images at once.
 
 Every image has parameters of its own, and the result is what torchvision's functions give image by
 image. What is drawn depends on a generator alone, not on the device::
@@ -25,18 +25,19 @@ _GREY = 0.2989, 0.587, 0.114
 
 
 class AugmentationConfig(Settings):
-    """How far images are changed; the defaults are those of CosPlace and JIST."""
+    """Ranges of the image augmentation; the defaults are from CosPlace and JIST."""
 
-    brightness: float = Field(0.7, ge=0, le=1, description='Largest change of the brightness.')
-    contrast: float = Field(0.7, ge=0, le=1, description='Largest change of the contrast.')
-    saturation: float = Field(0.7, ge=0, le=1, description='Largest change of the saturation.')
-    hue: float = Field(0.5, ge=0, le=0.5, description='Largest turn of the hue, of a full circle.')
+    brightness: float = Field(0.7, ge=0, le=1, description='Maximum change of brightness.')
+    contrast: float = Field(0.7, ge=0, le=1, description='Maximum change of contrast.')
+    saturation: float = Field(0.7, ge=0, le=1, description='Maximum change of saturation.')
+    hue: float = Field(0.5, ge=0, le=0.5, description='Maximum rotation of the hue, as a share of '
+                                                      'a full circle.')
     crop: float = Field(
-        0.5, ge=0, lt=1, description='Largest share of the area that a random crop leaves out.')
+        0.5, ge=0, lt=1, description='Maximum share of the area removed by a random crop.')
 
 
 class Changes(NamedTuple):
-    """What is done to each of B images.
+    """Augmentation parameters of B images.
 
     Attributes:
         brightness: factor, float32 ``[B]``.
@@ -93,7 +94,7 @@ def _draw_crops(count: int, size: int, least: float, generator: np.random.Genera
 
 
 def augment(images: Tensor, changes: Changes) -> Tensor:
-    """Change the colours of square images and crop them, back to their size.
+    """Change the colors of square images and crop them, back to their size.
 
     Args:
         images: float ``[B, 3, S, S]``, 0 to 1, RGB.
@@ -122,13 +123,13 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Spread images ``[B, 3, H, W]`` around the mean of their grey, by a factor."""
+    """Spread images ``[B, 3, H, W]`` around the mean of their gray, by a factor."""
     mean = _grey(images).mean(dim=(1, 2, 3), keepdim=True)
     return (mean + factor * (images - mean)).clamp(0, 1)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Spread images ``[B, 3, H, W]`` around their grey, by a factor ``[B, 1, 1, 1]``."""
+    """Spread images ``[B, 3, H, W]`` around their gray, by a factor ``[B, 1, 1, 1]``."""
     grey = _grey(images)
     return (grey + factor * (images - grey)).clamp(0, 1)
 

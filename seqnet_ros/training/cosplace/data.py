@@ -79,8 +79,8 @@ class ImageClasses:
             if found < _FEWEST_CLASSES:
                 raise InputError(
                     f'group {group} of the images in {folder} has {found} class, expected at least '
-                    f'{_FEWEST_CLASSES} to tell apart: more images, smaller cells_apart or '
-                    'angles_apart, or fewer groups')
+                    f'{_FEWEST_CLASSES}: use more images, smaller cells_apart or angles_apart, or '
+                    'fewer groups')
         return classes
 
     def groups(self, config: ImageTrainingConfig) -> int:
@@ -155,7 +155,7 @@ class ImageSearch:
     Attributes:
         database: images that are searched.
         queries: images that ask.
-        db_positions: UTM easting and northing, metres, float64 ``[N, 2]``.
+        db_positions: UTM easting and northing, meters, float64 ``[N, 2]``.
         q_positions: the same, ``[M, 2]``.
     """
 
@@ -185,8 +185,8 @@ class ImageSearch:
         Args:
             database: float32 ``[N, D]``.
             queries: float32 ``[M, D]``.
-            lost: bool ``[N]`` and ``[M]``, images without a descriptor; they are left out.
-            radius: metres, inclusive.
+            lost: bool ``[N]`` and ``[M]``, images without a descriptor; they are skipped.
+            radius: meters, inclusive.
 
         Raises:
             InputError: no query has a place within the radius.

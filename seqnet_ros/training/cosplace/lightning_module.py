@@ -1,4 +1,4 @@
-"""What CosPlace and JIST training with Lightning share: a network that learns classes of images."""
+"""Base of CosPlace and JIST training with Lightning: a network that classifies images."""
 
 # ruff: noqa: D102  (Lightning describes its hooks)
 
@@ -112,13 +112,13 @@ class ImageModule(LightningModule):
 
     @abstractmethod
     def describe_model(self) -> str:
-        """Say what is trained, for people."""
+        """Return a human-readable description of the training."""
 
     # What a round is made of.
 
     @property
     def shared(self) -> ProcessGroupSlice:
-        """How the processes share work."""
+        """Slice of the work of this process."""
         return slice_of(self)
 
     def train_dataloader(self) -> ReadAhead[Step]:
@@ -235,8 +235,8 @@ class ImageModule(LightningModule):
     def _require_finite(self) -> None:
         """Stop before anything of use is replaced by weights that are none."""
         if not all(bool(weight.isfinite().all()) for weight in self.parameters()):
-            raise InputError(f'the weights are not finite any more after step {self.global_step}, '
-                             'expected a smaller learning rate')
+            raise InputError(f'the weights are not finite after step {self.global_step}: use a '
+                             'smaller learning rate')
 
     def on_train_epoch_end(self) -> None:
         for name, module in (('GeM', self.network.aggregation[1]), ('SeqGeM', self.aggregator)):
@@ -244,7 +244,7 @@ class ImageModule(LightningModule):
                 self.log(f'Train/{name} exponent', module.p.detach().clone(), sync_dist=True)
         self.log('Train/Images left out', self.total(len(self._unreadable)), sync_dist=True)
         if len(self._unreadable) > self._told:
-            _logger.warning('%d images cannot be read so far and are left out, such as: %s',
+            _logger.warning('skipped %d unreadable images so far, such as: %s',
                             len(self._unreadable), min(self._unreadable))
             self._told = len(self._unreadable)
 
@@ -387,7 +387,7 @@ def _to_floats(pixels: Tensor) -> Tensor:
 
 
 def _by_group(state: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the state of an optimiser as one of an optimiser for each of its groups."""
+    """Return the state of an optimizer as one of an optimizer for each of its groups."""
     return [{'state': {place: state['state'][row] for place, row in enumerate(group['params'])
                        if row in state['state']},
              'param_groups': [{**group, 'params': list(range(len(group['params'])))}]}

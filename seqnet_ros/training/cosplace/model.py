@@ -59,7 +59,7 @@ class TrainedModel:
 
     @property
     def frame(self) -> NetworkConfig:
-        """How the network is built."""
+        """Configuration of the network."""
         assert isinstance(self.config.frame, NetworkConfig)
         return self.config.frame
 
@@ -233,7 +233,7 @@ def set_training_mode(model: TrainedModel, update: BatchNormUpdate) -> None:
 
     Args:
         model: the network.
-        update: which batch norms normalise by the images at hand and gather their statistics.
+        update: batch norms that normalize by the current batch and update their statistics.
     """
     for module in (model.network, model.aggregator):
         if module is not None:

@@ -1,4 +1,4 @@
-"""What the steps of a training are made of, and where it runs."""
+"""Batches of a training, and the devices it runs on."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from seqnet_ros.training.cosplace.data import ImageBatch
 
 @dataclass(frozen=True, eq=False)
 class RunOptions:
-    """Where and how a training runs, which is not meant to change what it comes to.
+    """Execution options of a training; they do not affect its result.
 
     Attributes:
         device: 'auto', 'cuda' or 'cpu'.
@@ -27,7 +27,7 @@ class RunOptions:
 
 
 class Step(NamedTuple):
-    """What a process contributes to one step.
+    """Share of one process in one step.
 
     Attributes:
         images: of classes; None where only sequences are trained.
@@ -54,7 +54,7 @@ class PartLoss(NamedTuple):
     """A part of the loss of a step.
 
     Attributes:
-        name: for people.
+        name: human-readable.
         value: of this process; the sum over the processes is that of the step.
         complaints: about images that could not be read.
     """

@@ -10,7 +10,7 @@ from seqnet_ros.training.cosplace.model import TrainedModel, fix_layers
 from seqnet_ros.training.cosplace.steps import Best, RunOptions, Step, Steps
 
 ITERATIONS_KEPT = 1000
-"""After so many steps the state is kept."""
+"""Steps between two checkpoints."""
 
 # Of MobileNetV2, as of a ResNet, what works at less than a 16th of the image's size.
 _USUALLY_FIXED = {'resnet': 2, 'vgg16': 24, 'mobilenet_v2': 7}

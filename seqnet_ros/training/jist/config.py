@@ -15,24 +15,25 @@ class JistTrainingConfig(ImageTrainingConfig):
 
     length: int = Field(5, ge=1, le=1000, description='Frames per sequence.')
     aggregator: str = Field(
-        'seqgem', description='How frame descriptors become a sequence descriptor, as '
+        'seqgem', description='Aggregation of frame descriptors to a sequence descriptor, like '
                               '`sequence.aggregator` of a model.')
-    epochs: int = Field(5, ge=1, le=100_000, description='Each trains one group of classes.')
+    epochs: int = Field(
+        5, ge=1, le=100_000, description='Epochs; each trains one group of classes.')
     sub_epochs: int = Field(
-        10, ge=1, le=10_000, description='Rounds in an epoch; each chooses its triplets anew.')
-    queries: int = Field(1000, ge=1, le=1_000_000, description='Queries drawn in a round.')
+        10, ge=1, le=10_000, description='Rounds per epoch; each selects new triplets.')
+    queries: int = Field(1000, ge=1, le=1_000_000, description='Queries sampled per round.')
     drawn: int = Field(
         3000, ge=1, le=10_000_000,
-        description='Places drawn in a round, among which the hardest negatives are chosen.')
-    negatives: int = Field(5, ge=1, le=1000, description='Negatives of each query.')
+        description='Places sampled per round, among which the hardest negatives are selected.')
+    negatives: int = Field(5, ge=1, le=1000, description='Negatives per query.')
     batch_size: int = Field(
         4, ge=1, le=65536, description='Queries in one step, over all processes.')
     image_batch_size: int = Field(
         64, ge=1, le=65536, description='Images in one step, over all processes.')
     positive_radius: float = Field(
-        10.0, gt=0, description='Positives have a frame within this distance, metres.')
+        10.0, gt=0, description='Positives have a frame within this distance, meters.')
     negative_radius: float = Field(
-        25.0, gt=0, description='Negatives have no frame within this distance, metres.')
+        25.0, gt=0, description='Negatives have no frame within this distance, meters.')
     margin: float = Field(0.1, gt=0, le=10, description='Margin of the distances.')
     sequence_weight: float = Field(10_000.0, gt=0, description='Weight of the triplet loss.')
     image_weight: float = Field(100.0, gt=0, description='Weight of the CosFace loss.')

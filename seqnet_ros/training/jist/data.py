@@ -49,7 +49,7 @@ class SequencePair:
         """Return the database windows with a frame within a radius of one of a query's frames.
 
         Args:
-            radius: metres, inclusive.
+            radius: meters, inclusive.
             rows: the queries to look at; all where None.
         """
         return sequence_ground_truth(self.database, self.queries, radius, rows=rows)
@@ -76,7 +76,7 @@ class SequenceBatch(NamedTuple):
         pixels: uint8 ``[B * (2 + n) * L, H, W, 3]``, RGB; of each query the sequences of the
             query, the positive and the negatives.
         queries: number B of queries.
-        complaints: about images that could not be read; their queries are left out.
+        complaints: errors of unreadable images; their queries are skipped.
     """
 
     pixels: Tensor

@@ -1,4 +1,4 @@
-"""Which triplets JIST trains on: the partial mining of every round.
+"""Selection of JIST's training triplets: the partial mining of every round.
 
 Some queries and some places are drawn; of what lies near a query the place with the nearest
 descriptor is its positive, and the nearest of the drawn places further away are its negatives
@@ -22,7 +22,7 @@ _QUERIES, _PLACES = range(2, 4)
 
 
 class Draw(NamedTuple):
-    """What a round chooses from.
+    """Sequences that a round selects from.
 
     Attributes:
         queries: int64 ``[Q]``, windows of the queries.
@@ -67,9 +67,9 @@ class TripletSource:
         taken = np.isin(draw.near.indices, draw.places[draw.drawn])
         far = draw.drawn.sum() - np.bincount(owners[taken], minlength=len(draw.queries))
         if far.max() < config.negatives:
-            raise InputError(f'beyond {config.negative_radius:g} m of a query lie at most '
-                             f'{far.max()} of {draw.drawn.sum()} places drawn, expected as many as '
-                             f'negatives: {config.negatives}')
+            raise InputError(f'at most {far.max()} of {draw.drawn.sum()} sampled places are '
+                             f'farther than {config.negative_radius:g} m from a query, expected at '
+                             f'least as many as negatives: {config.negatives}')
 
     def draw(self, number: int) -> Draw:
         """Draw queries that have a positive, and places, for a round."""
@@ -124,7 +124,7 @@ def choose_triplets(draw: Draw, queries: WindowDescriptors, places: WindowDescri
                     negatives: int) -> Triplets:
     """Choose the best positive and the hardest negatives of each query drawn.
 
-    Queries without a positive or with fewer negatives than asked for are left out, as are windows
+    Queries without a positive or with fewer negatives than required are skipped, as are windows
     with lost frames.
 
     Args:

@@ -64,8 +64,8 @@ def train_jist(job: JistTraining, run: Path, resume: bool = False) -> Best:
 
     After every validation that is the best so far the run holds ``model.yaml``,
     ``model.safetensors`` and ``best_model.pth``, the last one for the published code;
-    ``last_checkpoint.pth`` is what a stopped training goes on from as if it had not been. Started
-    by ``torchrun``, the processes share the work of every step.
+    ``last_checkpoint.pth`` resumes an interrupted training as if it had not been interrupted.
+    Started by ``torchrun``, the processes share the work of every step.
 
     Args:
         job: model, data and settings.
@@ -109,12 +109,12 @@ class _JistModule(ImageModule):
             places = self._describe_windows(pair.database, draw.places)
         triplets = choose_triplets(draw, queries, places, config.negatives)
         if not number and not len(triplets.queries):
-            raise InputError('no triplet of sequences can be read: '
+            raise InputError('no triplet of sequences is readable: '
                              f'{min(self._unreadable, default="too few places were drawn")}')
         unused = len(draw.queries) - len(triplets.queries)
         if unused:
-            _logger.warning('round %d: %d of %d queries have no positive or fewer than %d '
-                            'negatives among the places drawn and are left out', number + 1,
+            _logger.warning('round %d: skipped %d of %d queries with no positive or fewer than %d '
+                            'negatives among the sampled places', number + 1,
                             unused, len(draw.queries), config.negatives)
         frames = TripletReader(pair, triplets, config.batch_size, self.frame_size)
         in_epoch = number % self.rounds_per_epoch * -(-config.queries // config.batch_size)

@@ -44,7 +44,8 @@ from seqnet_ros.training.common.model_files import WeightsFile, document_of, wri
 from seqnet_ros.training.netvlad.whitening import fit_whitening
 
 CLUSTER_IMAGES = 500
-"""Images whose local features are clustered: with 100 of each the 50,000 that NetVLAD takes."""
+"""Number of images whose local features are clustered: 100 features each give the 50,000 that
+NetVLAD uses."""
 
 _ITERATIONS = 100
 _RATIO = 0.01
@@ -55,7 +56,7 @@ _WHITENING = 'aggregation.1.'
 
 @dataclass(frozen=True)
 class Sampling:
-    """What a fit looks at.
+    """Images and settings of a fit.
 
     Attributes:
         images: most images used, drawn at random.
@@ -145,8 +146,8 @@ def load_trunk(config: ModelConfig, base_dir: Path, weights: Path | None) -> Ten
         with repeatable_random():
             network = FrameNetwork(frame, config.image)
     else:
-        raise ModelError(f'model {config.name} names no weights of {frame.backbone} alone: '
-                         "give trunk weights with torchvision's names")
+        raise ModelError(f'model {config.name} has no separate weights of {frame.backbone}: pass '
+                         "trunk weights in torchvision's layout")
     return dict(network.state_dict())
 
 
@@ -251,19 +252,19 @@ def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], pe
 
 
 def cluster(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
-    """Return the centres of k-means, float32 ``[K, C]``, the same ones every time.
+    """Return the centers of k-means, float32 ``[K, C]``, the same ones every time.
 
     Args:
         features: float32 ``[N, C]``.
-        clusters: number K of centres.
-        seed: of the first centres.
+        clusters: number K of centers.
+        seed: of the first centers.
 
     Raises:
         InputError: there are fewer features than clusters.
     """
     count, channels = features.shape
     if count < clusters:
-        raise InputError(f'{count} local features cannot form {clusters} clusters, expected at '
+        raise InputError(f'{count} local features are too few for {clusters} clusters, expected at '
                          'least as many features')
     kmeans = faiss.Kmeans(channels, clusters, niter=_ITERATIONS, seed=seed,
                           min_points_per_centroid=1, max_points_per_centroid=count)
@@ -279,7 +280,7 @@ def soft_assignment(centroids: np.ndarray, features: np.ndarray,
     The sharpness alpha is such that the second nearest cluster gets a hundredth of what the
     nearest gets, for a feature of average distances. With a bias the assignment goes by squared
     distances, ``alpha * (2 c @ x - c @ c)``; without one by products with the directions of the
-    centres.
+    centers.
 
     Args:
         centroids: float32 ``[K, C]``, K at least 2.
@@ -300,7 +301,7 @@ def soft_assignment(centroids: np.ndarray, features: np.ndarray,
     nearest = np.sort(features @ weight.T + offset, axis=1)[:, -2:]
     gap = float((nearest[:, 1] - nearest[:, 0]).mean(dtype=np.float64))
     if not gap > 0:
-        raise InputError('the local features of the images are all alike, expected images with '
+        raise InputError('the local features of the images are all identical, expected images with '
                          'texture')
     alpha = np.float32(-math.log(_RATIO) / gap)
     return alpha * weight, alpha * offset if bias else None

@@ -47,7 +47,7 @@ def fit_whitening(vectors: np.ndarray, dim: int) -> Whitening:
     count, length = vectors.shape
     if count <= dim or length < dim:
         raise InputError(f'{count} vectors of length {length} have at most '
-                         f'{min(count - 1, length)} principal components, but {dim} are wanted')
+                         f'{min(count - 1, length)} principal components, but {dim} were requested')
     mean = vectors.mean(axis=0, dtype=np.float64)
     dual = count < length
     products = _products_between_rows(vectors, mean) if dual else _covariance(vectors, mean)
@@ -57,8 +57,8 @@ def fit_whitening(vectors: np.ndarray, dim: int) -> Whitening:
     values, directions = values[::-1], np.ascontiguousarray(directions.T[::-1])
     if values[-1] <= _FLAT * max(values[0], np.finfo(float).tiny):
         spanned = int((values > _FLAT * values[0]).sum()) if values[0] > 0 else 0
-        raise InputError(f'the {count} vectors vary in {spanned} dimensions only, but {dim} '
-                         'principal components are wanted')
+        raise InputError(f'the {count} vectors span only {spanned} dimensions, but {dim} principal '
+                         'components were requested')
     # The squares summed over the vectors are the values; a variance divides them by N - 1.
     scales = np.sqrt(count - 1) / (values if dual else np.sqrt(values))
     directions *= scales[:, None]
@@ -87,7 +87,7 @@ def _covariance(vectors: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 def _combine_rows(shares: np.ndarray, vectors: np.ndarray,
                   mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the centred vectors with the weights ``[dim, N]``; also multiply that with the mean.
+    """Sum the centered vectors with the weights ``[dim, N]``; also multiply that with the mean.
 
     Returns:
         float32 ``[dim, D]`` and float64 ``[dim]``.
@@ -102,6 +102,6 @@ def _combine_rows(shares: np.ndarray, vectors: np.ndarray,
 
 
 def _blocks(count: int, across: int) -> list[slice]:
-    """Return slices of so many rows or columns that a block in float64 stays small."""
+    """Return slices of rows or columns, sized so that a block in float64 stays small."""
     step = max(1, _BLOCK_BYTES // (8 * across))
     return [slice(start, start + step) for start in range(0, count, step)]

@@ -16,31 +16,34 @@ class SeqNetTrainingConfig(Settings):
     kernel: int = Field(3, ge=1, le=100, description='Width w of the temporal convolution, frames.')
     out_dim: int | None = Field(
         None, ge=1, le=65536,
-        description='Length of the sequence descriptors; none keeps that of the frames.')
-    epochs: int = Field(200, ge=1, le=100_000, description='Passes over the queries.')
+        description='Length of the sequence descriptors; none uses the length of the '
+                    'frame descriptors.')
+    epochs: int = Field(200, ge=1, le=100_000, description='Number of passes over the queries.')
     batch_size: int = Field(
-        16, ge=1, le=65536, description='Tuples in one step, over all processes.')
+        16, ge=1, le=65536, description='Tuples per step, over all processes.')
     optimizer: Literal['sgd', 'adam'] = Field(
-        'sgd', description='Optimiser; adam keeps its rate and has no weight decay.')
-    lr: float = Field(1e-4, gt=0, le=10, description='Learning rate at the start.')
-    lr_step: int = Field(50, ge=1, description='Epochs after which the rate falls.')
-    lr_gamma: float = Field(0.5, gt=0, le=1, description='What the rate is multiplied with then.')
+        'sgd', description='Optimizer; adam keeps its rate and has no weight decay.')
+    lr: float = Field(1e-4, gt=0, le=10, description='Initial learning rate.')
+    lr_step: int = Field(50, ge=1, description='Epochs after which the learning rate is reduced.')
+    lr_gamma: float = Field(
+        0.5, gt=0, le=1, description='Factor by which the learning rate is reduced.')
     momentum: float = Field(0.9, ge=0, lt=1, description='Momentum of sgd.')
     weight_decay: float = Field(1e-3, ge=0, le=1, description='Weight decay of sgd.')
     margin: float = Field(
-        0.1, gt=0, le=4, description='Its square root is the margin of the distances.')
-    negatives: int = Field(10, ge=1, le=1000, description='Most negatives in a tuple.')
+        0.1, gt=0, le=4, description='Squared margin of the distances.')
+    negatives: int = Field(10, ge=1, le=1000, description='Maximum number of negatives in a tuple.')
     drawn: int = Field(
         1000, ge=1, le=1_000_000,
-        description='Places drawn for each query, among which the hardest negatives are chosen.')
+        description='Places sampled for each query, among which the hardest negatives are '
+                    'selected.')
     refresh_every: int = Field(
-        0, ge=0, description='Queries after which descriptors are computed anew for choosing '
-                             'tuples; 0 is once per epoch.')
+        0, ge=0, description='Queries after which descriptors are recomputed for tuple selection; '
+                             '0 is once per epoch.')
     validate_every: int = Field(1, ge=1, description='Epochs between two validations.')
     patience: int = Field(
-        0, ge=0, description='Validations without a better Recall@5 after which training stops; '
-                             '0 is never.')
-    seed: int = Field(123, ge=0, lt=2**31, description='Seed of weights, draws and order.')
+        0, ge=0, description='Validations without a better Recall@5 after which training stops; 0 '
+                             'disables this.')
+    seed: int = Field(123, ge=0, lt=2**31, description='Seed of weights, sampling and order.')
 
     @model_validator(mode='after')
     def _kernel_fits(self) -> 'SeqNetTrainingConfig':

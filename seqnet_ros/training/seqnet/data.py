@@ -1,4 +1,4 @@
-"""What SeqNet is trained and validated on: two drives and the truth about them."""
+"""Training and validation data of SeqNet: two drives and their ground truth."""
 
 from dataclasses import dataclass, replace
 
@@ -16,8 +16,8 @@ class DrivePair:
     """Two drives along one route, with positions.
 
     Attributes:
-        reference: the drive that is searched.
-        query: the drive that asks.
+        reference: reference drive.
+        query: query drive.
         db_positions: float64 ``[N, K]``, of the rows of the reference.
         q_positions: float64 ``[M, K]``, of the rows of the query.
         radius: places within this distance (inclusive) are the same.
@@ -81,12 +81,12 @@ def hold_out(pair: DrivePair, share: float) -> tuple[DrivePair, DrivePair]:
     training = _part(pair, ~_near(pair.db_positions, taken, pair.radius),
                      ~_near(pair.q_positions, taken, pair.radius) & ~q_held)
     validation = _part(pair, db_held, q_held)
-    for what, part in (('train', training), ('validate', validation)):
+    for what, part in (('training', training), ('validation', validation)):
         if not len(part.reference.rows) or not len(part.query.rows):
             raise InputError(f'holding out {share:g} of {count} queries leaves '
                              f'{len(part.reference.rows)} references and {len(part.query.rows)} '
-                             f'queries to {what} on, expected some of both: give a validation '
-                             'split or another share')
+                             f'queries for {what}, expected some of both: pass a validation split '
+                             'or another share')
     return training, replace(validation, radius=pair.positive_radius)
 
 

@@ -39,7 +39,7 @@ class Traverse:
     Attributes:
         images: N names.
         descriptors: float32 ``[N, D]``.
-        positions: float64 ``[N, 2]``, metres, or ``[N, 1]``, frame numbers.
+        positions: float64 ``[N, 2]``, meters, or ``[N, 1]``, frame numbers.
         starts: first frame of every unbroken sequence, ascending from 0.
         gps: float64 ``[N, 2]``, latitude and longitude, degrees, or None.
         stamps_ns: int64 ``[N]`` or None.
@@ -81,7 +81,7 @@ def check_comparable(reference: FrameSource, query: FrameSource) -> None:
     if posed[0] != posed[1] or (datums[0] is None) != (datums[1] is None):
         raise InputError(
             f'poses of {reference.name}: {reference.pose_origin}, of {query.name}: '
-            f'{query.pose_origin}; expected both of one kind')
+            f'{query.pose_origin}; expected both of the same kind')
 
 
 def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
@@ -235,8 +235,8 @@ def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descri
 
     Args:
         struct: see `make_struct`.
-        reference: the drive that is searched.
-        query: the drive that asks.
+        reference: reference drive.
+        query: query drive.
         descriptor_name: folder of the descriptors, ``--descType`` of the published code.
         output: a folder that does not exist or is empty; it appears complete or not at all.
 

@@ -22,7 +22,7 @@ NONE = -1
 
 @dataclass(frozen=True)
 class Mined:
-    """What was found for each query.
+    """Positives and negatives of each query.
 
     Attributes:
         positives: int64 ``[Q]``, reference rows; `NONE` where nothing may match.
@@ -59,7 +59,7 @@ def mine(references: Tensor, queries: Tensor, positive_indptr: Tensor, positive_
     """
     if references.shape[1] != queries.shape[1]:
         raise InputError(f'references have {references.shape[1]} values, queries '
-                         f'{queries.shape[1]}: expected as many')
+                         f'{queries.shape[1]}: expected the same number')
     if len(positive_indptr) != len(queries) + 1 or len(candidates) != len(queries):
         raise InputError(f'{len(queries)} queries, but positives of {len(positive_indptr) - 1} and '
                          f'candidates of {len(candidates)}')

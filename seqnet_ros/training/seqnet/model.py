@@ -23,7 +23,7 @@ def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike
                  match_run: SeqNetRun | None = None) -> Preset:
     """Write a model of a trained SeqNet on the frame descriptors of another model.
 
-    The weights lie beside the model file, as safetensors. Centring is off: SeqNet is trained on
+    The weights lie beside the model file, as safetensors. Centering is off: SeqNet is trained on
     descriptors as they are.
 
     Args:
@@ -32,7 +32,7 @@ def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike
             matching are taken over.
         output: the YAML file to write, named as the model shall be; it must not exist.
         match_run: a SeqNet with kernel 1 that describes frames for sequence matching (the paper's
-            HVPR); None matches frames as they are.
+            HVPR); None matches the frame descriptors unchanged.
 
     Returns:
         The model as written; paths are relative to its file.

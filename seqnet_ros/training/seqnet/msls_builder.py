@@ -34,7 +34,7 @@ _CITY = re.compile(r'[A-Za-z0-9-]+')
 
 def city_struct(city: str, drives: tuple[MslsDrive, MslsDrive], split: str, radius: float,
                 positive_radius: float) -> DbStruct:
-    """Return the struct of a city; radii in metres."""
+    """Return the struct of a city; radii in meters."""
     database, query = drives
     return DbStruct(f'msls_{city}', split, database.names, query.names, database.positions,
                     query.positions, radius, positive_radius, database.gps, query.gps)

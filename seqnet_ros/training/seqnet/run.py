@@ -37,7 +37,8 @@ DEFAULT_FLAGS: Mapping[str, Any] = {
     'msls_valCity': 'austin', 'pooling': 'seqnet', 'seqL': 5, 'w': 3, 'outDims': None,
     'margin': 0.1, 'descType': 'netvlad-pytorch',
 }
-"""Every option of the published code with its default; it expects all of them in a run."""
+"""All options of the published code with their defaults; the published code expects all of them in
+a run."""
 
 _PREFIX = 'pool.0.'
 _WEIGHT, _BIAS = 'conv.weight', 'conv.bias'
@@ -53,7 +54,7 @@ class SeqNetRun:
         recalls: Recall@N of the validation by N, empty where there was none.
         best_score: the highest Recall@5 so far.
         flags: options of the training, by the names of the published code.
-        optimizer: state of the optimiser, to train on, or None.
+        optimizer: state of the optimizer, to train on, or None.
     """
 
     module: SeqNet
@@ -235,13 +236,13 @@ def _checkpoint_of(run: SeqNetRun, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_optimizer(module: SeqNet, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimiser before its first step, for a run that brought none."""
+    """Return the state of an optimizer before its first step, for a run that brought none."""
     rate = float(flags['lr'])
     if flags['optim'] == 'ADAM':
         return torch.optim.Adam(module.parameters(), lr=rate).state_dict()
     state = torch.optim.SGD(module.parameters(), lr=rate, momentum=float(flags['momentum']),
                             weight_decay=float(flags['weightDecay'])).state_dict()
-    # A step schedule that goes on reads the rate it began with.
+    # A resumed step schedule reads its initial learning rate.
     state['param_groups'][0]['initial_lr'] = rate
     return state
 

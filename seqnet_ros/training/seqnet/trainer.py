@@ -60,7 +60,7 @@ def train_seqnet(job: SeqNetTraining, run: Path, resume: bool = False) -> None:
     """Train, and leave a run that `load_run` and the published code load.
 
     After every validation the run holds the latest and the best weights, after every round
-    `STATE`, from which a training that was stopped goes on as if it had not been. Started by
+    `STATE`, which resumes an interrupted training as if it had not been interrupted. Started by
     ``torchrun``, the processes share the work of every step and come to the same weights as one.
 
     Args:
@@ -125,7 +125,7 @@ class _SeqNetModule(LightningModule):
                 self.layer, self._reference, self._query, number, slice_of(self))
         batches = self._chosen[1]
         if not batches:
-            _logger.warning('round %d: of the places drawn none comes near a positive, nothing is '
+            _logger.warning('round %d: no sampled place comes near a positive, so nothing is '
                             'learned', number + 1)
         return DataLoader(batches, batch_size=None)  # type: ignore[arg-type]
 
@@ -145,7 +145,7 @@ class _SeqNetModule(LightningModule):
             # Every process has to have gradients for all weights.
             return 0 * torch.stack([weights.sum() for weights in self.layer.parameters()]).sum()
         queries = self.layer(self._query.frames(batch.queries)).float()
-        # Neighbouring queries share references; each is described once.
+        # Neighboring queries share references; each is described once.
         asked = torch.cat([batch.positives, batch.negatives[owners, columns]])
         rows, position = asked.unique(return_inverse=True)
         references = self.layer(self._reference.frames(rows)).float()[position]

@@ -56,7 +56,7 @@ class DriveWindows:
 
     @property
     def device(self) -> torch.device:
-        """Where the frames are."""
+        """Device of the frames."""
         return self._frames.device
 
     def frames(self, rows: Tensor) -> Tensor:
@@ -73,7 +73,7 @@ class DriveWindows:
 class TupleMiner:
     """Chooses the tuples of each round and remembers the negatives of each query.
 
-    A round covers all queries, or so many of them after which descriptors are computed anew.
+    A round covers all queries, or the number of queries after which descriptors are recomputed.
     What it chooses depends on the network, the seed and the number of the round alone, and not
     on the number of processes.
     """
@@ -99,8 +99,8 @@ class TupleMiner:
 
         Args:
             layer: the network as it is now, ``[B, L, D]`` to ``[B, D']``.
-            reference: windows of the drive that is searched.
-            query: windows of the drive that asks, on the same device.
+            reference: windows of the reference drive.
+            query: windows of the query drive, on the same device.
             number: of the round, from 0.
             shared: how the processes share work; each of them has to call this.
 

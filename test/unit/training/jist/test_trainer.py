@@ -408,7 +408,7 @@ class TestBadImages:
         data = copy_of(streets, tmp_path / 'data')
         for file in (data / 'msls' / 'train' / side).rglob('*.jpg'):
             replace(file, b'')
-        with pytest.raises(InputError, match=r'no triplet of sequences can be read: .* is empty'):
+        with pytest.raises(InputError, match=r'no triplet of sequences is readable: .* is empty'):
             train_jist(jist_job(data), tmp_path / 'run')
 
     def test_broken_images_are_left_out_and_counted(self, streets, tmp_path, caplog):
@@ -421,8 +421,8 @@ class TestBadImages:
         assert 0.7 * broken < counted <= broken
         warnings = [record.getMessage() for record in caplog.records
                     if record.levelno == logging.WARNING]
-        assert any(f'{counted:.0f} images cannot be read so far' in text for text in warnings)
-        assert any('queries have no positive or fewer than 4 negatives' in text
+        assert any(f'skipped {counted:.0f} unreadable images so far' in text for text in warnings)
+        assert any('queries with no positive or fewer than 4 negatives' in text
                    for text in warnings)
 
 
@@ -473,7 +473,7 @@ class TestWhatIsKept:
             train_jist(jist_job(streets, sub_epochs=1, cell_side=20), tmp_path, resume=True)
 
     def test_weights_that_run_away_are_not_kept(self, streets, tmp_path):
-        with pytest.raises(InputError, match='not finite any more after step 4'):
+        with pytest.raises(InputError, match='not finite after step 4'):
             train_jist(jist_job(streets, images=False, sequence_weight=1e39), tmp_path)
         assert not (tmp_path / 'last_checkpoint.pth').exists()
 
@@ -516,7 +516,7 @@ class TestCommand:
         assert 'no class has 500 images' in refused(*given, '--set', 'min_images=500')
         assert 'has a place within 0.5 m' in refused(
             *given, '--set', 'positive_radius=0.5')
-        assert 'beyond 5000 m of a query lie at most 0 of 60 places' in refused(
+        assert 'at most 0 of 60 sampled places are farther than 5000 m' in refused(
             *given, '--set', 'negative_radius=5000')
         assert 'nowhere' in refused(*given, '--validation', tmp_path / 'nowhere')
         assert '--images is missing' in refusal('train', 'cosplace', '--output', tmp_path / 'run')

@@ -96,14 +96,14 @@ def test_vectors_are_never_held_in_memory_at_once(
     (10, 80, 10, 9), (1, 8, 1, 0), (50, 8, 9, 8)])
 def test_too_few_vectors_are_refused(count: int, length: int, dim: int, most: int) -> None:
     with pytest.raises(InputError, match=f'{count} vectors of length {length} have at most {most} '
-                                         f'principal components, but {dim} are wanted'):
+                                         f'principal components, but {dim} were requested'):
         fit_whitening(directions(count, length), dim)
 
 
 @pytest.mark.parametrize(('distinct', 'length'), [(5, 60), (5, 20), (1, 60)])
 def test_vectors_that_repeat_are_refused(distinct: int, length: int) -> None:
     vectors = np.tile(directions(distinct, length), (40 // distinct, 1))
-    with pytest.raises(InputError, match=f'vary in {distinct - 1} dimensions only, but 6 '):
+    with pytest.raises(InputError, match=f'span only {distinct - 1} dimensions, but 6 '):
         fit_whitening(vectors, 6)
 
 
@@ -124,7 +124,7 @@ def test_every_centre_is_the_mean_of_the_features_nearest_to_it() -> None:
 
 
 def test_fewer_features_than_clusters_are_refused() -> None:
-    with pytest.raises(InputError, match='3 local features cannot form 4 clusters'):
+    with pytest.raises(InputError, match='3 local features are too few for 4 clusters'):
         cluster(np.eye(3, dtype=np.float32), 4, 0)
 
 
@@ -164,7 +164,7 @@ def test_the_second_nearest_cluster_gets_a_hundredth(bias: bool) -> None:
 @pytest.mark.parametrize('bias', [False, True])
 def test_features_that_are_all_alike_are_refused(bias: bool) -> None:
     features = np.ones((50, 4), dtype=np.float32) / 2
-    with pytest.raises(InputError, match='are all alike'):
+    with pytest.raises(InputError, match='are all identical'):
         soft_assignment(features[:3], features, bias)
 
 
@@ -295,7 +295,7 @@ def test_a_random_trunk_is_fitted_where_the_model_asks_for_one(
     (('--model', 'resnet18-gem'), 'model resnet18-gem has gem, expected'),
     (('--model', 'netvlad-seqnet'), 'has a SeqNet trained on other frame descriptors'),
     (('--model', 'netvlad-vgg16'),
-     "names no weights of vgg16 alone: give trunk weights with torchvision's names"),
+     "has no separate weights of vgg16: pass trunk weights in torchvision's layout"),
     (('--trunk-weights', 'other.safetensors'),
      'found backbone.0.0.bias, expected backbone.0.0.weight, backbone.0.1.weight, '),
     (('--trunk-weights', 'absent.pth'), 'absent.pth'),
@@ -353,7 +353,7 @@ def test_images_without_texture_are_refused(base: Path, trunk: Path, tmp_path: P
         cv2.imwrite(str(folder / f'{number}.png'), np.full((8, 8, 3), 128, np.uint8))
     message = refusal('models', 'fit-netvlad', folder, '--model', base, '--trunk-weights', trunk,
                       '--output', tmp_path / 'mine.yaml')
-    assert 'alike' in message or 'vary in 0 dimensions only' in message
+    assert 'identical' in message or 'span only 0 dimensions' in message
 
 
 def test_clusters_of_photographs_find_more_places_than_random_ones(
