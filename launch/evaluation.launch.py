@@ -25,37 +25,36 @@ def generate_launch_description() -> LaunchDescription:
             description='YAML file with parameters of the node.'),
         DeclareLaunchArgument(
             'map', default_value='',
-            description='Directory of the map that the localizer searches; empty: as in '
+            description='Directory of the map that the localizer searches; default: as in '
                         'params_file.'),
         DeclareLaunchArgument(
             'match_topic', default_value='localizer/place_match',
-            description='Topic of what the localizer finds.'),
+            description="Topic of the localizer's matches."),
         DeclareLaunchArgument(
             'truth_topic', default_value='truth',
             description='Topic of the true poses, in the frame of the map.'),
         DeclareLaunchArgument(
             'truth_type', default_value='',
             choices=['', 'odometry', 'pose', 'pose_with_covariance'],
-            description='Type of the true poses; empty: as in params_file.'),
+            description='Type of the true poses; default: as in params_file.'),
         DeclareLaunchArgument(
             'tolerance_m', default_value='',
-            description='A place is right within this distance of the truth, m; empty: as in '
-                        'params_file.'),
+            description='A place is correct within this distance of the ground truth, m; default: '
+                        'as in params_file.'),
         DeclareLaunchArgument(
             'tolerance_deg', default_value='',
-            description='And when turned by no more than this, degrees; empty: as in '
-                        'params_file.'),
+            description='And within this angle, degrees; default: as in params_file.'),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
-            description='Take the time from /clock.'),
+            description='Use the time from /clock.'),
         DeclareLaunchArgument(
             'log_level', default_value='info',
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Lowest severity that is logged.'),
+            description='Lowest severity to log.'),
         DeclareLaunchArgument(
             'enclaves', default_value='',
-            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
-                        'empty: none.'),
+            description='Path of the SROS2 enclaves, each named after its node, such as '
+                        '/seqnet_ros; default: none.'),
         OpaqueFunction(function=start_nodes),
     ])
 

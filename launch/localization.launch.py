@@ -17,7 +17,7 @@ from seqnet_ros.nodes.launch_arguments import given_parameters, into_namespace, 
 CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
 SHOWN_TOPICS = ('/localizer/map_markers', '/localizer/markers', '/localizer/debug_image',
                 '/localizer/pose')
-"""What the layout of RViz shows."""
+"""Topics shown by the RViz layout."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -29,10 +29,10 @@ def generate_launch_description() -> LaunchDescription:
             description='YAML file with parameters of the node.'),
         DeclareLaunchArgument(
             'model', default_value='',
-            description='Name of a model, or its YAML file; empty: as in params_file.'),
+            description='Name of a model, or its YAML file; default: as in params_file.'),
         DeclareLaunchArgument(
             'map', default_value='',
-            description='Directory of the map to search; empty: as in params_file.'),
+            description='Directory of the map to search; default: as in params_file.'),
         DeclareLaunchArgument(
             'image_topic', default_value='image',
             description='Topic of the camera, without /compressed.'),
@@ -45,28 +45,28 @@ def generate_launch_description() -> LaunchDescription:
             'pose_topic', default_value='~/pose', description='Topic of accepted poses.'),
         DeclareLaunchArgument(
             'publish_initial_pose', default_value='', choices=['', 'true', 'false'],
-            description='Hand the first accepted pose to another localizer; empty: as in '
+            description='Publish the first accepted pose for another localizer; default: as in '
                         'params_file.'),
         DeclareLaunchArgument(
             'initial_pose_topic', default_value='initialpose',
-            description='Topic of that first pose.'),
+            description='Topic of the initial pose.'),
         DeclareLaunchArgument(
             'autostart', default_value='true', choices=['true', 'false'],
             description='Configure and activate the node at start.'),
         DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
-            description='Show what the node sees and finds in RViz.'),
+            description="Show the node's images and results in RViz."),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
-            description='Take the time from /clock.'),
+            description='Use the time from /clock.'),
         DeclareLaunchArgument(
             'log_level', default_value='info',
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Lowest severity that is logged.'),
+            description='Lowest severity to log.'),
         DeclareLaunchArgument(
             'enclaves', default_value='',
-            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
-                        'empty: none.'),
+            description='Path of the SROS2 enclaves, each named after its node, such as '
+                        '/seqnet_ros; default: none.'),
         OpaqueFunction(function=start_nodes),
     ])
 

@@ -25,10 +25,10 @@ def generate_launch_description() -> LaunchDescription:
             description='YAML file with parameters of the node.'),
         DeclareLaunchArgument(
             'model', default_value='',
-            description='Name of a model, or its YAML file; empty: as in params_file.'),
+            description='Name of a model, or its YAML file; default: as in params_file.'),
         DeclareLaunchArgument(
             'map', default_value='',
-            description='Directory of the map to write; empty: as in params_file.'),
+            description='Directory of the map to write; default: as in params_file.'),
         DeclareLaunchArgument(
             'image_topic', default_value='image',
             description='Topic of the camera, without /compressed.'),
@@ -42,15 +42,15 @@ def generate_launch_description() -> LaunchDescription:
             description='Configure and activate the node at start.'),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
-            description='Take the time from /clock.'),
+            description='Use the time from /clock.'),
         DeclareLaunchArgument(
             'log_level', default_value='info',
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Lowest severity that is logged.'),
+            description='Lowest severity to log.'),
         DeclareLaunchArgument(
             'enclaves', default_value='',
-            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
-                        'empty: none.'),
+            description='Path of the SROS2 enclaves, each named after its node, such as '
+                        '/seqnet_ros; default: none.'),
         OpaqueFunction(function=start_nodes),
     ])
 

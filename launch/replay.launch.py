@@ -34,17 +34,17 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument('rate', default_value='1.0', description='Speed of the replay.'),
         DeclareLaunchArgument(
             'loop', default_value='false', choices=['true', 'false'],
-            description='Play the bag over and over.'),
+            description='Play the bag in a loop.'),
         DeclareLaunchArgument(
             'bag_delay', default_value='3.0',
-            description='Time for the node to load before the bag starts, s.'),
+            description='Delay before the bag starts, so that the node can load, s.'),
         # Defaults that differ from those of the localization.
         DeclareLaunchArgument(
             'use_sim_time', default_value='true', choices=['true', 'false'],
-            description='Take the time from /clock.'),
+            description='Use the time from /clock.'),
         DeclareLaunchArgument(
             'rviz', default_value='true', choices=['true', 'false'],
-            description='Show what the node sees and finds in RViz.'),
+            description="Show the node's images and results in RViz."),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(str(LOCALIZATION))),
         OpaqueFunction(function=play_bag),
     ])

@@ -21,7 +21,7 @@ from seqnet_ros.nodes.launch_arguments import (
 
 CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
 SHOWN_TOPICS = ('/loop_closer/markers', '/loop_closer/debug_image')
-"""What the layout of RViz shows."""
+"""Topics shown by the RViz layout."""
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -33,10 +33,10 @@ def generate_launch_description() -> LaunchDescription:
             description='YAML file with parameters of the node.'),
         DeclareLaunchArgument(
             'model', default_value='',
-            description='Name of a model, or its YAML file; empty: as in params_file.'),
+            description='Name of a model, or its YAML file; default: as in params_file.'),
         DeclareLaunchArgument(
             'map', default_value='',
-            description='Directory of the map to write when saving; empty: as in params_file.'),
+            description='Directory of the map to write when saving; default: as in params_file.'),
         DeclareLaunchArgument(
             'image_topic', default_value='image',
             description='Topic of the camera, without /compressed.'),
@@ -50,31 +50,31 @@ def generate_launch_description() -> LaunchDescription:
             description='Configure and activate the node at start.'),
         DeclareLaunchArgument(
             'slam', default_value='none', choices=['none', 'rtabmap', 'pose_graph'],
-            description='Start the bridge that hands loop closures on to rtabmap, or to systems '
-                        'that take a pose_graph.'),
+            description='Start the bridge that forwards loop closures to rtabmap, or to systems '
+                        'that read a pose_graph.'),
         DeclareLaunchArgument(
             'bridge_params_file', default_value='',
-            description="YAML file with parameters of the bridge; empty: the package's."),
+            description="YAML file with parameters of the bridge; default: the package's."),
         DeclareLaunchArgument(
             'rtabmap_namespace', default_value='/rtabmap',
-            description='Namespace of rtabmap, whose node is named rtabmap.'),
+            description='Namespace of the rtabmap node, which must be named rtabmap.'),
         DeclareLaunchArgument(
             'pose_graph_topic', default_value='~/pose_graph',
-            description='Topic of the edges of pose_graph_bridge.'),
+            description='Topic on which pose_graph_bridge publishes edges.'),
         DeclareLaunchArgument(
             'rviz', default_value='false', choices=['true', 'false'],
-            description='Show what the node sees and finds in RViz.'),
+            description="Show the node's images and results in RViz."),
         DeclareLaunchArgument(
             'use_sim_time', default_value='false', choices=['true', 'false'],
-            description='Take the time from /clock.'),
+            description='Use the time from /clock.'),
         DeclareLaunchArgument(
             'log_level', default_value='info',
             choices=['debug', 'info', 'warn', 'error', 'fatal'],
-            description='Lowest severity that is logged.'),
+            description='Lowest severity to log.'),
         DeclareLaunchArgument(
             'enclaves', default_value='',
-            description='Path of the SROS2 enclaves, each named as its node, such as /seqnet_ros; '
-                        'empty: none.'),
+            description='Path of the SROS2 enclaves, each named after its node, such as '
+                        '/seqnet_ros; default: none.'),
         OpaqueFunction(function=start_nodes),
     ])
 
@@ -116,7 +116,7 @@ def start_nodes(context: LaunchContext) -> list[Node]:
 
 def bridge(context: LaunchContext, name: str,
            remappings: list[tuple[str, LaunchConfiguration | str]]) -> Node:
-    """Return the node that hands what the loop closer reports on to a SLAM system."""
+    """Return the node that forwards the loop closer's reports to a SLAM system."""
     own_file = PathJoinSubstitution([CONFIG, f'{name}.yaml'])
     return Node(
         package='seqnet_ros', executable=name, name=name,

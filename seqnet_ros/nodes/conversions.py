@@ -24,7 +24,7 @@ from seqnet_ros.nodes.raw_images import image_from_message
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
 _UNKNOWN_M2 = 1e6
-"""Variance of a translation of which only the direction is known, square metres."""
+"""Variance of a translation of which only the direction is known, square meters."""
 _DIRECTION_RAD2 = float(np.deg2rad(2.0) ** 2)
 """Variance of the rotation that an essential matrix gives, square radians."""
 
@@ -153,7 +153,7 @@ def _candidate_from_message(message: PlaceCandidate) -> Candidate:
 
 
 def loop_to_message(result: LoopResult, frame_id: str, map_id: str) -> LoopClosure:
-    """Return a loop, believed or not, as a message; the result must have a candidate.
+    """Return a loop, accepted or rejected, as a message; the result must have a candidate.
 
     Args:
         result: what became of an image.

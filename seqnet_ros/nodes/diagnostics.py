@@ -10,7 +10,7 @@ from rclpy.node import Node
 
 
 class Level(Enum):
-    """How a node is; the values are those of ``diagnostic_msgs/DiagnosticStatus``."""
+    """State of a node; the values are those of ``diagnostic_msgs/DiagnosticStatus``."""
 
     OK = DiagnosticStatus.OK
     WARN = DiagnosticStatus.WARN
@@ -19,7 +19,7 @@ class Level(Enum):
 
 @dataclass
 class Report:
-    """How a node is, in one word, one sentence and details."""
+    """State of a node: level, message and details."""
 
     level: Level = Level.OK
     message: str = ''

@@ -49,12 +49,12 @@ class ErrorLog:
             return
         self._seen.add(kind)
         if expected:
-            self._logger.error(f'{self._what} was left out: {error}; more of this kind are counted '
-                               'in /diagnostics only')
+            self._logger.error(f'ignored {self._what}: {error}; further ones of this kind are only '
+                               'counted in /diagnostics')
         else:
             details = ''.join(traceback.format_exception(error)).rstrip()
-            self._logger.error(f'{self._what} failed; more of this kind are counted in '
-                               f'/diagnostics only:\n{details}')
+            self._logger.error(f'{self._what} failed; further failures of this kind are only '
+                               f'counted in /diagnostics:\n{details}')
 
 
 def describe_error(error: BaseException) -> str:

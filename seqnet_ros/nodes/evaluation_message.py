@@ -21,7 +21,7 @@ def evaluation_to_message(evaluation: LiveEvaluation, metrics: LocalizationMetri
         evaluation: the evaluation.
         metrics: its metrics.
         frame_id: the frame of the newest match.
-        unusable: how many matches were left out.
+        unusable: number of ignored matches.
     """
     tolerance = evaluation.tolerance
     return Evaluation(

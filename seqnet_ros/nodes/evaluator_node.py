@@ -41,7 +41,7 @@ _TRUTH_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_S = 0.05
 _IDLE = 20.0
-"""Measuring takes at most one part in so many of the node's time, however long the drive is."""
+"""Computing the metrics takes at most one part in this many of the node's time."""
 
 
 class EvaluatorNode(Node):
@@ -136,8 +136,8 @@ class EvaluatorNode(Node):
             self.matches.errors.unusable))
 
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        """Begin anew."""
-        response.message = (f'{len(self.evaluation)} matches are forgotten, and '
+        """Discard all results."""
+        response.message = (f'discarded {len(self.evaluation)} matches, and '
                             f'{self.evaluation.waiting} that waited for their true pose')
         self.evaluation.reset()
         self.matches.reset()
@@ -151,8 +151,8 @@ class EvaluatorNode(Node):
         """Write what was judged so far."""
         if not len(self.evaluation):
             response.result = response.RESULT_NOTHING_TO_SAVE
-            response.message = (f'no match has been judged yet, {self.evaluation.waiting} wait for '
-                                'their true pose')
+            response.message = (f'no match has been evaluated yet, {self.evaluation.waiting} are '
+                                'waiting for their true pose')
             return response
         try:
             response.message = self._write(request.path)
@@ -171,8 +171,8 @@ class EvaluatorNode(Node):
         results = self.evaluation.results(self.evaluation.accumulator.compute())
         write_document(path, results.model_copy(update={
             'settings': self._settings.model_dump(mode='json')}))
-        return (f'{path}: {len(self.evaluation)} matches, {self.evaluation.waiting} more wait for '
-                'their true pose')
+        return (f'{path}: {len(self.evaluation)} matches, {self.evaluation.waiting} more are '
+                'waiting for their true pose')
 
     # Diagnostics.
 

@@ -16,7 +16,7 @@ from seqnet_ros.srv import FindPlace
 
 
 class FindPlaceService:
-    """Offers ``~/find_place``; the live sequence goes on undisturbed.
+    """Offers ``~/find_place``; the live sequence is not affected.
 
     Args:
         services: the node's services.
@@ -37,7 +37,7 @@ class FindPlaceService:
             response.result = response.RESULT_NO_IMAGES
             response.message = (f'found {len(request.images)} raw and '
                                 f'{len(request.compressed_images)} compressed images, expected '
-                                'images of one of the two kinds')
+                                'images in exactly one of the two lists')
             return response
         engine = self._engine()
         if engine is None:
@@ -67,8 +67,8 @@ def _decode(messages: Sequence[Any], cameras: int) -> list[View]:
     """Decode the images of a request; those of several cameras follow one another."""
     images = [image_reader(message)() for message in messages]
     if len(images) % cameras:
-        raise InputError(f'found {len(images)} images, expected a multiple of {cameras}: one '
-                         'of each camera for every moment')
+        raise InputError(f'found {len(images)} images, expected a multiple of {cameras}: one per '
+                         'camera at every time')
     if cameras == 1:
         return list(images)
     return [tuple(images[first: first + cameras]) for first in range(0, len(images), cameras)]

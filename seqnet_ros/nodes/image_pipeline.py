@@ -163,7 +163,7 @@ class ImagePipeline:
     # Jobs for the worker's thread.
 
     async def run(self, job: Callable[[], Any]) -> Any:
-        """Run a job on the worker's thread while the executor goes on; for services.
+        """Run a job on the worker's thread while the executor continues; for services.
 
         Raises:
             StateError: the node is not configured.
@@ -187,7 +187,7 @@ class ImagePipeline:
 
         def log_failure(done: Future) -> None:
             if not done.cancelled() and (error := done.exception()) is not None:
-                self._node.get_logger().error(f'the new settings are not used: {error}')
+                self._node.get_logger().error(f'the new settings were rejected: {error}')
 
         self.worker.submit(apply).add_done_callback(log_failure)
 

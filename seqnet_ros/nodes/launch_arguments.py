@@ -1,4 +1,4 @@
-"""What launch files do with their arguments; importable where ROS's ``launch`` is installed."""
+"""Arguments of the launch files; needs ROS's ``launch``."""
 
 from collections.abc import Sequence
 

@@ -135,7 +135,7 @@ class LoopCloserNode(ManagedNode):
         assert self.model is not None
         places = self._map_saver.places
         self._start_drive(self._new_engine(self.settings.read(), self.model))
-        return f'{places} places were forgotten'
+        return f'discarded {places} places'
 
     # Images, on the worker's thread.
 

@@ -61,7 +61,7 @@ class MapPoses:
             if now - self._first_image_s < patience:
                 return None
             self._node.get_logger().warning(
-                f'no odometry on {self._odometry.topic}: the places of this map are put one metre '
+                f'no odometry on {self._odometry.topic}: the places of this map are put one meter '
                 'apart on a line, frame number = metres')
         return False
 

@@ -21,7 +21,7 @@ Saved = tuple[PlaceMap, Path | None]
 
 
 class MappingEngine(Protocol):
-    """What collects places."""
+    """Engine that collects places."""
 
     def __len__(self) -> int:
         """Return the number of places so far."""

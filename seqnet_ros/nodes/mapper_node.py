@@ -97,7 +97,7 @@ class MapperNode(ManagedNode):
         if settings.extend:
             path = user_path(settings.map)
             self._extended = open_map(path, model, verify=True)
-            self.get_logger().info(f'map {path} is added to: {len(self._extended)} places')
+            self.get_logger().info(f'extending map {path}: {len(self._extended)} places')
         self._start_map(self._new_engine(settings, model))
         extended = self._extended
         self._map_saver.check_target(None if extended is None else extended.manifest.map_id)
@@ -122,7 +122,7 @@ class MapperNode(ManagedNode):
         assert self.model is not None
         places = self._map_saver.places
         self._start_map(self._new_engine(self.settings.read(), self.model))
-        return f'{places} places were forgotten'
+        return f'discarded {places} places'
 
     def _save_extension(self, path: Path, backup: bool) -> Saved | None:
         """Save the map with this drive in place of the map that is extended, at its path."""
@@ -166,7 +166,8 @@ def _load_model(settings: MapperSettings) -> PlaceModel:
     if not settings.extend:
         return load_mapping_model(settings)
     if not settings.map:
-        raise InputError('extend is set, but the parameter map names no map to add to')
+        raise InputError('extend is set, but the parameter map is empty: set it to the map to '
+                         'extend')
     return build_model(_preset(settings), settings.device, weights=local_weights(settings))
 
 

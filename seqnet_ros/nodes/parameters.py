@@ -69,7 +69,7 @@ class NodeParameters:
         own: further settings of the node by the names of their groups.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
         defaults: returns the model and the settings that the engine's parameters start from.
-        changed: called after parameters of the engine were set by somebody; None where they are
+        changed: called after engine parameters were set from outside; None where they are
             applied when configuring.
 
     Raises:
@@ -135,7 +135,7 @@ class NodeParameters:
     def read_engine(self, preset: Preset) -> EngineConfig:
         """Return the settings of a model or map with the engine's parameters in place of them.
 
-        Parameters that nobody set take the values of this preset.
+        Parameters that were not set take the values of this preset.
 
         Raises:
             InputError: the values do not go together; the message names them.
@@ -155,7 +155,7 @@ class NodeParameters:
         return self._checked_engine(preset, followed)
 
     def _followers(self, engine: EngineConfig) -> list[tuple[Declared, Any]]:
-        """Return the parameters that nobody set, and what these settings make of them."""
+        """Return the parameters that were not set, with their values from these settings."""
         changed = []
         for declared in self._declared.values():
             if declared.group not in self._engine:
@@ -176,7 +176,8 @@ class NodeParameters:
         finally:
             self._following = False
         if not result.successful:
-            raise InputError(f'the settings of model {preset.model.name}: {result.reason}')
+            raise InputError(f'the settings of model {preset.model.name} are invalid: '
+                             f'{result.reason}')
 
     def _checked(self, group: str, replaced: dict[str, Any]) -> Settings:
         """Return a group of settings as set, with some values replaced."""
@@ -268,7 +269,7 @@ def declare_settings(node: Node, settings: AnySettings) -> AnySettings:
 
 
 def make_descriptor(declared: Declared) -> ParameterDescriptor:
-    """Return what ROS is told of a parameter: description, range and what else counts."""
+    """Return the ROS descriptor of a parameter: description, range and further constraints."""
     annotation = declared.info.annotation
     kind = str if get_origin(annotation) is Literal else annotation
     descriptor = ParameterDescriptor(

@@ -15,7 +15,7 @@ BYTES_PER_PIXEL = {
     'yuv422': 2, 'yuv422_yuy2': 2,
 }
 """Encodings that ``cv_bridge`` converts as `image_from_raw` does. It scales 16 bits otherwise,
-refuses 8UC1, 8UC3 and 16UC1 as being no colour, and does not know uyvy and yuyv."""
+refuses 8UC1, 8UC3 and 16UC1 as being no color, and does not know uyvy and yuyv."""
 
 
 def image_from_message(message: Image) -> np.ndarray:

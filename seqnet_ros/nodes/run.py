@@ -30,7 +30,7 @@ def run(make_node: Callable[[], ManagedNode]) -> None:
     def start(node: ManagedNode) -> None:
         forward_logs(node.get_logger())
         if node.get_parameter('autostart').value and not node.start():
-            node.get_logger().fatal('autostart failed: correct what is wrong and configure again')
+            node.get_logger().fatal('autostart failed: fix the error and configure the node again')
 
     _run(make_node, start)
 

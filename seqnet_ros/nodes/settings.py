@@ -1,4 +1,4 @@
-"""What is set on a node: its inputs, its model and its map.
+"""Parameters of the nodes: inputs, model and map.
 
 The engine's own settings are in `seqnet_ros.config.engine`.
 """
@@ -12,57 +12,58 @@ from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.errors import InputError, SeqnetRosError
 
 APPLIED = 'applied'
-"""Key of a field's extra information that says when a new value counts."""
+"""Metadata key of a field that states when a new value takes effect."""
 AT_START: dict[str, Any] = {APPLIED: 'start'}
 AT_ACTIVATION: dict[str, Any] = {APPLIED: 'activate'}
 AT_ONCE: dict[str, Any] = {APPLIED: 'live'}
 
 
 class NodeSettings(Settings):
-    """What both nodes have; a field that says nothing else is applied when configuring."""
+    """Parameters of all nodes with images; applied at configuration unless stated otherwise."""
 
     model: str = Field('hog', min_length=1, description='Name of a model, or its YAML file.')
     weights: str = Field(
-        '', description="Local weights to use in place of those the model names; '' is those.")
+        '', description="Local weights that replace those of the model; '' uses the model's.")
     device: Literal['auto', 'cuda', 'cpu', 'openvino'] = Field(
-        'auto', description="Where networks run; 'openvino' is the CPU with the package openvino.")
+        'auto', description="Device for networks; 'openvino' is the CPU with the package openvino.")
     image_transport: Literal['raw', 'compressed'] = Field(
         'raw', json_schema_extra=AT_ACTIVATION,
         description="Subscribe to 'image' (raw) or to 'image/compressed'.")
     image_reliability: Literal['best_effort', 'reliable'] = Field(
         'best_effort', json_schema_extra=AT_ACTIVATION,
-        description='Reliability asked of the camera; best effort accepts both.')
+        description='Requested reliability of the camera topic; best effort accepts both.')
     image_queue_depth: int = Field(
         5, ge=1, le=1000, json_schema_extra=AT_ACTIVATION,
-        description='Images the middleware keeps; the node itself keeps only the newest.')
+        description='Queue depth of the middleware; the node itself keeps only the newest image.')
     camera_sync_s: float = Field(
         0.02, ge=0, le=10, json_schema_extra=AT_ACTIVATION,
-        description='Images of several cameras at most this far apart are of one moment, s.')
+        description='Images of several cameras are simultaneous if their stamps differ by at most '
+                    'this, s.')
     use_camera_info: bool = Field(
         True, json_schema_extra=AT_ACTIVATION,
-        description="Subscribe to 'camera_info' where the model has geometry settings.")
+        description="Subscribe to 'camera_info' if the model has geometry settings.")
     base_from_camera: str = Field(
         '', description="Pose of the camera in the robot's frame, 'x y z qx qy qz qw', m; '' is an "
-                        'optical frame in its origin that looks ahead.')
+                        'optical frame at its origin that faces forward.')
     use_odometry: bool = Field(
         True, json_schema_extra=AT_ACTIVATION, description="Subscribe to 'odometry'.")
     silence_after_s: float = Field(
         5.0, gt=0, le=3600, json_schema_extra=AT_ONCE,
-        description='Warn when no image came for this long, s of wall time.')
+        description='Warn if no image arrives for this long, s of wall time.')
     diagnostics_period_s: float = Field(
         1.0, ge=0.1, le=60, json_schema_extra=AT_START,
-        description='Time between two reports on /diagnostics, s of wall time.')
+        description='Period of the reports on /diagnostics, s of wall time.')
     autostart: bool = Field(
         True, json_schema_extra=AT_START,
-        description='Configure and activate at start, without a lifecycle manager.')
+        description='Configure and activate at startup, without a lifecycle manager.')
 
 
 class LocalizerSettings(NodeSettings):
-    """What the localizer has."""
+    """Parameters of the localizer."""
 
     model: str = Field(
-        '', description="Name of a model, or its YAML file; '' is the one the map was made with, "
-                        "or hog where no map is named.")
+        '', description="Name of a model, or its YAML file; '' is the model of the map, or hog "
+                        'without a map.')
     map: str = Field(
         '', description="Directory of the map to search, or several joined by ':'; '' waits for "
                         '~/load_map.')
@@ -78,7 +79,7 @@ class LocalizerSettings(NodeSettings):
         description='Publish map_frame -> odom_frame on /tf; needs odometry and tf2_msgs.')
     tf_tolerance_s: float = Field(
         0.1, ge=0, le=60, json_schema_extra=AT_ONCE,
-        description='The transform is stamped this far ahead, s.')
+        description='Time by which the transform is stamped ahead, s.')
     publish_initial_pose: bool = Field(
         False, json_schema_extra=AT_ACTIVATION,
         description="Publish the first accepted pose on 'initialpose', and again after a map was "
@@ -86,16 +87,16 @@ class LocalizerSettings(NodeSettings):
 
 
 class MappingSettings(NodeSettings):
-    """What nodes that make a map have."""
+    """Parameters of nodes that make a map."""
 
     cameras: int = Field(
         1, ge=1, le=16, description="Cameras described as one place, on 'image', 'image_1', ...")
     map: str = Field(
         '', json_schema_extra=AT_ONCE,
-        description="Directory to save the map in where ~/save_map names none; '' is nowhere.")
+        description="Directory to save the map in if ~/save_map has no path; '' for none.")
     save_on_shutdown: bool = Field(
         True, json_schema_extra=AT_ONCE,
-        description='Save the map when the node is deactivated or ends.')
+        description='Save the map when the node is deactivated or shut down.')
     overwrite: bool = Field(
         False, json_schema_extra=AT_ONCE,
         description='Replace another map that lies where the map is saved.')
@@ -104,68 +105,68 @@ class MappingSettings(NodeSettings):
         description='Keep a map that is replaced or extended as NAME~1, or with the next free '
                     'number.')
     keep_images: bool = Field(
-        True, description='Keep a small picture of every place, for ~/debug_image.')
+        True, description='Store a small image of every place, for ~/debug_image.')
 
 
 class MapperSettings(MappingSettings):
-    """What the mapper has."""
+    """Parameters of the mapper."""
 
     extend: bool = Field(
-        False, description='Add this drive to the map that lies at the parameter map, as another '
-                           'session; odometry must be in the frame of that map.')
+        False, description='Add this drive as a session to the map at the parameter map; odometry '
+                           'must be in the frame of that map.')
 
 
 class LoopCloserSettings(MappingSettings):
-    """What the loop closer has."""
+    """Parameters of the loop closer."""
 
     save_on_shutdown: bool = Field(
         False, json_schema_extra=AT_ONCE,
-        description='Save the map when the node is deactivated or ends.')
+        description='Save the map when the node is deactivated or shut down.')
 
 
 class EvaluatorSettings(Settings):
-    """What the evaluator has; all of it is set at the start."""
+    """Parameters of the evaluator, read at startup only."""
 
     map: str = Field(
         '', json_schema_extra=AT_START,
         description="Directory of the map that the localizer searches, or several joined by ':'.")
     truth_type: Literal['odometry', 'pose', 'pose_with_covariance'] = Field(
         'odometry', json_schema_extra=AT_START,
-        description="What comes on 'truth': nav_msgs/Odometry, geometry_msgs/PoseStamped or "
+        description="Message type of 'truth': nav_msgs/Odometry, geometry_msgs/PoseStamped or "
                     'geometry_msgs/PoseWithCovarianceStamped, in the frame of the map.')
     tolerance_m: float = Field(
         5.0, gt=0, le=1e6, json_schema_extra=AT_START,
-        description='A place is right within this distance of the truth, m.')
+        description='A place is correct within this distance of the ground truth, m.')
     tolerance_deg: float = Field(
         180.0, gt=0, le=180, json_schema_extra=AT_START,
-        description='And when turned by no more than this, degrees; 180 is any heading.')
+        description='Maximum angle to the ground truth, degrees; 180 accepts any heading.')
     planar: bool = Field(
         False, json_schema_extra=AT_START,
-        description='Leave heights out, as where the truth comes from satellites.')
+        description='Ignore altitude, for example if the ground truth comes from GPS.')
     truth_patience_s: float = Field(
         5.0, ge=0, le=3600, json_schema_extra=AT_START,
-        description='How long a match waits for its true pose, s of wall time; then it counts as '
-                    'one without.')
+        description='Maximum time a match waits for its true pose, s of wall time; after that it '
+                    'counts as one without.')
     period_s: float = Field(
         1.0, ge=0.05, le=3600, json_schema_extra=AT_START,
-        description='Shortest time between two messages on ~/evaluation, s of wall time.')
+        description='Minimum period of ~/evaluation, s of wall time.')
     silence_after_s: float = Field(
         10.0, gt=0, le=3600, json_schema_extra=AT_START,
-        description='Warn when no match or no true pose came for this long, s of wall time.')
+        description='Warn if no match or no true pose arrives for this long, s of wall time.')
     diagnostics_period_s: float = Field(
         1.0, ge=0.1, le=60, json_schema_extra=AT_START,
-        description='Time between two reports on /diagnostics, s of wall time.')
+        description='Period of the reports on /diagnostics, s of wall time.')
 
 
 def map_paths(text: str) -> list[Path]:
     """Read the directories of one map or several, joined by ':'.
 
     Raises:
-        InputError: it names none, or the home of somebody unknown.
+        InputError: it does not name a map, or is in the home directory of an unknown user.
     """
     paths = [user_path(part) for part in text.split(':') if part]
     if not paths:
-        raise InputError(f'{text!r} names no map, expected its directory')
+        raise InputError(f'{text!r} does not name a map, expected its directory')
     return paths
 
 
@@ -173,9 +174,9 @@ def user_path(text: str, refusal: type[SeqnetRosError] = InputError) -> Path:
     """Read a path that may begin with '~'.
 
     Raises:
-        SeqnetRosError: it begins with the home of somebody unknown; of the kind ``refusal``.
+        SeqnetRosError: it is in the home directory of an unknown user; of the kind ``refusal``.
     """
     try:
         return Path(text).expanduser()
     except RuntimeError as error:
-        raise refusal(f'{text} is in the home of somebody unknown') from error
+        raise refusal(f'{text} is in the home directory of an unknown user') from error

@@ -1,4 +1,4 @@
-"""What a node did since its last report. Each number is written by one thread only."""
+"""Statistics of a node since its last report. Each number is written by one thread only."""
 
 import time
 from collections import deque
@@ -18,7 +18,7 @@ class Recent:
         self.values.append(value)
 
     def __str__(self) -> str:
-        """Return mean and maximum in milliseconds, for people."""
+        """Return mean and maximum in milliseconds, human-readable."""
         values = tuple(self.values)
         if not values:
             return 'none yet'

@@ -16,7 +16,7 @@ class Worker(Generic[Item]):
 
     Args:
         process: called with the newest item.
-        on_error: called with what ``process`` raised; the thread goes on.
+        on_error: called with what ``process`` raised; the thread continues.
         name: of the thread.
     """
 

@@ -201,9 +201,9 @@ def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
         assert details(node)['loop closures without a metric pose'] == '4'
         assert details(node)['loop closures unusable'] == '2'
     text = capfd.readouterr().err
-    assert text.count('without a metric pose makes no link') == 1
-    assert text.count('makes no link after 0.5 s: the nearest node, 4, is 3.000 s from the frame '
-                      'at 9.000 s, expected at most 0.02 s without odometry') == 1
+    assert text.count('without a metric pose gives no link') == 1
+    assert text.count('dropped a loop closure after 0.5 s: the nearest node, 4, is 3.000 s from '
+                      'the frame at 9.000 s, expected at most 0.02 s without odometry') == 1
     assert 'expected a unit quaternion' in text
     assert 'expected the older frame before the newer one' in text
 
@@ -222,11 +222,11 @@ def test_links_wait_for_the_service_of_rtabmap(capfd):
         rtabmap.see(node, 60, 62.0)
         closures.publish(closure_message(6.0, 62.0, make_pose(1, 0)))
         eventually(lambda: node.diagnostics.report().level is Level.WARN, 'a warning')
-        assert 'nobody offers the service /add_link' in node.diagnostics.report().message
+        assert 'the service /add_link is not available' in node.diagnostics.report().message
         rtabmap.serve()
         eventually(lambda: rtabmap.links, 'a link')
         assert node.diagnostics.report().level is Level.OK
-    assert capfd.readouterr().err.count('which nobody offers') == 1
+    assert capfd.readouterr().err.count('which is not available') == 1
 
 
 @needs_rtabmap
@@ -294,7 +294,7 @@ def test_loop_closures_become_edges_keyed_by_stamps(rejected, capfd):
         assert not edges
         assert details(node)['edges published'] == str(1 + rejected)
         assert details(node)['loop closures without a metric pose'] == '1'
-    assert capfd.readouterr().err.count('without a metric pose makes no edge') == 1
+    assert capfd.readouterr().err.count('without a metric pose gives no edge') == 1
 
 
 @pytest.mark.parametrize(('name', 'package'), PACKAGES.items())

@@ -271,7 +271,7 @@ def test_reset_and_save(town_map, tmp_path):
 
         nothing = save(tmp_path / 'nothing.json')
         assert nothing.result == answers.RESULT_NOTHING_TO_SAVE
-        assert 'no match has been judged yet' in nothing.message
+        assert 'no match has been evaluated yet' in nothing.message
         truth = Truth(peer)
         truth.tell(1, places[1])
         matches.publish(match(town_map, 1, 40))
@@ -291,7 +291,7 @@ def test_reset_and_save(town_map, tmp_path):
 
         answer = peer.call(Trigger, 'evaluator/reset')
         assert answer.success
-        assert answer.message.startswith('1 matches are forgotten')
+        assert answer.message.startswith('discarded 1 matches')
         eventually(lambda: published[-1].results == 0, 'nothing left')
         truth.tell(2, places[2])
         matches.publish(match(town_map, 2, 2))
@@ -307,7 +307,7 @@ def test_matches_of_another_map_are_told_and_left_out(town_map, log):
         eventually(lambda: published and published[-1].unusable == 3, 'three that are left out')
         assert len(node.evaluation) == node.evaluation.waiting == 0
         known = open_map(town_map).manifest.map_id
-        sentence = f'searches map street, but results are judged by map {known}'
+        sentence = f'searches map street, but the evaluator uses map {known}'
         eventually(lambda: sentence in log, 'a line in the log')
         assert log.count(sentence) == 1, 'it is told once'
         eventually(lambda: any(
@@ -354,6 +354,6 @@ def test_a_map_without_poses_is_refused(first_drive, tmp_path):
     for stamp_ns, image, _ in first_drive[:10]:
         mapper.push(image, stamp_ns)
     save_map(mapper.finish(), tmp_path / 'map')
-    with (pytest.raises(InputError, match='frame numbers in place of poses'),
+    with (pytest.raises(InputError, match='frame numbers instead of poses'),
           evaluating(tmp_path / 'map')):
         pass

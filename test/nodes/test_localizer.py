@@ -225,7 +225,7 @@ def test_unusable_images_are_survived_counted_and_told_once(town_map, second_dri
         assert node.pipeline.errors.unusable == 4
         assert node.pipeline.errors.failures == 0
         eventually(lambda: 'has no pixels' in log, 'the second kind in the log')
-        assert log.count('an image was left out') == 2
+        assert log.count('ignored an image') == 2
         assert log.count("'32FC1' holds depth") == 1
         eventually(lambda: peer.diagnostics and any(
             value.key == 'images unusable' and value.value == '4'

@@ -170,7 +170,7 @@ def test_clear_begins_a_new_map(first_drive, tmp_path):
 
     with mapping(use_odometry=False, **TOWN_EVERY) as (node, peer):
         show_all(node, peer, first_drive[:9])
-        assert trigger(peer, 'mapper/clear').message == '9 places were forgotten'
+        assert trigger(peer, 'mapper/clear').message == 'discarded 9 places'
         show_all(node, peer, first_drive[9:13])
         peer.call(SaveMap, 'mapper/save_map', path=str(tmp_path / 'map'))
         assert len(open_map(tmp_path / 'map')) == 4

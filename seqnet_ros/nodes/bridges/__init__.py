@@ -1,1 +1,1 @@
-"""Nodes that hand loops and poses to other systems, where the messages of those are installed."""
+"""Nodes that forward loops and poses to other systems, if their messages are installed."""

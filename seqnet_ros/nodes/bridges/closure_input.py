@@ -1,4 +1,4 @@
-"""Loop closures from their topics, for the nodes that hand them to a SLAM system."""
+"""Loop closures from their topics, for the nodes that forward them to a SLAM system."""
 
 import time
 from collections.abc import Callable
@@ -31,11 +31,11 @@ class MissingPackageError(SeqnetRosError):
 
 
 class BridgeSettings(Settings):
-    """What every bridge has."""
+    """Parameters of every bridge."""
 
     diagnostics_period_s: float = Field(
         1.0, ge=0.1, le=60, json_schema_extra=AT_START,
-        description='Time between two reports on /diagnostics, s of wall time.')
+        description='Period of the reports on /diagnostics, s of wall time.')
 
 
 class ClosureInput:
@@ -58,7 +58,7 @@ class ClosureInput:
 
     @property
     def received(self) -> int:
-        """How many closures arrived."""
+        """Number of closures received."""
         return sum(item.received for item in self._inputs)
 
     def report(self, report: Report) -> None:

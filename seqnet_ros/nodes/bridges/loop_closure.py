@@ -12,7 +12,7 @@ class Closure:
     Attributes:
         from_ns: stamp of the older frame.
         to_ns: stamp of the newer frame.
-        pose: of the robot at the newer frame in the robot at the older one, ``[7]``, metres; None
+        pose: of the robot at the newer frame in the robot at the older one, ``[7]``, meters; None
             where it is not known, or only its direction.
         covariance: of ``pose``, ``[6, 6]``: x, y, z and rotations about x, y, z, along the axes of
             the older frame; None with it.

@@ -17,8 +17,8 @@ class GraphEdge:
     Attributes:
         key_from: the older frame, nanoseconds.
         key_to: the newer frame, nanoseconds.
-        rejected: it is reported, but not believed.
-        pose: of the newer frame in the older one, ``[7]``, metres.
+        rejected: it is reported, but not accepted.
+        pose: of the newer frame in the older one, ``[7]``, meters.
         covariance: of ``pose``, ``[6, 6]``, along the axes of the older frame.
     """
 
@@ -30,7 +30,7 @@ class GraphEdge:
 
 
 def make_edge(closure: Closure, rejected: bool) -> GraphEdge | None:
-    """Return the edge of a closure; None where one that is believed has no metric pose.
+    """Return the edge of a closure; None if an accepted one has no metric pose.
 
     A rejected one that has none stands in the origin, and its covariance says that this means
     nothing.

@@ -29,15 +29,15 @@ PACKAGE = 'pose_graph_tools_msgs'
 
 
 class PoseGraphBridgeSettings(BridgeSettings):
-    """What the bridge has."""
+    """Parameters of the pose graph bridge."""
 
     robot_id: int = Field(0, ge=0, le=2**31 - 1, description='Robot that both frames are of.')
     delay_s: float = Field(
         0.0, ge=0, le=3600,
-        description='Hand an edge on this long after it came, s of wall time, for systems that '
-                    'add their nodes late and drop edges between nodes they do not have.')
+        description='Delay of every edge after its closure arrived, s of wall time; for systems '
+                    'that add their nodes late and drop edges between unknown nodes.')
     include_rejected: bool = Field(
-        False, description='Also publish closures that are not believed, as REJECTED_LOOPCLOSE.')
+        False, description='Also publish rejected closures, as REJECTED_LOOPCLOSE.')
 
 
 class PoseGraphBridgeNode(Node):
@@ -81,8 +81,8 @@ class PoseGraphBridgeNode(Node):
         self._without_pose += 1
         if self._without_pose == 1:
             self.get_logger().warning(
-                'a loop closure without a metric pose makes no edge; more are counted in '
-                '/diagnostics only')
+                'a loop closure without a metric pose gives no edge; further ones are only counted '
+                'in /diagnostics')
 
     def _publish_due(self) -> None:
         due = self._edges.take(now_s())

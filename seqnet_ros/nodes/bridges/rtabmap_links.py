@@ -40,7 +40,7 @@ class GraphNodes:
         return len(self._ids)
 
     def add(self, node_id: int, stamp_ns: int) -> None:
-        """Take in the newest node; one that is older than the last begins the graph anew."""
+        """Add the newest node; a node older than the last one restarts the graph."""
         if self._ids and (node_id < self._ids[-1] or stamp_ns < self._stamps[-1]):
             self._stamps.clear()
             self._ids.clear()
@@ -79,9 +79,9 @@ class GraphLink:
     Attributes:
         from_id: the older node.
         to_id: the newer node.
-        pose: of the newer node in the older one, ``[7]``, metres.
+        pose: of the newer node in the older one, ``[7]``, meters.
         information: inverse of the covariance of ``pose``, ``[6, 6]``: x, y, z and rotations about
-            x, y, z, along the axes of the newer node, as optimisers of graphs take it.
+            x, y, z, along the axes of the newer node, as optimizers of graphs take it.
     """
 
     from_id: int
@@ -92,7 +92,7 @@ class GraphLink:
 
 @dataclass(frozen=True)
 class LinkLimits:
-    """How far a node may be from a stamp, and how long to wait for it, seconds.
+    """Maximum time between a node and a stamp, and maximum wait for a node, seconds.
 
     Attributes:
         offset_s: where odometry tells how the robot moved between the two.
@@ -128,7 +128,7 @@ class LinkQueue:
         self._limits = limits
         self._waiting: list[tuple[float, Closure]] = []
         self.counts: Counter[str] = Counter()
-        """How many closures were 'linked', 'dropped', and 'without a metric pose'."""
+        """Number of closures 'linked', 'dropped', and 'without a metric pose'."""
 
     def __len__(self) -> int:
         """Return how many closures wait."""

@@ -43,22 +43,22 @@ USER_CLOSURE = 4
 
 
 class RtabmapBridgeSettings(BridgeSettings):
-    """What the bridge has."""
+    """Parameters of the rtabmap bridge."""
 
     max_offset_s: float = Field(
         1.0, gt=0, le=60,
-        description="How far rtabmap's node may be from a frame in time, s, where odometry tells "
-                    'how the robot moved between the two.')
+        description="Maximum time between a frame and rtabmap's node, s, if odometry gives the "
+                    'motion between them.')
     max_offset_without_odometry_s: float = Field(
-        0.02, ge=0, le=60, description='The same where odometry does not tell, s.')
+        0.02, ge=0, le=60, description='The same without odometry, s.')
     timeout_s: float = Field(
         10.0, gt=0, le=3600,
-        description='How long a loop closure waits for its nodes, s of wall time.')
+        description='Maximum time a loop closure waits for its nodes, s of wall time.')
     use_odometry: bool = Field(
         True, description="Subscribe to 'odometry', the odometry that rtabmap uses.")
     base_frame: str = Field(
-        '', description="Hand accepted poses on from 'pose' to 'global_pose' in this frame, which "
-                        "is rtabmap's frame_id; '' does not.")
+        '', description="Republish accepted poses from 'pose' on 'global_pose' in this frame, "
+                        "which is rtabmap's frame_id; '' disables this.")
 
 
 class RtabmapBridgeNode(Node):
@@ -100,7 +100,8 @@ class RtabmapBridgeNode(Node):
         self._client: Any = self.create_client(AddLink, SERVICE)
         self._service = self.resolve_service_name(SERVICE)
         self.create_subscription(Info, INFO_TOPIC, self._on_info, 100)
-        # rtabmap offers its graph transient local or volatile: this asks for what both have.
+        # rtabmap offers its graph transient local or volatile: this requests a policy compatible
+        # with both.
         self.create_subscription(MapGraph, GRAPH_TOPIC, self._on_graph, 1)
         if settings.use_odometry:
             self.create_subscription(
@@ -122,8 +123,8 @@ class RtabmapBridgeNode(Node):
         if not self.links.add(closure, now_s()) and (
                 self.links.counts['without a metric pose'] == 1):
             self.get_logger().warning(
-                'a loop closure without a metric pose makes no link; more are counted in '
-                '/diagnostics only')
+                'a loop closure without a metric pose gives no link; further ones are only counted '
+                'in /diagnostics')
 
     def _on_info(self, message: Any) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -140,7 +141,7 @@ class RtabmapBridgeNode(Node):
         try:
             self.odometry.add(stamp_to_ns(message.header.stamp), pose_from_odometry(message))
         except InputError as error:
-            self.get_logger().warning(f'odometry is left out: {error}', once=True)
+            self.get_logger().warning(f'ignored odometry: {error}', once=True)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         # rtabmap takes the frame for that of the sensor which the pose is of, not for the map's.
@@ -154,15 +155,15 @@ class RtabmapBridgeNode(Node):
         links, dropped = self.links.take(now_s())
         for item in dropped:
             self.get_logger().warning(
-                f'a loop closure makes no link after {self._settings.timeout_s:g} s: {item.reason}')
+                f'dropped a loop closure after {self._settings.timeout_s:g} s: {item.reason}')
         self._outbox += links
         if not self._outbox:
             return
         if not self._client.service_is_ready():
             if not self._service_missing:
                 self.get_logger().warning(
-                    f'{len(self._outbox)} links wait for the service {self._service}, '
-                    'which nobody offers')
+                    f'{len(self._outbox)} links wait for the service {self._service}, which is not '
+                    'available')
             self._service_missing = True
             return
         self._service_missing = False
@@ -177,7 +178,7 @@ class RtabmapBridgeNode(Node):
             return
         self._client.call_async(self._request(link=self._to_message(link)))
         self._sent += 1
-        self.get_logger().info(f'link {link.from_id} -> {link.to_id} is sent')
+        self.get_logger().info(f'sent link {link.from_id} -> {link.to_id}')
 
     def _to_message(self, link: GraphLink) -> Any:
         x, y, z, qx, qy, qz, qw = (float(value) for value in link.pose)
@@ -202,7 +203,7 @@ class RtabmapBridgeNode(Node):
         })
         if self._service_missing:
             report.level = Level.WARN
-            report.message = f'nobody offers the service {self._service}'
+            report.message = f'the service {self._service} is not available'
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""What nodes take in: images of cameras, their calibration, odometry."""
+"""Inputs of the nodes: images, calibration, odometry."""

@@ -58,10 +58,10 @@ class CameraInput:
         self._node.destroy_subscription(self._subscription)
 
     def describe(self) -> str:
-        """Return what is known of the camera, for people."""
+        """Return the state of the calibration, human-readable."""
         if self._camera is not None:
             return f'{self._camera.width}x{self._camera.height}, {self._camera.distortion_model}'
-        return self._refused or f'no calibration yet on {self._subscription.topic_name}'
+        return self._refused or f'no calibration received on {self._subscription.topic_name} yet'
 
     def _on_info(self, message: CameraInfo) -> None:
         roi = message.roi
@@ -73,7 +73,7 @@ class CameraInput:
                 base_from_camera=self._base_from_camera.tolist())
         except InputError as error:
             if str(error) != self._refused:
-                self._node.get_logger().warning(f'camera_info is left out: {error}')
+                self._node.get_logger().warning(f'ignored camera_info: {error}')
             self._refused = str(error)
             return
         if camera != self._camera:

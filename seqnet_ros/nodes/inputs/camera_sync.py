@@ -30,12 +30,12 @@ class CameraSync:
         self._waiting: list[deque] = [deque(maxlen=KEPT) for _ in range(cameras)]
         self._tolerance_ns = tolerance_ns
         self.incomplete = 0
-        """Images of the first camera that never found those of the others."""
+        """Images of the first camera without matching images of the others."""
 
     def add(self, camera: int, item: Item) -> tuple[Item, ...] | None:
         """Add an image of a camera; return one of each where that completes a moment."""
         waiting = self._waiting[camera]
-        if waiting and item.stamp_ns < waiting[-1].stamp_ns:  # a recording starts anew
+        if waiting and item.stamp_ns < waiting[-1].stamp_ns:  # the recording restarted
             for images in self._waiting:
                 images.clear()
         if camera == 0 and len(waiting) == KEPT:

@@ -102,15 +102,16 @@ class ImageInput:
         return self._sync.incomplete
 
     def explain_silence(self, silence_s: float, recent_s: float) -> str:
-        """Return one sentence about a silence and its possible cause.
+        """Return a message about a silence and its possible cause.
 
         Args:
             silence_s: how long it has lasted.
             recent_s: images of all cameras within this time do not fit together.
         """
         if len(self.topics) > 1 and min(self._arrivals_s) > time.monotonic() - recent_s:
-            return (f'images come on {self.topic}, but for {silence_s:.1f} s none of one moment: '
-                    f'their stamps are more than {self._sync_s:g} s apart (camera_sync_s)')
+            return (f'images arrive on {self.topic}, but none were simultaneous for '
+                    f'{silence_s:.1f} s: their stamps differ by more than {self._sync_s:g} s '
+                    '(camera_sync_s)')
         counts = [(topic, self._node.count_publishers(topic)) for topic in self.topics]
         text = (f'no images on {self.topic} for {silence_s:.1f} s '
                 f'({describe_qos(self._qos)}, depth {self._qos.depth}): '
@@ -150,7 +151,7 @@ class ImageInput:
             return stamp_ns
         if topic not in self._warned:
             self._node.get_logger().warning(
-                f'images on {topic} have no stamp: the time of arrival is used')
+                f'images on {topic} have no stamp: using the time of arrival')
             self._warned.add(topic)
         return int(self._node.get_clock().now().nanoseconds)
 

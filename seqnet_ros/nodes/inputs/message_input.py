@@ -48,7 +48,7 @@ class MessageInput:
         self.trouble = ''
 
     def explain_silence(self, silence_s: float) -> str:
-        """Return one sentence about a silence and its possible cause."""
+        """Return a message about a silence and its possible cause."""
         publishers = self._node.count_publishers(self.topic)
         text = (f'no {self._what} on {self.topic} for {silence_s:.0f} s: '
                 f'{describe_count(publishers)}')

@@ -1,9 +1,9 @@
-"""Where odometry says the robot was when an image was taken."""
+"""Odometry poses of the robot at image times."""
 
 from seqnet_ros.core.pose_buffer import PoseBuffer
 
 PATIENCE_S = 0.2
-"""How long an image waits for the odometry message after its stamp."""
+"""Maximum time an image waits for an odometry message newer than its stamp."""
 KEPT = 1000
 
 

@@ -13,7 +13,7 @@ from seqnet_ros.nodes.inputs.odometry_input import PATIENCE_S, make_odometry_buf
 
 ODOMETRY_TOPIC = 'odometry'
 DEFAULT_FRAME = 'odom'
-"""The frame of odometry that names none."""
+"""Frame of odometry without a frame_id."""
 _QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=50,
                   reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -77,7 +77,7 @@ class OdometrySubscriber:
         topic, restarts = subscription.topic_name, self._buffer.restarts
         if not len(self._buffer):
             return f'none yet on {topic}'
-        return f'on {topic}' + (f', started anew {restarts} times' if restarts else '')
+        return f'on {topic}' + (f', restarted {restarts} times' if restarts else '')
 
     def _on_odometry(self, message: Odometry) -> None:
         stamp_ns = stamp_to_ns(message.header.stamp)
@@ -87,7 +87,7 @@ class OdometrySubscriber:
             pose = pose_from_odometry(message)
         except InputError as error:
             if not self._refused:
-                self._node.get_logger().warning(f'odometry is left out: {error}')
+                self._node.get_logger().warning(f'ignored odometry: {error}')
             self._refused = True
             return
         self.frame = message.header.frame_id or DEFAULT_FRAME

@@ -18,10 +18,10 @@ def describe_count(publishers: int) -> str:
 def mismatches(node: Node, topic: str, asked: QoSProfile) -> list[str]:
     """Return a phrase for each publisher on a topic that cannot serve a subscription.
 
-    Each names both sides: who offers what, and what is asked.
+    Each names the offered and the requested settings.
     """
     refused = [item for item in node.get_publishers_info_by_topic(topic)
                if qos_check_compatible(item.qos_profile, asked)[0] == QoSCompatibility.ERROR]
     return [f'{item.node_namespace.rstrip("/")}/{item.node_name} offers '
-            f'{describe_qos(item.qos_profile)}, but {node.get_fully_qualified_name()} asks for '
+            f'{describe_qos(item.qos_profile)}, but {node.get_fully_qualified_name()} requests '
             f'{describe_qos(asked)}' for item in refused]

@@ -12,14 +12,14 @@ _PERIOD_S = 0.2
 class SilenceWatch:
     """Warns when messages stay away, at ever longer intervals, and reports when they are back.
 
-    Runs on steady time: simulated time stands still when nobody publishes it.
+    Runs on steady time: simulated time stops when it is not published.
 
     Args:
         node: whose log it is.
         silence_after_s: returns how long a silence is normal, seconds.
         last_arrival_s: returns when the last message came, on the monotonic clock; None before the
             first.
-        explain: returns one sentence about a silence of so many seconds and its possible cause.
+        explain: returns a message about a silence of this many seconds and its possible cause.
         resumed: the line in the log when messages are back.
     """
 

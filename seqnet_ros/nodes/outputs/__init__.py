@@ -1,1 +1,1 @@
-"""What nodes give out beside their results: covariances, transforms, markers, pictures."""
+"""Outputs of the nodes: covariances, transforms, markers, debug images."""

@@ -1,4 +1,4 @@
-"""How sure a reported pose is."""
+"""Covariance of a reported pose."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from seqnet_ros.maps.place_map import PlaceMap
 POSITION_FLOOR_M = 0.1
 ANGLE_FLOOR_RAD = np.deg2rad(5.0)
 NEAR_SPACINGS = 10.0
-"""Candidates within this many spacings of the best are taken for the same stretch of road."""
+"""Candidates within this many spacings of the best are on the same stretch of road."""
 
 
 def pose_covariance(place_map: PlaceMap, candidates: tuple[Candidate, ...],
@@ -17,12 +17,12 @@ def pose_covariance(place_map: PlaceMap, candidates: tuple[Candidate, ...],
     """Return the covariance ``[6, 6]`` (x, y, z, rotations about x, y, z) of the best candidate.
 
     A match cannot be finer than the map, and says nothing about the offset across the road, so
-    with the spacing ``s`` to the neighbouring places and the candidates ``i`` near the best::
+    with the spacing ``s`` to the neighboring places and the candidates ``i`` near the best::
 
         variance of x, y, z  =  0.1^2 + s^2 + sum(score_i * distance_i^2) / sum(score_i)   [m^2]
         variance of yaw      =  (5 deg)^2 + a^2 + sum(score_i * angle_i^2) / sum(score_i)
 
-    where ``a`` is the turn to the neighbouring places. Roll and pitch have the variance of yaw.
+    where ``a`` is the turn to the neighboring places. Roll and pitch have the variance of yaw.
     Near are candidates within ten spacings; rivals farther off are the business of acceptance.
 
     Args:

@@ -1,4 +1,4 @@
-"""The transform from the map to odometry (REP-105), where it is asked for."""
+"""Optional transform from the map to odometry (REP-105)."""
 
 from collections.abc import Callable
 from importlib.util import find_spec

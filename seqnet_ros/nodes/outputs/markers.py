@@ -11,7 +11,7 @@ from seqnet_ros.localization.result import Candidate, MatchResult
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 
 MOST_POINTS = 20_000
-"""Longer routes are thinned out: RViz draws no more."""
+"""Longer routes are thinned, because RViz cannot draw more."""
 
 Colour = tuple[float, float, float, float]
 # Blue and orange stay apart for colour-blind eyes; shape and text say the rest.
@@ -25,7 +25,7 @@ def route_markers(routes: Sequence[np.ndarray], frame_id: str, stamp_ns: int) ->
     """Return the places of maps as dots.
 
     Args:
-        routes: positions ``[N, 3]`` of each map, metres.
+        routes: positions ``[N, 3]`` of each map, meters.
         frame_id: their frame.
         stamp_ns: stamp of the markers.
     """
@@ -39,7 +39,7 @@ def route_markers(routes: Sequence[np.ndarray], frame_id: str, stamp_ns: int) ->
 
 
 def match_markers(result: MatchResult, frame_id: str) -> MarkerArray:
-    """Return the candidates of a match, coloured by score, and its best place as an arrow."""
+    """Return the candidates of a match, colored by score, and its best place as an arrow."""
     header = Header(frame_id=frame_id, stamp=stamp_from_ns(result.stamp_ns))
     best = result.best
     if best is None:
@@ -65,7 +65,7 @@ def loop_markers(positions: np.ndarray, edges: Sequence[tuple[int, int, bool]], 
     """Return the way driven and the loops in it.
 
     Args:
-        positions: of all places, ``[N, 3]``, metres.
+        positions: of all places, ``[N, 3]``, meters.
         edges: older place, newer place, and whether the loop was accepted.
         frame_id: frame of the positions.
         stamp_ns: stamp of the markers.

@@ -1,7 +1,7 @@
 """Something that is worth saying once in a while."""
 
 STATIONARY_EVERY_NS = 1_000_000_000
-"""A standing robot says so this often, in image time."""
+"""Interval at which a stationary robot is reported, in image time."""
 
 
 class Throttle:

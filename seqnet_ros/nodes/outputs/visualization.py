@@ -1,4 +1,4 @@
-"""Debug images and markers, made only while somebody subscribes."""
+"""Debug images and markers, published only while they have subscribers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -49,7 +49,7 @@ class VisualizationPublisher:
 
     def publish_debug_image(self, read: CachedImage, frame_id: str, result: MatchResult,
                             picture: Callable[[], np.ndarray | None]) -> None:
-        """Publish the newest image beside the best place, where somebody subscribes.
+        """Publish the newest image next to the best place, if there are subscribers.
 
         Args:
             read: the newest image; it is decoded here only where the engine did not need to.
@@ -64,7 +64,7 @@ class VisualizationPublisher:
         self._image.publish(image_to_message(image, result.stamp_ns, frame_id))
 
     def publish_markers(self, make: Callable[[], MarkerArray]) -> None:
-        """Publish what ``make`` returns, where somebody subscribes."""
+        """Publish the result of ``make`` if there are subscribers."""
         if _wanted(self._markers):
             self._markers.publish(make())
 
