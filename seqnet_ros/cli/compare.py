@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(
-        help='Folders of runs that `evaluate bags` wrote; the first is what the others are '
-             'compared with.', show_default=False)],
+        help='Run folders written by `evaluate bags`. The first is the '
+             'baseline.', show_default=False)],
     output: Annotated[Path | None, typer.Option(
         help='Folder for compare.json and compare.html.', show_default=False)] = None,
     block: Annotated[int, typer.Option(
-        min=1, help='Successive queries that are drawn together.')] = 20,
+        min=1, help='Number of consecutive queries resampled together.')] = 20,
 ) -> None:
     """Compare evaluations of the same queries, with intervals from a paired bootstrap."""
     from seqnet_ros.evaluation.replay.comparison import compare_runs

@@ -1,4 +1,4 @@
-"""What the command says to people: messages and progress to stderr, results to stdout."""
+"""Console output: messages and progress to stderr, results to stdout."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +23,7 @@ results = Console()
 
 
 class CommandGroup(TyperGroup):
-    """Commands whose bad input ends in one sentence and exit status 2."""
+    """Commands that report invalid input in one message and exit with status 2."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command that was named."""
@@ -83,6 +83,6 @@ def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show on a terminal that something of unknown length goes on."""
+    """Show on a terminal that work of unknown length is in progress."""
     with messages.status(what):
         yield

@@ -22,7 +22,7 @@ def describe(
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
-    """Describe every image of a recording: float32 [N, D], L2-normalised, not centred."""
+    """Describe every image of a recording: float32 [N, D], L2-normalized, not centered."""
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.models.place_model import load_model
     from seqnet_ros.pipelines.describe_recording import describe_recording

@@ -28,13 +28,13 @@ def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
         return
     missing = [name for name in ('--reference', '--query') if of_arrays.get(name) is None]
     if missing:
-        raise InputError(f'found no {" and no ".join(missing)}, expected --dataset, or --reference '
-                         'and --query')
+        raise InputError(f'no {" and no ".join(missing)} was given, expected --dataset, or '
+                         '--reference and --query')
     struct, tolerance = (of_arrays.get(name) for name in ('--struct', '--tolerance'))
     if (struct is None) == (tolerance is None):
         found = 'neither' if struct is None else 'both'
-        raise InputError(f'found {found} of --struct and --tolerance, expected one: it says which '
-                         'frames truly match')
+        raise InputError(f'{found} of --struct and --tolerance was given, expected exactly one: it '
+                         'defines the true matches')
     if split is not None and of_arrays.get('--splits') is None:
         raise InputError(f'--split {split} was given without --splits, expected the file that '
                          'lists its rows')

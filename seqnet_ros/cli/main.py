@@ -17,7 +17,8 @@ from seqnet_ros.cli.tune import tune
 app = typer.Typer(
     name='seqnet_ros', cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
     context_settings={'help_option_names': ['-h', '--help']},
-    help='Visual place recognition: make maps of recorded drives and find camera images in them.')
+    help='Visual place recognition: build maps from recorded drives and localize camera images in '
+         'them.')
 app.add_typer(map.app, name='map')
 app.command()(localize)
 app.command()(loops)

@@ -28,10 +28,10 @@ Model = Annotated[str, typer.Option(
 Weights = Annotated[Path | None, typer.Option(
     help='Local file of weights.', show_default="the model's")]
 Device = Annotated[str, typer.Option(
-    help="Where networks run: 'auto', 'cuda', 'cpu', or 'openvino' on the CPU.")]
+    help="Device for networks: 'auto', 'cuda', 'cpu', or 'openvino' on the CPU.")]
 Assignments = Annotated[list[str] | None, typer.Option(
     '--set', metavar='SETTING=VALUE', show_default=False,
-    help='Another setting, such as matching.top_k=50; docs/cli.md lists them. Repeatable.')]
+    help='Set another setting, such as matching.top_k=50; see docs/cli.md. Repeatable.')]
 CameraInfo = Annotated[Path | None, typer.Option(
     help='Calibration file of the camera (camera_calibration YAML), for the geometric check.',
     show_default='none')]

@@ -17,24 +17,24 @@ def render(
     folder: Annotated[Path, typer.Argument(
         help='Folder for sf_xl/processed and msls, new or empty.', show_default=False)],
     seed: Annotated[int, typer.Option(
-        min=0, help='Decides the town of train; val and test have those of the next seeds.')] = 1,
+        min=0, help='Seed of the town of train; val and test use the next seeds.')] = 1,
     length: Annotated[float | None, typer.Option(
-        help='How much of the way through each town is driven, m.',
+        help='Distance driven through each town, m.',
         show_default='once round')] = None,
     blocks: Annotated[tuple[int, int], typer.Option(
-        help='Columns and rows of blocks of a town.')] = (4, 2),
+        help='Columns and rows of blocks in a town.')] = (4, 2),
     condition: Annotated[list[str] | None, typer.Option(
-        help='Light, weather or season: each is seen by the single images and by a drive of the '
-             'database. Repeatable.',
+        help='Light, weather or season; rendered for the single images and for one drive of the '
+             'database each. Repeatable.',
         show_default='day, overcast, autumn')] = None,
     query_condition: Annotated[list[str] | None, typer.Option(
-        help='The same for the drives that ask. Repeatable.', show_default='dusk')] = None,
+        help='The same for the query drives. Repeatable.', show_default='dusk')] = None,
     image_size: Annotated[int, typer.Option(
-        min=16, help='Edge of the single images, pixels; 512 as in SF-XL.')] = 512,
+        min=16, help='Edge length of the single images, pixels; 512 in SF-XL.')] = 512,
     frame_width: Annotated[int, typer.Option(
-        min=16, help='Width of the images of sequences, pixels; the height is 3/4 of it.')] = 640,
+        min=16, help='Width of the sequence images, pixels; the height is 3/4 of it.')] = 640,
     no_images: Annotated[bool, typer.Option(
-        '--no-images', help='Render no single images.', show_default=False)] = False,
+        '--no-images', help='Do not render single images.', show_default=False)] = False,
     no_sequences: Annotated[bool, typer.Option(
         '--no-sequences', help='Render no sequences.', show_default=False)] = False,
     workers: Annotated[int | None, typer.Option(
@@ -47,11 +47,12 @@ def render(
     """
     jist_data = _import_town()
     if no_images and no_sequences:
-        raise InputError('found --no-images and --no-sequences, expected at most one of them')
+        raise InputError('both --no-images and --no-sequences were given, expected at most one of '
+                         'them')
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f'{folder} exists, expected a new or empty folder')
     if length is not None and not 0 < length < float('inf'):
-        raise InputError(f'--length is {length:g}, expected more than 0 metres')
+        raise InputError(f'--length is {length:g}, expected more than 0 meters')
     data = jist_data.JistData(folder, seed, blocks, condition or ['day', 'overcast', 'autumn'],
                               query_condition or ['dusk'], length)
     plans = {**({} if no_images else data.plan_images(image_size)),

@@ -50,8 +50,8 @@ def assigned_values(assignments: list[str] | None) -> dict[str, Any]:
     for text in assignments or []:
         name, equals, value = text.partition('=')
         if not equals or not name.strip():
-            raise InputError(f'--set {text!r} is not understood, expected a setting and its value '
-                             "such as 'matching.top_k=50'")
+            raise InputError(f'--set {text!r} is invalid, expected a setting and its value such as '
+                             "'matching.top_k=50'")
         values[name.strip()] = _scalar(value, text)
     return values
 

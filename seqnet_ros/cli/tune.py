@@ -28,16 +28,16 @@ def tune(
     map_source: Annotated[list[Path], typer.Option(
         help='Recording to map. Repeatable.', show_default=False)],
     query_source: Annotated[list[Path], typer.Option(
-        help='Recording to find in it. Repeatable.', show_default=False)],
+        help='Query recording to localize in the map. Repeatable.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder for localizer.yaml, the trials and the check.', show_default=False)],
     check_map_source: Annotated[list[Path] | None, typer.Option(
-        help='Recording to map for the check, of another drive. Repeatable.',
+        help='Recording to map for the check, from another drive. Repeatable.',
         show_default=False)] = None,
     check_query_source: Annotated[list[Path] | None, typer.Option(
-        help='Recording to find in that. Repeatable.', show_default=False)] = None,
+        help='Query recording to localize for the check. Repeatable.', show_default=False)] = None,
     tolerance: Annotated[str, typer.Option(
-        help="How near to the truth is right: '5m', '5m,30deg' or '2frames'.")] = '5m',
+        help="Tolerance within which a place is correct: '5m', '5m,30deg' or '2frames'.")] = '5m',
     pairs: Annotated[Path | None, typer.Option(
         help='CSV file of frames that show the same place.',
         show_default='poses, or equal frame numbers')] = None,
@@ -61,20 +61,20 @@ def tune(
     check_query_truth: Annotated[list[str] | None, typer.Option(
         help='True poses of the queries of the check.', show_default='their poses')] = None,
     map_range: Annotated[str | None, typer.Option(
-        help='Frames of the map that count.', show_default='all')] = None,
+        help='Frames of the map source to use.', show_default='all')] = None,
     query_range: Annotated[str | None, typer.Option(
-        help='Frames of the queries that count.', show_default='all')] = None,
+        help='Frames of the query source to use.', show_default='all')] = None,
     check_map_range: Annotated[str | None, typer.Option(
-        help="Frames of the check's map that count.", show_default='all')] = None,
+        help="Frames of the check's map source to use.", show_default='all')] = None,
     check_query_range: Annotated[str | None, typer.Option(
-        help="Frames of the check's queries that count.", show_default='all')] = None,
+        help="Frames of the check's query source to use.", show_default='all')] = None,
     search: Annotated[list[str] | None, typer.Option(
         metavar='SETTING=VALUE,VALUE', show_default='length, spacing, K, speeds, threshold',
-        help='Values to try of a setting, in place of the usual settings. Repeatable.')] = None,
+        help='Values to try for a setting, instead of the default search. Repeatable.')] = None,
     trials: Annotated[int, typer.Option(min=1, help='Trials at most.')] = 60,
     precision: Annotated[float, typer.Option(
-        min=0, max=1, help='Share of accepted places that must be right; beyond it, more '
-                           'localized route is better.')] = 0.99,
+        min=0, max=1, help='Required share of correct places among the accepted ones; beyond it, '
+                           'more localized route is better.')] = 0.99,
     weights: options.Weights = None,
     device: options.Device = 'auto',
     camera_info: options.CameraInfo = None,
@@ -85,8 +85,8 @@ def tune(
     parameter file that the node loads. Frames are described once for all trials.
     """
     if bool(check_map_source) != bool(check_query_source):
-        raise InputError('found one of --check-map-source and --check-query-source, expected both '
-                         'or neither')
+        raise InputError('only one of --check-map-source and --check-query-source was given, '
+                         'expected both or neither')
     wanted = _read_search(search)
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
@@ -116,8 +116,8 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
     for text in texts:
         name, equals, values = text.partition('=')
         if not equals or name not in setting_fields():
-            raise InputError(f'--search {text!r} is not understood, expected a setting and values '
-                             "such as 'matching.top_k=10,20'")
+            raise InputError(f'--search {text!r} is invalid, expected a setting and values such as '
+                             "'matching.top_k=10,20'")
         parsed = [yaml.safe_load(value) for value in values.split(',')]
         textual = setting_fields()[name].annotation is str
         found[name] = tuple(str(value) if textual else value for value in parsed)
@@ -150,7 +150,7 @@ def _search(request: 'EvaluationRequest', output: Path, wanted: dict[str, tuple[
         described.close()
     base = tuner.try_out(start)
     if base.metrics is None and best.metrics is None:
-        raise InputError(f'no settings could be tried: {base.problem}')
+        raise InputError(f'no settings could be evaluated: {base.problem}')
     return best, base, tuner.trials
 
 
@@ -167,9 +167,8 @@ def _start(preset: 'Preset', posed: bool, searched: dict[str, tuple[Any, ...]],
             continue
         section, _, field = name.partition('.')
         if values.get(section) is None:
-            raise InputError(f'the model {preset.model.name} has no {section} settings, so that '
-                             f'{name} cannot be searched, expected a model file with '
-                             f"'{section}: {{}}'")
+            raise InputError(f'model {preset.model.name} has no {section} settings, so {name} '
+                             f"cannot be searched: expected a model file with '{section}: {{}}'")
         found[name] = values[section][field]
     if found.get('keyframes.every') == 'auto':
         found['keyframes.every'] = '1m' if posed else '1'
@@ -190,7 +189,7 @@ def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]',
     text = parameter_file(settings, [
         'Settings found by seqnet_ros tune; ' + verdict + '.',
         f'Training pair: {_show(best)}; with the settings of the model: {_show(base)}.',
-        'The map has to be made with the same spacing and sequence length:',
+        'Build the map with the same spacing and sequence length:',
         f'seqnet_ros map build SOURCE --output MAP {build}'])
     with whole_file(output / PARAMETERS) as file:
         file.write(text.encode())
@@ -198,7 +197,7 @@ def _conclude(best: 'Trial', base: 'Trial', tried: 'list[Trial]',
                   'as before': _show(base), 'tuned': _show(best), 'check': verdict,
                   **{name: str(value) for name, value in settings.items()}})
     if not confirmed:
-        say('Warning: ', 'the check does not confirm the settings: they suit the training pair '
+        say('Warning: ', 'the check does not confirm the settings: they fit the training pair '
                          'only', style='yellow')
         raise typer.Exit(INCOMPLETE)
 

@@ -276,7 +276,7 @@ class TestSpacing:
                                       every[::2])
 
     @pytest.mark.parametrize(('every', 'message'), [
-        ('2m', 'a spacing of 2m needs poses, but'), ('fast', "spacing 'fast' is not understood")])
+        ('2m', 'a spacing of 2m needs poses, but'), ('fast', "spacing 'fast' is invalid")])
     def test_what_cannot_be_spaced(self, world, tmp_path, every, message):
         assert message in refusal('dataset', 'create', world / 'day', world / 'night', '--output',
                                   tmp_path / 'set', '--model', world / 'tiny.yaml', *RADII,
@@ -307,7 +307,7 @@ class TestRefusals:
                       ('--reference-poses', metres, '--query-poses', earth)):
             sentence = refusal('dataset', 'create', world / 'day', world / 'night', '--output',
                                tmp_path / 'set', '--model', world / 'tiny.yaml', *RADII, *poses)
-            assert 'expected both of one kind' in sentence
+            assert 'expected both of the same kind' in sentence
             assert 'm.csv' in sentence
 
     def test_a_full_folder_is_left_alone(self, world, tmp_path):

@@ -457,7 +457,7 @@ BAD: dict[str, tuple[dict[str, object], tuple[object, ...], str]] = {
     'windows of 0': ({}, (*SMOOTH, '--full-windows', 0), '--full-windows is 0, expected 1'),
     'data set and arrays': ({}, (*SMOOTH, '--dataset', 'msls'),
                             '--reference was given with --dataset'),
-    'neither': ({'--reference': None}, SMOOTH, 'found no --reference, expected --dataset'),
+    'neither': ({'--reference': None}, SMOOTH, 'no --reference was given, expected --dataset'),
     'folder of arrays': ({}, (*SMOOTH, '--folder', '{}'), '--folder was given without --dataset'),
     'split of arrays': ({}, (*SMOOTH, '--split', 'val'), '--split val was given without --splits'),
     'all without a length': ({}, ('--method', 'all'), 'expected --seq-length'),

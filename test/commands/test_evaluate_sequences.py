@@ -204,7 +204,8 @@ def test_broken_images_are_left_out(tmp_path: Path) -> None:
     assert '1 of 24 images cannot be read and were skipped: ' in result.stderr
     assert images[5].name in result.stderr
     shown = result.stdout
-    assert re.search(rf'left out +3 sequences because of 1 broken images.*{images[5].name}', shown)
+    assert re.search(rf'left out +3 sequences, '
+                     rf'because of 1 unreadable images.*{images[5].name}', shown)
     document = json.loads((tmp_path / 'a.json').read_text())
     assert (document['places'], document['queries']) == (7, 10)
     assert (len(document['broken_images']), document['sequences_left_out']) == (1, 3)
@@ -244,9 +245,9 @@ def test_nothing_is_described_before_the_rest_is_sound(tmp_path: Path) -> None:
     assert "the rule is 'first', expected one of any, centre, last" in refused('--rule', 'first')
     assert 'none of the 8 queries has a true match' in refused('--radius', 1)
     for radius in ('-1', 'nan', 'inf'):
-        assert 'expected 0 or more metres' in refused('--radius', radius)
+        assert 'expected 0 or more meters' in refused('--radius', radius)
     assert "--radii is '5;10', expected numbers such as 5,10,25" in refused('--radii', '5;10')
-    assert 'expected 0 or more metres' in refused('--radii', '5,-10')
+    assert 'expected 0 or more meters' in refused('--radii', '5,-10')
     assert "no model 'nothing'" in refused(model='nothing')
     assert 'is a folder, expected a file' in refused('--json', tmp_path)
     assert run('evaluate', 'sequences', tmp_path).exit_code == 2
@@ -330,7 +331,8 @@ def test_what_render_refuses(tmp_path: Path) -> None:
     def refused(*arguments: object) -> str:
         return refusal('dataset', 'render', tmp_path / 'new', *arguments)
 
-    assert "'fog' is no condition, expected some of day, overcast" in refused('--condition', 'fog')
+    assert ("condition 'fog' is unknown, expected some of day, overcast"
+            in refused('--condition', 'fog'))
     assert '--length is 0' in refused('--length', 0)
     assert 'at least (2, 1) blocks' in refused('--blocks', 1, 1)
     assert 'at most one of them' in refused('--no-images', '--no-sequences')
@@ -379,7 +381,7 @@ def test_msls_is_sorted_once_and_stays(official: Path, tmp_path: Path) -> None:
     for row in (r'val/database +amsterdam +11 +0 +1 +0 +0', r'val/queries +amsterdam +11 ',
                 r'test/database +cph +11 +0 +1 +1 +0', r'test/queries +cph +10 +0 +1 +0 +1'):
         assert re.search(f'^{row}', first.stdout, re.M), first.stdout
-    assert 'test/database: 1 broken rows left out, such as: ' in first.stderr
+    assert 'test/database: skipped 1 broken rows, such as: ' in first.stderr
     assert 'raw.csv line 14 is incomplete' in first.stderr
     assert 'cq3.jpg is missing or empty' in first.stderr
     images = {file: file.stat() for file in (tmp_path / 'new').rglob('*.jpg')}
@@ -412,12 +414,12 @@ def test_what_prepare_msls_refuses(official: Path, tmp_path: Path) -> None:
                        *arguments)
 
     assert 'holds no train_val' in refused(tmp_path)
-    assert "'miami' is no city with published positions" in refused(official, '--city', 'miami')
+    assert "'miami' is not a city with published positions" in refused(official, '--city', 'miami')
     assert 'holds none of sf' in refused(official, '--city', 'sf')
     assert not (tmp_path / 'new').exists()
     for image in official.rglob('*.jpg'):
         image.unlink()
-    assert 'can be used: ' in refused(official)
+    assert 'is usable: ' in refused(official)
 
 
 # ---- RobotCar

@@ -223,7 +223,7 @@ class TestMapBuild:
         poses.write_text('\n'.join(rows[5:]))
         result = succeed('map', 'build', images, '--output', tmp_path / 'map', '--poses', poses,
                          '--every', '1')
-        assert '5 of 31 images were left out' in result.stderr
+        assert 'skipped 5 of 31 images' in result.stderr
         assert re.search(r'places +26\n', result.stdout)
 
     def test_settings_become_the_maps(self, images, tmp_path):
@@ -256,7 +256,7 @@ class TestMapBuild:
         assert re.search(r'places +29\n', result.stdout)
         warning, = (line for line in result.stderr.splitlines() if 'cannot be read' in line)
         assert warning.startswith('Warning: 2 of 31 images cannot be read and were skipped: ')
-        assert '12.png is cut short' in warning or '12.png is damaged' in warning
+        assert '12.png is truncated' in warning or '12.png is damaged' in warning
         assert '14.png' in warning
 
     def test_the_first_few_of_many_damaged_images_are_named(self, images, tmp_path):
@@ -313,7 +313,7 @@ class TestMapInfoAndVerify:
         built = succeed(*arguments, '--output', tmp_path / 'map').stdout
         shown = succeed('map', 'info', tmp_path / 'map').stdout
         for text in (built, shown):
-            assert re.search(r'local features +sift, up to 200 an image', text)
+            assert re.search(r'local features +sift, up to 200 per image', text)
             assert re.search(r'pictures +one a place', text)
             assert re.search(r'camera +96x72, plumb_bob', text)
         succeed('map', 'verify', tmp_path / 'map')
@@ -350,7 +350,7 @@ class TestMapInfoAndVerify:
         path = copy_map(place_map, tmp_path / 'map')
         text = (path / 'manifest.json').read_text()
         (path / 'manifest.json').write_text(text.replace('"bins": 9', '"bins": 8'))
-        assert 'manifest.json was altered' in refusal('map', 'info', path)
+        assert 'manifest.json was modified' in refusal('map', 'info', path)
 
 
 def copy_map(path: Path, target: Path) -> Path:
@@ -659,7 +659,7 @@ class TestRefusals:
     def test_a_geometric_check_of_a_map_without_features(self, images, place_map, tmp_path):
         sentence = refusal('localize', images, '--map', place_map, '--output', tmp_path / 'out',
                            '--set', 'geometry.min_inliers=10')
-        assert 'the map keeps no local features' in sentence
+        assert 'the map has no local features' in sentence
 
     @pytest.mark.parametrize('text', [
         '0.0 nan 0 0 0 0 0 1\n', '0.0 1 2 3\n', 'x,y,z\n', '', 'stamp,x,y\n0.0,inf,0\n'])

@@ -13,12 +13,12 @@ def write(
     images: Annotated[Path, typer.Argument(
         help='Image folder or video.', show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='Folder of the bag, which must not exist.', show_default=False)],
+        help='Folder of the bag; must not exist.', show_default=False)],
     poses: Poses = None,
     rate: Annotated[float | None, typer.Option(
         help='Images per second.', show_default="10, or the video's")] = None,
     compressed: Annotated[bool, typer.Option(
-        '--compressed', help='Write JPEG in place of raw pixels.')] = False,
+        '--compressed', help='Write JPEG instead of raw pixels.')] = False,
 ) -> None:
     """Write images to an mcap bag, and their poses as odometry on /odom."""
     from seqnet_ros.datasets.recordings.bag_writer import write_bag

@@ -9,7 +9,7 @@ from seqnet_ros.cli.dataset.create_msls import create_msls
 from seqnet_ros.cli.dataset.download import download
 from seqnet_ros.cli.dataset.info import info
 
-app = typer.Typer(no_args_is_help=True, help='Make data sets for evaluation and training.')
+app = typer.Typer(no_args_is_help=True, help='Create data sets for evaluation and training.')
 app.add_typer(prepare.app, name='prepare')
 app.command()(rendering.render)
 app.command()(info)

@@ -17,20 +17,20 @@ if TYPE_CHECKING:
 
 def create(
     reference: Annotated[Path, typer.Argument(
-        help='The drive that is searched: image folder, video or rosbag.', show_default=False)],
+        help='Reference drive: image folder, video or rosbag.', show_default=False)],
     query: Annotated[Path, typer.Argument(
-        help='The drive that asks, along the same route.', show_default=False)],
+        help='Query drive, along the same route.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder of the data set, new or empty.', show_default=False)],
     radius: Annotated[float, typer.Option(
-        help='Two places within this distance are the same, m; without poses, frames.',
+        help='Images within this distance show the same place, m; frames if there are no poses.',
         show_default=False)],
     positive_radius: Annotated[float, typer.Option(
-        help='Positives for training lie within this distance, m; without poses, frames.',
+        help='Positives for training are within this distance, m; frames if there are no poses.',
         show_default=False)],
     model: options.Model = 'hog',
     every: Annotated[str | None, typer.Option(
-        help="Spacing of the images that are used: metres ('2m'), seconds ('0.5s') or images "
+        help="Spacing of the images to use: meters ('2m'), seconds ('0.5s') or images "
              "('3').", show_default='every image')] = None,
     reference_poses: Annotated[Path | None, typer.Option(
         help='Pose file of the reference: TUM, KITTI or CSV.',
@@ -38,7 +38,7 @@ def create(
     query_poses: Annotated[Path | None, typer.Option(
         help='Pose file of the query.', show_default="the bag's poses")] = None,
     name: Annotated[str | None, typer.Option(
-        help='Name of the data set.', show_default='those of the recordings')] = None,
+        help='Name of the data set.', show_default='names of the recordings')] = None,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     topic: options.Topic = None,
     rate: options.Rate = None,

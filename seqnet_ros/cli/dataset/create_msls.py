@@ -12,27 +12,27 @@ from seqnet_ros.cli.dataset.info import struct_fields
 
 def create_msls(
     folder: Annotated[Path, typer.Argument(
-        help='The Mapillary Street-level Sequences: the folder that holds train_val.',
+        help='Folder of the Mapillary Street-level Sequences that contains train_val.',
         show_default=False)],
     city: Annotated[str, typer.Argument(
         help='A folder in train_val, such as melbourne.', show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='Folder for the files; other cities in it stay.', show_default=False)],
+        help='Output folder; other cities in it are kept.', show_default=False)],
     radius: Annotated[float, typer.Option(
-        help='Two places within this distance are the same, m.')] = 10.0,
+        help='Images within this distance show the same place, m.')] = 10.0,
     positive_radius: Annotated[float, typer.Option(
-        help='Positives for training lie within this distance, m.')] = 10.0,
+        help='Positives for training are within this distance, m.')] = 10.0,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     model: options.Model = 'hog',
     no_describe: Annotated[bool, typer.Option(
-        '--no-describe', help='Make no descriptors, even where there are images.',
+        '--no-describe', help='Do not compute descriptors, even if there are images.',
         show_default=False)] = False,
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
     """Make a SeqNet data set of a city of MSLS, for `--dataset msls --city CITY` of other commands.
 
-    Sequences are frames of one key with successive numbers; panoramas are left out. Without an
+    Sequences are frames of one key with successive numbers; panoramas are skipped. Without an
     images folder there are no descriptors.
     """
     from seqnet_ros.datasets.seqnet.msls_drives import read_city

@@ -46,7 +46,7 @@ def _describe_cache(cache: 'SequenceCache | ClassCache') -> dict[str, object]:
                          f'of {cache.database.windows.shape[1]} frames',
             'cities': ', '.join(sorted(set(cache.database.frames.cities))),
             'queries without match': len(cache.queries) - matched,
-            'matches per query': f'{mean:.2f}, of those that have any'}
+            'matches per query': f'{mean:.2f}, over those that have any'}
 
 
 def struct_fields(struct: 'DbStruct') -> dict[str, object]:

@@ -22,17 +22,17 @@ _USUAL_PAIR_TOLERANCE = '0frames'
 
 def evaluate_bags(
     query_source: Annotated[list[Path], typer.Option(
-        help='Recording that asks: bag, image folder or video. Repeatable.',
+        help='Query recording: bag, image folder or video. Repeatable.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder for the report and the results.', show_default=False)],
     map_source: Annotated[list[Path] | None, typer.Option(
-        help='Recording the map is made of; with --map, that it was made of. Repeatable.',
+        help='Recording to map; with --map, the recording the map was made from. Repeatable.',
         show_default=False)] = None,
     map_path: Annotated[Path | None, typer.Option(
-        '--map', help='A map, in place of making one.', show_default=False)] = None,
+        '--map', help='Existing map, instead of making one.', show_default=False)] = None,
     tolerance: Annotated[str | None, typer.Option(
-        help="How near to the truth is right: '5m', '5m,30deg' or '2frames'.",
+        help="Tolerance within which a place is correct: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
     pairs: Annotated[Path | None, typer.Option(
         help='CSV file of frames that show the same place, with the columns query and map.',
@@ -50,16 +50,16 @@ def evaluate_bags(
         help='Pose file, or pose topic of the bag, with the true poses of the map.',
         show_default='its poses')] = None,
     query_truth: Annotated[list[str] | None, typer.Option(
-        help='The same for the queries; their other poses then only space the images.',
+        help='The same for the queries; their other poses are then used only to space the images.',
         show_default='their poses')] = None,
     map_range: Annotated[str | None, typer.Option(
-        help='Frames of the map source that count, such as 0:400 or 400:.',
+        help='Frames of the map source to use, such as 0:400 or 400:.',
         show_default='all')] = None,
     query_range: Annotated[str | None, typer.Option(
-        help='Frames of the query source that count.', show_default='all')] = None,
+        help='Frames of the query source to use.', show_default='all')] = None,
     clock_offset: Annotated[str | None, typer.Option(
-        help="Seconds to add to the times of query images before their true pose is looked up, or "
-             "'auto' for what is estimated.", show_default='only estimated')] = None,
+        help="Seconds to add to query image times before looking up their true pose, or 'auto' to "
+             'use the estimated offset.', show_default='only estimated')] = None,
     sequence_length: options.SequenceLength = None,
     every: options.Every = None,
     top_k: options.TopK = None,
@@ -70,16 +70,16 @@ def evaluate_bags(
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Judge how well one drive is found in another, by the engine that the node runs.
+    """Evaluate the localization of one drive in another, with the engine that the node runs.
 
-    Writes report.html, which needs nothing beside it, results.json and tables. Repeating it gives
-    the same files; an interrupted run goes on where it stopped.
+    Writes a self-contained report.html, results.json and tables. Repeated runs write the same
+    files; an interrupted run resumes where it stopped.
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
     if not map_source and map_path is None:
-        raise InputError('found neither --map-source nor --map, expected one of them')
+        raise InputError('neither --map-source nor --map was given, expected one of them')
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
     from seqnet_ros.evaluation.replay.evaluate_recordings import (
@@ -130,11 +130,11 @@ def _show(run: 'EvaluationRun', report: Path) -> None:
     print_fields({
         'report': report,
         'recall': f'{recalls} of {metrics.queries.in_map} searches',
-        'accepted': f'{accepted.results}, {accepted.right} right, {accepted.wrong} wrong',
+        'accepted': f'{accepted.results}, {accepted.right} correct, {accepted.wrong} wrong',
         'error': f'median {length(accepted.error.median, unit)}, 90 % within '
-                 f'{length(accepted.error.p90, unit)}, worst '
+                 f'{length(accepted.error.p90, unit)}, maximum '
                  f'{length(accepted.error.worst, unit)}',
-        'localized': f'{percent(route.localized)} of {length(route.in_map, unit)}, at most '
-                     f'{length(route.longest_without, unit)} without',
+        'localized': f'{percent(route.localized)} of {length(route.in_map, unit)}, longest '
+                     f'distance without {length(route.longest_without, unit)}',
         'time': f'{timing.seconds} s in all for {timing.recorded_seconds} s of recording, '
                 f'p50 {p50} ms and p99 {p99} ms per match'})

@@ -39,41 +39,42 @@ if TYPE_CHECKING:
 def evaluate(
     ctx: typer.Context,
     method: Annotated[str | None, typer.Option(
-        help=f'One of {", ".join(METHODS)}, or {ALL} for a table of them.',
+        help=f'One of {", ".join(METHODS)}, or {ALL} for a table of all methods.',
         show_default=False)] = None,
     dataset: Annotated[str | None, typer.Option(
-        help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv, msls, or the folder of an own '
+        help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv, msls, or the folder of a custom '
              'data set.', show_default=False)] = None,
     split: Annotated[str | None, typer.Option(
-        help="Part of the data set or of --splits: 'train', 'val' or 'test'.",
+        help="Split of the data set or of --splits: 'train', 'val' or 'test'.",
         show_default=USUAL_SPLIT)] = None,
     folder: Annotated[Path | None, typer.Option(
-        help='Where structFiles and data of the data set lie.',
+        help='Folder that contains structFiles and data of the data set.',
         show_default='the working directory')] = None,
     descriptors: Annotated[str | None, typer.Option(
         help='Folder of the descriptors within data/descData.',
-        show_default='netvlad-pytorch; of an own data set the only one')] = None,
+        show_default='netvlad-pytorch; the only one of a custom data set')] = None,
     city: Annotated[str | None, typer.Option(
-        help='msls: the city.', show_default='melbourne to train, else austin')] = None,
+        help='msls: the city.', show_default='melbourne for train, else austin')] = None,
     reference: Annotated[Path | None, typer.Option(
-        help='In place of a data set: frame descriptors of the drive that is searched, '
-             '.npy [N, D].', show_default=False)] = None,
+        help='Instead of a data set: frame descriptors of the reference drive, .npy [N, '
+             'D].', show_default=False)] = None,
     query: Annotated[Path | None, typer.Option(
-        help='Frame descriptors of the drive that asks, .npy [M, D].', show_default=False)] = None,
+        help='Frame descriptors of the query drive, .npy [M, D].', show_default=False)] = None,
     struct: Annotated[Path | None, typer.Option(
-        help='A .db struct: positions of both drives and the radius of a match.',
+        help='A .db struct: positions of both drives and the match radius.',
         show_default=False)] = None,
     tolerance: Annotated[int | None, typer.Option(
-        help='In place of a struct: rows at most this many frames apart match.',
+        help='Instead of a struct: rows match if their numbers differ by at most this.',
         show_default=False)] = None,
     splits: Annotated[Path | None, typer.Option(
         help='An .npz file with the rows of the arrays that belong to --split.',
         show_default='all rows')] = None,
     seqbounds_reference: Annotated[Path | None, typer.Option(
-        help='First frame and one past the last of the sequence of every reference frame.',
+        help='Sequence bounds of the reference: first frame, and one past the last, for every '
+             'frame.',
         show_default='one sequence')] = None,
     seqbounds_query: Annotated[Path | None, typer.Option(
-        help='The same for the query.', show_default='one sequence')] = None,
+        help='Sequence bounds of the query.', show_default='one sequence')] = None,
     seq_length: Annotated[int | None, typer.Option(
         '--seq-length', '-L', help='Frames per sequence.',
         show_default="seqnet: the checkpoint's; single, s1: 1")] = None,
@@ -84,40 +85,43 @@ def evaluate(
         help=f'hvpr: first stage, one of {", ".join(FIRST_STAGES)}.',
         show_default='seqnet')] = None,
     candidates: Annotated[Path | None, typer.Option(
-        help='hvpr: predictions of a first stage, .npz or .npy, in place of one.',
+        help='hvpr: predictions that replace the first stage, .npz or .npy.',
         show_default=False)] = None,
     match_checkpoint: Annotated[Path | None, typer.Option(
-        help='hvpr: SeqNet run with kernel 1 that describes the frames to match; all: also that '
-             'of s1 and s1+seqmatch.', show_default='frames as they are')] = None,
+        help='hvpr: SeqNet run with kernel 1 that describes the frames of the second stage; all: '
+             'also used for s1 and s1+seqmatch.',
+        show_default='frame descriptors unchanged')] = None,
     match_length: Annotated[int | None, typer.Option(
         help='hvpr: frames per sequence of the second stage.',
         show_default="the first stage's")] = None,
     top_k: Annotated[int | None, typer.Option(
-        help='hvpr: candidates of each query that are matched.',
+        help='hvpr: number of candidates of each query to re-rank.',
         show_default=str(TOP_K))] = None,
     speeds: Annotated[str | None, typer.Option(
-        help='Sequence matching, hvpr: speeds of the query relative to the reference that are '
-             'tried, such as 0.8,1,1.25.', show_default='1')] = None,
+        help='Sequence matching and hvpr: query speeds to try, relative to the reference, such as '
+             '0.8,1,1.25.', show_default='1')] = None,
     full_windows: Annotated[int | None, typer.Option(
-        help='Leave out frames whose window of this length does not fit their sequence.',
-        show_default='msls but for its train split: the longest used; else 1')] = None,
+        help='Skip frames whose window of this length does not fit into their sequence.',
+        show_default='msls except its train split: the longest window used; else 1')] = None,
     reverse: Annotated[bool, typer.Option(
         '--reverse', help='The query was driven in the opposite direction.',
         show_default=False)] = False,
     compat: Annotated[bool, typer.Option(
-        '--compat', help='Windows of too short sequences spill over, as in the published code.',
+        '--compat', help='Let windows of sequences that are too short extend into the next one, as '
+                         'in the published code.',
         show_default=False)] = False,
     predictions: Annotated[Path | None, typer.Option(
         help='Write predictions and distances to this .npz file.', show_default=False)] = None,
     original_npz: Annotated[Path | None, typer.Option(
-        help="Write a results file of SeqNet's published code.", show_default=False)] = None,
+        help="Write a results file in the format of SeqNet's published "
+             'code.', show_default=False)] = None,
     json_path: Annotated[Path | None, typer.Option(
-        '--json', help='Write the numbers to this file.', show_default=False)] = None,
+        '--json', help='Write the results as JSON to this file.', show_default=False)] = None,
 ) -> None:
     """Measure how often a method finds a true match of a query among its first N predictions.
 
     The drives are a data set, or two arrays with what says which of their rows match. Queries
-    without any true match are left out. hvpr sorts the candidates of a first stage by matching
+    without any true match are excluded. hvpr sorts the candidates of a first stage by matching
     sequences frame by frame, the hierarchical method of the SeqNet paper. Subcommands measure
     other things, with options of their own.
     """
@@ -187,7 +191,7 @@ def _refuse_options(ctx: typer.Context) -> None:
     """Refuse options before the name of a subcommand, which would do nothing."""
     given = options.given(ctx)
     if given:
-        raise InputError(f'{given[0]} was given before {ctx.invoked_subcommand!r}, expected the '
+        raise InputError(f'{given[0]} was given before {ctx.invoked_subcommand!r}, expected '
                          'options of the subcommand after its name')
 
 

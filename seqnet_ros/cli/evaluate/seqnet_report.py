@@ -1,4 +1,4 @@
-"""What ``seqnet_ros evaluate`` says and writes of its measurements."""
+"""Output of the evaluation of SeqNet's methods."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -82,9 +82,9 @@ def show_method(document: 'SearchResults') -> None:
     print_fields({
         'method': _describe_method(document),
         **_describe_drives(document, document),
-        'precision': f'{document.average_precision:.3f} on average, F1 up to '
-                     f'{document.best_f1:.3f}, recall '
-                     f'{document.recall_at_full_precision:.3f} before the first error',
+        'precision': f'average precision {document.average_precision:.3f}, best F1 '
+                     f'{document.best_f1:.3f}, recall {document.recall_at_full_precision:.3f} at '
+                     'full precision',
         'time': f'{document.milliseconds_per_query:.3f} ms per query',
         'memory': _megabytes(document.memory_bytes)})
     print_table(('radius', *(f'R@{n}' for n in document.recall)), [
@@ -96,7 +96,7 @@ def _describe_method(metrics: 'SearchMetrics') -> str:
     frames = metrics.seq_length
     described = 'given candidates' if frames is None else f'sequences of {frames}'
     if metrics.match_length is not None:
-        described += (f', the first {metrics.top_k} matched by sequences of '
+        described += (f', the first {metrics.top_k} re-ranked by sequences of '
                       f'{metrics.match_length}')
     return f'{metrics.method}, {described}'
 

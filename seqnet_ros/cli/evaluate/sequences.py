@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 def evaluate_sequences(
     folder: Annotated[Path, typer.Argument(
-        help='Folder of train, val and test, or the official folder of MSLS, which holds '
-             'train_val.', show_default=False)],
+        help='Folder that contains train, val and test, or the official MSLS folder, which '
+             'contains train_val.', show_default=False)],
     model: options.Model,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     seq_length: Annotated[int, typer.Option(
@@ -40,37 +40,37 @@ def evaluate_sequences(
     radius: Annotated[float, typer.Option(
         help='Sequences within this distance show the same place, m.')] = 25.0,
     rule: Annotated[str, typer.Option(
-        help="Which frames have to be within the radius: 'any' of one and any of the other, the "
-             "'centre' frames or the 'last'.")] = 'any',
+        help="Frames that must be within the radius: 'any' pair, the 'centre' frames or the 'last' "
+             'frames.')] = 'any',
     radii: Annotated[str, typer.Option(
-        help='Measure recall as if the radius were one of these, too, m.')] = '5,10,25',
+        help='Additional radii to measure recall for, m.')] = '5,10,25',
     reverse: Annotated[bool, typer.Option(
         '--reverse', help='Reverse the sequences of the database.', show_default=False)] = False,
     compat: Annotated[bool, typer.Option(
         '--compat', show_default=False,
-        help='Even lengths and cities as in the published code.')] = False,
+        help='Handle even lengths and cities as the published code does.')] = False,
     pca: Annotated[int | None, typer.Option(
-        help='Project sequence descriptors to so many principal components of the database.',
+        help='Project sequence descriptors to this many principal components of the database.',
         show_default='none')] = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
     batch: Annotated[int, typer.Option(
-        min=1, help='Images described at once; as many are decoded ahead.')] = 32,
+        min=1, help='Images described at once; the same number is decoded ahead.')] = 32,
     skip_broken: Annotated[bool, typer.Option(
         '--skip-broken', hidden=True,
         help='Kept for old scripts: damaged images are always skipped.')] = False,
     cache: Annotated[Path | None, typer.Option(
-        help='Folder that keeps the true matches for the next time.',
+        help='Folder that caches the true matches.',
         show_default='none')] = None,
     json_path: Annotated[Path | None, typer.Option(
-        '--json', help='Write the numbers to this file.', show_default=False)] = None,
+        '--json', help='Write the results as JSON to this file.', show_default=False)] = None,
     predictions: Annotated[Path | None, typer.Option(
         help='Write predictions and distances to this .npz file.', show_default=False)] = None,
 ) -> None:
     """Measure how often a model finds a true match of a sequence: the test protocol of JIST.
 
     All sequences of the database are searched for each query sequence. Queries without any true
-    match are left out. Each image is described once, however many sequences it is in.
+    match are excluded. Each image is described once, even if several sequences contain it.
     """
     from seqnet_ros.datasets.jist.msls_sequences import read_windows
     from seqnet_ros.evaluation.metrics.sequence_metrics import SequenceResults
@@ -101,7 +101,7 @@ def evaluate_sequences(
 
 @dataclass(frozen=True)
 class _Protocol:
-    """What counts as found, and how is searched, as options name it."""
+    """Search and hit criteria, as set by the options."""
 
     radius: float
     rule: str
@@ -113,7 +113,7 @@ class _Protocol:
         """Say at once what would be wrong after all images are described."""
         for radius in (self.radius, *self.radii):
             if not 0 <= radius < math.inf:
-                raise InputError(f'a radius is {radius:g}, expected 0 or more metres')
+                raise InputError(f'the radius is {radius:g}, expected 0 or more meters')
 
     def truth(self, database: 'Sequences', queries: 'Sequences') -> 'GroundTruth':
         """Return the database windows that match each query window, at least one of them."""

@@ -1,4 +1,4 @@
-"""What ``seqnet_ros evaluate sequences`` says and writes of its measurement."""
+"""Output of ``seqnet_ros evaluate sequences``."""
 
 import os
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class SequenceRun:
         report: what was found.
         by_radius: recalls as if the radius were another; None where no query has a match.
         describing_seconds: spent on reading and describing all images.
-        left_out: windows left out because of images that cannot be read.
+        left_out: windows skipped because of unreadable images.
     """
 
     model: 'ModelConfig'
@@ -95,8 +95,8 @@ def show_run(document: 'SequenceResults') -> None:
         'time': f'{document.milliseconds_per_query:.3f} ms per query, and '
                 f'{document.milliseconds_per_frame:.1f} ms to describe a frame'}
     if broken:
-        fields['left out'] = (f'{document.sequences_left_out} sequences because of '
-                              f'{len(broken)} broken images, such as: {broken[0]}')
+        fields['left out'] = (f'{document.sequences_left_out} sequences, because of {len(broken)} '
+                              f'unreadable images, such as: {broken[0]}')
     print_fields(fields)
     header = ('queries', *(f'R@{n}' for n in recalls))
     if len(document.by_city) > 1:

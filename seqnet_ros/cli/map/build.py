@@ -19,9 +19,10 @@ def build(
     output: Annotated[Path, typer.Option(
         help='Folder of the map; the folder that holds it must exist.', show_default=False)],
     model: Annotated[str | None, typer.Option(
-        help='Name of a model, or its YAML file.', show_default='hog, or that of --extend')] = None,
+        help='Name of a model, or its YAML file.',
+        show_default='hog, or the model of --extend')] = None,
     extend: Annotated[Path | None, typer.Option(
-        help='Map that the drive is added to; it stays as it is unless it is --output, too.',
+        help='Map to add the drive to; it is modified only if it is also --output.',
         show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option(
         '--overwrite', help='Replace the map that lies at --output.')] = False,
@@ -36,16 +37,16 @@ def build(
     weights: options.Weights = None,
     device: options.Device = 'auto',
     geometry: Annotated[bool, typer.Option(
-        '--geometry', help='Keep local features, for the geometric check of matches.')] = False,
+        '--geometry', help='Store local features for the geometric check of matches.')] = False,
     camera_info: options.CameraInfo = None,
     keep_images: Annotated[bool, typer.Option(
-        '--keep-images', help='Keep a small picture of every place, to look at.')] = False,
+        '--keep-images', help='Store a small image of every place for visualization.')] = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.
 
     Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
-    places lie one metre apart on a line. Settings become the defaults for localizing.
+    places lie one meter apart on a line. Settings become the defaults for localizing.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})

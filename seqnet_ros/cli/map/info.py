@@ -39,8 +39,8 @@ def _describe_images(manifest: 'MapManifest') -> dict[str, object]:
     fields: dict[str, object] = {}
     if manifest.features is not None:
         record = manifest.features
-        fields['local features'] = (f'{record.features}, up to {record.max_features} an image of '
-                                    f'up to {record.max_width} pixels width')
+        fields['local features'] = (f'{record.features}, up to {record.max_features} per image, '
+                                    f'images up to {record.max_width} pixels wide')
     if manifest.images:
         fields['pictures'] = 'one a place'
     camera = manifest.camera_model

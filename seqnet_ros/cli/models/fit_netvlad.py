@@ -11,25 +11,25 @@ from seqnet_ros.cli.console import print_fields, progress_bar, working
 
 def fit_netvlad(
     images: Annotated[Path, typer.Argument(
-        help='Image folder, video or rosbag with images of the kind to be described.',
+        help='Image folder, video or rosbag with images similar to those to be described.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='The .yaml file to write; the weights are put beside it.', show_default=False)],
+        help='The .yaml file to write; the weights are written beside it.', show_default=False)],
     model: Annotated[str, typer.Option(
-        help='Model with NetVLAD whose image size, trunk and settings are taken over: a name or a '
-             'YAML file.')] = 'netvlad-vgg16',
+        help='NetVLAD model whose image size, trunk and settings are used: a name or a YAML '
+             'file.')] = 'netvlad-vgg16',
     trunk_weights: Annotated[Path | None, typer.Option(
-        help="Local weights of the trunk with torchvision's names.",
-        show_default="the model's, if they are such")] = None,
+        help="Local weights of the trunk in torchvision's layout.",
+        show_default="the model's, if they are in this layout")] = None,
     clusters: Annotated[int | None, typer.Option(
         help='Number of clusters.', show_default="the model's")] = None,
     wpca_dim: Annotated[int | None, typer.Option(
         help='Length of the whitened descriptors.', show_default="the model's")] = None,
     most_images: Annotated[int, typer.Option(
-        '--images', min=1, help='Most images used, drawn at random.')] = 10_000,
+        '--images', min=1, help='Maximum number of images, sampled at random.')] = 10_000,
     descriptors_per_image: Annotated[int, typer.Option(
-        min=1, help='Local descriptors drawn of each clustered image.')] = 100,
-    seed: Annotated[int, typer.Option(min=0, help='Of the random draws.')] = 0,
+        min=1, help='Local descriptors sampled from each clustered image.')] = 100,
+    seed: Annotated[int, typer.Option(min=0, help='Random seed.')] = 0,
     topic: options.Topic = None,
     device: options.Device = 'auto',
 ) -> None:

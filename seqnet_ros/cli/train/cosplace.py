@@ -39,10 +39,10 @@ def cosplace(
     ctx: typer.Context,
     output: RunFolder,
     images: Annotated[Path | None, typer.Option(
-        help='Folder of SF-XL that holds train and val.', show_default=False)] = None,
+        help='SF-XL folder that contains train and val.', show_default=False)] = None,
     frame_model: FrameModel = None,
     validation: Annotated[Path | None, typer.Option(
-        help='Folder like --images whose val part chooses the best weights.',
+        help='Folder like --images whose val split selects the best weights.',
         show_default='that of --images')] = None,
     recipe: Recipe = None,
     epochs: Epochs = None,

@@ -1,4 +1,4 @@
-"""What ``train jist`` and ``train cosplace`` share: their options, and what a run needs."""
+"""Common parts of ``train jist`` and ``train cosplace``: options and run settings."""
 
 import os
 from pathlib import Path
@@ -19,17 +19,17 @@ CHANGEABLE = ('output', 'resume', 'epochs', 'device', 'workers')
 _MOST_WORKERS = 8
 
 FrameModel = Annotated[str | None, typer.Option(
-    help='Model whose network is trained, from its weights: a name from `seqnet_ros models list` '
-         'or a YAML file.', show_default=False)]
+    help='Model whose network is trained, starting from its weights: a name from `seqnet_ros '
+         'models list` or a YAML file.', show_default=False)]
 Workers = Annotated[int | None, typer.Option(
     min=0, help='Threads that read images.',
-    show_default=f'one for each processor, at most {_MOST_WORKERS}')]
+    show_default=f'one per processor, at most {_MOST_WORKERS}')]
 Epochs = Annotated[int | None, typer.Option(
-    help='Each trains one group of classes.', show_default="the recipe's")]
+    help='Epochs; each trains one group of classes.', show_default="the recipe's")]
 
 
 class CosPlaceRecord(TrainingRecord):
-    """What a training on images was started with."""
+    """Options of a training on images."""
 
     frame_model: str
     images: AbsolutePath | None = None

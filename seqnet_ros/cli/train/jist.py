@@ -46,14 +46,15 @@ def jist(
     ctx: typer.Context,
     output: RunFolder,
     sequences: Annotated[Path | None, typer.Option(
-        help='Folder of train and val, or the official folder of MSLS, which holds train_val.',
+        help='Folder that contains train and val, or the official MSLS folder, which contains '
+             'train_val.',
         show_default=False)] = None,
     images: Annotated[Path | None, typer.Option(
-        help='Folder of SF-XL that holds train, to train on single images too.',
+        help='SF-XL folder that contains train, to train on single images as well.',
         show_default='sequences alone')] = None,
     frame_model: FrameModel = None,
     validation: Annotated[Path | None, typer.Option(
-        help='Folder like --sequences whose val split chooses the best weights.',
+        help='Folder like --sequences whose val split selects the best weights.',
         show_default='that of --sequences')] = None,
     city: Annotated[list[str] | None, typer.Option(
         help='Train on sequences of this city only. Repeatable.', show_default='all')] = None,

@@ -1,4 +1,4 @@
-"""What the commands that train have in common: recipes, settings, and the record of a run."""
+"""Common parts of the training commands: recipes, settings, run records."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ from seqnet_ros.core.errors import InputError
 Recipe = Annotated[Path | None, typer.Option(
     help='YAML file with settings, such as those in config/train/.', show_default=False)]
 Resume = Annotated[bool, typer.Option(
-    '--resume', help='Go on with the run in --output as if it had not been stopped.')]
+    '--resume', help='Resume the run in --output as if it had not been interrupted.')]
 Precision = Annotated[str, typer.Option(
     help="'32'; on a GPU also '16' or 'bf16', mixed with 32 bits.")]
 RunFolder = Annotated[Path, typer.Option(
@@ -26,7 +26,7 @@ AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 
 
 class TrainingRecord(Settings):
-    """What a training was started with; ``--resume`` starts it with the same, from anywhere."""
+    """Options of a training; ``--resume`` restores them in any working directory."""
 
     precision: str = '32'
     settings: dict[str, Any] = Field(default_factory=dict)
@@ -101,7 +101,8 @@ def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs:
     if given:
         flags = [f'--{name}' for name in changeable if name != 'resume']
         raise InputError(f'--{given[0].replace("_", "-")} was given with --resume, expected only '
-                         f'{", ".join(flags[:-1])} and {flags[-1]}: the rest is that of the run')
+                         f'{", ".join(flags[:-1])} and {flags[-1]}: the other options are those of '
+                         'the run')
     path = output / RECORD
     try:
         record = kind.model_validate_json(path.read_text(encoding='utf-8'))
@@ -117,5 +118,5 @@ def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs:
 
 def missing_training_package(error: ModuleNotFoundError) -> InputError:
     """Say which package a training needs."""
-    return InputError(f"training needs the package {error.name}, expected it installed: "
-                      "pip install 'seqnet_ros[train]'")
+    return InputError(f'training needs the package {error.name}: run pip install '
+                      "'seqnet_ros[train]'")

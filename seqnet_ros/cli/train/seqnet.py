@@ -51,35 +51,37 @@ def seqnet(
     ctx: typer.Context,
     output: RunFolder,
     dataset: Annotated[str | None, typer.Option(
-        help='A data set by name, or the folder of an own one; its train split counts.',
+        help='Data set name, or the folder of a custom data set; its train split is used.',
         show_default=False)] = None,
     folder: Annotated[Path | None, typer.Option(
-        help='Where the files of a named data set lie.', show_default='here')] = None,
+        help='Folder that contains the files of a named data set.', show_default='here')] = None,
     descriptors: Annotated[str | None, typer.Option(
         help='Folder of the frame descriptors within the data set.',
-        show_default='netvlad-pytorch; of an own data set the only one')] = None,
+        show_default='netvlad-pytorch; the only one of a custom data set')] = None,
     city: Annotated[str | None, typer.Option(
         help='msls: the city to train on.', show_default='melbourne')] = None,
     reference: Annotated[Path | None, typer.Option(
-        help='In place of a data set: frame descriptors of the drive that is searched, .npy '
-             '[N, D].', show_default=False)] = None,
+        help='Instead of a data set: frame descriptors of the reference drive, .npy [N, '
+             'D].', show_default=False)] = None,
     query: Annotated[Path | None, typer.Option(
-        help='Frame descriptors of the drive that asks, .npy [M, D].', show_default=False)] = None,
+        help='Frame descriptors of the query drive, .npy [M, D].', show_default=False)] = None,
     struct: Annotated[Path | None, typer.Option(
         help='A .db struct: positions of both drives and the radii.', show_default=False)] = None,
     seqbounds_reference: Annotated[Path | None, typer.Option(
-        help='First frame and one past the last of the sequence of every reference frame.',
+        help='Sequence bounds of the reference: first frame, and one past the last, for every '
+             'frame.',
         show_default='one sequence')] = None,
     seqbounds_query: Annotated[Path | None, typer.Option(
-        help='The same for the query.', show_default='one sequence')] = None,
+        help='Sequence bounds of the query.', show_default='one sequence')] = None,
     splits: Annotated[Path | None, typer.Option(
-        help='Which rows of the arrays are for training, .npz.', show_default='all')] = None,
+        help='Rows of the arrays used for training, .npz.', show_default='all')] = None,
     validation: Annotated[str | None, typer.Option(
-        help='Data set whose val split chooses the best weights.',
-        show_default='that of --dataset if it is not its test split, else a stretch of the '
-                     'training')] = None,
+        help='Data set whose val split selects the best weights.',
+        show_default='that of --dataset unless it is its test split, else a part of the training '
+                     'queries')] = None,
     validation_share: Annotated[float, typer.Option(
-        help='Part of the queries held out for validation where no split is given.')] = 0.1,
+        help='Share of the training queries held out for validation if there is no val '
+             'split.')] = 0.1,
     recipe: Recipe = None,
     seq_length: Annotated[int | None, typer.Option(
         '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
@@ -87,9 +89,9 @@ def seqnet(
         help='Width of the temporal convolution, frames.', show_default='3')] = None,
     out_dim: Annotated[int | None, typer.Option(
         help='Length of the sequence descriptors.',
-        show_default='that of the frames')] = None,
+        show_default='length of the frame descriptors')] = None,
     epochs: Annotated[int | None, typer.Option(
-        help='Passes over the queries.', show_default='200')] = None,
+        help='Number of passes over the queries.', show_default='200')] = None,
     assignments: options.Assignments = None,
     initial: Annotated[Path | None, typer.Option(
         help='Run or checkpoint to start from.', show_default='random weights')] = None,

@@ -11,12 +11,13 @@ from seqnet_ros.cli.dataset.prepare.skipped import require_images, warn_left_out
 
 def msls(
     folder: Annotated[Path, typer.Argument(
-        help='The Mapillary Street-level Sequences: the folder that holds train_val.',
+        help='Folder of the Mapillary Street-level Sequences that contains train_val.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='Folder for train, val and test; what lies there stays.', show_default=False)],
+        help='Output folder for train, val and test; existing files are '
+             'kept.', show_default=False)],
     city: Annotated[list[str] | None, typer.Option(
-        help='Only this city. Repeatable.', show_default='all that are there')] = None,
+        help='Only this city. Repeatable.', show_default='all available')] = None,
     copy: Annotated[bool, typer.Option(
         '--copy', help='Copy the images instead of linking them.', show_default=False)] = False,
 ) -> None:

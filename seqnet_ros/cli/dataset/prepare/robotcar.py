@@ -12,20 +12,21 @@ from seqnet_ros.core.errors import InputError
 
 def robotcar(
     folder: Annotated[Path, typer.Argument(
-        help='Folder of laps: LAP/stereo/left and LAP/rtk.csv, LAP/gps/ins.csv or the like.',
+        help='Folder of laps: LAP/stereo/left and LAP/rtk.csv, LAP/gps/ins.csv or similar.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='Folder for train, val and test; what lies there stays.', show_default=False)],
+        help='Output folder for train, val and test; existing files are '
+             'kept.', show_default=False)],
     lap: Annotated[list[str] | None, typer.Option(
-        metavar='PART=LAP', show_default='those of the papers that are there',
+        metavar='PART=LAP', show_default='the available laps of the papers',
         help='Use this lap, such as test/queries=2014-12-16-18-44-24. Repeatable.')] = None,
     positions: Annotated[str | None, typer.Option(
         help="Kind of positions: 'rtk', 'ins' or 'gps'.",
-        show_default='the first of them that a lap has')] = None,
+        show_default='the first one that a lap has')] = None,
     spacing: Annotated[float, typer.Option(
-        min=0, help='Distance between frames, at least, m.')] = 2.0,
+        min=0, help='Minimum distance between frames, m.')] = 2.0,
 ) -> None:
-    """Make sequences of laps of the Oxford RobotCar data set; raw images get their colours.
+    """Make sequences of laps of the Oxford RobotCar data set; raw images get their colors.
 
     An interrupted run can be repeated.
     """

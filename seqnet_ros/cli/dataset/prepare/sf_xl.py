@@ -17,7 +17,7 @@ def sf_xl(
         help='Folder with train, val and test, such as sf_xl/processed or sf_xl/small.',
         show_default=False)],
     sample: Annotated[int, typer.Option(
-        min=0, help='Images opened in each part.')] = 20,
+        min=0, help='Number of images to open in each part.')] = 20,
 ) -> None:
     """Check and list what is there of SF-XL; nothing has to be converted.
 

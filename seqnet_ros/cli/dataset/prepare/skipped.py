@@ -1,4 +1,4 @@
-"""What the commands that prepare data say about images they cannot use."""
+"""Messages about unusable images, for the commands that prepare data."""
 
 import logging
 
@@ -8,9 +8,9 @@ _logger = logging.getLogger(__name__)
 
 
 def warn_left_out(part: str, what: str, count: int, first: str) -> None:
-    """Say how many of something were left out, and what is wrong with the first."""
+    """Warn about skipped items, with their count and the first error."""
     if count:
-        _logger.warning('%s: %d %s left out, such as: %s', part, count, what, first)
+        _logger.warning('%s: skipped %d %s, such as: %s', part, count, what, first)
 
 
 def require_images(images: int, what: str, lost: str) -> None:
@@ -20,4 +20,4 @@ def require_images(images: int, what: str, lost: str) -> None:
         InputError: there is none.
     """
     if not images:
-        raise InputError(f'no image of {what} can be used: {lost}')
+        raise InputError(f'no image of {what} is usable: {lost}')
