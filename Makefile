@@ -1,4 +1,4 @@
-# Everything runs in .venv and build/, which `make setup` makes; see tools/workspace.py.
+# Everything runs in .venv and build/, which `make setup` creates; see tools/workspace.py.
 
 PYTHON ?= python3
 # One worker per core; PYTEST_WORKERS=0 runs the tests in one process.
@@ -11,14 +11,14 @@ in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST 
 .PHONY: help setup demo test test-fast soak lint bench docs clean
 
 help:
-	@echo 'make setup  make .venv and the colcon workspace (the other targets do it as needed)'
-	@echo 'make demo   make a map of a rendered town and find the camera in it'
+	@echo 'make setup  create .venv and the colcon workspace (other targets do this if needed)'
+	@echo 'make demo   map a rendered town and localize a second drive in it'
 	@echo 'make test   run the tests; make test-fast runs those without nodes and commands'
-	@echo "make soak   send the nodes 10,000 images each while everything happens; ARGS='--count 500'"
+	@echo "make soak   test the nodes under fault injection, 10,000 images each; ARGS='--count 500'"
 	@echo 'make lint   run ruff, mypy, import-linter and the search for import cycles'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make docs   build the documentation as a site in build/site'
-	@echo 'make clean  remove everything that make made'
+	@echo 'make clean  remove all generated files'
 
 setup:
 	@$(PYTHON) tools/workspace.py

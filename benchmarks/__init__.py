@@ -1,1 +1,1 @@
-"""How long things take, as ratios to what the machine can do at best; see docs/performance.md."""
+"""Benchmarks: durations as ratios to the limits of the machine; see docs/performance.md."""

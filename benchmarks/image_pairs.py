@@ -15,7 +15,7 @@ def pair_arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser of the two folders and of the model that describes them."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('reference', type=Path, help='image folder that is searched')
+    parser.add_argument('reference', type=Path, help='image folder of the reference drive')
     parser.add_argument('query', type=Path, help='image folder that asks')
     parser.add_argument('--model', default='hog')
     parser.add_argument('--weights', type=Path)

@@ -1,4 +1,4 @@
-"""What a keyframe costs the loop closer as the drive grows.
+"""Cost of a keyframe of the loop closer as the drive grows.
 
 ``python -m benchmarks.loop_closing`` drives 100,000 places, ``make bench ARGS=--quick`` 10,000.
 """
@@ -49,7 +49,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class LoopReport:
-    """What a keyframe costs when the drive has some number of places.
+    """Cost of a keyframe at a given number of places.
 
     Attributes:
         places: number of places.
@@ -146,7 +146,7 @@ def _time_loop_closer(model: PlaceModel, count: int) -> list[float]:
 
 
 class _IndexRun:
-    """The growing index alone: the same sequences, without centring."""
+    """The growing index alone: the same sequences, without centering."""
 
     def __init__(self, model: PlaceModel, rows: np.ndarray, route: Route,
                  sizes: Sequence[int]) -> None:
@@ -187,7 +187,7 @@ class _IndexRun:
 
 
 def loop_tables(drive: LoopDrive) -> list[Table]:
-    """Return what was measured, for people."""
+    """Return the results, human-readable."""
     table = Table('places', 'keyframe, ms', 'insertion, ms', 'search, ms', 'compared', 'floor, ms',
                   'ratio', 'recall@20', title='Loop closer, 512 dimensions: median / p99 / most')
     for report in drive.reports:

@@ -1,4 +1,4 @@
-"""What the node and DDS add to the engine: an image published until its match arrives."""
+"""Overhead of node and DDS over the engine, from publishing an image to its match."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ from seqnet_ros.models.place_model import PlaceModel
 _PATIENCE_S = 60.0
 _WARM_UP = 8
 _LAST_S = 1.0
-"""How long the results of the last images are waited for."""
+"""Maximum time to wait for the results of the last images."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ _NETWORK = Path(__file__).with_name('resnet18.yaml')
 
 @dataclass(frozen=True)
 class RateReport:
-    """What came of images at one rate.
+    """Results at one image rate.
 
     Attributes:
         model: name of the model.
@@ -77,7 +77,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def rates_table(reports: list[RateReport]) -> Table:
-    """Return what was measured, for people."""
+    """Return the results, human-readable."""
     table = Table('model', 'images per s', 'image to match, ms: median', 'p99', 'engine, ms',
                   'without match', 'CPU per match, ms', 'CPUs busy',
                   title='The node at the rates of cameras, 480x640')

@@ -26,7 +26,7 @@ _BLOCK = 65536
 
 @dataclass(frozen=True)
 class Route:
-    """Where a synthetic drive goes: the latent state ``[N, LATENT_DIM]`` of every place."""
+    """Route of a synthetic drive: the latent state ``[N, LATENT_DIM]`` of every place."""
 
     states: np.ndarray
     dim: int
@@ -38,7 +38,7 @@ class Route:
         reach = np.arange(1, LATENT_DIM + 1)[:, None] ** -_DECAY / _LENGTH_SCALE
         weights = (reach * layout.standard_normal((LATENT_DIM, self.dim))).astype(np.float32)
         phases = layout.uniform(0, 2 * np.pi, self.dim).astype(np.float32)
-        # The mean of a feature over all states, which centring would take away.
+        # The mean of a feature over all states, which centering would take away.
         mean = np.exp(-(weights ** 2).sum(axis=0) / 2) * np.cos(phases)
         scale = np.float32(np.sqrt(2 / self.dim))
         noise = np.random.default_rng([self.seed, seed])

@@ -1,4 +1,4 @@
-"""What JIST costs for every new frame of a robot: ``python -m benchmarks.runtimes``.
+"""Cost of JIST per new frame on a robot: ``python -m benchmarks.runtimes``.
 
 First the network, ResNet-18 with 512 dimensions at 480x640 and random weights: as torch runs it
 when told nothing, as the device ``cpu`` runs it, and as ``openvino`` does. Then SeqGeM of a window

@@ -29,7 +29,7 @@ _BANDWIDTH_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class SizeReport:
-    """What a map of one size costs.
+    """Cost of searching a map of one size.
 
     Attributes:
         places: size of the map.

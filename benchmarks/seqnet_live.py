@@ -1,4 +1,4 @@
-"""What SeqNet costs for every new frame of a robot: ``python -m benchmarks.seqnet_live``.
+"""Cost of SeqNet per new frame on a robot: ``python -m benchmarks.seqnet_live``.
 
 The floor is the bare product of the weights with one vector, which has to read them once. Beside
 the SeqNet of the sequence there is the projection of the newest frame (a SeqNet with kernel 1),

@@ -1,7 +1,7 @@
 """Mining for SeqNet against the way it was published: ``python -m benchmarks.seqnet_mining``.
 
 The baseline builds a faiss index of the drawn negatives and of the positives for every query, as
-the published code does; reading its cache from disk is left out. Ours is the block-wise product.
+the published code does; reading its cache from disk is excluded. Ours is the block-wise product.
 The floor is the bare matrix product of the same size.
 """
 

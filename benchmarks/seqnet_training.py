@@ -1,4 +1,4 @@
-"""What training gains on a route of one's own: ``python -m benchmarks.seqnet_training --help``.
+"""Gain from training SeqNet on a route: ``python -m benchmarks.seqnet_training --help``.
 
 Two image folders show one route, image i of one the place of image i of the other. SeqNet is
 trained on the first stretch, its best weights are chosen on the second, and all methods are

@@ -1,4 +1,4 @@
-"""What ends the demo early."""
+"""Error that ends the demo."""
 
 
 class DemoError(Exception):

@@ -28,7 +28,7 @@ def draw_picture(judged: Sequence[Judged], map_bag: Path, query_bag: Path,
         judged: the answers.
         map_bag: where the images of the places are.
         query_bag: where the images that were played are.
-        map_poses: the mapping drive ``[N, 7]``, metres.
+        map_poses: the mapping drive ``[N, 7]``, meters.
         title: one line on top.
         path: the PNG file to write.
     """
@@ -60,7 +60,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _along_the_route(searched: Sequence[Judged]) -> list[Judged]:
-    """Choose answers at even distances travelled."""
+    """Choose answers at even distances traveled."""
     if len(searched) <= PAIRS:
         return list(searched)
     places = np.array([one.truth[:2] for one in searched])

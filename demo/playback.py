@@ -29,7 +29,7 @@ _CLOCK_PERIOD_S = 0.01
 
 @dataclass(frozen=True)
 class Answer:
-    """What the node said to one image.
+    """Response of the node to one image.
 
     Attributes:
         stamp_ns: stamp of the image.
@@ -43,7 +43,7 @@ class Answer:
 
     @property
     def poses(self) -> np.ndarray:
-        """Poses ``[K, 7]`` of the candidates, best first, metres."""
+        """Poses ``[K, 7]`` of the candidates, best first, meters."""
         return np.array([_pose(candidate) for candidate in self.message.candidates]).reshape(-1, 7)
 
 
@@ -83,20 +83,20 @@ class Player:
         self._received.append((time.monotonic(), message))
 
     def wait_for_listener(self, check: Callable[[], None]) -> None:
-        """Wait until somebody takes the images and answers.
+        """Wait until a node subscribes to the images and publishes matches.
 
         Args:
             check: called all the time; raises when waiting is in vain.
 
         Raises:
-            DemoError: nobody came.
+            DemoError: no node appeared in time.
         """
         deadline = time.monotonic() + STARTING_S
         images = self._publishers[self._image_topic]
         while not (images.get_subscription_count() and self._node.count_publishers(MATCH_TOPIC)):
             check()
             if time.monotonic() > deadline:
-                raise DemoError(f'nobody listened to {self._image_topic} and published '
+                raise DemoError(f'no node subscribed to {self._image_topic} and published '
                                 f'{MATCH_TOPIC} within {STARTING_S:g} s')
             time.sleep(0.1)
         time.sleep(0.5)  # both ends have to know of one another
@@ -149,7 +149,7 @@ def play_to_listener(bag: Path, image_topic: str, check: Callable[[], None],
         progress: called with the seconds played.
 
     Raises:
-        DemoError: nobody listens.
+        DemoError: no node subscribes.
     """
     rclpy.init()
     node = rclpy.create_node('player')

@@ -25,10 +25,10 @@ _MAX_WORKERS = 4
 
 @dataclass(frozen=True)
 class Scenario:
-    """What is driven.
+    """Settings of a drive.
 
     Attributes:
-        length: metres to drive, or None for a whole lap.
+        length: meters to drive, or None for a whole lap.
         width: of the images, pixels; their height is three quarters of it.
         red_light_s: how long the second drive stands still on the way.
     """
@@ -87,7 +87,7 @@ def drifting_odometry(poses: np.ndarray, seed: int) -> np.ndarray:
     """Return what wheels would report of exact poses: from an origin of its own, with drift.
 
     Distances are off by one percent, with noise on top, and the heading by up to half a degree
-    for every ten metres.
+    for every ten meters.
 
     Args:
         poses: exact planar poses ``[N, 7]``.

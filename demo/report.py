@@ -1,4 +1,4 @@
-"""What the node's answers are worth, against the exact poses."""
+"""Evaluation of the node's matches against exact poses."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Judged:
     Attributes:
         answer: what the node said.
         truth: the robot's exact pose ``[7]``.
-        errors: distances ``[K]`` of the candidates from it, metres; empty where nothing was
+        errors: distances ``[K]`` of the candidates from it, meters; empty where nothing was
             searched.
     """
 

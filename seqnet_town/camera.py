@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FAR = 1e4
-"""Depth of what is infinitely far away, metres."""
+"""Depth of what is infinitely far away, meters."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Camera:
         height: pixels.
         fov_deg: horizontal field of view, degrees.
         yaw_deg: viewing direction relative to the robot, degrees, left positive.
-        mount_height: height above the ground, metres.
+        mount_height: height above the ground, meters.
     """
 
     width: int = 640
@@ -47,7 +47,7 @@ class PixelRays:
         side: how far a column looks left, float32 ``[W]``.
         edge: ``side`` of the outermost column.
         horizon: the first row that looks at the ground.
-        ground_depth: forward distance of the ground in each row, metres, float32 ``[H]``.
+        ground_depth: forward distance of the ground in each row, meters, float32 ``[H]``.
     """
 
     def __init__(self, camera: Camera) -> None:

@@ -24,7 +24,7 @@ LOOKS = len(_SHAPES) * len(_COLOURS)
 
 
 class Face(NamedTuple):
-    """A flat polygon ``[N, 3]`` with its RGB colour; ``glow`` marks lamps."""
+    """A flat polygon ``[N, 3]`` with its RGB color; ``glow`` marks lamps."""
 
     corners: np.ndarray
     colour: np.ndarray
@@ -44,10 +44,10 @@ def visible_faces(position: np.ndarray, heading: float, look: int, eye: np.ndarr
     """Return the faces of a car that the eye sees, in the order to paint them.
 
     Args:
-        position: middle of the car on the ground, ``[2]`` metres.
+        position: middle of the car on the ground, ``[2]`` meters.
         heading: radians.
         look: shape and paint, 0 to ``LOOKS`` - 1.
-        eye: position of the camera, ``[3]`` metres.
+        eye: position of the camera, ``[3]`` meters.
     """
     cos, sin = np.cos(heading), np.sin(heading)
     turn = np.array([[cos, sin, 0], [-sin, cos, 0], [0, 0, 1]])

@@ -9,7 +9,7 @@ Colour = tuple[float, float, float]
 
 
 def rgb(colour: Colour) -> np.ndarray:
-    """Return a colour or light as float32 ``[3]``."""
+    """Return a color or light as float32 ``[3]``."""
     return np.array(colour, np.float32)
 
 
@@ -17,25 +17,25 @@ def rgb(colour: Colour) -> np.ndarray:
 class Condition:
     """Everything that changes between two drives besides where the camera is.
 
-    Light values are RGB gains on surface colours (1 shows a surface in its own colour); sky and
-    haze colours are RGB in 0 to 255. Angles are degrees, counter-clockwise from the x axis.
+    Light values are RGB gains on surface colors (1 shows a surface in its own color); sky and
+    haze colors are RGB in 0 to 255. Angles are degrees, counter-clockwise from the x axis.
 
     Attributes:
         ambient: light from the sky, on every surface.
         sun: direct light; surfaces turned away from it and shadows get none of it.
         sun_azimuth_deg: direction towards the sun.
         sun_elevation_deg: height of the sun; decides the length of shadows.
-        sky_top: colour of the sky overhead.
-        sky_horizon: colour of the sky at the horizon, and of the haze.
+        sky_top: color of the sky overhead.
+        sky_horizon: color of the sky at the horizon, and of the haze.
         clouds: share of the sky that is covered, 0 to 1.
-        haze_m: distance at which two thirds of the light are lost to haze, metres.
+        haze_m: distance at which two thirds of the light are lost to haze, meters.
         lit_windows: share of windows with light behind them, 0 to 1.
         lamps: strength of street lamps and headlights, 0 to 1.
         rain: strength of rain, 0 to 1: streaks and a wet, mirroring road.
         season: foliage of the trees.
         parked: share of parking spaces that are taken, 0 to 1.
         traffic: oncoming cars per 100 m of route.
-        noise: standard deviation of the sensor noise, grey levels.
+        noise: standard deviation of the sensor noise, gray levels.
         blur: standard deviation of the lens blur in a 640 pixel wide image, pixels.
     """
 

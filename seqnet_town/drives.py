@@ -17,7 +17,7 @@ from seqnet_town.world import Town
 
 START_NS = 1_700_000_000_000_000_000
 _STEP = 0.1
-"""Arclength step at which time is integrated, metres."""
+"""Arclength step at which time is integrated, meters."""
 _TRAFFIC_SPEED = 9.0
 
 
@@ -31,14 +31,14 @@ class Drive:
         town: where to drive.
         condition: light, weather, season and traffic.
         camera: what to see with.
-        lateral_offset: distance from the route, metres, left positive; the robot weaves a little
+        lateral_offset: distance from the route, meters, left positive; the robot weaves a little
             about it. Between about -0.8 (parked cars) and 2 (oncoming cars) it meets nobody.
-        speed: mean speed, metres per second; it varies smoothly by about a fifth.
+        speed: mean speed, meters per second; it varies smoothly by about a fifth.
         rate: frames per second.
-        start: where on the route to start, metres of arclength.
-        length: how far to drive, metres; by default as many ``laps`` as given.
+        start: where on the route to start, meters of arclength.
+        length: how far to drive, meters; by default as many ``laps`` as given.
         laps: laps to drive where no ``length`` is given.
-        stops: places to stand still, (metres driven, seconds).
+        stops: places to stand still, (meters driven, seconds).
         seed: decides speed, weave, cars and sensor noise; not the town.
         start_ns: stamp of the first frame.
     """
@@ -65,7 +65,7 @@ class Drive:
         self.distances: np.ndarray = np.interp(self._times, times, driven)
         """Metres driven at every frame, ``[N]``."""
         self.arclengths: np.ndarray = np.mod(self.distances + start, town.route_length)
-        """Where on the route every frame was taken, metres, ``[N]``."""
+        """Position of every frame along the route, meters, ``[N]``."""
         self.stamps: np.ndarray = start_ns + np.round(self._times * 1e9).astype(np.int64)
         """Nanoseconds, int64 ``[N]``."""
         self.poses: np.ndarray = _poses(town, self.arclengths, self.distances, lateral_offset,
@@ -125,7 +125,7 @@ class Drive:
 
 def _timeline(travelled: float, speed: float, stops: Sequence[tuple[float, float]],
               phases: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return times (seconds) and the metres driven at them."""
+    """Return times (seconds) and the meters driven at them."""
     driven = np.linspace(0, travelled, max(2, int(travelled / _STEP) + 1))
     wave = np.sin(driven / 31 + phases[0]) + np.sin(driven / 11 + phases[1]) * 0.5
     pace = 1 / (speed * (1 + 0.14 * wave))

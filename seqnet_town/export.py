@@ -33,7 +33,7 @@ from seqnet_town import (
 from seqnet_town.processes import in_processes
 
 SF_XL_FOV_DEG = 360 * 512 / 3328
-"""What a 512 pixel wide crop of SF-XL sees of a 3328 pixel wide panorama."""
+"""Field of view of a 512 pixel wide crop of a 3328 pixel wide SF-XL panorama."""
 
 _SPEED = 8.0
 _HEADINGS = tuple(range(0, 360, 30))
@@ -42,7 +42,7 @@ _FIRST_YEAR = 2015
 
 @dataclass(frozen=True)
 class Origin:
-    """Where on the earth a town lies: the UTM coordinates of its x = y = 0."""
+    """Geographic origin of a town: the UTM coordinates of x = y = 0."""
 
     east: float = 500_000.0
     north: float = 5_000_000.0
@@ -129,10 +129,10 @@ def plan_sf_xl(town: Town, folder: str | PathLike[str],
         town: what to see.
         folder: such as ``sf_xl/processed/train``.
         conditions: one drive along the route in each of them.
-        spacing: mean distance between places, metres.
+        spacing: mean distance between places, meters.
         headings: degrees counter-clockwise from north of the leftmost column of a crop.
         size: edge of a crop, pixels; the real ones have 512.
-        length: how far to drive, metres; once round where None.
+        length: how far to drive, meters; once round where None.
         origin: where the town lies.
         seed: decides drives and noise, not the town.
 
@@ -170,7 +170,7 @@ def plan_sequences(town: Town, folder: str | PathLike[str], city: str,
                    origin: Origin = ORIGIN, seed: int = 0) -> Export:
     """Plan drives in the folders of MSLS, cut into sequences.
 
-    Query drives keep a metre to the left of the database drives.
+    Query drives keep a meter to the left of the database drives.
 
     Args:
         town: what to see.
@@ -178,10 +178,10 @@ def plan_sequences(town: Town, folder: str | PathLike[str], city: str,
         city: name in the names of the images.
         database: one drive along the route in each of these conditions.
         queries: the same for the queries.
-        spacing: mean distance between frames, metres.
+        spacing: mean distance between frames, meters.
         frames: of each sequence; the last one of a drive may be shorter.
         camera: what to see with.
-        length: how far to drive, metres; once round where None.
+        length: how far to drive, meters; once round where None.
         origin: where the town lies; towns of one split should lie apart.
         seed: decides drives and noise, not the town.
 
@@ -189,7 +189,7 @@ def plan_sequences(town: Town, folder: str | PathLike[str], city: str,
         InputError: an argument is out of range.
     """
     if frames < 1:
-        raise InputError(f'sequences of {frames} frames were asked for, expected 1 or more')
+        raise InputError(f'sequences of {frames} frames were requested, expected 1 or more')
     camera = camera or Camera()
     drives: list[Drive] = []
     shots: list[_Shot] = []
@@ -226,7 +226,7 @@ def _month(number: int) -> str:
 def _drives(town: Town, conditions: Sequence[Condition], camera: Camera, spacing: float,
             length: float | None, seed: int, lateral_offset: float) -> list[Drive]:
     if not conditions or not spacing > 0:
-        raise InputError(f'{len(conditions)} drives every {spacing} m were asked for, expected at '
+        raise InputError(f'{len(conditions)} drives every {spacing} m were requested, expected at '
                          'least one and a distance above 0')
     return [Drive(town, condition, camera, lateral_offset=lateral_offset, speed=_SPEED,
                   rate=_SPEED / spacing, length=length, seed=seed + number)

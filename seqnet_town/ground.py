@@ -14,13 +14,13 @@ LEVELS = 5
 
 @dataclass(frozen=True)
 class Ground:
-    """A raster of the ground: pixel = (metres - origin) * ``PIXELS_PER_METRE``, y downwards.
+    """A raster of the ground: pixel = (meters - origin) * ``PIXELS_PER_METRE``, y downwards.
 
     Attributes:
         image: uint8 RGB; the full raster on the left, ever smaller copies on the right.
         levels: column, row, width and height of each copy in ``image``, ``[LEVELS, 4]``.
-        origin: x and y of the first pixel, metres.
-        extent: width and height, metres.
+        origin: x and y of the first pixel, meters.
+        extent: width and height, meters.
     """
 
     image: np.ndarray
@@ -65,7 +65,7 @@ def _with_levels(image: np.ndarray, origin: np.ndarray, extent: np.ndarray) -> G
 
 
 class _Painter:
-    """Paints in metres on the raster."""
+    """Paints in meters on the raster."""
 
     def __init__(self, rng: np.random.Generator, image: np.ndarray, origin: np.ndarray) -> None:
         self.rng = rng

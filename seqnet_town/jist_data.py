@@ -25,7 +25,7 @@ class JistData:
         blocks: columns and rows of blocks of a town.
         database: names of conditions; the single images and a database drive show each.
         queries: names of the conditions of the query drives.
-        length: how far each drive goes, metres; once round where None.
+        length: how far each drive goes, meters; once round where None.
 
     Raises:
         InputError: an argument is out of range.
@@ -83,6 +83,6 @@ class JistData:
 def _conditions(names: Sequence[str]) -> list[Condition]:
     unknown = [name for name in names if name not in CONDITIONS]
     if unknown:
-        raise InputError(f'{unknown[0]!r} is no condition, expected some of '
+        raise InputError(f'condition {unknown[0]!r} is unknown, expected some of '
                          f'{", ".join(CONDITIONS)}')
     return [CONDITIONS[name] for name in names]

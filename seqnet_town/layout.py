@@ -1,4 +1,4 @@
-"""The plan of the town: streets, blocks, buildings and street furniture, in metres."""
+"""The plan of the town: streets, blocks, buildings and street furniture, in meters."""
 
 from dataclasses import dataclass, field
 
@@ -8,11 +8,11 @@ from seqnet_town.route import Route
 from seqnet_town.textures import STYLES, Facade, Style
 
 KERB = 5.3
-"""Distance from the middle of a street to its kerb, metres."""
+"""Distance from the middle of a street to its kerb, meters."""
 BUILDING_LINE = 8.4
 PARKING_LINE = 4.2
 DEPTH = 10.0
-"""Depth of a building, metres."""
+"""Depth of a building, meters."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Building:
 
 @dataclass
 class Plan:
-    """Where everything stands."""
+    """Layout of a town."""
 
     nodes: np.ndarray
     """Street crossings ``[columns, rows, 2]``."""

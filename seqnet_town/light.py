@@ -14,7 +14,7 @@ _LAMP_COLOUR = np.array([1.0, 0.78, 0.48], np.float32)
 
 
 class Light:
-    """RGB gains on surface colours, everywhere in a town.
+    """RGB gains on surface colors, everywhere in a town.
 
     Attributes:
         ground: light on the ground, float32 RGB on a raster of ``PIXELS_PER_METRE`` that starts
@@ -60,7 +60,7 @@ class Light:
         return self.at(point) + 0.12 * self._ambient + beam
 
     def headlights(self, depth: np.ndarray, side: np.ndarray, rise: np.ndarray) -> np.ndarray:
-        """Return what the robot's own lights add at a depth (metres) and direction (tangents)."""
+        """Return what the robot's own lights add at a depth (meters) and direction (tangents)."""
         beam = np.exp(-(side * 1.7) ** 2) * np.exp(-(rise * 4) ** 2)
         return np.float32(1.1 * self._lamps ** 2) * beam / (1 + (depth / np.float32(14)) ** 2)
 

@@ -22,7 +22,7 @@ _Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class CarPose:
-    """A car in the scene: x, y (metres), heading (radians), its look, and whether it drives."""
+    """A car in the scene: x, y (meters), heading (radians), its look, and whether it drives."""
 
     x: float
     y: float
@@ -161,7 +161,7 @@ class ObjectPainter:
         """Lay a premultiplied RGBA patch over the image where nothing nearer is."""
         area = np.s_[box[1]:box[3], box[0]:box[2]]
         clear = float(np.exp(-distance / self.condition.haze_m))
-        # One linear map of (r, g, b, opacity) to the colour in this light and haze, and what
+        # One linear map of (r, g, b, opacity) to the color in this light and haze, and what
         # remains of the background.
         mix = np.zeros((3, 4), np.float32)
         mix[:, :3] = np.diag(light * clear)
@@ -174,7 +174,7 @@ class ObjectPainter:
 
     def _glow(self, image: np.ndarray, scene: Scene, column: float, row: float, distance: float,
               size: float, colour: np.ndarray) -> None:
-        """Add the halo of a lamp of this size in metres."""
+        """Add the halo of a lamp of this size in meters."""
         sigma = max(1.0, size * self.camera.focal_length / distance * 0.5)
         box = self._clip_box(column - 3 * sigma, row - 3 * sigma, column + 3 * sigma,
                              row + 3 * sigma)

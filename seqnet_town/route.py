@@ -5,14 +5,14 @@ from collections.abc import Sequence
 import numpy as np
 
 LANE_OFFSET = 1.6
-"""The route keeps this far right of the street's middle, metres."""
+"""The route keeps this far right of the street's middle, meters."""
 
 
 class Route:
     """A closed route along the streets between the given corners.
 
     Args:
-        corners: street crossings in driving order, ``[N, 2]`` metres; the last one leads back
+        corners: street crossings in driving order, ``[N, 2]`` meters; the last one leads back
             to the first.
     """
 
@@ -40,11 +40,11 @@ class Route:
 
     @property
     def length(self) -> float:
-        """Length of one lap, metres."""
+        """Length of one lap, meters."""
         return float(self._ends[-1])
 
     def at(self, arclength: np.ndarray | float) -> np.ndarray:
-        """Return ``[..., 3]``: x, y (metres) and heading (radians) at these arclengths.
+        """Return ``[..., 3]``: x, y (meters) and heading (radians) at these arclengths.
 
         Arclengths beyond one lap, or negative ones, wrap around.
         """

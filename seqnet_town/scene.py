@@ -1,4 +1,4 @@
-"""What every pixel of a view looks at.
+"""Surface seen by every pixel of a view.
 
 Walls stand upright and the camera is level, so every image column sees each wall at one depth:
 walls are cast per column, nearest first, and only what rises above the nearer ones is kept. That
@@ -20,7 +20,7 @@ _VIEW_M = 160.0
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera is: position ``[2]``, viewing direction and its left, ``[2]`` each."""
+    """Camera pose: position ``[2]``, viewing direction and its left, ``[2]`` each."""
 
     position: np.ndarray
     forward: np.ndarray
@@ -29,17 +29,17 @@ class View:
 
 @dataclass(frozen=True)
 class Scene:
-    """What the pixels see.
+    """Surfaces seen by the pixels.
 
     Attributes:
         view: from where.
         wall: walls per column, nearest first, ``[K, W]``.
         along: where on the wall, 0 to 1, ``[K, W]``.
-        depth: how far, metres, ``[K, W]``.
+        depth: how far, meters, ``[K, W]``.
         index: flat index of each pixel's wall in the three above, ``[H, W]``.
         sky: pixels of the sky, ``[H, W]``.
         ground: pixels of the ground that no object covers, ``[H, W]``.
-        pixel_depth: metres, ``[H, W]``.
+        pixel_depth: meters, ``[H, W]``.
     """
 
     view: View

@@ -17,8 +17,8 @@ class Sprite:
     Attributes:
         levels: uint8 ``[H, W, 4]``, premultiplied RGB and opacity; each half the size of the one
             before.
-        width: metres.
-        height: metres.
+        width: meters.
+        height: meters.
     """
 
     levels: tuple[np.ndarray, ...]
@@ -45,7 +45,7 @@ def _blank(width: float, height: float) -> np.ndarray:
 
 
 def _finish(image: np.ndarray) -> Sprite:
-    """Build the pyramid. Drawn on transparent black, colours are already premultiplied."""
+    """Build the pyramid. Drawn on transparent black, colors are already premultiplied."""
     levels = [image]
     while min(levels[-1].shape[:2]) > 4:
         shape = levels[-1].shape

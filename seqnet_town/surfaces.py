@@ -53,7 +53,7 @@ class SurfacePainter:
         return image
 
     def _draw_walls(self, scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-        """Return colours and window ranks of the walls, and the light on them."""
+        """Return colors and window ranks of the walls, and the light on them."""
         walls, atlas = self.town.walls, self.town.atlas
         facade, depth = walls.facade[scene.wall], scene.depth
         ray = scene.view.forward + self.rays.side[:, None] * scene.view.left
@@ -74,7 +74,7 @@ class SurfacePainter:
         return texture, np.take(light.reshape(-1, 3), scene.index, axis=0, mode='clip')
 
     def _draw_ground(self, view: View) -> tuple[np.ndarray, np.ndarray]:
-        """Return colours of the ground and the light on it, for the rows below the horizon."""
+        """Return colors of the ground and the light on it, for the rows below the horizon."""
         ground = self.town.ground
         depth = self.rays.ground_depth[self.rays.horizon:, None]
         x = depth * (view.forward[0] + self.rays.side * view.left[0]) + (

@@ -1,6 +1,6 @@
 """Facades: walls with windows, doors, shops and roofs, painted from a style and a seed.
 
-Colours are RGB. The fourth channel ranks windows: 0 is wall, 1 to 255 a pane of glass; at dusk the
+Colors are RGB. The fourth channel ranks windows: 0 is wall, 1 to 255 a pane of glass; at dusk the
 panes of the highest ranks are lit.
 """
 
@@ -23,7 +23,7 @@ VIVID = ((176, 38, 34), (22, 84, 150), (24, 110, 66), (226, 168, 30), (92, 44, 1
 
 @dataclass(frozen=True)
 class Style:
-    """What houses of one kind have in common. Sizes are metres."""
+    """Common properties of houses of one kind. Sizes are meters."""
 
     wall: tuple[int, int, int]
     trim: tuple[int, int, int]
@@ -70,8 +70,8 @@ class Texture:
 
     Attributes:
         image: uint8 ``[H, W, 4]``, red, green, blue and window rank; the last row is the ground.
-        height: height of the image, metres.
-        outline: height of the wall along its width, float32 ``[PROFILE]``, metres.
+        height: height of the image, meters.
+        outline: height of the wall along its width, float32 ``[PROFILE]``, meters.
     """
 
     image: np.ndarray
@@ -95,7 +95,7 @@ def paint(facade: Facade) -> Texture:
 
 
 class _Painter:
-    """Paints in metres: x to the right, z up from the ground."""
+    """Paints in meters: x to the right, z up from the ground."""
 
     def __init__(self, facade: Facade) -> None:
         self.facade = facade

@@ -21,8 +21,8 @@ class Walls:
     """All walls of the town; seen from outside, ``start`` is left of ``end``.
 
     Attributes:
-        start: ``[N, 2]`` metres.
-        end: ``[N, 2]`` metres.
+        start: ``[N, 2]`` meters.
+        end: ``[N, 2]`` meters.
         normal: outward unit normals ``[N, 2]``.
         facade: index of the painted facade, ``[N]``.
     """
@@ -40,7 +40,7 @@ class Atlas:
     Attributes:
         image: uint8 ``[H, W, 4]``, RGB and window rank.
         boxes: column, row, width and height of facade f at level l, float32 ``[F, L, 4]``.
-        heights: metres covered by each facade's image, float32 ``[F]``.
+        heights: meters covered by each facade's image, float32 ``[F]``.
         outlines: wall height along the width, float32 ``[F, PROFILE]``.
     """
 
@@ -68,7 +68,7 @@ class Town:
 
     @property
     def route_length(self) -> float:
-        """Length of one lap, metres."""
+        """Length of one lap, meters."""
         return self.route.length
 
     @cached_property

@@ -1,4 +1,4 @@
-"""What was found to be wrong."""
+"""Failed checks."""
 
 from collections import Counter
 

@@ -95,14 +95,14 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
                 findings: CheckResults) -> None:
     """Check that every match of a loop closer is one loop, and speaks of its own past."""
     expect = findings.expect
-    believed, doubted = _by_stamp(closures), _by_stamp(rejected)
+    accepted, refused = _by_stamp(closures), _by_stamp(rejected)
     seen: dict[int, int] = {}
     newest, drive = -1, ''
     for _, match in matches:
         if not match.candidates:
             continue
         stamp = stamp_to_ns(match.header.stamp)
-        waiting = (believed if match.accepted else doubted)[stamp]
+        waiting = (accepted if match.accepted else refused)[stamp]
         expect(bool(waiting), 'match that is no loop', (stamp, match.accepted))
         if not waiting:
             continue
@@ -112,7 +112,7 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
         expect(stamp_to_ns(loop.to_stamp) == stamp, 'loop of another image')
         expect(loop.reason == match.reason, 'loop for another reason')
         expect(loop.map_id == match.map_id, 'loop of another drive')
-        if loop.to_id <= newest or loop.map_id != drive:  # it began anew
+        if loop.to_id <= newest or loop.map_id != drive:  # the drive restarted
             seen.clear()
         newest, drive = loop.to_id, loop.map_id
         seen[loop.to_id] = stamp
@@ -121,7 +121,7 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
             stamp_of = stamp_to_ns(item.stamp)
             expect(seen.get(item.place_id, stamp_of) == stamp_of and stamp_of in sent,
                    'stamp of another place', item.place_id)
-    left = sum(map(len, believed.values())) + sum(map(len, doubted.values()))
+    left = sum(map(len, accepted.values())) + sum(map(len, refused.values()))
     expect(not left, 'loop without a match', left)
 
 

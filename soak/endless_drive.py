@@ -1,4 +1,4 @@
-"""A drive that goes on and on, with whatever can happen to its images, stamps and odometry."""
+"""An endless drive with faults in its images, stamps and odometry."""
 
 import random
 import time
@@ -74,7 +74,7 @@ class EndlessDrive:
         self._clock_ns = max(self._clock_ns + round(seconds * _SECOND_NS), _START_NS)
 
     def loop(self) -> None:
-        """Start the lap anew with the same stamps, as a bag that is played in a loop."""
+        """Restart the lap with the same stamps, like a bag that is played in a loop."""
         self._clock_ns, self._frame = self._lap_start_ns, 0
 
     def change_street(self) -> None:

@@ -1,4 +1,4 @@
-"""What ends a soak run early."""
+"""Error that ends a soak run."""
 
 
 class SoakError(Exception):

@@ -1,4 +1,4 @@
-"""What happens to a node on a robot, by turns that a seed decides."""
+"""Fault injection in an order determined by a seed."""
 
 import random
 import time
@@ -86,7 +86,7 @@ class FaultInjector:
         self._drive.jump(-self._chance.choice((0.5, 30.0, 1e5)))
 
     def bag_loops(self) -> None:
-        """The recording starts anew."""
+        """The recording restarts."""
         self._drive.loop()
 
     def stamps_repeat(self) -> None:
@@ -114,7 +114,7 @@ class FaultInjector:
         self._drive.odometry = True
 
     def odometry_restarts(self) -> None:
-        """Odometry sends nonsense, and starts anew in the past."""
+        """Odometry sends invalid poses, then restarts in the past."""
         self._drive.break_odometry()
 
     # What an operator does.
@@ -170,7 +170,7 @@ class FaultInjector:
 
 
 class LocalizerFaultInjector(FaultInjector):
-    """What happens to a localizer besides.
+    """Faults specific to the localizer.
 
     Args:
         maps: the maps by their directories.
@@ -279,7 +279,7 @@ class LocalizerFaultInjector(FaultInjector):
 
 
 class LoopCloserFaultInjector(FaultInjector):
-    """What happens to a loop closer besides.
+    """Faults specific to the loop closer.
 
     Args:
         folder: for saved maps.
@@ -295,7 +295,7 @@ class LoopCloserFaultInjector(FaultInjector):
         return [*super().kinds(), self.save_map]
 
     def save_map(self) -> None:
-        """Save the drive so far, while it goes on."""
+        """Save the drive so far while it continues."""
         future = self._peer.ask(SaveMap, 'save_map', path=str(self._folder / 'drive'))
         self._drive.go_until(future.done)
         answer = self._peer.answer(future, 'save_map')

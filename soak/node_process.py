@@ -80,7 +80,7 @@ class NodeProcess:
 
     @property
     def printed(self) -> str:
-        """What the node printed."""
+        """Console output of the node."""
         return self._log.read_text(errors='replace')
 
     def _explain(self, what: str) -> str:

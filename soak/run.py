@@ -22,12 +22,12 @@ _MIB = 2**20
 _LAP_M = 70.0
 _COMMON = {'model': 'hog', 'device': 'cpu', 'diagnostics_period_s': 0.1, 'silence_after_s': 60.0,
            'sequence.length': 5, 'matching.speed_steps': 1}
-_PROVOKED = ('an image was left out',)
+_PROVOKED = ('ignored an image',)
 
 
 @dataclass
 class Outcome:
-    """What became of a run.
+    """Result of a run.
 
     Attributes:
         node: name of the node.

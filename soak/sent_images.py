@@ -1,4 +1,4 @@
-"""What was sent to a node and asked of it: what its messages may speak of."""
+"""Record of images and requests sent to a node."""
 
 import time
 from bisect import bisect_right
@@ -39,7 +39,7 @@ class SentImages:
 
 
 class SearchedMaps:
-    """Which maps may have been searched at a time."""
+    """Maps that may have been searched at a time."""
 
     def __init__(self, maps: set[str]) -> None:
         self._changes: list[tuple[float, frozenset[str]]] = [(float('-inf'), frozenset(maps))]

@@ -17,14 +17,14 @@ _CAMERA = Camera(width=160, height=120)
 _SEED = 7
 _SPEED, _RATE = 6.0, 6.0
 _STREETS_M = (0.0, 200.0)
-"""Where on the town's route the two streets begin, metres."""
+"""Start of the two streets on the town's route, meters."""
 STEP_NS = round(1e9 / _RATE)
 """Time between two images of a drive, nanoseconds."""
 
 
 @dataclass(frozen=True)
 class Lap:
-    """A drive: RGB images uint8 ``[H, W, 3]`` and poses ``[7]``, one metre apart."""
+    """A drive: RGB images uint8 ``[H, W, 3]`` and poses ``[7]``, one meter apart."""
 
     images: list[np.ndarray]
     poses: list[np.ndarray]

@@ -1,8 +1,8 @@
-"""What mkdocs cannot do by itself: pages made from the code, so that they cannot fall behind it.
+"""mkdocs hooks: pages generated from the code.
 
 - ``reference/messages.md`` from ``msg/`` and ``srv/``, with their comments;
 - ``reference/parameters.md`` from the settings classes that nodes declare their parameters from;
-- pages of the navigation that this checkout does not have are left out of it.
+- pages of the navigation that do not exist in this checkout are omitted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _GENERATED = (MESSAGES, PARAMETERS)
 
 
 def on_config(config: Any) -> Any:
-    """Leave out of the navigation what is not there."""
+    """Remove missing pages from the navigation."""
     config.nav = [part for part in map(_existing, config.nav) if part]
     return config
 
@@ -39,7 +39,7 @@ def _existing(part: Any) -> Any:
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Add the pages made from the code."""
+    """Add the pages generated from the code."""
     files.append(File.generated(config, MESSAGES, content=messages_page()))
     files.append(File.generated(config, PARAMETERS, content=parameters_page()))
     return files
@@ -47,8 +47,8 @@ def on_files(files: Files, config: Any) -> Files:
 
 def messages_page() -> str:
     """Return all messages and services with their comments."""
-    opening = ('# Messages and services\n\nMade from `msg/` and `srv/`. Topics and their quality '
-               'of service are on the page of [the nodes](../nodes.md).\n')
+    opening = ('# Messages and services\n\nGenerated from `msg/` and `srv/`. Topics and their '
+               'quality of service are on the page of [the nodes](../nodes.md).\n')
     parts = [opening]
     for folder, kind in (('msg', 'message'), ('srv', 'service')):
         for path in sorted((ROOT / folder).glob(f'*.{folder}')):
@@ -60,7 +60,7 @@ def messages_page() -> str:
 def _interface(text: str) -> str:
     """Return the description of an interface and a table for each of its parts."""
     sections = text.split('\n---\n', 1)
-    titles = [''] if len(sections) == 1 else ['Request', 'Answer']
+    titles = [''] if len(sections) == 1 else ['Request', 'Response']
     parts = []
     for title, section in zip(titles, sections, strict=True):
         opening, rows = _fields(section)
@@ -68,7 +68,7 @@ def _interface(text: str) -> str:
             parts.append(f'### {title} {{ .{title.lower()} }}\n')
         if opening:
             parts.append(opening + '\n')
-        parts.append(_table(('type', 'name', 'meaning'), rows) if rows else 'Nothing.\n')
+        parts.append(_table(('type', 'name', 'meaning'), rows) if rows else 'Empty.\n')
     return '\n'.join(parts)
 
 
@@ -99,9 +99,9 @@ def parameters_page() -> str:
     from seqnet_ros.config.engine import EngineConfig
     from seqnet_ros.nodes import settings
 
-    opening = ('# Parameters\n\nMade from the classes that the nodes declare their parameters '
-               'from; `ros2 param describe` says the same. *When* is when a new value counts: at '
-               'the start of the node, when it is configured, when it is activated, or at once '
+    opening = ('# Parameters\n\nGenerated from the settings classes of the nodes; `ros2 param '
+               'describe` shows the same. *When* states when a new value takes effect: at the '
+               'start of the node, when it is configured, when it is activated, or at once '
                '(live).\n')
     parts = [opening]
     for name, found in inspect.getmembers(settings, inspect.isclass):
@@ -110,8 +110,8 @@ def parameters_page() -> str:
             node = re.sub(r'(?<!^)(?=[A-Z])', '_', name.removesuffix('Settings')).lower()
             parts.append(f'## `{node}`\n')
             parts.append(_settings_table(found, ''))
-    parts.append('## The engine\n\nOf the nodes that map or localize; their defaults are those of '
-                 'the model or of the map.\n')
+    parts.append('## The engine\n\nParameters of the nodes that map or localize; the defaults come '
+                 'from the model or the map.\n')
     for section, group in EngineConfig():
         if group is not None:  # the geometric check has no parameters
             parts.append(f'### `{section}`\n')

@@ -52,7 +52,7 @@ ROS_CONSTRAINTS = ('pytest<8.4',)
 
 
 class SetupError(Exception):
-    """The setup cannot go on; the message is one sentence for the user."""
+    """The setup cannot continue; the message is for the user."""
 
 
 def main() -> int:
@@ -431,8 +431,8 @@ def venv_output(code: str, *flags: str) -> str:
         [VENV_PYTHON, *flags, '-c', code], cwd=VENV, capture_output=True, text=True)
     if done.returncode != 0:
         raise SetupError(
-            'the Python packages in .venv do not work '
-            f'({done.stderr.strip().splitlines()[-1]}); `make clean` and set up anew.')
+            f'the Python packages in .venv do not work ({done.stderr.strip().splitlines()[-1]}); '
+            'run `make clean` and set up again.')
     return done.stdout.strip()
 
 

@@ -112,7 +112,7 @@ def test_sequences_can_be_read_searched_and_made_again(town: Town, tmp_path: Pat
 
 def test_towns_lie_where_they_are_put(town: Town, tmp_path: Path) -> None:
     origin = Origin(400_000.0, 4_000_000.0, 10, 'S')
-    with pytest.raises(InputError, match=r'0 drives every 3\.0 m were asked for'):
+    with pytest.raises(InputError, match=r'0 drives every 3\.0 m were requested'):
         plan_sequences(town, tmp_path, 'south', (DAY,), (), camera=Camera(16, 12), length=10.0,
                        origin=origin)
     plan_sequences(town, tmp_path, 'south', (DAY,), (DAY,), camera=Camera(16, 12), length=10.0,
@@ -121,5 +121,5 @@ def test_towns_lie_where_they_are_put(town: Town, tmp_path: Path) -> None:
     assert (np.abs(positions - [400_000.0, 4_000_000.0]) < 1000).all()
     with pytest.raises(InputError, match='sequences of 0 frames'):
         plan_sequences(town, tmp_path, 'south', frames=0)
-    with pytest.raises(InputError, match='drives every 0 m were asked for'):
+    with pytest.raises(InputError, match='drives every 0 m were requested'):
         plan_sf_xl(town, tmp_path, spacing=0)
