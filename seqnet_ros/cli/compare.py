@@ -20,7 +20,12 @@ def compare(
     block: Annotated[int, typer.Option(
         min=1, help='Successive queries that are drawn together.')] = 20,
 ) -> None:
-    """Compare evaluations of the same queries, with intervals from a paired bootstrap."""
+    """Compare evaluations of the same queries, with intervals from a paired bootstrap.
+
+    Queries are resampled 2,000 times in blocks of successive ones, the same for all runs. Every run
+    is compared with the first one. A difference counts as better or worse if 95 % of the samples
+    agree. Queries without a result in every run are skipped.
+    """
     from seqnet_ros.evaluation.replay.comparison import compare_runs
     from seqnet_ros.evaluation.report.comparison_page import write_comparison
 

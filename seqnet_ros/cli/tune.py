@@ -79,10 +79,15 @@ def tune(
     device: options.Device = 'auto',
     camera_info: options.CameraInfo = None,
 ) -> None:
-    """Search the settings with which one drive is found best in another.
+    """Search for the settings that localize most of a drive in the map of another.
+
+    Sequence length, spacing, candidates, speeds and threshold are varied one after the other until
+    nothing improves. The best settings localize the largest share of the mapped route, among those
+    that reach --precision. Frames are described once for all trials.
 
     The settings are then checked on another pair, against those of the model, and written as a
-    parameter file that the node loads. Frames are described once for all trials.
+    parameter file that the node loads; it names the command that builds the map. The exit status is
+    1 if the check finds them worse than those of the model and better in nothing.
     """
     if bool(check_map_source) != bool(check_query_source):
         raise InputError('found one of --check-map-source and --check-query-source, expected both '

@@ -32,8 +32,10 @@ def create_msls(
 ) -> None:
     """Make a SeqNet data set of a city of MSLS, for `--dataset msls --city CITY` of other commands.
 
-    Sequences are frames of one key with successive numbers; panoramas are left out. Without an
-    images folder there are no descriptors.
+    Of each half of the city seq_info.csv, postprocessed.csv (easting and northing) and raw.csv are
+    read. Sequences are frames of one key with successive numbers. Panoramas are skipped and break
+    their sequence. Without an images folder no descriptors are made. Cities of the official test
+    set have no published positions and cannot be used.
     """
     from seqnet_ros.datasets.seqnet.msls_drives import read_city
     from seqnet_ros.models.place_model import load_model

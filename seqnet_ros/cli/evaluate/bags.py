@@ -70,10 +70,15 @@ def evaluate_bags(
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Judge how well one drive is found in another, by the engine that the node runs.
+    """Evaluate how well one drive is localized in another, by the engine that the node runs.
 
-    Writes report.html, which needs nothing beside it, results.json and tables. Repeating it gives
-    the same files; an interrupted run goes on where it stopped.
+    The map is built from --map-source, or read from --map; with both, the report shows pictures of
+    the map's places. Writes report.html, which needs no other file, results.json and tables.
+    Repeating the command gives the same files; an interrupted run continues where it stopped. The
+    exit status is 1 if a recording breaks off; the part before is evaluated.
+
+    Example: `seqnet_ros evaluate bags --map-source day/ --query-source dusk/ --tolerance 5m,30deg
+    --output run/`
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,

@@ -116,10 +116,24 @@ def evaluate(
 ) -> None:
     """Measure how often a method finds a true match of a query among its first N predictions.
 
-    The drives are a data set, or two arrays with what says which of their rows match. Queries
-    without any true match are left out. hvpr sorts the candidates of a first stage by matching
-    sequences frame by frame, the hierarchical method of the SeqNet paper. Subcommands measure
-    other things, with options of their own.
+    The drives are a split of a data set (--dataset), or two arrays (--reference and --query) with
+    --struct or --tolerance, which define the true matches. The results equal those of SeqNet's
+    published code. Queries without any true match are counted and excluded from every recall.
+
+    single compares frames. s1 compares frames described by a SeqNet with kernel 1 and needs
+    --checkpoint. smooth and delta compare sequences of untrained descriptors and need --seq-length;
+    seqnet compares sequences and needs --checkpoint. single+seqmatch and s1+seqmatch compare
+    sequences frame by frame and need --seq-length; the latter also needs --checkpoint.
+
+    hvpr, the hierarchical method of the SeqNet paper, sorts the first candidates of one of the
+    first five frame by frame. Its first stage is --stage-one with --checkpoint and --seq-length, or
+    --candidates. all measures each method in turn on the same frames and skips those whose
+    checkpoint is missing; --seq-length then applies to all but single and s1.
+
+    Example: `seqnet_ros evaluate --dataset nordland-sf --folder seqnet_data --method seqnet
+    --seq-length 5 --checkpoint runs/l10_w5`
+
+    The subcommands measure other things, with options of their own.
     """
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)

@@ -69,8 +69,21 @@ def evaluate_sequences(
 ) -> None:
     """Measure how often a model finds a true match of a sequence: the test protocol of JIST.
 
-    All sequences of the database are searched for each query sequence. Queries without any true
-    match are left out. Each image is described once, however many sequences it is in.
+    All sequences of the database are searched for each query sequence, by the L2 distance of their
+    descriptors. Queries without any true match are counted and excluded from every recall. Each
+    image is described once, however many sequences it is in. Sequences that use a damaged image are
+    skipped. For a model with centering, the mean of all frames is subtracted from those of each
+    side.
+
+    The folder holds the splits, each with database and queries, and in these a folder for each
+    sequence. Image names give position and number in the sequence:
+    `@east@north@sequence@number@key@city@date@.jpg`, or `@north@east@lap@number@stamp@.jpg` for
+    RobotCar. `dataset prepare` and `dataset render` make such folders. The official folder of MSLS
+    can be used as it is: every run of images with successive numbers is a sequence.
+
+    With --compat, sequences of even length are built one frame longer, matched, and shortened by
+    the last frame; coordinates of different cities are compared; and --city matches any part of the
+    path of the first image.
     """
     from seqnet_ros.datasets.jist.msls_sequences import read_windows
     from seqnet_ros.evaluation.metrics.sequence_metrics import SequenceResults

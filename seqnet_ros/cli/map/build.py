@@ -44,8 +44,15 @@ def build(
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.
 
-    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
-    places lie one metre apart on a line. Settings become the defaults for localizing.
+    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without poses the
+    places lie one meter apart on a line: frame numbers count as meters. Places are spaced 1 m apart
+    if there are poses; otherwise every image is a place. The settings are stored in the map and are
+    the defaults for localizing.
+
+    A map that exists at --output is replaced only with --overwrite or --extend, when the new one is
+    complete, and is kept as NAME~1 or with the next free number. A folder that holds anything else
+    is refused. --extend adds the drive as another session; its poses must be in the frame of the
+    map.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})

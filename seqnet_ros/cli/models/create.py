@@ -23,7 +23,10 @@ def create(
     best: Annotated[bool, typer.Option(
         '--best', help='Take the best checkpoint of the runs, not the latest.')] = False,
 ) -> None:
-    """Make a model of a trained SeqNet, ready to build maps and to localize with."""
+    """Make a model of a trained SeqNet, ready to build maps and to localize with.
+
+    With --match-from it searches hierarchically, as HVPR of the SeqNet paper does.
+    """
     from seqnet_ros.training.seqnet.model import create_model
     from seqnet_ros.training.seqnet.run import load_run
 

@@ -69,8 +69,9 @@ def jist(
 ) -> None:
     """Train JIST: a network for images and sequences of them, on both together.
 
-    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far,
-    for `--model` of the other commands; TensorBoard reads RUN.
+    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far, for
+    `--model` of the other commands; its weights lie beside it as safetensors, and as best_model.pth
+    for the published code. TensorBoard reads RUN.
     """
     if resume:
         record = resumed_record(_JistRecord, ctx, output, epochs, CHANGEABLE)

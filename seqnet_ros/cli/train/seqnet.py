@@ -97,10 +97,14 @@ def seqnet(
     device: options.Device = 'auto',
     precision: Precision = '32',
 ) -> None:
-    """Train SeqNet on the frame descriptors of two drives.
+    """Train SeqNet on the frame descriptors of two drives: those of a data set, or two arrays.
 
-    Settings that are not given are those of the paper. The run can be read by `evaluate`,
-    `models create` and SeqNet's published code at any time, and by TensorBoard.
+    Settings that are not given are those of the paper. `evaluate`, `models create`, SeqNet's
+    published code and TensorBoard can read the run at any time. Needs `pip install
+    'seqnet_ros[train]'`. Ctrl-C ends the training with status 130, SIGTERM with 143; both lose the
+    current epoch, and --resume continues. Only --epochs and --device may be changed with --resume.
+
+    Example: `seqnet_ros train seqnet --dataset streets/ --output runs/s5`
     """
     if resume:
         record = resumed_record(_Record, ctx, output, epochs, _CHANGEABLE)
