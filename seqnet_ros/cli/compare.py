@@ -13,12 +13,13 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(
-        help='Folders of runs that `evaluate bags` wrote; the first is what the others are '
-             'compared with.', show_default=False)],
+        help='Folders of runs of `evaluate bags`; the others are compared with the first.',
+        show_default=False)],
     output: Annotated[Path | None, typer.Option(
         help='Folder for compare.json and compare.html.', show_default=False)] = None,
     block: Annotated[int, typer.Option(
-        min=1, help='Successive queries that are drawn together.')] = 20,
+        min=1,
+        help='Successive queries that are resampled together; more if frames are dense.')] = 20,
 ) -> None:
     """Compare evaluations of the same queries, with intervals from a paired bootstrap.
 

@@ -23,50 +23,44 @@ def tune(
     map_source: Annotated[list[Path], typer.Option(
         help='Recording to map. Repeatable.', show_default=False)],
     query_source: Annotated[list[Path], typer.Option(
-        help='Recording to find in it. Repeatable.', show_default=False)],
+        help='Recording to localize in it. Repeatable.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder for localizer.yaml, the trials and the check.', show_default=False)],
     check_map_source: Annotated[list[Path] | None, typer.Option(
         help='Recording to map for the check, of another drive. Repeatable.',
         show_default=False)] = None,
     check_query_source: Annotated[list[Path] | None, typer.Option(
-        help='Recording to find in that. Repeatable.', show_default=False)] = None,
+        help='Recording to localize in the map of the check. Repeatable.',
+        show_default=False)] = None,
     tolerance: Annotated[str, typer.Option(
-        help="How near to the truth is right: '5m', '5m,30deg' or '2frames'.")] = '5m',
-    pairs: Annotated[Path | None, typer.Option(
-        help='CSV file of frames that show the same place.',
-        show_default='poses, or equal frame numbers')] = None,
+        help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.")] = '5m',
+    pairs: options.Pairs = None,
     check_pairs: Annotated[Path | None, typer.Option(
         help='The same for the check.', show_default='poses, or equal frame numbers')] = None,
     model: options.Model = 'hog',
     topic: options.Topic = None,
     rate: options.Rate = None,
     pose_topic: options.PoseTopic = None,
-    map_poses: Annotated[list[Path] | None, typer.Option(
-        help='Pose file of the map.', show_default="the bag's poses")] = None,
-    query_poses: Annotated[list[Path] | None, typer.Option(
-        help='Pose file of the queries.', show_default="the bag's poses")] = None,
-    query_truth: Annotated[list[str] | None, typer.Option(
-        help='Pose file or pose topic with the true poses of the queries.',
-        show_default='their poses')] = None,
+    map_poses: options.MapPoses = None,
+    query_poses: options.QueryPoses = None,
+    query_truth: options.QueryTruth = None,
     check_map_poses: Annotated[list[Path] | None, typer.Option(
         help='Pose file of the map of the check.', show_default="the bag's poses")] = None,
     check_query_poses: Annotated[list[Path] | None, typer.Option(
         help='Pose file of the queries of the check.', show_default="the bag's poses")] = None,
     check_query_truth: Annotated[list[str] | None, typer.Option(
         help='True poses of the queries of the check.', show_default='their poses')] = None,
-    map_range: Annotated[str | None, typer.Option(
-        help='Frames of the map that count.', show_default='all')] = None,
-    query_range: Annotated[str | None, typer.Option(
-        help='Frames of the queries that count.', show_default='all')] = None,
+    map_range: options.MapRange = None,
+    query_range: options.QueryRange = None,
     check_map_range: Annotated[str | None, typer.Option(
-        help="Frames of the check's map that count.", show_default='all')] = None,
+        help="Frames of the check's map source to use.", show_default='all')] = None,
     check_query_range: Annotated[str | None, typer.Option(
-        help="Frames of the check's queries that count.", show_default='all')] = None,
+        help="Frames of the check's query source to use.", show_default='all')] = None,
     search: Annotated[list[str] | None, typer.Option(
         metavar='SETTING=VALUE,VALUE', show_default='length, spacing, K, speeds, threshold',
-        help='Values to try of a setting, in place of the usual settings. Repeatable.')] = None,
-    trials: Annotated[int, typer.Option(min=1, help='Trials at most.')] = 60,
+        help='Values to try of a setting, such as matching.top_k=10,20, instead of the usual '
+             'settings. Repeatable.')] = None,
+    trials: Annotated[int, typer.Option(min=1, help='Largest number of trials.')] = 60,
     precision: Annotated[float, typer.Option(
         min=0, max=1, help='Share of accepted places that must be right; beyond it, more '
                            'localized route is better.')] = 0.99,

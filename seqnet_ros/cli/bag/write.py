@@ -18,7 +18,7 @@ def write(
     rate: Annotated[float | None, typer.Option(
         help='Images per second.', show_default="10, or the video's")] = None,
     compressed: Annotated[bool, typer.Option(
-        '--compressed', help='Write JPEG in place of raw pixels.')] = False,
+        '--compressed', help='Write JPEG instead of raw pixels.')] = False,
 ) -> None:
     """Write images to an mcap bag, and their poses as odometry on /odom.
 

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def create(
     reference: Annotated[Path, typer.Argument(
-        help='The drive that is searched: image folder, video or rosbag.', show_default=False)],
+        help='Reference drive: image folder, video or rosbag.', show_default=False)],
     query: Annotated[Path, typer.Argument(
-        help='The drive that asks, along the same route.', show_default=False)],
+        help='Query drive along the same route.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder of the data set, new or empty.', show_default=False)],
     radius: Annotated[float, typer.Option(

@@ -25,7 +25,7 @@ def create_msls(
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     model: options.Model = 'hog',
     no_describe: Annotated[bool, typer.Option(
-        '--no-describe', help='Make no descriptors, even where there are images.',
+        '--no-describe', help='Make no descriptors, even if there are images.',
         show_default=False)] = False,
     weights: options.Weights = None,
     device: options.Device = 'auto',

@@ -12,7 +12,7 @@ def download(
     name: Annotated[str, typer.Argument(
         help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv or msls.', show_default=False)],
     folder: Annotated[Path, typer.Option(
-        help='Where structFiles and data of the data set lie.')] = Path(),
+        help='Folder of structFiles and data of the data set.')] = Path(),
     descriptors: Annotated[str | None, typer.Option(
         help='Folder of the descriptors within data/descData.',
         show_default='netvlad-pytorch')] = None,

@@ -17,9 +17,9 @@ def render(
     folder: Annotated[Path, typer.Argument(
         help='Folder for sf_xl/processed and msls, new or empty.', show_default=False)],
     seed: Annotated[int, typer.Option(
-        min=0, help='Decides the town of train; val and test have those of the next seeds.')] = 1,
+        min=0, help='Seed of the town of train; val and test use the next seeds.')] = 1,
     length: Annotated[float | None, typer.Option(
-        help='How much of the way through each town is driven, m.',
+        help='Length of the drive through each town, m.',
         show_default='once round')] = None,
     blocks: Annotated[tuple[int, int], typer.Option(
         help='Columns and rows of blocks of a town.')] = (4, 2),
@@ -28,7 +28,7 @@ def render(
              'database. Repeatable.',
         show_default='day, overcast, autumn')] = None,
     query_condition: Annotated[list[str] | None, typer.Option(
-        help='The same for the drives that ask. Repeatable.', show_default='dusk')] = None,
+        help='The same for the query drives. Repeatable.', show_default='dusk')] = None,
     image_size: Annotated[int, typer.Option(
         min=16, help='Edge of the single images, pixels; 512 as in SF-XL.')] = 512,
     frame_width: Annotated[int, typer.Option(
@@ -38,7 +38,7 @@ def render(
     no_sequences: Annotated[bool, typer.Option(
         '--no-sequences', help='Render no sequences.', show_default=False)] = False,
     workers: Annotated[int | None, typer.Option(
-        min=1, help='Processes that render.', show_default='one a core')] = None,
+        min=1, help='Processes that render.', show_default='one per core')] = None,
 ) -> None:
     """Render towns as single images and sequences with exact positions: data to try JIST with.
 

@@ -24,27 +24,29 @@ def evaluate_sequences(
     radius: Annotated[float, typer.Option(
         help='Sequences within this distance show the same place, m.')] = 25.0,
     rule: Annotated[str, typer.Option(
-        help="Which frames have to be within the radius: 'any' of one and any of the other, the "
+        help="Frames that must be within the radius: 'any' of one and any of the other, the "
              "'centre' frames or the 'last'.")] = 'any',
     radii: Annotated[str, typer.Option(
-        help='Measure recall as if the radius were one of these, too, m.')] = '5,10,25',
+        help='Further radii at which recall is measured, m.')] = '5,10,25',
     reverse: Annotated[bool, typer.Option(
         '--reverse', help='Reverse the sequences of the database.', show_default=False)] = False,
     compat: Annotated[bool, typer.Option(
         '--compat', show_default=False,
-        help='Even lengths and cities as in the published code.')] = False,
+        help='Treat even lengths and cities as the published code does.')] = False,
     pca: Annotated[int | None, typer.Option(
-        help='Project sequence descriptors to so many principal components of the database.',
+        help='Project sequence descriptors to this many principal components, fitted to at most '
+             '16,384 sequences of the database.',
         show_default='none')] = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
     batch: Annotated[int, typer.Option(
-        min=1, help='Images described at once; as many are decoded ahead.')] = 32,
+        min=1, help='Images described at once; the same number is decoded ahead.')] = 32,
     skip_broken: Annotated[bool, typer.Option(
         '--skip-broken', hidden=True,
         help='Kept for old scripts: damaged images are always skipped.')] = False,
     cache: Annotated[Path | None, typer.Option(
-        help='Folder that keeps the true matches for the next time.',
+        help='Folder that keeps the true matches for the next run; other data, lengths or radii '
+             'have files of their own.',
         show_default='none')] = None,
     json_path: Annotated[Path | None, typer.Option(
         '--json', help='Write the numbers to this file.', show_default=False)] = None,

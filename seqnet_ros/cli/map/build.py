@@ -21,10 +21,10 @@ def build(
     model: Annotated[str | None, typer.Option(
         help='Name of a model, or its YAML file.', show_default='hog, or that of --extend')] = None,
     extend: Annotated[Path | None, typer.Option(
-        help='Map that the drive is added to; it stays as it is unless it is --output, too.',
+        help='Map to add the drive to; it stays unchanged unless it is also --output.',
         show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option(
-        '--overwrite', help='Replace the map that lies at --output.')] = False,
+        '--overwrite', help='Replace the map at --output.')] = False,
     backup: Annotated[bool, typer.Option(
         help='Keep a map that is replaced or extended as NAME~1.')] = True,
     topic: options.Topic = None,
@@ -39,7 +39,8 @@ def build(
         '--geometry', help='Keep local features, for the geometric check of matches.')] = False,
     camera_info: options.CameraInfo = None,
     keep_images: Annotated[bool, typer.Option(
-        '--keep-images', help='Keep a small picture of every place, to look at.')] = False,
+        '--keep-images',
+        help='Keep a small picture of every place (JPEG, 320 pixels wide).')] = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.

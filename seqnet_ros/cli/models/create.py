@@ -16,12 +16,13 @@ def create(
         help='Model whose frame descriptors it was trained on: a name or a YAML file.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='The .yaml file to write; the weights are put beside it.', show_default=False)],
+        help='New .yaml file; the weights are written beside it as .safetensors.',
+        show_default=False)],
     match_run: Annotated[Path | None, typer.Option(
         '--match-from', show_default='frames as they are',
         help='Run with kernel 1 (S1) whose descriptors sequence matching compares: HVPR.')] = None,
     best: Annotated[bool, typer.Option(
-        '--best', help='Take the best checkpoint of the runs, not the latest.')] = False,
+        '--best', help='Use the best checkpoint of the runs instead of the latest.')] = False,
 ) -> None:
     """Make a model of a trained SeqNet, ready to build maps and to localize with.
 

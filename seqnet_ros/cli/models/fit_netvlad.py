@@ -14,10 +14,11 @@ def fit_netvlad(
         help='Image folder, video or rosbag with images of the kind to be described.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='The .yaml file to write; the weights are put beside it.', show_default=False)],
+        help='New .yaml file; the weights are written beside it as .safetensors.',
+        show_default=False)],
     model: Annotated[str, typer.Option(
-        help='Model with NetVLAD whose image size, trunk and settings are taken over: a name or a '
-             'YAML file.')] = 'netvlad-vgg16',
+        help='Model with NetVLAD whose image size, trunk and settings are used: a name or a YAML '
+             'file; seqvlad-resnet18 gives a SeqVLAD.')] = 'netvlad-vgg16',
     trunk_weights: Annotated[Path | None, typer.Option(
         help="Local weights of the trunk with torchvision's names.",
         show_default="the model's, if they are such")] = None,
@@ -26,10 +27,12 @@ def fit_netvlad(
     wpca_dim: Annotated[int | None, typer.Option(
         help='Length of the whitened descriptors.', show_default="the model's")] = None,
     most_images: Annotated[int, typer.Option(
-        '--images', min=1, help='Most images used, drawn at random.')] = 10_000,
+        '--images', min=1, help='Largest number of images used, drawn at random.')] = 10_000,
     descriptors_per_image: Annotated[int, typer.Option(
-        min=1, help='Local descriptors drawn of each clustered image.')] = 100,
-    seed: Annotated[int, typer.Option(min=0, help='Of the random draws.')] = 0,
+        min=1,
+        help='Local descriptors drawn from each of the at most 500 clustered images.')] = 100,
+    seed: Annotated[int, typer.Option(
+        min=0, help='Seed of the random draws and the clustering.')] = 0,
     topic: options.Topic = None,
     device: options.Device = 'auto',
 ) -> None:

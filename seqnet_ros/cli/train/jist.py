@@ -26,6 +26,7 @@ from seqnet_ros.cli.train.runs import (
     Recipe,
     Resume,
     RunFolder,
+    SeqLength,
     collect_training_settings,
     missing_training_package,
     require_new,
@@ -58,8 +59,7 @@ def jist(
     city: Annotated[list[str] | None, typer.Option(
         help='Train on sequences of this city only. Repeatable.', show_default='all')] = None,
     recipe: Recipe = None,
-    seq_length: Annotated[int | None, typer.Option(
-        '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
+    seq_length: SeqLength = None,
     epochs: Epochs = None,
     assignments: options.Assignments = None,
     resume: Resume = False,

@@ -14,6 +14,7 @@ from seqnet_ros.cli.train.runs import (
     Recipe,
     Resume,
     RunFolder,
+    SeqLength,
     TrainingRecord,
     collect_training_settings,
     is_first_process,
@@ -50,39 +51,24 @@ class _Record(TrainingRecord):
 def seqnet(
     ctx: typer.Context,
     output: RunFolder,
-    dataset: Annotated[str | None, typer.Option(
-        help='A data set by name, or the folder of an own one; its train split counts.',
-        show_default=False)] = None,
-    folder: Annotated[Path | None, typer.Option(
-        help='Where the files of a named data set lie.', show_default='here')] = None,
-    descriptors: Annotated[str | None, typer.Option(
-        help='Folder of the frame descriptors within the data set.',
-        show_default='netvlad-pytorch; of an own data set the only one')] = None,
-    city: Annotated[str | None, typer.Option(
-        help='msls: the city to train on.', show_default='melbourne')] = None,
-    reference: Annotated[Path | None, typer.Option(
-        help='In place of a data set: frame descriptors of the drive that is searched, .npy '
-             '[N, D].', show_default=False)] = None,
-    query: Annotated[Path | None, typer.Option(
-        help='Frame descriptors of the drive that asks, .npy [M, D].', show_default=False)] = None,
-    struct: Annotated[Path | None, typer.Option(
-        help='A .db struct: positions of both drives and the radii.', show_default=False)] = None,
-    seqbounds_reference: Annotated[Path | None, typer.Option(
-        help='First frame and one past the last of the sequence of every reference frame.',
-        show_default='one sequence')] = None,
-    seqbounds_query: Annotated[Path | None, typer.Option(
-        help='The same for the query.', show_default='one sequence')] = None,
-    splits: Annotated[Path | None, typer.Option(
-        help='Which rows of the arrays are for training, .npz.', show_default='all')] = None,
+    dataset: options.Dataset = None,
+    folder: options.DatasetFolder = None,
+    descriptors: options.DatasetDescriptors = None,
+    city: options.DatasetCity = None,
+    reference: options.ReferenceArray = None,
+    query: options.QueryArray = None,
+    struct: options.Struct = None,
+    seqbounds_reference: options.ReferenceBounds = None,
+    seqbounds_query: options.QueryBounds = None,
+    splits: options.Splits = None,
     validation: Annotated[str | None, typer.Option(
         help='Data set whose val split chooses the best weights.',
         show_default='that of --dataset if it is not its test split, else a stretch of the '
                      'training')] = None,
     validation_share: Annotated[float, typer.Option(
-        help='Part of the queries held out for validation where no split is given.')] = 0.1,
+        help='Share of the queries held out for validation if there is no split for it.')] = 0.1,
     recipe: Recipe = None,
-    seq_length: Annotated[int | None, typer.Option(
-        '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
+    seq_length: SeqLength = None,
     kernel: Annotated[int | None, typer.Option(
         help='Width of the temporal convolution, frames.', show_default='3')] = None,
     out_dim: Annotated[int | None, typer.Option(
