@@ -17,8 +17,8 @@ help:
 	@echo "make soak   test the nodes under fault injection, 10,000 images each; ARGS='--count 500'"
 	@echo 'make lint   run ruff, mypy, import-linter and the search for import cycles'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
-	@echo 'make docs   build the documentation as a site in build/site'
-	@echo 'make clean  remove all generated files'
+	@echo 'make docs   update docs/cli.md and build the documentation as a site in build/site'
+	@echo 'make clean  remove everything that make made'
 
 setup:
 	@$(PYTHON) tools/workspace.py
@@ -45,6 +45,7 @@ bench: setup
 	@$(in_workspace) python -m benchmarks $(ARGS)
 
 docs: setup
+	@$(in_workspace) python tools/cli_page.py
 	@$(in_workspace) NO_MKDOCS_2_WARNING=1 python -m mkdocs build --strict --quiet
 	@echo 'The documentation is in build/site/index.html; its search needs a server, such as'
 	@echo 'python3 -m http.server -d build/site'

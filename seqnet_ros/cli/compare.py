@@ -13,14 +13,20 @@ if TYPE_CHECKING:
 
 def compare(
     runs: Annotated[list[Path], typer.Argument(
-        help='Run folders written by `evaluate bags`. The first is the '
-             'baseline.', show_default=False)],
+        help='Folders of runs of `evaluate bags`; the others are compared with the first.',
+        show_default=False)],
     output: Annotated[Path | None, typer.Option(
         help='Folder for compare.json and compare.html.', show_default=False)] = None,
     block: Annotated[int, typer.Option(
-        min=1, help='Number of consecutive queries resampled together.')] = 20,
+        min=1,
+        help='Successive queries that are resampled together; more if frames are dense.')] = 20,
 ) -> None:
-    """Compare evaluations of the same queries, with intervals from a paired bootstrap."""
+    """Compare evaluations of the same queries, with intervals from a paired bootstrap.
+
+    Queries are resampled 2,000 times in blocks of successive ones, the same for all runs. Every run
+    is compared with the first one. A difference counts as better or worse if 95 % of the samples
+    agree. Queries without a result in every run are skipped.
+    """
     from seqnet_ros.evaluation.replay.comparison import compare_runs
     from seqnet_ros.evaluation.report.comparison_page import write_comparison
 

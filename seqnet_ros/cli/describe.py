@@ -22,7 +22,11 @@ def describe(
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
-    """Describe every image of a recording: float32 [N, D], L2-normalized, not centered."""
+    """Describe every image of a recording as a row of a float32 array, shape N by D.
+
+    Descriptors are L2-normalized and not centered, except for SeqVLAD models and pooling with
+    `normalise: false`, whose descriptors are not normalized.
+    """
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.models.place_model import load_model
     from seqnet_ros.pipelines.describe_recording import describe_recording

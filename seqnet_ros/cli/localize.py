@@ -31,10 +31,10 @@ def localize(
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Find the images of a recording in a map, as the live node would; same input, same output.
+    """Find the images of a recording in a map, as the live node would.
 
-    The model and its settings are those of the map. Only distances between the recording's poses
-    are used, to space the images.
+    The model and its settings are those of the map. Poses of the recording only space its images.
+    The same input gives the same results, written to matches.csv, matches.jsonl and summary.json.
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,

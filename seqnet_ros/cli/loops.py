@@ -39,7 +39,12 @@ def loops(
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Find the loops that a recording closes with itself, as the live loop closer would."""
+    """Find the loops that a recording closes with itself, as the live loop closer would.
+
+    Every image is searched for among the earlier ones, except the most recent. Poses are used as
+    odometry, which may drift. The same input gives the same files. For relative poses, turn on the
+    geometric check with `--set geometry.features=sift`.
+    """
     changes = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     recent = _loop_config(exclude_s=exclude_s, exclude_frames=exclude_frames, exclude_m=exclude_m,

@@ -1,5 +1,6 @@
 """The documentation as a site: it builds without a warning, and needs no network."""
 
+import importlib
 import os
 import re
 import subprocess
@@ -56,6 +57,13 @@ def test_messages_and_parameters_are_those_of_the_code(site):
         assert f'matching.{name}' in parameters
     assert 'silence_after_s' in parameters
     assert 'truth_patience_s' in parameters
+
+
+def test_the_page_of_the_command_line_is_current(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    cli_page = importlib.import_module('cli_page')
+    assert (ROOT / 'docs' / 'cli.md').read_text() == cli_page.cli_page(), (
+        'the commands have changed: run `make docs` and commit docs/cli.md')
 
 
 def test_features_name_tests_that_exist():

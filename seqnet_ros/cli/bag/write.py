@@ -20,7 +20,11 @@ def write(
     compressed: Annotated[bool, typer.Option(
         '--compressed', help='Write JPEG instead of raw pixels.')] = False,
 ) -> None:
-    """Write images to an mcap bag, and their poses as odometry on /odom."""
+    """Write images to an mcap bag, and their poses as odometry on /odom.
+
+    Images go to /camera/image_raw, as JPEG to /camera/image_raw/compressed with --compressed. An
+    existing bag is refused.
+    """
     from seqnet_ros.datasets.recordings.bag_writer import write_bag
     from seqnet_ros.datasets.recordings.open_recording import open_source
 

@@ -19,7 +19,7 @@ def create(
     reference: Annotated[Path, typer.Argument(
         help='Reference drive: image folder, video or rosbag.', show_default=False)],
     query: Annotated[Path, typer.Argument(
-        help='Query drive, along the same route.', show_default=False)],
+        help='Query drive along the same route.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder of the data set, new or empty.', show_default=False)],
     radius: Annotated[float, typer.Option(
@@ -47,8 +47,14 @@ def create(
 ) -> None:
     """Make a data set of two drives, in the files that SeqNet's published code reads.
 
-    Poses of the two have to be in one frame; GPS positions get the origin of the reference.
-    Without poses, frame i of one drive is taken to show what frame i of the other shows.
+    Poses of both drives must be of one kind and in one frame; GPS positions get the origin of the
+    reference. Without poses, frame i of one drive shows what frame i of the other shows. Use it
+    with `evaluate --dataset DIR`.
+
+    Names and positions go to structFiles/NAME_SPLIT_*.db, descriptors to data/descData/MODEL,
+    sequence bounds to structFiles/seqBoundsFiles and image names to structFiles/imageNamesFiles.
+    The struct also keeps latitude and longitude if poses come from GPS, and the times of bags and
+    videos, ns.
     """
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.models.place_model import load_model

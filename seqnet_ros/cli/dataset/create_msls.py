@@ -25,15 +25,17 @@ def create_msls(
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     model: options.Model = 'hog',
     no_describe: Annotated[bool, typer.Option(
-        '--no-describe', help='Do not compute descriptors, even if there are images.',
+        '--no-describe', help='Make no descriptors, even if there are images.',
         show_default=False)] = False,
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
     """Make a SeqNet data set of a city of MSLS, for `--dataset msls --city CITY` of other commands.
 
-    Sequences are frames of one key with successive numbers; panoramas are skipped. Without an
-    images folder there are no descriptors.
+    Of each half of the city seq_info.csv, postprocessed.csv (easting and northing) and raw.csv are
+    read. Sequences are frames of one key with successive numbers. Panoramas are skipped and break
+    their sequence. Without an images folder no descriptors are made. Cities of the official test
+    set have no published positions and cannot be used.
     """
     from seqnet_ros.datasets.seqnet.msls_drives import read_city
     from seqnet_ros.models.place_model import load_model

@@ -12,17 +12,20 @@ def download(
     name: Annotated[str, typer.Argument(
         help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv or msls.', show_default=False)],
     folder: Annotated[Path, typer.Option(
-        help='Folder that contains structFiles and data of the data set.')] = Path(),
+        help='Folder of structFiles and data of the data set.')] = Path(),
     descriptors: Annotated[str | None, typer.Option(
         help='Folder of the descriptors within data/descData.',
         show_default='netvlad-pytorch')] = None,
     city: Annotated[str | None, typer.Option(
         help='msls: the city.', show_default='melbourne and austin')] = None,
 ) -> None:
-    """Tell where a published data set comes from, and check what is there of it.
+    """Show where a published data set comes from, and check the parts that are present.
 
     Nothing is downloaded: most parts lie behind pages of their owners, without a stable address.
-    The exit status is 0 only where everything needed is there and in order, else 1.
+    Structs, splits, bounds and image names must be readable with the right number of entries;
+    descriptors must have the right shape and unit length (a sample of rows is checked); the files
+    of each split must go together. The exit status is 0 only if everything needed is present and in
+    order, else 1.
     """
     from seqnet_ros.datasets.seqnet.downloads import inspect, is_complete, sources
 

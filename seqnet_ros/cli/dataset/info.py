@@ -17,9 +17,10 @@ def info(
         help="A .db struct, or a .torch cache of JIST's or CosPlace's published code.",
         show_default=False)],
 ) -> None:
-    """Show what a struct says of its two drives, and how many places they share.
+    """Show the split, images and radii of a struct, and how many places its drives share.
 
-    Of a cache of the published code, which is never needed, what it keeps.
+    For a .torch cache of JIST's or CosPlace's published code: its sequences and matches, or its
+    classes and groups. Such files are read without running code in them; no command needs them.
     """
     if file.suffix == '.torch':
         from seqnet_ros.datasets.jist.original_caches import read_cache

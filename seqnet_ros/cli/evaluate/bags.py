@@ -25,41 +25,31 @@ def evaluate_bags(
         help='Query recording: bag, image folder or video. Repeatable.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='Folder for the report and the results.', show_default=False)],
+        help='Folder for the report and the results; descriptors in it are reused.',
+        show_default=False)],
     map_source: Annotated[list[Path] | None, typer.Option(
-        help='Recording to map; with --map, the recording the map was made from. Repeatable.',
+        help='Recording to build the map from; with --map, the recording it was built from. '
+             'Repeatable.',
         show_default=False)] = None,
     map_path: Annotated[Path | None, typer.Option(
-        '--map', help='Existing map, instead of making one.', show_default=False)] = None,
+        '--map', help='Existing map, instead of building one.', show_default=False)] = None,
     tolerance: Annotated[str | None, typer.Option(
-        help="Tolerance within which a place is correct: '5m', '5m,30deg' or '2frames'.",
+        help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
-    pairs: Annotated[Path | None, typer.Option(
-        help='CSV file of frames that show the same place, with the columns query and map.',
-        show_default='poses, or equal frame numbers')] = None,
+    pairs: options.Pairs = None,
     model: options.Model = 'hog',
     topic: options.Topic = None,
     rate: options.Rate = None,
     pose_topic: options.PoseTopic = None,
-    map_poses: Annotated[list[Path] | None, typer.Option(
-        help='Pose file of the map: TUM, KITTI or CSV. One for all sources, or one for each.',
-        show_default="the bag's poses")] = None,
-    query_poses: Annotated[list[Path] | None, typer.Option(
-        help='Pose file of the queries.', show_default="the bag's poses")] = None,
-    map_truth: Annotated[list[str] | None, typer.Option(
-        help='Pose file, or pose topic of the bag, with the true poses of the map.',
-        show_default='its poses')] = None,
-    query_truth: Annotated[list[str] | None, typer.Option(
-        help='The same for the queries; their other poses are then used only to space the images.',
-        show_default='their poses')] = None,
-    map_range: Annotated[str | None, typer.Option(
-        help='Frames of the map source to use, such as 0:400 or 400:.',
-        show_default='all')] = None,
-    query_range: Annotated[str | None, typer.Option(
-        help='Frames of the query source to use.', show_default='all')] = None,
+    map_poses: options.MapPoses = None,
+    query_poses: options.QueryPoses = None,
+    map_truth: options.MapTruth = None,
+    query_truth: options.QueryTruth = None,
+    map_range: options.MapRange = None,
+    query_range: options.QueryRange = None,
     clock_offset: Annotated[str | None, typer.Option(
-        help="Seconds to add to query image times before looking up their true pose, or 'auto' to "
-             'use the estimated offset.', show_default='only estimated')] = None,
+        help="Seconds to add to the times of query images before their true pose is looked up, or "
+             "'auto' for the estimated offset.", show_default='only estimated')] = None,
     sequence_length: options.SequenceLength = None,
     every: options.Every = None,
     top_k: options.TopK = None,
@@ -70,10 +60,15 @@ def evaluate_bags(
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Evaluate the localization of one drive in another, with the engine that the node runs.
+    """Evaluate how well one drive is localized in another, by the engine that the node runs.
 
-    Writes a self-contained report.html, results.json and tables. Repeated runs write the same
-    files; an interrupted run resumes where it stopped.
+    The map is built from --map-source, or read from --map; with both, the report shows pictures of
+    the map's places. Writes report.html, which needs no other file, results.json and tables.
+    Repeating the command gives the same files; an interrupted run continues where it stopped. The
+    exit status is 1 if a recording breaks off; the part before is evaluated.
+
+    Example: `seqnet_ros evaluate bags --map-source day/ --query-source dusk/ --tolerance 5m,30deg
+    --output run/`
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,

@@ -32,7 +32,7 @@ from seqnet_ros.evaluation.seqnet.search_plans import (
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.metrics.search_run import SearchRun
-    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetEvaluation
+    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetEvaluation, SeqNetRequest
     from seqnet_ros.evaluation.seqnet.search_plans import Plan, TrainedSeqNet
 
 
@@ -41,51 +41,34 @@ def evaluate(
     method: Annotated[str | None, typer.Option(
         help=f'One of {", ".join(METHODS)}, or {ALL} for a table of all methods.',
         show_default=False)] = None,
-    dataset: Annotated[str | None, typer.Option(
-        help='nordland-sw, nordland-sf, oxford-v1.0, oxford-pnv, msls, or the folder of a custom '
-             'data set.', show_default=False)] = None,
+    dataset: options.Dataset = None,
     split: Annotated[str | None, typer.Option(
         help="Split of the data set or of --splits: 'train', 'val' or 'test'.",
         show_default=USUAL_SPLIT)] = None,
-    folder: Annotated[Path | None, typer.Option(
-        help='Folder that contains structFiles and data of the data set.',
-        show_default='the working directory')] = None,
-    descriptors: Annotated[str | None, typer.Option(
-        help='Folder of the descriptors within data/descData.',
-        show_default='netvlad-pytorch; the only one of a custom data set')] = None,
-    city: Annotated[str | None, typer.Option(
-        help='msls: the city.', show_default='melbourne for train, else austin')] = None,
-    reference: Annotated[Path | None, typer.Option(
-        help='Instead of a data set: frame descriptors of the reference drive, .npy [N, '
-             'D].', show_default=False)] = None,
-    query: Annotated[Path | None, typer.Option(
-        help='Frame descriptors of the query drive, .npy [M, D].', show_default=False)] = None,
-    struct: Annotated[Path | None, typer.Option(
-        help='A .db struct: positions of both drives and the match radius.',
-        show_default=False)] = None,
+    folder: options.DatasetFolder = None,
+    descriptors: options.DatasetDescriptors = None,
+    city: options.DatasetCity = None,
+    reference: options.ReferenceArray = None,
+    query: options.QueryArray = None,
+    struct: options.Struct = None,
     tolerance: Annotated[int | None, typer.Option(
-        help='Instead of a struct: rows match if their numbers differ by at most this.',
+        help='Instead of a struct: rows at most this many frames apart match.',
         show_default=False)] = None,
-    splits: Annotated[Path | None, typer.Option(
-        help='An .npz file with the rows of the arrays that belong to --split.',
-        show_default='all rows')] = None,
-    seqbounds_reference: Annotated[Path | None, typer.Option(
-        help='Sequence bounds of the reference: first frame, and one past the last, for every '
-             'frame.',
-        show_default='one sequence')] = None,
-    seqbounds_query: Annotated[Path | None, typer.Option(
-        help='Sequence bounds of the query.', show_default='one sequence')] = None,
+    splits: options.Splits = None,
+    seqbounds_reference: options.ReferenceBounds = None,
+    seqbounds_query: options.QueryBounds = None,
     seq_length: Annotated[int | None, typer.Option(
         '--seq-length', '-L', help='Frames per sequence.',
         show_default="seqnet: the checkpoint's; single, s1: 1")] = None,
     checkpoint: Annotated[Path | None, typer.Option(
-        help='Folder of a SeqNet training run, or one of its checkpoints.',
+        help='Folder of a SeqNet training run, whose latest checkpoint is used, or a checkpoint.',
         show_default=False)] = None,
     stage_one: Annotated[str | None, typer.Option(
         help=f'hvpr: first stage, one of {", ".join(FIRST_STAGES)}.',
         show_default='seqnet')] = None,
     candidates: Annotated[Path | None, typer.Option(
-        help='hvpr: predictions that replace the first stage, .npz or .npy.',
+        help='hvpr: instead of a first stage its predictions: a file of --predictions or '
+             '--original-npz, or a .npy file of rows, shape M by K.',
         show_default=False)] = None,
     match_checkpoint: Annotated[Path | None, typer.Option(
         help='hvpr: SeqNet run with kernel 1 that describes the frames of the second stage; all: '
@@ -95,14 +78,15 @@ def evaluate(
         help='hvpr: frames per sequence of the second stage.',
         show_default="the first stage's")] = None,
     top_k: Annotated[int | None, typer.Option(
-        help='hvpr: number of candidates of each query to re-rank.',
+        help='hvpr: candidates of each query that are sorted.',
         show_default=str(TOP_K))] = None,
     speeds: Annotated[str | None, typer.Option(
         help='Sequence matching and hvpr: query speeds to try, relative to the reference, such as '
              '0.8,1,1.25.', show_default='1')] = None,
     full_windows: Annotated[int | None, typer.Option(
-        help='Skip frames whose window of this length does not fit into their sequence.',
-        show_default='msls except its train split: the longest window used; else 1')] = None,
+        help='Skip frames near the ends of a sequence, whose window of this length does not fit; 1 '
+             'skips none.',
+        show_default='the longest window used for msls val and test, as published; else 1')] = None,
     reverse: Annotated[bool, typer.Option(
         '--reverse', help='The query was driven in the opposite direction.',
         show_default=False)] = False,
@@ -120,10 +104,24 @@ def evaluate(
 ) -> None:
     """Measure how often a method finds a true match of a query among its first N predictions.
 
-    The drives are a data set, or two arrays with what says which of their rows match. Queries
-    without any true match are excluded. hvpr sorts the candidates of a first stage by matching
-    sequences frame by frame, the hierarchical method of the SeqNet paper. Subcommands measure
-    other things, with options of their own.
+    The drives are a split of a data set (--dataset), or two arrays (--reference and --query) with
+    --struct or --tolerance, which define the true matches. The results equal those of SeqNet's
+    published code. Queries without any true match are counted and excluded from every recall.
+
+    single compares frames. s1 compares frames described by a SeqNet with kernel 1 and needs
+    --checkpoint. smooth and delta compare sequences of untrained descriptors and need --seq-length;
+    seqnet compares sequences and needs --checkpoint. single+seqmatch and s1+seqmatch compare
+    sequences frame by frame and need --seq-length; the latter also needs --checkpoint.
+
+    hvpr, the hierarchical method of the SeqNet paper, sorts the first candidates of one of the
+    first five frame by frame. Its first stage is --stage-one with --checkpoint and --seq-length, or
+    --candidates. all measures each method in turn on the same frames and skips those whose
+    checkpoint is missing; --seq-length then applies to all but single and s1.
+
+    Example: `seqnet_ros evaluate --dataset nordland-sf --folder seqnet_data --method seqnet
+    --seq-length 5 --checkpoint runs/l10_w5`
+
+    The subcommands measure other things, with options of their own.
     """
     if ctx.invoked_subcommand is not None:
         _refuse_options(ctx)
@@ -138,6 +136,9 @@ def evaluate(
     outputs = {'--predictions': predictions, '--original-npz': original_npz, '--json': json_path}
     _refuse_several(outputs, method)
     prepare_outputs(outputs.values())
+    tried = None if speeds is None else options.numbers('--speeds', speeds, '0.8,1,1.25')
+    choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
+                          match_length, top_k, tried)
     where: DatasetChoice | ArrayChoice
     if dataset is not None:
         where = DatasetChoice(dataset, split or USUAL_SPLIT, folder, descriptors, city)
@@ -146,18 +147,23 @@ def evaluate(
         assert query is not None
         where = ArrayChoice(reference, query, struct, tolerance,
                             (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT)
+    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetRequest
+
+    _measure(SeqNetRequest(choice, where, reverse, compat, full_windows), predictions,
+             original_npz, json_path)
+
+
+def _measure(request: 'SeqNetRequest', predictions: Path | None, original_npz: Path | None,
+             json_path: Path | None) -> None:
+    """Measure, print, and write the files that were asked for."""
     from seqnet_ros.evaluation.metrics.search_metrics import SearchResults, SearchTable
     from seqnet_ros.evaluation.result_document import write_document
-    from seqnet_ros.evaluation.seqnet.evaluation import SeqNetRequest, prepare_evaluation
+    from seqnet_ros.evaluation.seqnet.evaluation import prepare_evaluation
 
-    tried = None if speeds is None else options.numbers('--speeds', speeds, '0.8,1,1.25')
-    choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
-                          match_length, top_k, tried)
-    found = prepare_evaluation(
-        SeqNetRequest(choice, where, reverse, compat, full_windows), _load_run)
+    found = prepare_evaluation(request, _load_run)
     about = document_drives(found.drives, found.full_windows)
     document: SearchResults | SearchTable
-    if method == ALL:
+    if request.method.method == ALL:
         document = SearchTable(
             methods={plan.name: document_method(plan, _search(found, plan))
                      for plan in found.plans},

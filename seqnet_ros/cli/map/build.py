@@ -22,10 +22,10 @@ def build(
         help='Name of a model, or its YAML file.',
         show_default='hog, or the model of --extend')] = None,
     extend: Annotated[Path | None, typer.Option(
-        help='Map to add the drive to; it is modified only if it is also --output.',
+        help='Map to add the drive to; it stays unchanged unless it is also --output.',
         show_default=False)] = None,
     overwrite: Annotated[bool, typer.Option(
-        '--overwrite', help='Replace the map that lies at --output.')] = False,
+        '--overwrite', help='Replace the map at --output.')] = False,
     backup: Annotated[bool, typer.Option(
         help='Keep a map that is replaced or extended as NAME~1.')] = True,
     topic: options.Topic = None,
@@ -40,13 +40,21 @@ def build(
         '--geometry', help='Store local features for the geometric check of matches.')] = False,
     camera_info: options.CameraInfo = None,
     keep_images: Annotated[bool, typer.Option(
-        '--keep-images', help='Store a small image of every place for visualization.')] = False,
+        '--keep-images',
+        help='Keep a small picture of every place (JPEG, 320 pixels wide).')] = False,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.
 
-    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without any, the
-    places lie one meter apart on a line. Settings become the defaults for localizing.
+    Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without poses the
+    places lie one meter apart on a line: frame numbers count as meters. Places are spaced 1 m apart
+    if there are poses; otherwise every image is a place. The settings are stored in the map and are
+    the defaults for localizing.
+
+    A map that exists at --output is replaced only with --overwrite or --extend, when the new one is
+    complete, and is kept as NAME~1 or with the next free number. A folder that holds anything else
+    is refused. --extend adds the drive as another session; its poses must be in the frame of the
+    map.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})

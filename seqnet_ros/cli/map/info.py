@@ -10,7 +10,10 @@ if TYPE_CHECKING:
 
 
 def info(path: options.MapPath) -> None:
-    """Show what a map says of itself; nothing but its manifest is read."""
+    """Show the model, size, spacing and poses of a map; only its manifest is read.
+
+    If the model projects frames, the length of the frames that are compared is shown too.
+    """
     from seqnet_ros.maps.map_reader import read_manifest
 
     manifest, files = read_manifest(path)

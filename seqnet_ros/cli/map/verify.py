@@ -10,7 +10,10 @@ def verify(
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
-    """Check a map's checksums, shapes and values, and that its model makes the same descriptors."""
+    """Check a map's checksums, shapes and values, and that its model makes the same descriptors.
+
+    The fingerprint of the model on this machine is compared with that of the map.
+    """
     from seqnet_ros.maps.map_reader import check_model, verify_map
     from seqnet_ros.models.place_model import build_model
 

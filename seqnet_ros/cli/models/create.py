@@ -16,7 +16,8 @@ def create(
         help='Model whose frame descriptors it was trained on: a name or a YAML file.',
         show_default=False)],
     output: Annotated[Path, typer.Option(
-        help='The .yaml file to write; the weights are written beside it.', show_default=False)],
+        help='New .yaml file; the weights are written beside it as .safetensors.',
+        show_default=False)],
     match_run: Annotated[Path | None, typer.Option(
         '--match-from', show_default='frame descriptors unchanged',
         help='Run with kernel 1 (S1) whose descriptors are used for sequence matching: '
@@ -24,7 +25,10 @@ def create(
     best: Annotated[bool, typer.Option(
         '--best', help='Use the best checkpoint of the runs instead of the latest.')] = False,
 ) -> None:
-    """Make a model of a trained SeqNet, ready to build maps and to localize with."""
+    """Make a model of a trained SeqNet, ready to build maps and to localize with.
+
+    With --match-from it searches hierarchically, as HVPR of the SeqNet paper does.
+    """
     from seqnet_ros.training.seqnet.model import create_model
     from seqnet_ros.training.seqnet.run import load_run
 

@@ -4,7 +4,10 @@ from seqnet_ros.cli.console import print_table
 
 
 def list_models() -> None:
-    """List the models, the length of their descriptors and whether their weights are here."""
+    """List the models, the length of their descriptors and whether their weights are here.
+
+    Weights of frames, sequences and projection all count.
+    """
     from seqnet_ros.models import place_model
 
     print_table(

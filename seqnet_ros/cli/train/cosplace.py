@@ -52,10 +52,11 @@ def cosplace(
     precision: Precision = '32',
     workers: Workers = None,
 ) -> None:
-    """Train CosPlace: a network for single images, on classes of images by place.
+    """Train CosPlace: a network for single images, on classes of images by place and direction.
 
-    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far,
-    for `--model` of the other commands; TensorBoard reads RUN.
+    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far, for
+    `--model` of the other commands; its weights lie beside it as safetensors, and as best_model.pth
+    for the published code. TensorBoard reads RUN.
     """
     if resume:
         record = resumed_record(CosPlaceRecord, ctx, output, epochs, CHANGEABLE)

@@ -26,6 +26,7 @@ from seqnet_ros.cli.train.runs import (
     Recipe,
     Resume,
     RunFolder,
+    SeqLength,
     collect_training_settings,
     missing_training_package,
     require_new,
@@ -59,8 +60,7 @@ def jist(
     city: Annotated[list[str] | None, typer.Option(
         help='Train on sequences of this city only. Repeatable.', show_default='all')] = None,
     recipe: Recipe = None,
-    seq_length: Annotated[int | None, typer.Option(
-        '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
+    seq_length: SeqLength = None,
     epochs: Epochs = None,
     assignments: options.Assignments = None,
     resume: Resume = False,
@@ -70,8 +70,9 @@ def jist(
 ) -> None:
     """Train JIST: a network for images and sequences of them, on both together.
 
-    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far,
-    for `--model` of the other commands; TensorBoard reads RUN.
+    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far, for
+    `--model` of the other commands; its weights lie beside it as safetensors, and as best_model.pth
+    for the published code. TensorBoard reads RUN.
     """
     if resume:
         record = resumed_record(_JistRecord, ctx, output, epochs, CHANGEABLE)

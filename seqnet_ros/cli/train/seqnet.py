@@ -14,6 +14,7 @@ from seqnet_ros.cli.train.runs import (
     Recipe,
     Resume,
     RunFolder,
+    SeqLength,
     TrainingRecord,
     collect_training_settings,
     is_first_process,
@@ -50,41 +51,24 @@ class _Record(TrainingRecord):
 def seqnet(
     ctx: typer.Context,
     output: RunFolder,
-    dataset: Annotated[str | None, typer.Option(
-        help='Data set name, or the folder of a custom data set; its train split is used.',
-        show_default=False)] = None,
-    folder: Annotated[Path | None, typer.Option(
-        help='Folder that contains the files of a named data set.', show_default='here')] = None,
-    descriptors: Annotated[str | None, typer.Option(
-        help='Folder of the frame descriptors within the data set.',
-        show_default='netvlad-pytorch; the only one of a custom data set')] = None,
-    city: Annotated[str | None, typer.Option(
-        help='msls: the city to train on.', show_default='melbourne')] = None,
-    reference: Annotated[Path | None, typer.Option(
-        help='Instead of a data set: frame descriptors of the reference drive, .npy [N, '
-             'D].', show_default=False)] = None,
-    query: Annotated[Path | None, typer.Option(
-        help='Frame descriptors of the query drive, .npy [M, D].', show_default=False)] = None,
-    struct: Annotated[Path | None, typer.Option(
-        help='A .db struct: positions of both drives and the radii.', show_default=False)] = None,
-    seqbounds_reference: Annotated[Path | None, typer.Option(
-        help='Sequence bounds of the reference: first frame, and one past the last, for every '
-             'frame.',
-        show_default='one sequence')] = None,
-    seqbounds_query: Annotated[Path | None, typer.Option(
-        help='Sequence bounds of the query.', show_default='one sequence')] = None,
-    splits: Annotated[Path | None, typer.Option(
-        help='Rows of the arrays used for training, .npz.', show_default='all')] = None,
+    dataset: options.Dataset = None,
+    folder: options.DatasetFolder = None,
+    descriptors: options.DatasetDescriptors = None,
+    city: options.DatasetCity = None,
+    reference: options.ReferenceArray = None,
+    query: options.QueryArray = None,
+    struct: options.Struct = None,
+    seqbounds_reference: options.ReferenceBounds = None,
+    seqbounds_query: options.QueryBounds = None,
+    splits: options.Splits = None,
     validation: Annotated[str | None, typer.Option(
         help='Data set whose val split selects the best weights.',
         show_default='that of --dataset unless it is its test split, else a part of the training '
                      'queries')] = None,
     validation_share: Annotated[float, typer.Option(
-        help='Share of the training queries held out for validation if there is no val '
-             'split.')] = 0.1,
+        help='Share of the queries held out for validation if there is no split for it.')] = 0.1,
     recipe: Recipe = None,
-    seq_length: Annotated[int | None, typer.Option(
-        '--seq-length', '-L', help='Frames per sequence.', show_default='5')] = None,
+    seq_length: SeqLength = None,
     kernel: Annotated[int | None, typer.Option(
         help='Width of the temporal convolution, frames.', show_default='3')] = None,
     out_dim: Annotated[int | None, typer.Option(
@@ -99,10 +83,14 @@ def seqnet(
     device: options.Device = 'auto',
     precision: Precision = '32',
 ) -> None:
-    """Train SeqNet on the frame descriptors of two drives.
+    """Train SeqNet on the frame descriptors of two drives: those of a data set, or two arrays.
 
-    Settings that are not given are those of the paper. The run can be read by `evaluate`,
-    `models create` and SeqNet's published code at any time, and by TensorBoard.
+    Settings that are not given are those of the paper. `evaluate`, `models create`, SeqNet's
+    published code and TensorBoard can read the run at any time. Needs `pip install
+    'seqnet_ros[train]'`. Ctrl-C ends the training with status 130, SIGTERM with 143; both lose the
+    current epoch, and --resume continues. Only --epochs and --device may be changed with --resume.
+
+    Example: `seqnet_ros train seqnet --dataset streets/ --output runs/s5`
     """
     if resume:
         record = resumed_record(_Record, ctx, output, epochs, _CHANGEABLE)

@@ -23,8 +23,12 @@ def msls(
 ) -> None:
     """Sort the images of MSLS into sequences, with hard links where the disk allows it.
 
-    Cities go to the splits of SeqVLAD and JIST: test has Copenhagen and San Francisco. An
-    interrupted run can be repeated.
+    Cities go to the splits of SeqVLAD and JIST: Copenhagen and San Francisco to test, Amsterdam and
+    Manila to val, the other twenty to train; missing cities are skipped. A table shows for each
+    part how many images are in place, how many are copies, and what was skipped: panoramas,
+    incomplete or contradictory rows, and missing or empty images.
+
+    The command can be repeated: images in place stay, and another file in such a place is refused.
     """
     from seqnet_ros.datasets.jist.msls_sequences import cities_by_split, read_official
     from seqnet_ros.datasets.jist.sequence_folders import SIDES

@@ -26,9 +26,11 @@ def robotcar(
     spacing: Annotated[float, typer.Option(
         min=0, help='Minimum distance between frames, m.')] = 2.0,
 ) -> None:
-    """Make sequences of laps of the Oxford RobotCar data set; raw images get their colors.
+    """Make sequences of laps of the Oxford RobotCar data set; raw images are debayered.
 
-    An interrupted run can be repeated.
+    Each image takes the position nearest in time; images without one within a second are skipped. A
+    lap is one sequence. The command can be repeated; a folder with images of another lap or spacing
+    is refused, as they would become one sequence with the new ones.
     """
     from seqnet_ros.datasets.jist import robotcar as reader
 

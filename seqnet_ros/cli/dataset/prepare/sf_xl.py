@@ -19,9 +19,12 @@ def sf_xl(
     sample: Annotated[int, typer.Option(
         min=0, help='Number of images to open in each part.')] = 20,
 ) -> None:
-    """Check and list what is there of SF-XL; nothing has to be converted.
+    """Check and list the parts of SF-XL that are present; nothing has to be converted.
 
-    The exit status is 0 only where all that training needs is there and in order, else 1.
+    For each part the number of images is shown, how many of a sample were opened, how many of these
+    are damaged, and whether the names come from a list or the folder; for train also the views,
+    classes and groups. The exit status is 0 only if train, val/database and val/queries are present
+    and in order, else 1.
     """
     from seqnet_ros.datasets.jist.sf_xl import PARTS, TRAINING_PARTS, check_folders
 
