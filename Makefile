@@ -18,7 +18,7 @@ help:
 	@echo 'make lint   run ruff, mypy, import-linter and the search for import cycles'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make docs   update docs/cli.md and build the documentation as a site in build/site'
-	@echo 'make clean  remove everything that make made'
+	@echo 'make clean  remove all generated files'
 
 setup:
 	@$(PYTHON) tools/workspace.py
