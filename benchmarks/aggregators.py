@@ -13,8 +13,9 @@ from benchmarks.image_pairs import describe_both, pair_arguments
 from seqnet_ros.evaluation.metrics.ground_truth import matches_within, recall_at
 from seqnet_ros.evaluation.seqnet.drives import Drive
 from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, Method, SequenceMatching, search
-from seqnet_ros.sequences.aggregators import Concat, Mean, SeqGeM, Smooth
 from seqnet_ros.sequences.centring import centre
+from seqnet_ros.sequences.jist_aggregators import Concat, Mean, SeqGeM
+from seqnet_ros.sequences.seqnet_aggregators import Smooth
 
 _RECALLS = (1, 5, 10, 20)
 

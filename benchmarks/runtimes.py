@@ -18,7 +18,7 @@ from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.weights import repeatable_random
 from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM

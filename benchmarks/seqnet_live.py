@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Timing, alternate, measure_bandwidth
-from seqnet_ros.sequences.aggregators import SeqNet, describe_frames
+from seqnet_ros.sequences.aggregators import describe_frames
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
 _LENGTHS = (5, 10, 20, 50)
 _SHOWN = '{:<44}{:>30}{:>16}'

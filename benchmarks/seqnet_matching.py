@@ -16,7 +16,7 @@ from benchmarks.timing import Timing
 from seqnet_ros.evaluation.nearest_neighbors import match_windows, rerank_windows
 from seqnet_ros.evaluation.seqnet.drives import Drive
 from seqnet_ros.evaluation.seqnet.methods import build_method, rerank, search
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
 _TOP_K, _CANDIDATES, _KERNEL = 100, 20, 3
 _SHOWN = '{:<46}{:>28}{:>14}{:>16}'

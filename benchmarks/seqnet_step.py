@@ -13,7 +13,7 @@ import torch
 from torch.nn.functional import linear, normalize, triplet_margin_loss
 
 from benchmarks.timing import time_calls
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.training.seqnet.loss import triplet_loss
 
 _BATCH, _NEGATIVES, _MARGIN = 16, 10, 0.1

@@ -16,7 +16,7 @@ from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.nearest_neighbors import Predictions
 from seqnet_ros.evaluation.seqnet.drives import Drive
 from seqnet_ros.evaluation.seqnet.methods import build_method, rerank, search
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair
 from seqnet_ros.training.seqnet.run import load_run

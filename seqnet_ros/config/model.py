@@ -7,11 +7,16 @@ Fields that models gained later have ``exclude_if`` for their default: documents
 models without them stay as they were, and maps with them.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, reduce
+from operator import or_
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, TypeAdapter, model_validator
 
 from seqnet_ros.config.settings import Settings
+from seqnet_ros.core.registry import Registry
 
 
 class ImageConfig(Settings):
@@ -25,88 +30,106 @@ class ImageConfig(Settings):
         (0.229, 0.224, 0.225), description='Channel deviations (RGB, range 0 to 1).')
 
 
-class HogConfig(Settings):
-    """OpenCV's histogram of oriented gradients over a fixed grid."""
+class FrameConfig(Settings):
+    """Base of the settings of all frame descriptors; `kind` tells them apart."""
 
-    kind: Literal['hog'] = 'hog'
-    cell: int = Field(32, ge=4, le=256, description='Cell edge, pixels.')
-    block: int = Field(64, ge=4, le=512, description='Block edge, pixels (block stride = cell).')
-    bins: int = Field(9, ge=2, le=36, description='Orientation bins.')
+    takes_weights: ClassVar[bool] = False
 
+    kind: str
 
-class PatchNormConfig(Settings):
-    """SeqSLAM's patch-normalised thumbnails (Milford and Wyeth, ICRA 2012)."""
+    def dim(self, image: ImageConfig) -> int:
+        """Return the length of a vector of images of this size.
 
-    kind: Literal['patchnorm'] = 'patchnorm'
-    patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
+        Raises:
+            ModelError: the settings contradict each other.
+        """
+        raise NotImplementedError
 
+    @property
+    def label(self) -> str:
+        """What messages call the vectors."""
+        return self.kind
 
-class ChannelPoolingConfig(Settings):
-    """One value for each channel of the map."""
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return True
 
-    normalise: bool = Field(
-        True, exclude_if=lambda normalise: normalise,
-        description='L2-normalize the frame descriptors; networks of the SeqVLAD project do not.')
-
-
-class GemConfig(ChannelPoolingConfig):
-    """Generalised mean over the map, optionally a linear layer (CosPlace)."""
-
-    kind: Literal['gem'] = 'gem'
-    p: float = Field(3.0, gt=0, le=100, description='Exponent before weights are loaded.')
-    fc_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the linear layer; none for no linear '
-                                          'layer.')
+    @property
+    def vlad_clusters(self) -> int | None:
+        """Number of clusters of vectors that are VLAD sums; None for other vectors."""
+        return None
 
 
-class PlainPoolingConfig(ChannelPoolingConfig):
-    """Mean over the map (spoc), its maximum (mac), or the sum of maxima over regions (rmac)."""
+@dataclass(frozen=True)
+class Descriptor:
+    """A kind of frame descriptor.
 
-    kind: Literal['spoc', 'mac', 'rmac']
-
-
-class CellsConfig(Settings):
-    """Every cell of the map L2-normalized over channels, then flattened."""
-
-    kind: Literal['cells'] = 'cells'
-
-
-class NetVladConfig(Settings):
-    """NetVLAD (Arandjelovic et al., CVPR 2016), optionally with a whitening projection."""
-
-    kind: Literal['netvlad'] = 'netvlad'
-    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    bias: bool = Field(False, description='Soft assignment with a bias (vladv2).')
-    normalise_input: bool = Field(True, description='L2-normalize local features first.')
-    wpca_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the whitening; none for no whitening.')
-
-
-class VladSumsConfig(Settings):
-    """NetVLAD before its normalization: residual sums that add up over frames (SeqVLAD).
-
-    Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
-    RA-L 2022.
+    Attributes:
+        config: its settings; the default of their `kind` is its name.
+        build: makes the describer; see `seqnet_ros.descriptors.registry`.
     """
 
-    kind: Literal['vlad_sums'] = 'vlad_sums'
-    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    normalise_input: bool = Field(True, description='L2-normalize local features first.')
+    config: type[FrameConfig]
+    build: Callable[..., Any]
 
 
-class NetworkConfig(Settings):
-    """A torchvision trunk followed by a pooling."""
+DESCRIPTORS: Registry[Descriptor] = Registry(
+    'frame descriptor', 'seqnet_ros.descriptors.registry')
 
-    kind: Literal['network'] = 'network'
-    backbone: Literal[
-        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
-    layer: int | None = Field(
-        None, ge=1, le=64,
-        description='Number of stages to keep: ResNet layer1..layer4, or the first n modules of '
-                    '`features` of VGG-16 and MobileNetV2; none keeps the default.')
-    pooling: Annotated[
-        GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
-        Field(discriminator='kind')] = GemConfig()
+
+def _parse_frame(value: Any) -> FrameConfig:
+    """Return the settings of a frame descriptor, checked by the class of their kind."""
+    if isinstance(value, FrameConfig):
+        return value
+    if isinstance(value, Mapping) and 'kind' in value:
+        DESCRIPTORS.find(value['kind'])  # plugins may have it
+    return _any_frame(tuple(item.config for item in DESCRIPTORS.items(plugins=False).values())
+                      ).validate_python(value)
+
+
+@cache
+def _any_frame(configs: tuple[type[FrameConfig], ...]) -> TypeAdapter[FrameConfig]:
+    either: Any = reduce(or_, configs)
+    return TypeAdapter(Annotated[either, Field(discriminator='kind')])
+
+
+@dataclass(frozen=True)
+class Aggregator:
+    """A sequence aggregator.
+
+    Attributes:
+        build: a `seqnet_ros.sequences.aggregator.SequenceAggregator`, or 'module:class' of one that
+            is imported when it is used.
+        learned: it has weights.
+        trained: these are of no use before training; the others start as means.
+        own_weights: they lie in a file of their own, never in that of the frames.
+        sums_frames: it takes frames that are VLAD sums, and no others.
+        evaluated: SeqNet's evaluation knows it as a method of this name.
+        check_length: raises ValueError for a sequence length that it cannot describe.
+    """
+
+    build: Any
+    learned: bool = False
+    trained: bool = False
+    own_weights: bool = False
+    sums_frames: bool = False
+    evaluated: bool = False
+    check_length: Callable[['AggregatorConfig', int], None] | None = None
+
+
+AGGREGATORS: Registry[Aggregator] = Registry('aggregator', 'seqnet_ros.sequences.registry')
+
+
+def _check_aggregator(name: Any) -> str:
+    AGGREGATORS.find(name)  # plugins may have it
+    return _any_of(tuple(AGGREGATORS.items(plugins=False))).validate_python(name)
+
+
+@cache
+def _any_of(names: tuple[str, ...]) -> TypeAdapter[str]:
+    either: Any = Literal[names]
+    return TypeAdapter(either)
 
 
 class WeightsConfig(Settings):
@@ -139,10 +162,8 @@ class WeightsConfig(Settings):
 class AggregatorConfig(Settings):
     """Aggregation of successive frames to one sequence descriptor."""
 
-    aggregator: Literal[
-        'smooth', 'delta', 'seqnet', 'concat', 'mean', 'max', 'simplefc', 'meanfc', 'conv1d',
-        'seqgem', 'fc', 'seqvlad'] = Field(
-            'smooth', description='How frame descriptors become a sequence descriptor.')
+    aggregator: Annotated[str, BeforeValidator(_check_aggregator)] = Field(
+        'smooth', description='How frame descriptors become a sequence descriptor.')
     kernel: int = Field(3, ge=1, le=100, description='Temporal kernel width w of SeqNet.')
     p: float = Field(3.0, gt=0, le=100, description='SeqGeM exponent before weights are loaded.')
     out_dim: int | None = Field(
@@ -158,11 +179,11 @@ class AggregatorConfig(Settings):
         """Refuse a sequence length that the aggregator cannot describe, whatever its weights.
 
         Raises:
-            ValueError: the sequence is shorter than the kernel of SeqNet.
+            ValueError: it cannot; the message says why.
         """
-        if self.aggregator == 'seqnet' and length < self.kernel:
-            raise ValueError(f'a sequence of {length} frames is shorter than the SeqNet kernel of '
-                             f'{self.kernel}')
+        check = AGGREGATORS.get(self.aggregator).check_length
+        if check is not None:
+            check(self, length)
 
 
 class ProjectionConfig(Settings):
@@ -185,9 +206,9 @@ class ModelConfig(Settings):
     image: ImageConfig = ImageConfig()
     cameras: int = Field(
         1, ge=1, le=16, exclude_if=lambda cameras: cameras == 1,
-        description='Number of cameras whose simultaneous images are described as one place.')
-    frame: Annotated[HogConfig | PatchNormConfig | NetworkConfig,
-                     Field(discriminator='kind')] = HogConfig()
+        description='Cameras whose images of one moment are described as one.')
+    frame: Annotated[SerializeAsAny[FrameConfig], BeforeValidator(_parse_frame)] = Field(
+        default_factory=lambda: DESCRIPTORS.get('hog').config.model_validate({}))
     weights: WeightsConfig = WeightsConfig()
     centring: bool = Field(
         True, description='Subtract the mean descriptor of each drive before normalization.')
@@ -206,11 +227,10 @@ class ModelConfig(Settings):
 
     @model_validator(mode='after')
     def _sums_are_summed(self) -> 'ModelConfig':
-        sums = isinstance(self._pooling, VladSumsConfig)
-        if sums != (self.sequence.aggregator == 'seqvlad'):
-            frames = self.frame.pooling if isinstance(self.frame, NetworkConfig) else self.frame
-            raise ValueError('vlad_sums pooling and the seqvlad aggregator require each other, '
-                             f'found {frames.kind} and {self.sequence.aggregator}')
+        sums = self.frame.vlad_clusters is not None
+        if sums != AGGREGATORS.get(self.sequence.aggregator).sums_frames:
+            raise ValueError('vlad_sums pooling and the aggregator seqvlad need one another, found '
+                             f'{self.frame.label} and {self.sequence.aggregator}')
         if not self.normalises_frames and (self.centring or self.projection is not None):
             found = 'seqvlad' if sums else 'pooling with normalise: false'
             raise ValueError(f'{found} needs centring: false and no projection, because its frames '
@@ -228,15 +248,9 @@ class ModelConfig(Settings):
     @property
     def normalises_frames(self) -> bool:
         """Whether frames have unit length; the sums that SeqVLAD adds up have not."""
-        if isinstance(self._pooling, ChannelPoolingConfig):
-            return self._pooling.normalise
-        return not isinstance(self._pooling, VladSumsConfig)
+        return self.frame.normalizes
 
     @property
     def projects_frames(self) -> bool:
         """Whether frames are described once more for sequence matching."""
         return self.projection is not None or not self.normalises_frames
-
-    @property
-    def _pooling(self) -> Settings | None:
-        return self.frame.pooling if isinstance(self.frame, NetworkConfig) else None

@@ -17,6 +17,10 @@ class ModelError(SeqnetRosError):
     """A model file or checkpoint that is missing, inconsistent or unsafe."""
 
 
+class PluginError(SeqnetRosError):
+    """A plugin cannot be loaded, or adds something under a name that is taken."""
+
+
 class MapError(SeqnetRosError):
     """A map that is missing, damaged or made for something else."""
 

@@ -11,8 +11,9 @@ from torch import nn
 from torchvision.models.vgg import cfgs as vgg_configurations
 from torchvision.models.vgg import make_layers
 
-from seqnet_ros.config.model import ImageConfig, NetworkConfig
+from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import ModelError
+from seqnet_ros.descriptors.network import NetworkConfig
 
 _RESNET_STEM = 4
 _RESNET_STAGES = 4

@@ -1,48 +1,155 @@
-"""The frame network: a trunk followed by a pooling."""
+"""A torchvision trunk followed by a pooling: its settings, read and checked without torch."""
 
-import torch
-from torch import Tensor, nn
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
-from seqnet_ros.config.model import ImageConfig, NetworkConfig
-from seqnet_ros.descriptors.backbones import build_trunk, map_shape
-from seqnet_ros.descriptors.pooling import build_pooling
+from pydantic import Field
+
+from seqnet_ros.config.model import FrameConfig, ImageConfig, ModelConfig
+from seqnet_ros.config.settings import Settings
+
+# Torch takes seconds to import, which commands that only read maps do without.
+if TYPE_CHECKING:
+    from seqnet_ros.descriptors.device import Device
+    from seqnet_ros.descriptors.network_describer import NetworkDescriber
 
 
-class FrameNetwork(nn.Module):
-    """Normalised images ``[N, 3, H, W]`` to vectors ``[N, dim]``, of unit length but for VLAD sums.
+class PoolingConfig(Settings):
+    """Base of the settings of all poolings."""
 
-    Its state dictionary has CosPlace's names: ``backbone.*``, ``aggregation.1.p``,
-    ``aggregation.3.weight`` and ``aggregation.3.bias``. NetVLAD is ``aggregation.0``, its
-    whitening ``aggregation.1``. Built under ``torch.device('meta')`` it allocates nothing and
-    still knows its ``dim``.
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return True
+
+    @property
+    def vlad_clusters(self) -> int | None:
+        """Number of clusters of vectors that are VLAD sums; None for other vectors."""
+        return None
+
+
+class ChannelPoolingConfig(PoolingConfig):
+    """One value for each channel of the map."""
+
+    normalise: bool = Field(
+        True, exclude_if=lambda normalise: normalise,
+        description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
+                          'do not.')
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return self.normalise
+
+
+class GemConfig(ChannelPoolingConfig):
+    """Generalised mean over the map, optionally a linear layer (CosPlace)."""
+
+    kind: Literal['gem'] = 'gem'
+    p: float = Field(3.0, gt=0, le=100, description='Exponent before any weights are loaded.')
+    fc_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the linear layer; none without it.')
+
+
+class PlainPoolingConfig(ChannelPoolingConfig):
+    """Mean over the map (spoc), its maximum (mac), or the sum of maxima over regions (rmac)."""
+
+    kind: Literal['spoc', 'mac', 'rmac']
+
+
+class CellsConfig(PoolingConfig):
+    """Every cell of the map L2-normalised over channels, then flattened."""
+
+    kind: Literal['cells'] = 'cells'
+
+
+class NetVladConfig(PoolingConfig):
+    """NetVLAD (Arandjelovic et al., CVPR 2016), optionally with a whitening projection."""
+
+    kind: Literal['netvlad'] = 'netvlad'
+    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
+    bias: bool = Field(False, description='Soft assignment with a bias (the vladv2 form).')
+    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    wpca_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the whitening; none without it.')
+
+
+class VladSumsConfig(PoolingConfig):
+    """NetVLAD before its normalisation: residual sums that add up over frames (SeqVLAD).
+
+    Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
+    RA-L 2022.
+    """
+
+    kind: Literal['vlad_sums'] = 'vlad_sums'
+    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
+    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length: sums have any length."""
+        return False
+
+    @property
+    def vlad_clusters(self) -> int | None:
+        """Number of clusters."""
+        return self.clusters
+
+
+class NetworkConfig(FrameConfig):
+    """A torchvision trunk followed by a pooling."""
+
+    takes_weights: ClassVar[bool] = True
+
+    kind: Literal['network'] = 'network'
+    backbone: Literal[
+        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
+    layer: int | None = Field(
+        None, ge=1, le=64,
+        description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
+                    '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
+    pooling: Annotated[
+        GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
+        Field(discriminator='kind')] = GemConfig()
+
+    def dim(self, image: ImageConfig) -> int:
+        """Return the length of a vector of images of this size, without allocating the network.
+
+        Raises:
+            ModelError: the layer is beyond the trunk, or the image too small for it.
+        """
+        from seqnet_ros.descriptors.frame_network import network_dim
+
+        return network_dim(self, image)
+
+    @property
+    def label(self) -> str:
+        """What messages call the vectors: the pooling that made them."""
+        return self.pooling.kind
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return self.pooling.normalizes
+
+    @property
+    def vlad_clusters(self) -> int | None:
+        """Number of clusters of vectors that are VLAD sums; None for other vectors."""
+        return self.pooling.vlad_clusters
+
+
+def build_network(config: ModelConfig, device: 'Device',
+                  base_dir: Path | None) -> 'NetworkDescriber':
+    """Build the describer of a model, with its weights.
 
     Args:
-        config: the trunk and the pooling.
-        image: the input size, which decides the length of a ``cells`` vector.
+        config: the model.
+        device: where it runs.
+        base_dir: directory of the model file, where relative weight paths start.
 
     Raises:
-        ModelError: the layer is beyond the trunk, or the image too small for it.
+        ModelError: the weights are missing or do not fit.
     """
+    from seqnet_ros.descriptors.network_describer import load_network
 
-    def __init__(self, config: NetworkConfig, image: ImageConfig) -> None:
-        super().__init__()
-        shape = map_shape(config, image)
-        self.backbone = build_trunk(config)
-        self.aggregation, self.dim = build_pooling(config, shape)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Describe images; only the trunk may run in half precision.
-
-        GeM's powers and NetVLAD's sums leave the range of float16.
-        """
-        return self.aggregation(self.backbone(images).float())
-
-
-def network_dim(config: NetworkConfig, image: ImageConfig) -> int:
-    """Return the length of the network's vectors without allocating it.
-
-    Raises:
-        ModelError: as `FrameNetwork`.
-    """
-    with torch.device('meta'):
-        return FrameNetwork(config, image).dim
+    return load_network(config, cast(NetworkConfig, config.frame), device, base_dir)

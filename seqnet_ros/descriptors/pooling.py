@@ -1,10 +1,14 @@
 """From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM and its kin, cells, NetVLAD."""
 
+import math
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from seqnet_ros.config.model import (
+from seqnet_ros.descriptors.network import (
     CellsConfig,
     GemConfig,
     NetVladConfig,
@@ -172,35 +176,44 @@ def build_pooling(config: NetworkConfig, shape: tuple[int, int, int]) -> tuple[n
         The pooling, whose output rows have unit length unless the configuration says otherwise,
         and their number of values D.
     """
-    channels, height, width = shape
-    pooling = config.pooling
-    if isinstance(pooling, CellsConfig):
-        return nn.Sequential(Cells()), channels * height * width
-    if isinstance(pooling, NetVladConfig):
-        return _build_netvlad(pooling, channels)
-    if isinstance(pooling, PlainPoolingConfig):
-        stages: list[nn.Module] = [L2Norm(), _PLAIN[pooling.kind](), nn.Flatten()]
-        return _sequential(stages, pooling.normalise), channels
-    if isinstance(pooling, VladSumsConfig):
-        sums = VladSums(pooling.clusters, channels, normalise_input=pooling.normalise_input)
-        return nn.Sequential(sums), pooling.clusters * channels
-    return _build_gem(pooling, channels)
+    return _BUILDERS[config.pooling.kind](config.pooling, shape)
 
 
-def _build_gem(config: GemConfig, channels: int) -> tuple[nn.Sequential, int]:
+def _build_gem(config: GemConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
     stages: list[nn.Module] = [L2Norm(), GeM(config.p), nn.Flatten()]
     if config.fc_dim is not None:
-        stages.append(nn.Linear(channels, config.fc_dim))
-    return _sequential(stages, config.normalise), config.fc_dim or channels
+        stages.append(nn.Linear(shape[0], config.fc_dim))
+    return _sequential(stages, config.normalise), config.fc_dim or shape[0]
+
+
+def _build_plain(config: PlainPoolingConfig,
+                 shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    return _sequential([L2Norm(), _PLAIN[config.kind](), nn.Flatten()], config.normalise), shape[0]
+
+
+def _build_cells(_: CellsConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    return nn.Sequential(Cells()), math.prod(shape)
+
+
+def _build_netvlad(config: NetVladConfig,
+                   shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    netvlad = NetVLAD(config.clusters, shape[0], config.bias, config.normalise_input)
+    dim = config.clusters * shape[0]
+    if config.wpca_dim is None:
+        return nn.Sequential(netvlad), dim
+    return nn.Sequential(netvlad, nn.Linear(dim, config.wpca_dim), L2Norm()), config.wpca_dim
+
+
+def _build_vlad_sums(config: VladSumsConfig,
+                     shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    sums = VladSums(config.clusters, shape[0], normalise_input=config.normalise_input)
+    return nn.Sequential(sums), config.clusters * shape[0]
 
 
 def _sequential(stages: list[nn.Module], normalise: bool) -> nn.Sequential:
     return nn.Sequential(*stages, *([L2Norm()] if normalise else []))
 
 
-def _build_netvlad(config: NetVladConfig, channels: int) -> tuple[nn.Sequential, int]:
-    netvlad = NetVLAD(config.clusters, channels, config.bias, config.normalise_input)
-    dim = config.clusters * channels
-    if config.wpca_dim is None:
-        return nn.Sequential(netvlad), dim
-    return nn.Sequential(netvlad, nn.Linear(dim, config.wpca_dim), L2Norm()), config.wpca_dim
+_BUILDERS: dict[str, Callable[[Any, tuple[int, int, int]], tuple[nn.Sequential, int]]] = {
+    'gem': _build_gem, **dict.fromkeys(_PLAIN, _build_plain), 'cells': _build_cells,
+    'netvlad': _build_netvlad, 'vlad_sums': _build_vlad_sums}

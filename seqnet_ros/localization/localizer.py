@@ -17,10 +17,9 @@ from seqnet_ros.localization.map_search import MapSearch, prepare_map
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.aggregator import RollingDescriptor
 from seqnet_ros.sequences.aggregators import describe_frames
-from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
-from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 
 _logger = logging.getLogger(__name__)
 
@@ -160,12 +159,13 @@ class Localizer:
             if search.geometry is not None:
                 search.geometry.camera = camera
 
-    def _rolling_descriptor(self) -> RollingSeqGeM | None:
-        """Return what follows SeqGeM frame by frame; a mean that moves on changes all frames."""
-        if self.model.config.centring or not isinstance(self.model.aggregator, SeqGeM):
+    def _rolling_descriptor(self) -> RollingDescriptor | None:
+        """Return what follows a drive frame by frame; a mean that moves on changes all frames."""
+        if self.model.config.centring:
             return None
-        rolling = RollingSeqGeM(
-            self.model.aggregator, self.sequence_length, self.model.describer.dim)
+        rolling = self.model.aggregator.rolling(self.sequence_length, self.model.describer.dim)
+        if rolling is None:
+            return None
         for frame in self._buffer:
             rolling.push(self.model.prepare(frame.descriptor))
         return rolling

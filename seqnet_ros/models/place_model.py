@@ -12,16 +12,10 @@ from typing import cast
 import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import Tensor
 
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.config.model import (
-    AggregatorConfig,
-    ModelConfig,
-    NetworkConfig,
-    VladSumsConfig,
-    WeightsConfig,
-)
+from seqnet_ros.config.model import AGGREGATORS, AggregatorConfig, ModelConfig, WeightsConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import View
@@ -37,8 +31,10 @@ from seqnet_ros.descriptors.weights import (
     read_aggregator,
     repeatable_random,
 )
-from seqnet_ros.sequences.aggregators import LEARNED, TRAINED, Smooth, build_aggregator
+from seqnet_ros.sequences.aggregator import SequenceAggregator
+from seqnet_ros.sequences.aggregators import build_aggregator
 from seqnet_ros.sequences.centring import centre
+from seqnet_ros.sequences.seqnet_aggregators import Smooth
 
 _SUFFIXES = ('.yaml', '.yml')
 # Layouts of files that hold the weights of frames and of sequences.
@@ -83,10 +79,10 @@ class PlaceModel:
     config: ModelConfig
     engine: EngineConfig
     describer: FrameDescriber
-    aggregator: nn.Module
+    aggregator: SequenceAggregator
     fingerprint: str
     device: Device
-    projection: nn.Module | None = None
+    projection: SequenceAggregator | None = None
 
     @property
     def preset(self) -> Preset:
@@ -232,12 +228,13 @@ def _model_info(path: Path) -> ModelInfo:
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
     needed = []
     in_frame_file = False
-    if isinstance(config.frame, NetworkConfig):
+    if config.frame.takes_weights:
         needed.append(config.weights)
         in_frame_file = config.weights.named and config.weights.layout in _WITH_SEQUENCE
     sequence = config.sequence
-    expected = sequence.aggregator in TRAINED and not in_frame_file
-    if sequence.aggregator in LEARNED and (sequence.weights.named or expected):
+    aggregator = AGGREGATORS.get(sequence.aggregator)
+    expected = aggregator.trained and not in_frame_file
+    if aggregator.learned and (sequence.weights.named or expected):
         needed.append(sequence.weights)
     if config.projection is not None:
         needed.append(config.projection.weights)
@@ -267,41 +264,36 @@ def _read_model_file(path: Path) -> Preset:
 
 
 def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,
-                     base_dir: Path | None) -> nn.Module:
-    """Build the aggregator, with weights from its own file or from the file of the frames."""
+                     base_dir: Path | None) -> SequenceAggregator:
+    """Build the aggregator; its weights come from a file of its own or from that of the frames."""
     sequence = config.sequence
-    if sequence.aggregator not in LEARNED:
-        return build_aggregator(sequence, length, describer.dim, _clusters(config))
+    kind = AGGREGATORS.get(sequence.aggregator)
+    if not kind.learned:
+        return build_aggregator(sequence, length, describer.dim, config.frame.vlad_clusters)
     path = find_weights(sequence.weights, base_dir)
     if path is not None:
         return _trained(sequence, length, describer.dim,
                         read_aggregator(path, sequence.weights.layout), str(path))
     # A file of JIST without its aggregator's weights is not what it says it is.
     of_jist = config.weights.named and config.weights.layout == 'jist'
-    if describer.sequence_tensors or (of_jist and sequence.aggregator != 'seqnet'):
+    if describer.sequence_tensors or (of_jist and not kind.own_weights):
         return _trained(sequence, length, describer.dim,
                         of_aggregator(describer.sequence_tensors), describer.name)
-    if sequence.aggregator in TRAINED and not sequence.weights.random:
+    if kind.trained and not sequence.weights.random:
         raise ModelError(
             f'model {config.name} needs sequence.weights for {sequence.aggregator}')
     with repeatable_random():
         return build_aggregator(sequence, length, describer.dim)
 
 
-def _clusters(config: ModelConfig) -> int | None:
-    """Return the number of clusters of the frames' VLAD sums; None for other frames."""
-    pooling = config.frame.pooling if isinstance(config.frame, NetworkConfig) else None
-    return pooling.clusters if isinstance(pooling, VladSumsConfig) else None
-
-
-def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
-                     base_dir: Path | None) -> nn.Module | None:
+def _load_projection(config: ModelConfig, dim: int, aggregator: SequenceAggregator,
+                     base_dir: Path | None) -> SequenceAggregator | None:
     """Build the projection of single frames: a SeqNet with kernel 1.
 
     The sums of SeqVLAD become comparable by SeqVLAD itself, as sequences of one frame: NetVLAD.
     Other frames that are not of unit length become comparable by normalizing them.
     """
-    if config.sequence.aggregator == 'seqvlad':
+    if AGGREGATORS.get(config.sequence.aggregator).sums_frames:
         return aggregator
     if not config.normalises_frames:
         return Smooth()
@@ -319,7 +311,7 @@ def _load_projection(config: ModelConfig, dim: int, aggregator: nn.Module,
 
 
 def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[str, Tensor],
-             origin: str) -> nn.Module:
+             origin: str) -> SequenceAggregator:
     with torch.device('meta'):
         module = build_aggregator(config, length, dim)
     load_strictly(module, tensors, origin)
@@ -343,7 +335,7 @@ def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelCon
 
 
 def _with_weights(config: ModelConfig, weights: Path) -> ModelConfig:
-    if not isinstance(config.frame, NetworkConfig):
+    if not config.frame.takes_weights:
         raise ModelError(f'model {config.name} takes no weights, found {weights}')
     replaced = WeightsConfig(
         path=str(weights.expanduser().absolute()), layout=config.weights.layout)

@@ -5,17 +5,20 @@ RA-L 2024. None of them normalizes its output: JIST's ranking depends on its len
 layer of SeqVLAD's project (`FullyConnected`) is one like them.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.sequences.aggregator import FrameShape, SequenceAggregator
+from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 
 
-class JistAggregator(nn.Module, ABC):
-    """Base of JIST's aggregators.
+class JistAggregator(SequenceAggregator):
+    """What they have in common.
 
     Args:
         normalise: whether the output is L2-normalized, which JIST does not do.
@@ -24,6 +27,11 @@ class JistAggregator(nn.Module, ABC):
     def __init__(self, normalise: bool = False) -> None:
         super().__init__()
         self.normalise = normalise
+
+    @classmethod
+    def build(cls, config: AggregatorConfig, frames: FrameShape) -> 'JistAggregator':
+        """Create the untrained aggregator of a model."""
+        return cls(config.normalise)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]``, oldest first, to ``[B, D']``."""
@@ -96,6 +104,11 @@ class SimpleFc(OfOneLength):
         super().__init__(length, normalise)
         self.final_fc = nn.Linear(length * dim, dim, bias=False)
 
+    @classmethod
+    def build(cls, config: AggregatorConfig, frames: FrameShape) -> 'SimpleFc':
+        """Create the untrained aggregator of a model."""
+        return cls(frames.dim, frames.length, config.normalise)
+
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, D]``."""
         return self.final_fc(frames.flatten(1))
@@ -128,6 +141,11 @@ class FullyConnected(OfOneLength):
         super().__init__(length, normalise)
         self.fc = nn.Linear(length * dim, out_dim)
 
+    @classmethod
+    def build(cls, config: AggregatorConfig, frames: FrameShape) -> 'FullyConnected':
+        """Create the untrained aggregator of a model."""
+        return cls(frames.dim, frames.length, config.out_dim or frames.dim, config.normalise)
+
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, out_dim]``."""
         return self.fc(frames.flatten(1))
@@ -139,6 +157,11 @@ class TimeConvolution(OfOneLength):
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
         super().__init__(length, normalise)
         self.conv1d = nn.Conv1d(dim, dim, kernel_size=length)
+
+    @classmethod
+    def build(cls, config: AggregatorConfig, frames: FrameShape) -> 'TimeConvolution':
+        """Create the untrained aggregator of a model."""
+        return cls(frames.dim, frames.length, config.normalise)
 
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, D]``."""
@@ -162,9 +185,18 @@ class SeqGeM(JistAggregator):
         self.p = nn.Parameter(torch.tensor([p], dtype=torch.float32))
         self.eps = eps
 
+    @classmethod
+    def build(cls, config: AggregatorConfig, frames: FrameShape) -> 'SeqGeM':
+        """Create the untrained aggregator of a model."""
+        return cls(config.p, normalise=config.normalise)
+
     def pool(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to ``[B, D]``, every value at least ``eps``."""
         clamped = frames.clamp(min=self.eps)
         largest = clamped.amax(dim=1, keepdim=True).detach()
         mean = (clamped / largest).pow(self.p).mean(dim=1)
         return largest.squeeze(1) * mean.pow(1.0 / self.p)
+
+    def rolling(self, length: int, dim: int) -> RollingSeqGeM:
+        """Return what follows a drive frame by frame, in two additions for each."""
+        return RollingSeqGeM(self, length, dim)

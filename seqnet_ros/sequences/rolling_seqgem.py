@@ -1,11 +1,25 @@
 """SeqGeM of a window that moves on by one frame, without looking at the whole window."""
 
 import math
+from typing import Protocol
 
 import numpy as np
+from torch import Tensor
 
 from seqnet_ros.core.normalize import normalize_rows
-from seqnet_ros.sequences.jist_aggregators import SeqGeM
+
+
+class PowerMean(Protocol):
+    """The part of a `SeqGeM` that is used here."""
+
+    @property
+    def p(self) -> Tensor: ...  # noqa: D102
+
+    @property
+    def eps(self) -> float: ...  # noqa: D102
+
+    @property
+    def normalise(self) -> bool: ...  # noqa: D102
 
 
 class RollingSeqGeM:
@@ -23,7 +37,7 @@ class RollingSeqGeM:
         dim: length D of a frame descriptor.
     """
 
-    def __init__(self, module: SeqGeM, length: int, dim: int) -> None:
+    def __init__(self, module: PowerMean, length: int, dim: int) -> None:
         self._p = float(module.p.detach())
         self._eps = module.eps
         self._normalise = module.normalise

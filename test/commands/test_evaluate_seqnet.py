@@ -20,7 +20,7 @@ from seqnet_ros.datasets.seqnet.dataset_files import (
     write_bounds,
 )
 from seqnet_ros.datasets.seqnet.db_struct import DbStruct, read_struct, write_struct
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
 
 GOLDEN = Path(__file__).resolve().parents[3] / 'shared' / 'golden' / 'seqnet'

@@ -180,7 +180,7 @@ def test_a_seqnet_model_gives_in_the_node_what_the_engine_gives(
     """The hierarchical search of SeqNet: weights for sequences, and others for single frames."""
     import torch
 
-    from seqnet_ros.sequences.aggregators import SeqNet
+    from seqnet_ros.sequences.seqnet_aggregators import SeqNet
     from seqnet_ros.training.seqnet.model import create_model
     from seqnet_ros.training.seqnet.run import SeqNetRun
 

@@ -22,13 +22,8 @@ from seqnet_ros.cli.evaluate.seqnet_report import (
 )
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.seqnet.evaluated_drives import USUAL_SPLIT, ArrayChoice, DatasetChoice
-from seqnet_ros.evaluation.seqnet.search_plans import (
-    ALL,
-    FIRST_STAGES,
-    METHODS,
-    TOP_K,
-    MethodChoice,
-)
+from seqnet_ros.evaluation.seqnet.method_names import ALL, first_stages, methods
+from seqnet_ros.evaluation.seqnet.search_plans import TOP_K, MethodChoice
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.metrics.search_run import SearchRun
@@ -39,7 +34,7 @@ if TYPE_CHECKING:
 def evaluate(
     ctx: typer.Context,
     method: Annotated[str | None, typer.Option(
-        help=f'One of {", ".join(METHODS)}, or {ALL} for a table of all methods.',
+        help=f'One of {", ".join(methods(plugins=False))}, or {ALL} for a table of them.',
         show_default=False)] = None,
     dataset: options.Dataset = None,
     split: Annotated[str | None, typer.Option(
@@ -64,7 +59,7 @@ def evaluate(
         help='Folder of a SeqNet training run, whose latest checkpoint is used, or a checkpoint.',
         show_default=False)] = None,
     stage_one: Annotated[str | None, typer.Option(
-        help=f'hvpr: first stage, one of {", ".join(FIRST_STAGES)}.',
+        help=f'hvpr: first stage, one of {", ".join(first_stages(plugins=False))}.',
         show_default='seqnet')] = None,
     candidates: Annotated[Path | None, typer.Option(
         help='hvpr: instead of a first stage its predictions: a file of --predictions or '
@@ -128,7 +123,7 @@ def evaluate(
         return
     if method is None:
         raise InputError(f'found neither --method nor a subcommand, expected --method {ALL} or one '
-                         f'of {", ".join(METHODS)}')
+                         f'of {", ".join(methods())}')
     check_one_way(dataset, {'--folder': folder, '--descriptors': descriptors, '--city': city}, {
         '--reference': reference, '--query': query, '--struct': struct, '--tolerance': tolerance,
         '--splits': splits, '--seqbounds-reference': seqbounds_reference,

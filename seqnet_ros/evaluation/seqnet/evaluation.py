@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.search_run import SearchRun, run_search
 from seqnet_ros.evaluation.seqnet.evaluated_drives import ArrayChoice, DatasetChoice, Drives
+from seqnet_ros.evaluation.seqnet.method_names import ALL
 from seqnet_ros.evaluation.seqnet.search_plans import (
-    ALL,
     LoadRun,
     MethodChoice,
     Plan,

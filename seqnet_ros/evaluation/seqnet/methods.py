@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import nn
 
+from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.nearest_neighbors import (
     Predictions,
@@ -24,7 +25,9 @@ from seqnet_ros.evaluation.nearest_neighbors import (
     rerank_windows,
 )
 from seqnet_ros.evaluation.seqnet.drives import Drive, join_as_published
-from seqnet_ros.sequences.aggregators import Delta, SeqNet, Smooth, aggregate
+from seqnet_ros.evaluation.seqnet.method_names import S1, SEQMATCH, SINGLE, is_named, poolings
+from seqnet_ros.sequences.aggregators import aggregate, build_aggregator
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
 TOP_K = 100
 
@@ -73,16 +76,13 @@ class SequenceMatching:
 
 Method = DescriptorSearch | SequenceMatching
 
-_UNTRAINED = {'single': Smooth, 'smooth': Smooth, 'delta': Delta}
-POOLINGS = ('single', 'smooth', 'delta', 'seqnet', 'single+seqmatch', 's1+seqmatch')
-
 
 def build_method(pooling: str, length: int, layer: SeqNet | None = None,
                  speeds: tuple[float, ...] = (1.0,)) -> Method:
     """Make a method by the name that SeqNet's code gives it.
 
     Args:
-        pooling: one of `POOLINGS`. 'seqnet' with length 1 and a kernel of 1 is the paper's S1.
+        pooling: one of `poolings`. 'seqnet' with length 1 and a kernel of 1 is the paper's S1.
         length: frames per window; 1 for 'single'.
         layer: trained layer, for 'seqnet' and 's1+seqmatch'.
         speeds: for the two ending in '+seqmatch', see `SequenceMatching`.
@@ -90,18 +90,21 @@ def build_method(pooling: str, length: int, layer: SeqNet | None = None,
     Raises:
         InputError: an unknown name, or arguments that do not go with it.
     """
-    if pooling not in POOLINGS:
-        raise InputError(f'pooling is {pooling!r}, expected one of {", ".join(POOLINGS)}')
-    if length < 1 or (pooling == 'single' and length != 1):
-        expected = '1' if pooling == 'single' else '1 or more'
+    if not is_named(pooling, poolings):
+        raise InputError(f'pooling is {pooling!r}, expected one of {", ".join(poolings())}')
+    if length < 1 or (pooling == SINGLE and length != 1):
+        expected = '1' if pooling == SINGLE else '1 or more'
         raise InputError(f'the sequence length of {pooling} is {length}, expected {expected}')
-    if pooling in ('seqnet', 's1+seqmatch'):
+    if pooling in ('seqnet', S1 + SEQMATCH):
         aggregator: nn.Module = _checked_layer(pooling, length, layer)
     elif layer is not None:
         raise InputError(f'{pooling} was given trained weights, but has nothing to train')
     else:
-        aggregator = _UNTRAINED[pooling.removesuffix('+seqmatch')]()
-    if pooling.endswith('+seqmatch'):
+        name = pooling.removesuffix(SEQMATCH)
+        untrained = AggregatorConfig(aggregator='smooth' if name == SINGLE else name)
+        # Without weights it is the same for frames of any dimension.
+        aggregator = build_aggregator(untrained, length, frame_dim=1)
+    if pooling.endswith(SEQMATCH):
         return SequenceMatching(aggregator, length, speeds)
     return DescriptorSearch(aggregator, length)
 
@@ -162,7 +165,7 @@ def _checked_layer(pooling: str, length: int, layer: SeqNet | None) -> SeqNet:
     if layer is None:
         raise InputError(f'{pooling} needs trained weights, found none')
     kernel = layer.conv.kernel_size[0]
-    if pooling == 's1+seqmatch' and kernel != 1:
+    if pooling == S1 + SEQMATCH and kernel != 1:
         raise InputError(f's1+seqmatch describes single frames, but the kernel of its layer spans '
                          f'{kernel} frames, expected 1')
     if length < kernel:

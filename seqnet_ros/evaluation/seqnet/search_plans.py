@@ -6,6 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.evaluation.seqnet.method_names import (
+    ALL,
+    HVPR,
+    S1,
+    SEQMATCH,
+    SINGLE,
+    first_stages,
+    is_named,
+    methods,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,15 +23,11 @@ if TYPE_CHECKING:
     from seqnet_ros.evaluation.nearest_neighbors import Predictions
     from seqnet_ros.evaluation.seqnet.evaluated_drives import Drives
     from seqnet_ros.evaluation.seqnet.methods import Method
-    from seqnet_ros.sequences.aggregators import SeqNet
+    from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
-HVPR = 'hvpr'
-ALL = 'all'
-FIRST_STAGES = ('single', 'smooth', 'delta', 'seqnet', 's1')
-METHODS = (*FIRST_STAGES, 'single+seqmatch', 's1+seqmatch', HVPR)
 TOP_K = 20
-_TRAINED = ('seqnet', 's1', 's1+seqmatch')
-_OF_FRAMES = ('s1', 's1+seqmatch')
+_TRAINED = ('seqnet', S1, S1 + SEQMATCH)
+_OF_FRAMES = (S1, S1 + SEQMATCH)
 _ONE_SPEED = (1.0,)
 
 
@@ -73,7 +79,7 @@ class Stage:
     """A method that is ready to search.
 
     Attributes:
-        name: one of `METHODS` but hvpr.
+        name: one of `methods` but hvpr.
         length: frames per window.
         run: the trained weights, if it has any.
         method: how windows are compared.
@@ -87,7 +93,7 @@ class Stage:
     @property
     def published_name(self) -> str:
         """The pooling of the published code."""
-        return 'seqnet' if self.name == 's1' else self.name
+        return 'seqnet' if self.name == S1 else self.name
 
 
 @dataclass(frozen=True)
@@ -95,7 +101,7 @@ class Plan:
     """A search, or one whose result a second stage sorts.
 
     Attributes:
-        name: one of `METHODS`.
+        name: one of `methods`.
         first: the search, or a file with its predictions.
         second: what sorts them.
         top_k: how many of them.
@@ -177,7 +183,7 @@ def plan_all(choice: MethodChoice, load_run: LoadRun) -> tuple[list[Plan], dict[
     if length is None and choice.checkpoint is not None:
         length = maker.run_of(choice.checkpoint).length
     plans, left_out = [], {}
-    for name in METHODS:
+    for name in methods():
         of_frames = name in _OF_FRAMES
         weights = choice.match_checkpoint if of_frames else choice.checkpoint
         if weights is None and name in (*_TRAINED, HVPR):
@@ -186,26 +192,26 @@ def plan_all(choice: MethodChoice, load_run: LoadRun) -> tuple[list[Plan], dict[
             plans.append(_plan_hvpr(replace(choice, length=length), maker))
         else:
             plans.append(Plan(name, maker.make(
-                name, None if name in ('single', 's1') else length,
+                name, None if name in (SINGLE, S1) else length,
                 weights if name in _TRAINED else None,
-                choice.speeds if name.endswith('+seqmatch') else None)))
+                choice.speeds if name.endswith(SEQMATCH) else None)))
     return plans, left_out
 
 
 def _check_options(choice: MethodChoice) -> None:
     method = choice.method
-    if method not in METHODS:
-        raise InputError(f'the method is {method!r}, expected one of {", ".join(METHODS)} or '
+    if not is_named(method, methods):
+        raise InputError(f'the method is {method!r}, expected one of {", ".join(methods())} or '
                          f'{ALL}')
-    if choice.stage_one is not None and choice.stage_one not in FIRST_STAGES:
+    if choice.stage_one is not None and not is_named(choice.stage_one, first_stages):
         raise InputError(f'the first stage is {choice.stage_one!r}, expected one of '
-                         f'{", ".join(FIRST_STAGES)}')
+                         f'{", ".join(first_stages())}')
     if method != HVPR:
         _refuse(method, {
             '--stage-one': choice.stage_one, '--candidates': choice.candidates,
             '--match-length': choice.match_length, '--match-checkpoint': choice.match_checkpoint,
             '--top-k': choice.top_k}, f' with {HVPR} only')
-    if method in FIRST_STAGES:
+    if method in first_stages():
         _refuse(method, {'--speeds': choice.speeds}, ' with sequence matching only')
 
 
@@ -238,15 +244,15 @@ class _StageMaker:
         run = None if checkpoint is None else self.run_of(checkpoint)
         if length is None:
             length = _usual_length(name, run)
-        if name == 's1' and length != 1:
+        if name == S1 and length != 1:
             raise InputError(f'the sequence length of s1 is {length}, expected 1')
-        method = build_method('seqnet' if name == 's1' else name, length,
+        method = build_method('seqnet' if name == S1 else name, length,
                               None if run is None else run.module, speeds or _ONE_SPEED)
         return Stage(name, length, run, method)
 
 
 def _usual_length(name: str, run: TrainedSeqNet | None) -> int:
-    if name in ('single', 's1'):
+    if name in (SINGLE, S1):
         return 1
     if name == 'seqnet' and run is not None:
         return run.length
@@ -269,7 +275,7 @@ def _plan_hvpr(choice: MethodChoice, maker: _StageMaker) -> Plan:
     if match_length is None:
         raise InputError(f'{HVPR} with --candidates needs the number of frames per sequence, '
                          'expected --match-length')
-    matching = 'single+seqmatch' if choice.match_checkpoint is None else 's1+seqmatch'
+    matching = (SINGLE if choice.match_checkpoint is None else S1) + SEQMATCH
     second = maker.make(matching, match_length, choice.match_checkpoint, choice.speeds)
     return Plan(HVPR, first, second, top_k)
 

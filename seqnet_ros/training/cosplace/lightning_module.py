@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.pooling import GeM
-from seqnet_ros.sequences.aggregators import SeqGeM
+from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.common.image_reading import (
     Descriptors,

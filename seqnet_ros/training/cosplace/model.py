@@ -10,11 +10,12 @@ import yaml
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from seqnet_ros.config.model import GemConfig, ModelConfig, NetworkConfig
+from seqnet_ros.config.model import AGGREGATORS, ModelConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.files import explain_write_errors, whole_file
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
 from seqnet_ros.descriptors.weights import (
     find_weights,
     load_strictly,
@@ -25,7 +26,7 @@ from seqnet_ros.descriptors.weights import (
     write_torch,
 )
 from seqnet_ros.models.place_model import load_preset
-from seqnet_ros.sequences.aggregators import LEARNED, build_aggregator
+from seqnet_ros.sequences.aggregators import build_aggregator
 from seqnet_ros.training.common.model_files import document_of, save_tensors
 from seqnet_ros.training.cosplace.config import BatchNormUpdate
 
@@ -157,9 +158,8 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
     config = preset.model
     frame = config.frame
     if not isinstance(frame, NetworkConfig) or not isinstance(frame.pooling, GemConfig):
-        found = frame.pooling.kind if isinstance(frame, NetworkConfig) else frame.kind
-        raise ModelError(f'model {config.name} describes frames by {found}, expected a network '
-                         'with GeM to train')
+        raise ModelError(f'model {config.name} describes frames by {frame.label}, expected a '
+                         'network with GeM to train')
     same_linear = fc_dim in (None, frame.pooling.fc_dim)
     if fc_dim is not None:
         pooling = frame.pooling.model_copy(update={'fc_dim': fc_dim})
@@ -168,7 +168,7 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
     document['frame'] = frame.model_dump(mode='json', exclude_unset=True)
     if sequence is not None:
         document.update(sequence=dict(sequence), centring=False)
-    elif config.sequence.aggregator in LEARNED:  # on other descriptors
+    elif AGGREGATORS.get(config.sequence.aggregator).learned:  # on other descriptors
         document['sequence'] = {'length': preset.engine.sequence.length}
     document.pop('projection', None)
     trained = parse_preset(document, str(frame_model))

@@ -16,22 +16,17 @@ import faiss
 import numpy as np
 import torch
 
-from seqnet_ros.config.model import (
-    CellsConfig,
-    ModelConfig,
-    NetVladConfig,
-    NetworkConfig,
-    VladSumsConfig,
-)
+from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
-from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import Device
-from seqnet_ros.descriptors.network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.frame_network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.network import CellsConfig, NetVladConfig, NetworkConfig, VladSumsConfig
+from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.weights import (
     Tensors,
     find_weights,
@@ -103,9 +98,8 @@ def netvlad_to_fit(preset: Preset, clusters: int | None = None,
     frame = config.frame
     if not isinstance(frame, NetworkConfig) or not isinstance(
             frame.pooling, NetVladConfig | VladSumsConfig):
-        found = frame.pooling.kind if isinstance(frame, NetworkConfig) else frame.kind
         raise ModelError(
-            f'model {config.name} has {found}, expected a network with netvlad pooling')
+            f'model {config.name} has {frame.label}, expected a network with netvlad pooling')
     if config.sequence.aggregator == 'seqnet' or config.projection is not None:
         raise ModelError(f'model {config.name} has a SeqNet trained on other frame descriptors, '
                          'expected a model without')

@@ -19,7 +19,7 @@ from torch import Tensor
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.weights import load_strictly, read_torch, write_torch
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
 Which = Literal['latest', 'best']
 

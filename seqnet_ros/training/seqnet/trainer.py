@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.seqnet.methods import DescriptorSearch, search
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.training.common.lightning_run import LightningRun, require_state, slice_of
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
 from seqnet_ros.training.seqnet.data import DrivePair

@@ -12,15 +12,16 @@ import torch
 from image_sets import image_set
 from PIL import Image
 
-from seqnet_ros.config.model import HogConfig, ImageConfig, ModelConfig, PatchNormConfig
+from seqnet_ros.config.model import ImageConfig, ModelConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.describer import build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
-from seqnet_ros.descriptors.handcrafted import HogDescriber, PatchNormDescriber
+from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.hog import HogConfig, HogDescriber
 from seqnet_ros.descriptors.image_checks import resize_antialiased
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.patchnorm import PatchNormConfig, PatchNormDescriber
 from seqnet_ros.descriptors.weights import read_tensors, translate
 from seqnet_ros.models.place_model import load_preset
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from image_sets import image_set
 
-from seqnet_ros.config.model import ImageConfig, NetworkConfig
+from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.images import read_image
@@ -18,6 +18,7 @@ from seqnet_ros.descriptors.backbones import build_trunk
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, fold_batch_norms
+from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.models.place_model import PlaceModel, load_model

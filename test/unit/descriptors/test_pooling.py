@@ -9,10 +9,11 @@ import torch
 import torchvision
 from pydantic import TypeAdapter
 
-from seqnet_ros.config.model import AggregatorConfig, ImageConfig, NetworkConfig
+from seqnet_ros.config.model import AggregatorConfig, ImageConfig
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.backbones import build_trunk, map_shape
-from seqnet_ros.descriptors.network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.frame_network import FrameNetwork, network_dim
+from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.pooling import (
     MAC,
     RMAC,

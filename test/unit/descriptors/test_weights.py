@@ -22,7 +22,7 @@ from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.download import cache_dir, download
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.weights import (
     digest_tensors,
     find_weights,

@@ -10,12 +10,13 @@ from command_line import succeed
 from safetensors.torch import save_file
 
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.config.model import ModelConfig, NetworkConfig, ProjectionConfig, WeightsConfig
+from seqnet_ros.config.model import ModelConfig, ProjectionConfig, WeightsConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.weights import digest_tensors
 from seqnet_ros.models.place_model import (
     build_model,
@@ -25,7 +26,7 @@ from seqnet_ros.models.place_model import (
     load_model,
     load_preset,
 )
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.training.seqnet.model import create_model
 from seqnet_ros.training.seqnet.run import SeqNetRun, save_run
 

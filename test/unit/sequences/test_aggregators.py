@@ -11,9 +11,11 @@ import torch
 from seqnet_ros.config.model import AggregatorConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.weights import read_tensors
-from seqnet_ros.sequences.aggregators import SeqGeM, SeqNet, aggregate, build_aggregator
+from seqnet_ros.sequences.aggregators import aggregate, build_aggregator
 from seqnet_ros.sequences.centring import RunningMean, centre, normalize_rows
+from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.sequences.windows import centred_windows, is_full_window, trailing_windows
 
 DESCRIPTOR_LIMIT = 2e-6

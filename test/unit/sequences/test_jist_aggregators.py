@@ -14,7 +14,7 @@ from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.datasets.recordings.open_recording import open_source
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.descriptors.weights import Tensors, read_tensors
 from seqnet_ros.localization.localizer import Localizer

@@ -27,7 +27,8 @@ from seqnet_ros.evaluation.jist.protocol import (
 from seqnet_ros.evaluation.jist.sequence_ground_truth import sequence_ground_truth
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, recall_at
 from seqnet_ros.evaluation.nearest_neighbors import nearest_descriptors
-from seqnet_ros.sequences.aggregators import Concat, Max, Mean, SeqGeM, aggregate
+from seqnet_ros.sequences.aggregators import aggregate
+from seqnet_ros.sequences.jist_aggregators import Concat, Max, Mean, SeqGeM
 
 CASES = (
     'msls_test_seqgem_L5', 'msls_test_seqgem_L5_reverse', 'msls_test_seqgem_L4',

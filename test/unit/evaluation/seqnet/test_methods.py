@@ -33,7 +33,7 @@ from seqnet_ros.evaluation.seqnet.methods import (
     rerank,
     search,
 )
-from seqnet_ros.sequences.aggregators import SeqNet
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
 GOLDEN = Path(__file__).resolve().parents[5] / 'shared' / 'golden' / 'seqnet'
 golden = pytest.mark.skipif(not GOLDEN.is_dir(), reason='no golden vectors beside the checkout')

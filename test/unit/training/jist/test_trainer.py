@@ -23,7 +23,7 @@ from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.descriptors.weights import read_tensors, read_torch
 from seqnet_ros.evaluation.jist.protocol import describe_all, evaluate
 from seqnet_ros.models.place_model import load_model
-from seqnet_ros.sequences.aggregators import SeqGeM
+from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.training.common.settings import parse_settings
 from seqnet_ros.training.cosplace import trainer
 from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig, ImageTrainingConfig

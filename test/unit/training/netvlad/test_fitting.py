@@ -22,9 +22,9 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.image_folder import list_images
-from seqnet_ros.descriptors.describer import NetworkDescriber
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.descriptors.network import FrameNetwork
+from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.models.place_model import load_model
 from seqnet_ros.training.netvlad import fitting, whitening

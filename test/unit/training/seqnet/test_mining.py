@@ -9,7 +9,8 @@ from scipy.spatial import cKDTree
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.seqnet.db_struct import read_struct
-from seqnet_ros.sequences.aggregators import SeqNet, aggregate
+from seqnet_ros.sequences.aggregators import aggregate
+from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.sequences.windows import centred_windows
 from seqnet_ros.training.seqnet.loss import triplet_loss
 from seqnet_ros.training.seqnet.mining import NONE, draw_negatives, mine

@@ -1,0 +1,148 @@
+"""Runs a frame network with its weights, as fast as the device can."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqnet_ros.config.model import ImageConfig, ModelConfig
+from seqnet_ros.core.errors import ModelError
+from seqnet_ros.descriptors.device import Device
+from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
+from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, fold_batch_norms
+from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
+from seqnet_ros.descriptors.weights import (
+    ModelTensors,
+    digest_tensors,
+    find_weights,
+    load_strictly,
+    read_tensors,
+    repeatable_random,
+    translate,
+    without_stages_beyond,
+)
+
+_CPU_BATCH = 8
+_CUDA_BATCH = 32
+
+
+class NetworkDescriber:
+    """Describes images with a `FrameNetwork`, in batches, the trunk as fast as the device can.
+
+    Args:
+        network: the network with its weights, on the CPU.
+        image: size and normalisation of its input.
+        device: where to run it.
+        name: what describes, for people.
+        sequence_tensors: tensors that came with the weights for the sequence aggregator.
+    """
+
+    def __init__(self, network: FrameNetwork, image: ImageConfig, device: Device, name: str,
+                 sequence_tensors: Mapping[str, Tensor]) -> None:
+        self.name = name
+        self.dim = network.dim
+        self.weights_digest = digest_tensors(network.state_dict())
+        self.sequence_tensors = sequence_tensors
+        self._image = image
+        self._device = device.device
+        self._dtype = torch.float16 if device.half else torch.float32
+        self._batch = _CUDA_BATCH if device.device.type == 'cuda' else _CPU_BATCH
+        self._mean = torch.tensor(image.mean, device=self._device).view(1, 3, 1, 1)
+        self._std = torch.tensor(image.std, device=self._device).view(1, 3, 1, 1)
+        network = network.eval().requires_grad_(False)
+        self._aggregation = network.aggregation.to(self._device).to(
+            memory_format=torch.channels_last)
+        trunk = fold_batch_norms(network.backbone)
+        self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk.to(
+            self._device, self._dtype).to(memory_format=torch.channels_last)
+
+    def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
+
+        Returns:
+            float32 ``[N, dim]``, rows of unit length; VLAD sums have any length.
+
+        Raises:
+            InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
+        """
+        check_images(images)
+        vectors = [self._describe_batch(images[start:start + self._batch])
+                   for start in range(0, len(images), self._batch)]
+        return np.concatenate(vectors)
+
+    @torch.inference_mode()
+    def maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the trunk makes of RGB uint8 ``[H, W, 3]`` images, all at once.
+
+        Returns:
+            float32 ``[N, C, height, width]``.
+
+        Raises:
+            InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
+        """
+        check_images(images)
+        return self._maps(images).float().contiguous().cpu().numpy()
+
+    @torch.inference_mode()
+    def _describe_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        # As `FrameNetwork.forward`, with what runs its trunk here.
+        return self._aggregation(self._maps(images).float()).cpu().numpy()
+
+    def _maps(self, images: Sequence[np.ndarray]) -> Tensor:
+        return self._trunk(self._prepare(images).to(self._dtype))
+
+    def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Return normalised float32 ``[N, 3, height, width]``, channels last in memory.
+
+        The order of operations is that of torchvision, so that results agree to the last bit.
+        """
+        size = self._image.height, self._image.width
+        pixels = torch.from_numpy(np.stack([resize_antialiased(i, *size) for i in images]))
+        batch = pixels.to(self._device).permute(0, 3, 1, 2).float()
+        return batch.div_(255).sub_(self._mean).div_(self._std)
+
+
+def load_network(config: ModelConfig, frame: NetworkConfig, device: Device,
+                 base_dir: Path | None) -> NetworkDescriber:
+    """Load the network of a model with its weights; random ones where it allows them.
+
+    Raises:
+        ModelError: the weights are missing or do not fit.
+    """
+    path = find_weights(config.weights, base_dir)
+    name = f'{frame.backbone}-{frame.pooling.kind}'
+    if path is None:
+        return NetworkDescriber(_random_network(config, frame), config.image, device, name, {})
+    network, sequence = _trained_network(config, frame, path)
+    return NetworkDescriber(network, config.image, device, name, sequence)
+
+
+def _trained_network(config: ModelConfig, frame: NetworkConfig,
+                     path: Path) -> tuple[FrameNetwork, Mapping[str, Tensor]]:
+    with torch.device('meta'):
+        network = FrameNetwork(frame, config.image)
+    found = translate(read_tensors(path), config.weights.layout)
+    if config.weights.layout == 'torchvision':
+        found = _with_untrained_pooling(found, frame, len(network.backbone))
+    load_strictly(network, found.frame, str(path))
+    return network, found.sequence
+
+
+def _with_untrained_pooling(found: ModelTensors, frame: NetworkConfig, depth: int) -> ModelTensors:
+    """Complete a classifier's tensors by the one thing that needs no training: GeM's exponent."""
+    tensors = without_stages_beyond(found.frame, depth)
+    if isinstance(frame.pooling, GemConfig):
+        tensors['aggregation.1.p'] = torch.full((1,), frame.pooling.p)
+    return ModelTensors(tensors, found.sequence)
+
+
+def _random_network(config: ModelConfig, frame: NetworkConfig) -> FrameNetwork:
+    if not config.weights.random:
+        raise ModelError(
+            f'model {config.name} needs weights: set weights.path, or weights.url and '
+            'weights.sha256')
+    with repeatable_random():
+        return FrameNetwork(frame, config.image)
