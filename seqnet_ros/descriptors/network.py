@@ -1,7 +1,8 @@
 """A torchvision trunk followed by a pooling: its settings, read and checked without torch."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -118,9 +119,9 @@ class NetworkConfig(FrameConfig):
         Raises:
             ModelError: the layer is beyond the trunk, or the image too small for it.
         """
-        from seqnet_ros.descriptors.frame_network import network_dim
-
-        return network_dim(self, image)
+        # By name: the network is built from these settings, so it cannot be imported from here.
+        dim: int = resolve_name('seqnet_ros.descriptors.frame_network:network_dim')(self, image)
+        return dim
 
     @property
     def label(self) -> str:
@@ -150,6 +151,6 @@ def build_network(config: ModelConfig, device: 'Device',
     Raises:
         ModelError: the weights are missing or do not fit.
     """
-    from seqnet_ros.descriptors.network_describer import load_network
-
-    return load_network(config, cast(NetworkConfig, config.frame), device, base_dir)
+    load_network = resolve_name('seqnet_ros.descriptors.network_describer:load_network')
+    describer: NetworkDescriber = load_network(config, config.frame, device, base_dir)
+    return describer
