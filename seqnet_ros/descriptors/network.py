@@ -8,11 +8,11 @@ from pydantic import Field
 
 from seqnet_ros.config.model import FrameConfig, ImageConfig, ModelConfig
 from seqnet_ros.config.settings import Settings
+from seqnet_ros.descriptors.describer import FrameDescriber
 
 # Torch takes seconds to import, which commands that only read maps do without.
 if TYPE_CHECKING:
     from seqnet_ros.descriptors.device import Device
-    from seqnet_ros.descriptors.network_describer import NetworkDescriber
 
 
 class PoolingConfig(Settings):
@@ -140,7 +140,7 @@ class NetworkConfig(FrameConfig):
 
 
 def build_network(config: ModelConfig, device: 'Device',
-                  base_dir: Path | None) -> 'NetworkDescriber':
+                  base_dir: Path | None) -> FrameDescriber:
     """Build the describer of a model, with its weights.
 
     Args:
@@ -152,5 +152,5 @@ def build_network(config: ModelConfig, device: 'Device',
         ModelError: the weights are missing or do not fit.
     """
     load_network = resolve_name('seqnet_ros.descriptors.network_describer:load_network')
-    describer: NetworkDescriber = load_network(config, config.frame, device, base_dir)
+    describer: FrameDescriber = load_network(config, config.frame, device, base_dir)
     return describer
