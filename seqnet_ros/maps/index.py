@@ -7,7 +7,6 @@ the parameters is in docs/performance.md.
 """
 
 import contextlib
-import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -28,7 +27,6 @@ _NEIGHBOURS = 24
 _BUILD_BEAM = 48
 _SEARCH_BEAM = 384
 _BUILD_BLOCK = 65536
-_READ_BYTES = 1 << 20
 
 
 class CoarseIndex(Protocol):
@@ -102,22 +100,21 @@ class HnswIndex:
         return cls(graph, sequences)
 
     @classmethod
-    def parse(cls, content: bytes, sequences: np.ndarray, where: str) -> 'HnswIndex':
-        """Read the saved graph of these descriptors.
+    def open(cls, path: Path, sequences: np.ndarray, where: str = '') -> 'HnswIndex':
+        """Open the saved graph of these descriptors.
 
         Args:
-            content: the file that `save` wrote.
+            path: the file that `save` wrote.
             sequences: float32 ``[N, D']``, not copied.
-            where: the file, for messages.
+            where: name of the file in messages; its path by default.
 
         Raises:
             MapCorruptError: the file is not a graph, one of another size, or leads out of it.
         """
         places, dim = sequences.shape
+        where = where or str(path)
         try:
-            reader = faiss.PyCallbackIOReader(  # type: ignore[attr-defined]
-                io.BytesIO(content).read, _READ_BYTES)
-            graph = faiss.read_index(reader, faiss.IO_FLAG_SKIP_STORAGE)
+            graph = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_STORAGE)
         except RuntimeError as error:
             raise MapCorruptError(f'{where} is not a readable index') from error
         if not isinstance(graph, faiss.IndexHNSWFlat):

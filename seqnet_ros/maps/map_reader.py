@@ -254,12 +254,11 @@ def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarr
     where, record = str(directory.path / INDEX), parsed.files[INDEX]
     file = directory.open(INDEX)
     if watched is None:
-        with file:
-            content = _read_whole(file, where, record)
+        _read_whole(file, where, record)
     else:
         watched[INDEX] = MappedFile(where, file, record)
-        content = watched[INDEX].read(0, record.bytes)
-    return HnswIndex.parse(content, sequences, where)
+    # The file that is open, whatever its name leads to by now.
+    return HnswIndex.open(Path(f'/proc/self/fd/{file.fileno()}'), sequences, where)
 
 
 def _read_whole(file: BinaryIO, where: str, record: FileRecord) -> bytes:

@@ -105,7 +105,7 @@ def test_a_saved_graph_answers_the_same_and_holds_no_descriptors(
     assert (tmp_path / 'graph').stat().st_size < PLACES * 2 * 24 * 4 * 1.2
     np.save(tmp_path / 'sequences.npy', sequences)
     mapped = np.load(tmp_path / 'sequences.npy', mmap_mode='r')
-    opened = HnswIndex.parse((tmp_path / 'graph').read_bytes(), mapped, 'graph')
+    opened = HnswIndex.open(tmp_path / 'graph', mapped)
     del mapped
     gc.collect()  # the index has to keep alive what it reads
     for query in queries:
@@ -118,15 +118,17 @@ def test_a_saved_graph_answers_the_same_and_holds_no_descriptors(
     (b'nonsense' * 100, 'is not a readable index'),
 ])
 def test_a_damaged_graph_is_refused(content, message, sequences, tmp_path):
+    (tmp_path / 'graph').write_bytes(content)
     with pytest.raises(MapCorruptError, match=message):
-        HnswIndex.parse(content, sequences, 'graph')
+        HnswIndex.open(tmp_path / 'graph', sequences)
 
 
 def test_a_graph_cut_short_is_refused(graph, sequences, tmp_path):
     graph.save(tmp_path / 'graph')
     content = (tmp_path / 'graph').read_bytes()
+    (tmp_path / 'graph').write_bytes(content[:len(content) // 2])
     with pytest.raises(MapCorruptError, match='is not a readable index'):
-        HnswIndex.parse(content[:len(content) // 2], sequences, 'graph')
+        HnswIndex.open(tmp_path / 'graph', sequences)
 
 
 @pytest.mark.parametrize('damage', ['link', 'negative link', 'level', 'entry'])
@@ -148,20 +150,20 @@ def test_a_graph_that_leads_out_of_the_map_is_refused(damage, graph, sequences, 
     faiss.copy_array_to_vector(links, hnsw.neighbors)
     faiss.write_index(damaged, str(tmp_path / 'damaged'), faiss.IO_FLAG_SKIP_STORAGE)
     with pytest.raises(MapCorruptError, match=r'its links lead out of the map|not a readable'):
-        HnswIndex.parse((tmp_path / 'damaged').read_bytes(), sequences, 'graph')
+        HnswIndex.open(tmp_path / 'damaged', sequences)
 
 
 def test_the_graph_of_another_map_is_refused(graph, sequences, tmp_path):
     graph.save(tmp_path / 'graph')
     with pytest.raises(MapCorruptError, match=f'indexes {PLACES} places of {DIM} values, '
                                               f'expected {PLACES - 1} of {DIM}'):
-        HnswIndex.parse((tmp_path / 'graph').read_bytes(), sequences[1:], 'graph')
+        HnswIndex.open(tmp_path / 'graph', sequences[1:])
 
 
 def test_an_index_of_another_kind_is_refused(sequences, tmp_path):
     faiss.write_index(faiss.IndexFlatL2(DIM), str(tmp_path / 'flat'))
     with pytest.raises(MapCorruptError, match=r'is a IndexFlat.*, expected an IndexHNSWFlat'):
-        HnswIndex.parse((tmp_path / 'flat').read_bytes(), sequences, 'flat')
+        HnswIndex.open(tmp_path / 'flat', sequences)
 
 
 def test_the_number_of_threads_comes_back():
