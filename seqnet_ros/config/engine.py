@@ -3,12 +3,15 @@
 These settings may change between mapping and localising; descriptors stay the same.
 """
 
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from seqnet_ros.config.settings import Settings
+from seqnet_ros.config.settings import Settings, describe_validation_error
+from seqnet_ros.core.registry import Registry
 
 
 class SequenceConfig(Settings):
@@ -123,6 +126,42 @@ class GeometryConfig(Settings):
         description='Number of places before and after a place used to triangulate landmarks.')
 
 
+@dataclass(frozen=True)
+class RuleKind:
+    """An acceptance rule.
+
+    Attributes:
+        rule: its `seqnet_ros.localization.acceptance.rule.Rule`.
+        settings: its settings in `EngineConfig.rules`; None where it has none there.
+    """
+
+    rule: Any
+    settings: type[Settings] | None = None
+
+
+RULES: Registry[RuleKind] = Registry(
+    'acceptance rule', 'seqnet_ros.localization.acceptance.registry')
+
+
+def _parse_rules(value: Any) -> dict[str, Settings]:
+    """Return the settings of acceptance rules, checked by the classes of their names."""
+    if not isinstance(value, Mapping):
+        raise ValueError('expected the settings of acceptance rules by their names')
+    return {name: _parse_rule(name, settings) for name, settings in value.items()}
+
+
+def _parse_rule(name: Any, value: Any) -> Settings:
+    kind = RULES.find(name)
+    if kind is None or kind.settings is None:
+        known = [rule for rule, item in RULES.items().items() if item.settings is not None]
+        raise ValueError(f'there is no rule {name!r} with settings, expected one of: '
+                         f'{", ".join(known) or "none is installed"}')
+    try:
+        return kind.settings.model_validate({} if value is None else value)
+    except ValidationError as error:
+        raise ValueError(f'{name}.{describe_validation_error(error)}') from error
+
+
 class EngineConfig(Settings):
     """Settings of mapping and search; the defaults of a model are in its file."""
 
@@ -133,6 +172,10 @@ class EngineConfig(Settings):
     geometry: GeometryConfig | None = Field(
         None, exclude_if=lambda geometry: geometry is None,
         description='Geometric check of accepted matches; none disables it.')
+    rules: Annotated[dict[str, SerializeAsAny[Settings]], BeforeValidator(_parse_rules)] = Field(
+        {}, exclude_if=lambda rules: not rules,
+        description='Settings of acceptance rules of plugins, by rule name; a rule without an '
+                    'entry is off.')
 
     def with_length(self, length: int) -> 'EngineConfig':
         """Return the same settings for sequences of another length."""
@@ -162,4 +205,12 @@ def setting_fields() -> dict[str, FieldInfo]:
     """Return the fields of all sections of `EngineConfig` by dotted name, e.g. matching.top_k."""
     return {f'{section}.{field}': info
             for section, settings in EngineConfig(geometry=GeometryConfig())
+            if isinstance(settings, Settings)
             for field, info in type(settings).model_fields.items()}
+
+
+def rule_fields(rule: str) -> dict[str, FieldInfo]:
+    """Return the fields of a rule's settings by dotted name, e.g. rules.RULE.FIELD."""
+    kind = RULES.find(rule)
+    fields = {} if kind is None or kind.settings is None else kind.settings.model_fields
+    return {f'rules.{rule}.{field}': info for field, info in fields.items()}

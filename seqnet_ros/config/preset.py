@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from seqnet_ros.config.engine import EngineConfig, setting_fields
+from seqnet_ros.config.engine import EngineConfig, rule_fields, setting_fields
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.settings import describe_validation_error
 from seqnet_ros.core.errors import InputError, ModelError
@@ -46,7 +46,8 @@ class Preset:
     def with_settings(self, values: Mapping[str, Any]) -> 'Preset':
         """Return the same model with some settings of the engine replaced.
 
-        A setting of `geometry` turns the geometric check on where there is none.
+        A setting of `geometry` turns the geometric check on where there is none, and one of a rule
+        in `rules` that rule.
 
         Args:
             values: by dotted name, e.g. ``{'matching.top_k': 50}``.
@@ -58,12 +59,17 @@ class Preset:
         known = setting_fields()
         document = self.engine.model_dump()
         for name, value in values.items():
+            *path, setting = name.split('.')
+            if path[:1] == ['rules'] and len(path) == 2:
+                known = {**known, **rule_fields(path[1])}
             if name not in known:
                 raise InputError(_unknown(name, list(known)))
-            section, _, setting = name.partition('.')
+            section = document
+            for part in path:
+                section = section.setdefault(part, {})
             # A spacing in images is text in the model file and looks like a number here.
             text = known[name].annotation is str
-            document.setdefault(section, {})[setting] = str(value) if text else value
+            section[setting] = str(value) if text else value
         try:
             return replace(self, engine=EngineConfig.model_validate(document))
         except ValidationError as error:

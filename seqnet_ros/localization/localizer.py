@@ -13,6 +13,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View, first_image
 from seqnet_ros.core.poses import check_pose
+from seqnet_ros.localization.acceptance.rule import Match
 from seqnet_ros.localization.map_search import MapSearch, prepare_map
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.place_map import PlaceMap
@@ -36,8 +37,13 @@ class _Found(NamedTuple):
     """Candidates of one map."""
 
     search: MapSearch
-    candidates: tuple[Candidate, ...]
+    match: Match
     reason: Reason
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Best places of the map, in the order the rules left them."""
+        return self.match.candidates
 
     @property
     def deviation(self) -> float:
@@ -51,11 +57,6 @@ class _Found(NamedTuple):
     def distance(self) -> float:
         """Sequence distance of the best place; infinite where there is none."""
         return self.candidates[0].sequence_distance if self.candidates else np.inf
-
-    def rivalled(self, others: Sequence['_Found']) -> bool:
-        """Return whether another map offers about as good a place."""
-        nearest = min((other.distance for other in others), default=np.inf)
-        return self.search.acceptance.is_ambiguous(self.distance, nearest)
 
 
 class Localizer:
@@ -129,7 +130,8 @@ class Localizer:
     def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap],
               engine: EngineConfig) -> None:
         self._searches = [
-            MapSearch(self.model, item, engine, self._camera) for item in prepared]
+            MapSearch(self.model, item, engine, self._camera, overlapping=self._overlapping)
+            for item in prepared]
         self._engine = engine
         self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources
@@ -323,16 +325,15 @@ class Localizer:
         for search in self._searches:
             ranking = search.rank(frames, projected, described)
             reason = search.judge(ranking, self._keyframes)
-            found.append(_Found(
-                search, search.candidates(ranking, self._engine.matching.candidates), reason))
+            candidates = search.candidates(ranking, self._engine.matching.candidates)
+            found.append(_Found(search, Match(ranking, self._keyframes, candidates), reason))
         found.sort(key=lambda item: item.deviation)
         best, others = found[0], found[1:]
-        candidates, reason = best.candidates, best.reason
-        if reason is Reason.ACCEPTED and not self._overlapping and best.rivalled(others):
-            reason = Reason.AMBIGUOUS
-        if reason is Reason.ACCEPTED and best.search.geometry is not None:
-            candidates, reason = best.search.geometry.confirm(image, candidates)
-        return self._joined(candidates, others), reason
+        reason = best.reason
+        if reason is Reason.ACCEPTED:
+            best.match.rival_distance = min((other.distance for other in others), default=np.inf)
+            reason = best.search.confirm(best.match, image)
+        return self._joined(best.candidates, others), reason
 
     def _joined(self, best: tuple[Candidate, ...],
                 others: Sequence[_Found]) -> tuple[Candidate, ...]:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from seqnet_ros.config.engine import EngineConfig, LoopConfig
 from seqnet_ros.core import images
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
+from seqnet_ros.localization.acceptance.rule import Match, RuleContext
 from seqnet_ros.localization.acceptance.running_calibration import RunningCalibration
 from seqnet_ros.localization.exclusion_window import ExclusionWindow
 from seqnet_ros.localization.geometry.geometric_check import (
@@ -23,9 +25,6 @@ from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import Verdict
-
-SAME_PLACE_M = 10.0
-"""Two views of one place may be this far apart, whatever odometry drifts."""
 
 
 class _PastViews:
@@ -44,6 +43,40 @@ class _PastViews:
         """Return up to ``count`` places on each side to triangulate with."""
         first, end = self._past.stretches(np.array([place]))
         return choose_neighbours(self._past.positions, place, int(first[0]), int(end[0]), count)
+
+
+class _PastDrive:
+    """The drive so far, for the acceptance rules.
+
+    Args:
+        mapper: maps the drive.
+        past: its places.
+        window: tells how long ago they were seen.
+        engine: the settings of the search.
+        loops: how far odometry is trusted.
+    """
+
+    def __init__(self, mapper: Mapper, past: GrowingMap, window: ExclusionWindow,
+                 engine: EngineConfig, loops: LoopConfig) -> None:
+        self._mapper = mapper
+        self._past = past
+        self._merge_frames = engine.matching.merge_frames
+        self.max_drift = loops.max_drift
+        self.way_back_m = window.way_back_m
+
+    @property
+    def positions(self) -> np.ndarray:
+        """Positions of its places by odometry, float64 ``[N, 3]``, meters."""
+        return self._past.positions
+
+    @property
+    def posed(self) -> bool:
+        """Whether there is odometry."""
+        return self._mapper.posed
+
+    def is_youngest(self, place: int) -> bool:
+        """Return whether a place is the youngest that can be found, or next to it."""
+        return place >= self._past.released - 1 - self._merge_frames
 
 
 class LoopCloser:
@@ -77,10 +110,12 @@ class LoopCloser:
         engine = self._engine
         self._past = past
         self._search = HierarchicalSearch(self.model, past, engine.matching)
-        self._acceptance = Acceptance(
-            engine.acceptance, self._wrong.calibration(), past, self._by_distance_alone)
         self._geometry = None if engine.geometry is None else GeometricCheck(
             engine.geometry, self._mapper.camera, _PastViews(self._mapper, past))
+        self._drive = _PastDrive(self._mapper, past, self._recent, engine, self._loops)
+        self._acceptance = Acceptance(
+            RuleContext(engine, past, self._geometry, self._drive),
+            self._wrong.calibration(), self._by_distance_alone)
 
     def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings, as of the constructor; places and loops so far stay.
@@ -95,14 +130,14 @@ class LoopCloser:
         before = self._engine
         self._mapper.use_settings(engine)
         self._engine = engine
-        agreement = self._acceptance.agreement
+        acceptance = self._acceptance
         past = self._past
         if engine.sequence != before.sequence:
             past = self._recompute_past()
         if (engine.sequence, engine.matching) != (before.sequence, before.matching):
             self._wrong = RunningCalibration(self._engine)
         self._look_at(past)
-        self._acceptance.agreement.go_on_from(agreement)
+        self._acceptance.go_on_from(acceptance)
 
     def _new_past(self) -> GrowingMap:
         return GrowingMap(self.model, self._engine.sequence.length, self._loops.max_places)
@@ -223,32 +258,13 @@ class LoopCloser:
             self._past.window(place), self._acceptance.expected_speed,
             projected=self._past.projected_window(place), described=described)
         reason = self._acceptance.judge(ranking, place)
-        if reason is Reason.ACCEPTED:
-            reason = self._doubt(place, int(ranking.places[0]))
-        candidates = self._candidates(ranking)
+        match = Match(ranking, place, self._candidates(ranking))
+        if self._geometry is not None:
+            match.features = partial(self._mapper.features, place)
         self._learn(place, ranking)
-        if reason is Reason.ACCEPTED and self._geometry is not None:
-            candidates, reason = self._geometry.confirm_features(
-                self._mapper.features(place), candidates)
-        return candidates, reason
-
-    def _doubt(self, place: int, found: int) -> Reason:
-        """Return why a match that looks right cannot be a loop, or ACCEPTED."""
-        if self._on_edge(found):
-            return Reason.RECENT
-        if self._mapper.posed and self._loops.max_drift:
-            apart = np.linalg.norm(self._past.positions[place] - self._past.positions[found])
-            drift = self._loops.max_drift * self._recent.way_back_m(found)
-            if apart > SAME_PLACE_M + drift:
-                return Reason.ODOMETRY
-        return Reason.ACCEPTED
-
-    def _on_edge(self, found: int) -> bool:
-        """Return whether a place is the youngest that can be found, or next to it.
-
-        It ranks first only because the places between are excluded.
-        """
-        return found >= self._past.released - 1 - self._engine.matching.merge_frames
+        if reason is Reason.ACCEPTED:
+            reason = self._acceptance.confirm(match)
+        return match.candidates, reason
 
     def _learn(self, place: int, ranking: Ranking) -> None:
         """Learn from the newest search what wrong matches look like."""
@@ -256,7 +272,8 @@ class LoopCloser:
             self._wrong.learn_by_position(place, ranking, self._past)
         elif len(ranking.places):
             self._wrong.learn_by_agreement(
-                place, ranking, self._acceptance.agreement, self._on_edge(int(ranking.places[0])))
+                place, ranking, self._acceptance.agreement,
+                self._drive.is_youngest(int(ranking.places[0])))
         if self._wrong.due:
             self._acceptance.calibrate(self._wrong.calibration(), self._by_distance_alone)
 

@@ -1,12 +1,14 @@
 """One map, ready to be searched with given settings."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
+from seqnet_ros.localization.acceptance.rule import Match, RuleContext
 from seqnet_ros.localization.geometry.geometric_check import GeometricCheck
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.builder import with_sequence_length
@@ -43,28 +45,30 @@ class MapSearch:
         place_map: as `prepare_map` returned it for these settings.
         engine: the settings.
         camera: the calibrated camera of the images, where it is known.
+        overlapping: other maps that are searched may show the same places.
 
     Raises:
         MapError: the map lacks data for the requested geometric check.
     """
 
     def __init__(self, model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
-                 camera: CameraModel | None = None) -> None:
+                 camera: CameraModel | None = None, *, overlapping: bool = False) -> None:
         assert place_map.manifest.calibration is not None
         self.map = place_map
         self._model = model
         self._reach = round(engine.sequence.length * engine.matching.max_speed)
         self._search = HierarchicalSearch(model, place_map, engine.matching)
-        self.acceptance = Acceptance(
-            engine.acceptance, place_map.manifest.calibration, place_map)
         self.geometry = None if engine.geometry is None else GeometricCheck.of_map(
             engine.geometry, camera, place_map)
+        self.acceptance = Acceptance(
+            RuleContext(engine, place_map, self.geometry, overlapping=overlapping),
+            place_map.manifest.calibration)
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
 
     def go_on_from(self, other: 'MapSearch') -> None:
         """Remember what a search of the same map learned with other settings."""
         self.mean = other.mean
-        self.acceptance.agreement.go_on_from(other.acceptance.agreement)
+        self.acceptance.go_on_from(other.acceptance)
 
     @property
     def map_id(self) -> str:
@@ -106,6 +110,17 @@ class MapSearch:
             self._verify(ranking)
         self.map.check_unchanged()
         return reason
+
+    def confirm(self, match: Match, image: np.ndarray) -> Reason:
+        """Apply the remaining rules to a match that `judge` accepted.
+
+        Args:
+            match: the match; the rules add their findings to its candidates.
+            image: the newest image of the sequence, RGB uint8 ``[H, W, 3]``.
+        """
+        if self.geometry is not None:
+            match.features = partial(self.geometry.extract, image)
+        return self.acceptance.confirm(match)
 
     def _verify(self, ranking: Ranking) -> None:
         """Verify what decided: the frames around the best place and around its rival."""

@@ -3,7 +3,7 @@
 from collections import deque
 
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.localization.acceptance.acceptance import Agreement
+from seqnet_ros.localization.acceptance.agreement import Agreement
 from seqnet_ros.maps.calibration import (
     RUN_LENGTH,
     RUNS,

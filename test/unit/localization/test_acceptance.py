@@ -14,7 +14,9 @@ from seqnet_ros.config.engine import AcceptanceConfig, EngineConfig, MatchingCon
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.datasets.recordings.image_folder import ImageFolderSource
-from seqnet_ros.localization.acceptance.acceptance import Acceptance, Agreement
+from seqnet_ros.localization.acceptance.acceptance import Acceptance
+from seqnet_ros.localization.acceptance.agreement import Agreement
+from seqnet_ros.localization.acceptance.rule import RuleContext
 from seqnet_ros.localization.acceptance.speed_estimate import SpeedEstimate
 from seqnet_ros.localization.result import Reason
 from seqnet_ros.maps.builder import build_map
@@ -390,7 +392,8 @@ class StraightRoad:
 
 
 def acceptance_of(config: AcceptanceConfig, calibration: Calibration) -> Acceptance:
-    return Acceptance(config, calibration, StraightRoad())
+    context = RuleContext(EngineConfig(acceptance=config), StraightRoad())
+    return Acceptance(context, calibration)
 
 
 def test_threshold_follows_the_requested_rate() -> None:

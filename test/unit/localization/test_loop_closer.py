@@ -14,9 +14,10 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.datasets.recordings.image_folder import list_images
+from seqnet_ros.localization.acceptance.odometry import SAME_PLACE_M
 from seqnet_ros.localization.exclusion_window import ExclusionWindow
 from seqnet_ros.localization.localizer import Localizer
-from seqnet_ros.localization.loop_closer import SAME_PLACE_M, LoopCloser
+from seqnet_ros.localization.loop_closer import LoopCloser
 from seqnet_ros.localization.result import LoopResult, Reason
 from seqnet_ros.models.place_model import PlaceModel, load_model
 from seqnet_town import OVERCAST, Camera, Drive, Town
