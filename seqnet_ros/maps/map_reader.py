@@ -121,7 +121,7 @@ class _Directory:
         except OSError as error:
             found = 'a file' if path.exists() else 'nothing'
             if path.is_dir():
-                found = f'a directory that cannot be read ({error.strerror})'
+                found = f'a directory that cannot be opened ({error.strerror})'
             raise MapNotFoundError(f'no map at {path}: found {found}, expected the directory of '
                                    'a map') from error
         try:
@@ -185,7 +185,16 @@ def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
     """Read from a map; again where it was replaced or written to meanwhile."""
     for _ in range(_ATTEMPTS):
         restore_interrupted_save(path)
-        with _Directory(path) as directory:
+        before = _inode(path)
+        try:
+            opened = _Directory(path)
+        except MapNotFoundError:
+            # Another process may just be replacing the map; its successor is there in a moment.
+            restore_interrupted_save(path)
+            if _inode(path) == before:
+                raise
+            continue
+        with opened as directory:
             try:
                 found = read(directory)
             except MapCorruptError:
@@ -195,6 +204,14 @@ def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
             if not directory.was_written_to():
                 return found
     raise MapCorruptError(f'{path} was written to each of {_ATTEMPTS} times that it was read')
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> PlaceMap:

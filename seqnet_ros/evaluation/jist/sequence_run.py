@@ -83,7 +83,7 @@ class SequenceRequest:
         """Say at once what would be wrong after all images are described."""
         for radius in (self.radius, *self.radii):
             if not 0 <= radius < math.inf:
-                raise InputError(f'a radius is {radius:g}, expected 0 or more metres')
+                raise InputError(f'a radius is {radius:g}, expected 0 or more meters')
 
     def read(self) -> Windows:
         """Read the names of the images.

@@ -104,7 +104,7 @@ def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -
         described.close()
     base = tuner.try_out(start)
     if base.metrics is None and best.metrics is None:
-        raise InputError(f'no settings could be tried: {base.problem}')
+        raise InputError(f'no settings could be evaluated: {base.problem}')
     return TuningRun(best, base, tuple(tuner.trials))
 
 

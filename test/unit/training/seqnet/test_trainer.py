@@ -207,7 +207,7 @@ class TestHoldingOut:
         assert (training.radius, validation.radius) == (12, 6)
 
     def test_a_share_that_leaves_nothing_is_refused(self):
-        with pytest.raises(InputError, match='0 references and 0 queries to train on'):
+        with pytest.raises(InputError, match='0 references and 0 queries for training'):
             hold_out(route(20), 0.9)
         with pytest.raises(InputError, match='the share held out is 1'):
             hold_out(route(20), 1)
