@@ -123,7 +123,8 @@ def test_it_prints_recalls_and_time():
     assert shown.startswith('R@1: 0.821, R@5: 0.937, R@10: 0.970, R@20: 0.993, R@100: 1.000\n')
     assert re.search(r'queries +268, and 12 without a match\n', shown)
     assert re.search(r'radius +6 m\n', shown)
-    assert re.search(r'precision +average precision 0\.\d+, best F1 0\.\d+, recall 0\.\d+ at full', shown)
+    assert re.search(r'precision +average precision 0\.\d+, best F1 0\.\d+, recall 0\.\d+ at',
+                     shown)
     assert re.search(r'time +\d+\.\d+ ms per query\n', shown)
     assert re.search(r'memory +(\d+\.\d MB|not known)\n', shown)
     table = [line.split() for line in shown.splitlines()[-8:]]

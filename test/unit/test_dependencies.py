@@ -72,7 +72,7 @@ def python_files(folder: str) -> list[Path]:
             or (path.is_file() and path.read_bytes().startswith(b'#!/usr/bin/env python'))]
 
 
-OWN = {*EXTRAS, *(path.stem for path in python_files('test')),
+OWN = {*EXTRAS, *(path.stem for folder in ('test', 'tools') for path in python_files(folder)),
        *(path.parent.name for path in python_files('test'))}
 
 
