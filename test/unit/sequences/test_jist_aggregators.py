@@ -123,7 +123,8 @@ def test_a_training_checkpoint_of_jist_is_read(
     ({'model.aggregation.1.p': None}, r'aggregation\.1\.p \[1\] is missing'),
     ({'model.head.weight': torch.ones(3)}, r'head\.weight \[3\] is not expected'),
     ({'conv1d.bias': torch.ones(3)}, r'conv1d\.bias \[3\] is not expected'),
-    ({'head.weight': torch.ones(3)}, r"head\.weight does not belong to layout jist.*layout 'cosplace'"),
+    ({'head.weight': torch.ones(3)},
+     r"head\.weight does not belong to layout jist.*layout 'cosplace'"),
     ({'model.backbone.1.running_var': torch.full((64,), torch.nan)}, 'not finite')])
 def test_files_of_jist_are_taken_whole_or_not_at_all(
         change: dict, message: str, published: Tensors, tmp_path: Path) -> None:
