@@ -97,6 +97,7 @@ def _words(lines: Iterable[str]) -> str:
 def parameters_page() -> str:
     """Return the parameters of every node, and those of the engine that all of them share."""
     from seqnet_ros.config.engine import EngineConfig
+    from seqnet_ros.config.settings import Settings
     from seqnet_ros.nodes import settings
 
     opening = ('# Parameters\n\nGenerated from the settings classes of the nodes; `ros2 param '
@@ -113,7 +114,7 @@ def parameters_page() -> str:
     parts.append('## The engine\n\nParameters of the nodes that map or localize; the defaults come '
                  'from the model or the map.\n')
     for section, group in EngineConfig():
-        if group is not None:  # the geometric check has no parameters
+        if isinstance(group, Settings):  # the geometric check and added rules have no parameters
             parts.append(f'### `{section}`\n')
             parts.append(_settings_table(type(group), f'{section}.'))
     return '\n'.join(parts)
