@@ -53,9 +53,9 @@ class SequenceRequest:
         split: ``train``, ``val`` or ``test``.
         length: frames per sequence.
         cities: of the sequences; empty takes all.
-        radius: sequences within this distance show the same place, metres.
-        rule: which frames have to be within it, see `sequence_ground_truth`.
-        radii: recall is measured as if the radius were one of these, too, metres.
+        radius: sequences within this distance show the same place, meters.
+        rule: which frames must be within it, see `sequence_ground_truth`.
+        radii: recall is measured for these radii, too, meters.
         reverse: reverse the sequences of the database.
         compat: even lengths and cities as in the published code.
         pca: number of principal components; None projects nothing.
@@ -80,10 +80,10 @@ class SequenceRequest:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        """Say at once what would be wrong after all images are described."""
+        """Refuse bad radii before any image is described."""
         for radius in (self.radius, *self.radii):
             if not 0 <= radius < math.inf:
-                raise InputError(f'a radius is {radius:g}, expected 0 or more meters')
+                raise InputError(f'the radius is {radius:g}, expected 0 or more meters')
 
     def read(self) -> Windows:
         """Read the names of the images.
@@ -131,7 +131,7 @@ class SequenceRun:
         report: what was found.
         by_radius: recalls as if the radius were another; None where no query has a match.
         describing_seconds: spent on reading and describing all images.
-        left_out: windows left out because of images that cannot be read.
+        left_out: windows skipped because of unreadable images.
     """
 
     request: SequenceRequest

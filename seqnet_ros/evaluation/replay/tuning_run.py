@@ -119,9 +119,8 @@ def _start(preset: Preset, posed: bool, searched: Mapping[str, tuple[Any, ...]],
             continue
         section, _, field = name.partition('.')
         if values.get(section) is None:
-            raise InputError(f'the model {preset.model.name} has no {section} settings, so that '
-                             f'{name} cannot be searched, expected a model file with '
-                             f"'{section}: {{}}'")
+            raise InputError(f'model {preset.model.name} has no {section} settings, so {name} '
+                             f"cannot be searched: expected a model file with '{section}: {{}}'")
         found[name] = values[section][field]
     if found.get('keyframes.every') == 'auto':
         found['keyframes.every'] = '1m' if posed else '1'
@@ -135,7 +134,7 @@ def check_requests(found: TuningRun, check: EvaluationRequest) -> dict[str, Eval
 
 
 def check_verdict(comparison: ComparisonResults) -> tuple[str, bool]:
-    """Return what the comparison of the two evaluations says, and whether it is good."""
+    """Return the outcome of the comparison, and whether it confirms the settings."""
     verdicts = comparison.runs[1].verdicts()
     worse = [name for name, verdict in verdicts.items() if verdict == 'worse']
     better = [name for name, verdict in verdicts.items() if verdict == 'better']
@@ -156,7 +155,7 @@ def write_parameters(found: TuningRun, verdict: str, path: Path) -> None:
     text = parameter_file(found.settings, [
         'Settings found by seqnet_ros tune; ' + verdict + '.',
         f'Training pair: {best}; with the settings of the model: {base}.',
-        'The map has to be made with the same spacing and sequence length:',
+        'Build the map with the same spacing and sequence length:',
         f'seqnet_ros map build SOURCE --output MAP {build}'])
     with whole_file(path) as file:
         file.write(text.encode())
