@@ -1,6 +1,7 @@
 """mkdocs hooks: pages generated from the code.
 
 - ``reference/messages.md`` from ``msg/`` and ``srv/``, with their comments;
+- ``reference/components.md`` from the registries of descriptors, aggregators and rules;
 - ``reference/parameters.md`` from the settings classes that nodes declare their parameters from;
 - pages of the navigation that do not exist in this checkout are omitted.
 """
@@ -17,7 +18,8 @@ from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parent.parent
 MESSAGES, PARAMETERS = 'reference/messages.md', 'reference/parameters.md'
-_GENERATED = (MESSAGES, PARAMETERS)
+COMPONENTS = 'reference/components.md'
+_GENERATED = (MESSAGES, PARAMETERS, COMPONENTS)
 
 
 def on_config(config: Any) -> Any:
@@ -42,6 +44,7 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages generated from the code."""
     files.append(File.generated(config, MESSAGES, content=messages_page()))
     files.append(File.generated(config, PARAMETERS, content=parameters_page()))
+    files.append(File.generated(config, COMPONENTS, content=components_page()))
     return files
 
 
@@ -119,6 +122,36 @@ def parameters_page() -> str:
             parts.append(f'### `{section}`\n')
             parts.append(_settings_table(type(group), f'{section}.'))
     return '\n'.join(parts)
+
+
+def components_page() -> str:
+    """Return what a model file can name, from the registries."""
+    from seqnet_ros.config.engine import RULES
+    from seqnet_ros.config.model import AGGREGATORS, DESCRIPTORS
+
+    opening = ('# Components\n\nWhat a model file can name, generated from the registries; '
+               '[plugins](../models.md#your-own-components) add to them.\n')
+    parts = [opening, '## Frame descriptors\n']
+    for kind, descriptor in DESCRIPTORS.items(plugins=False).items():
+        parts.append(f'### `frame.kind: {kind}`\n\n{inspect.getdoc(descriptor.config)}\n')
+        parts.append(_table(('setting', 'default', 'meaning'), [
+            (f'`{name}`', f'`{_default(info)}`', _meaning(info))
+            for name, info in descriptor.config.model_fields.items() if name != 'kind']))
+    parts.append('## Sequence aggregators\n')
+    parts.append(_table(('`sequence.aggregator`', 'weights', 'must be trained'), [
+        (f'`{name}`', 'yes' if item.learned else 'no', 'yes' if item.trained else 'no')
+        for name, item in AGGREGATORS.items(plugins=False).items()]))
+    parts.append('## Acceptance rules\n\nIn the order in which they judge a match; a result states '
+                 'the reason of the first rule that rejects it.\n')
+    parts.append(_table(('rule', 'reason', 'accepts a match if'), [
+        (name, f'`{kind.rule.reason.name}`', _first_sentence(kind.rule))
+        for name, kind in RULES.items(plugins=False).items()]))
+    return '\n'.join(parts)
+
+
+def _first_sentence(documented: Any) -> str:
+    sentence = (inspect.getdoc(documented) or '').partition('.')[0].removeprefix('Whether ')
+    return ' '.join(sentence.split())
 
 
 def _settings_table(group: Any, prefix: str) -> str:

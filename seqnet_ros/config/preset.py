@@ -19,12 +19,21 @@ Document = dict[str, Any]
 class Preset:
     """A model and the settings of the engine that go with it.
 
+    Attributes:
+        model: what identifies its descriptors.
+        engine: the settings of the engine.
+        license: license under which its weights are published, where it is known. Like `paper` it
+            is stated in model files only, not in maps.
+        paper: the paper that describes it, where there is one.
+
     Raises:
         ModelError: the model cannot describe sequences of this length.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
+    license: str | None = None
+    paper: str | None = None
 
     def __post_init__(self) -> None:
         """Check that the two go together."""
@@ -88,8 +97,11 @@ def parse_preset(document: Mapping[str, Any], origin: str = 'the model') -> Pres
     Raises:
         ModelError: a field is unknown, missing or out of range; the message names it.
     """
-    model, engine = split_document(document)
-    problems = []
+    origins = {name: document[name] for name in ('license', 'paper') if name in document}
+    model, engine = split_document({
+        name: value for name, value in document.items() if name not in origins})
+    problems = [f'{name}: expected text (found {value!r})' for name, value in origins.items()
+                if not isinstance(value, str)]
     try:
         parsed_model = ModelConfig.model_validate(model)
     except ValidationError as error:
@@ -101,7 +113,7 @@ def parse_preset(document: Mapping[str, Any], origin: str = 'the model') -> Pres
     if problems:
         raise ModelError(f'{origin}: {"; ".join(problems)}')
     try:
-        return Preset(parsed_model, parsed_engine)
+        return Preset(parsed_model, parsed_engine, **origins)
     except ModelError as error:
         raise ModelError(f'{origin}: {error}') from error
 

@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -31,6 +29,8 @@ from seqnet_ros.descriptors.weights import (
     read_aggregator,
     repeatable_random,
 )
+from seqnet_ros.models.model_path import find_named_model, named_models
+from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
 from seqnet_ros.sequences.aggregators import build_aggregator
 from seqnet_ros.sequences.centring import centre
@@ -39,7 +39,6 @@ from seqnet_ros.sequences.seqnet_aggregators import Smooth
 _SUFFIXES = ('.yaml', '.yml')
 # Layouts of files that hold the weights of frames and of sequences.
 _WITH_SEQUENCE = ('seqnet_ros', 'jist', 'vg_transformers')
-_SOURCE_MODELS = Path(__file__).parents[2] / 'models'
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,9 @@ class ModelInfo:
         description: one or two human-readable sentences.
         dim: length of a frame descriptor.
         weights_available: whether it can be loaded without a download or another file.
+        license: license of its weights, where it is known.
+        paper: the paper that describes it, where there is one.
+        pretrained: its weights; None if it needs none.
     """
 
     name: str
@@ -59,6 +61,9 @@ class ModelInfo:
     description: str
     dim: int
     weights_available: bool
+    license: str | None
+    paper: str | None
+    pretrained: Pretrained | None
 
 
 @dataclass(frozen=True)
@@ -152,7 +157,7 @@ def find_model_file(name_or_path: str | Path) -> Path | None:
     path = Path(name_or_path).expanduser()
     if path.suffix in _SUFFIXES:
         return path if path.is_file() else None
-    return _named_model_files().get(str(name_or_path))
+    return find_named_model(str(name_or_path))
 
 
 def list_models() -> list[ModelInfo]:
@@ -161,7 +166,7 @@ def list_models() -> list[ModelInfo]:
     Raises:
         ModelError: one of their files is not a model.
     """
-    return [_model_info(path) for _, path in sorted(_named_model_files().items())]
+    return [_model_info(path) for _, path in sorted(named_models().items())]
 
 
 def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[Preset, Path]:
@@ -179,7 +184,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     """
     path = find_model_file(name_or_path)
     if path is None:
-        names = ', '.join(sorted(_named_model_files())) or 'none'
+        names = ', '.join(sorted(named_models())) or 'none'
         raise ModelError(
             f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
     preset = _read_model_file(path)
@@ -200,29 +205,13 @@ def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def _named_model_files() -> dict[str, Path]:
-    """Return name -> file; of two models with one name the first on the search path counts."""
-    found: dict[str, Path] = {}
-    for directory in _model_directories():
-        for path in sorted(directory.glob('*.yaml')):
-            found.setdefault(path.stem, path)
-    return found
-
-
-def _model_directories() -> Iterator[Path]:
-    # In an installed tree the neighbor `models` belongs to another package, if it exists.
-    if (_SOURCE_MODELS / 'hog.yaml').is_file():
-        yield _SOURCE_MODELS
-    prefixes = [sys.prefix, *os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)]
-    for prefix in filter(None, prefixes):
-        yield Path(prefix) / 'share' / 'seqnet_ros' / 'models'
-
-
 def _model_info(path: Path) -> ModelInfo:
-    config = _read_model_file(path).model
+    preset = _read_model_file(path)
+    config = preset.model
     return ModelInfo(
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
-        weights_available=_weights_available(config, path.parent))
+        weights_available=_weights_available(config, path.parent), license=preset.license,
+        paper=preset.paper, pretrained=Pretrained.of(preset))
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:

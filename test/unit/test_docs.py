@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from seqnet_ros.config.engine import MatchingConfig
+from seqnet_ros.config.engine import RULES, MatchingConfig
+from seqnet_ros.config.model import AGGREGATORS, DESCRIPTORS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,7 +32,7 @@ def site(tmp_path_factory) -> Path:
 def test_every_page_of_the_navigation_is_there(site):
     pages = {'index', 'first_map', 'own_robot', 'models', 'evaluation', 'tuning', 'figures',
              'seqnet', 'jist', 'nodes', 'cli', 'map_format', 'architecture',
-             'reference/messages', 'reference/parameters'}
+             'reference/messages', 'reference/parameters', 'reference/components'}
     missing = [page for page in pages if not (site / f'{page}.html').is_file()]
     assert missing == []
 
@@ -57,6 +58,13 @@ def test_messages_and_parameters_are_those_of_the_code(site):
         assert f'matching.{name}' in parameters
     assert 'silence_after_s' in parameters
     assert 'truth_patience_s' in parameters
+
+
+def test_components_are_those_of_the_registries(site):
+    components = (site / 'reference' / 'components.html').read_text()
+    for registry in (DESCRIPTORS, AGGREGATORS, RULES):
+        for name in registry.items(plugins=False):
+            assert name in components
 
 
 def test_the_page_of_the_command_line_is_current(monkeypatch):

@@ -11,6 +11,7 @@ def list_models() -> None:
     from seqnet_ros.models import place_model
 
     print_table(
-        ('name', 'dim', 'weights', 'description'),
+        ('name', 'dim', 'weights', 'license', 'paper', 'description'),
         [(model.name, str(model.dim), 'here' if model.weights_available else 'missing',
-          model.description) for model in place_model.list_models()])
+          model.license or '', model.paper or '', model.description)
+         for model in place_model.list_models()])
