@@ -48,9 +48,10 @@ class Preset:
         Args:
             exclude_unset: leave out the fields that were not given.
         """
-        return join_document(
-            self.model.model_dump(mode='json', exclude_unset=exclude_unset),
-            self.engine.model_dump(mode='json', exclude_unset=exclude_unset))
+        origins = {'license': self.license, 'paper': self.paper}
+        return {**join_document(self.model.model_dump(mode='json', exclude_unset=exclude_unset),
+                                self.engine.model_dump(mode='json', exclude_unset=exclude_unset)),
+                **{name: text for name, text in origins.items() if text is not None}}
 
     def with_settings(self, values: Mapping[str, Any]) -> 'Preset':
         """Return the same model with some settings of the engine replaced.

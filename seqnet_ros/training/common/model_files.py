@@ -1,6 +1,7 @@
 """Model files with trained weights beside them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,11 +56,13 @@ def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
 def document_of(preset: Preset, base_dir: Path) -> dict[str, Any]:
     """Return what a model file says, to be changed and written to another folder.
 
+    License and paper are those of its weights, not of new ones, so they are left out.
+
     Args:
         preset: the model file as read.
         base_dir: folder of its file.
     """
-    document = preset.document(exclude_unset=True)
+    document = replace(preset, license=None, paper=None).document(exclude_unset=True)
     path = preset.model.weights.path
     if path is not None:
         document['weights']['path'] = str(local_path(path, base_dir).absolute())
