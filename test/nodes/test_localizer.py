@@ -309,7 +309,7 @@ def test_silence_names_topic_quality_and_publishers(town_map, log):
         eventually(lambda: 'no images on /image for' in log, 'a warning')
         peer.node.create_publisher(
             Image, 'image', QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
-        sides = '/peer offers best effort, volatile, but /localizer asks for reliable, volatile'
+        sides = '/peer offers best effort, volatile, but /localizer requests reliable, volatile'
         eventually(lambda: f'/image: {sides}; set image_reliability to best_effort' in log,
                    'a warning as soon as the two meet')
         eventually(lambda: f'(reliable, volatile, depth 5): 2 publishers; {sides}: set' in log,

@@ -255,7 +255,7 @@ def test_cameras_whose_stamps_never_meet_are_told_so(first_drive, log):
                 publish.publish(raw_message(first_drive[0][1], stamp_ns + 1))
                 stamp_ns += SECOND // 20
             time.sleep(0.05)
-            return 'more than 0.005 s apart (camera_sync_s)' in log
+            return 'differ by more than 0.005 s (camera_sync_s)' in log
 
         eventually(told, 'a word about camera_sync_s')
         assert not len(node.engine)
