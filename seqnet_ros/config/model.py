@@ -206,7 +206,7 @@ class ModelConfig(Settings):
     image: ImageConfig = ImageConfig()
     cameras: int = Field(
         1, ge=1, le=16, exclude_if=lambda cameras: cameras == 1,
-        description='Cameras whose images of one moment are described as one.')
+        description='Number of cameras whose simultaneous images are described as one place.')
     frame: Annotated[SerializeAsAny[FrameConfig], BeforeValidator(_parse_frame)] = Field(
         default_factory=lambda: DESCRIPTORS.get('hog').config.model_validate({}))
     weights: WeightsConfig = WeightsConfig()
@@ -229,8 +229,8 @@ class ModelConfig(Settings):
     def _sums_are_summed(self) -> 'ModelConfig':
         sums = self.frame.vlad_clusters is not None
         if sums != AGGREGATORS.get(self.sequence.aggregator).sums_frames:
-            raise ValueError('vlad_sums pooling and the aggregator seqvlad need one another, found '
-                             f'{self.frame.label} and {self.sequence.aggregator}')
+            raise ValueError('vlad_sums pooling and the seqvlad aggregator require each other, '
+                             f'found {self.frame.label} and {self.sequence.aggregator}')
         if not self.normalises_frames and (self.centring or self.projection is not None):
             found = 'seqvlad' if sums else 'pooling with normalise: false'
             raise ValueError(f'{found} needs centring: false and no projection, because its frames '

@@ -1,4 +1,4 @@
-"""What descriptors without training share: grey thumbnails, described one by one."""
+"""What descriptors without training share: gray thumbnails, described one by one."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -22,7 +22,7 @@ def _grey_thumbnail(image: np.ndarray, config: ImageConfig) -> np.ndarray:
 
 
 class HandcraftedDescriber:
-    """Describes image by image; subclasses say how one grey thumbnail becomes a vector.
+    """Describes image by image; subclasses say how one gray thumbnail becomes a vector.
 
     Args:
         image: size of the thumbnail.

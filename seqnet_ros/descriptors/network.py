@@ -34,8 +34,7 @@ class ChannelPoolingConfig(PoolingConfig):
 
     normalise: bool = Field(
         True, exclude_if=lambda normalise: normalise,
-        description='L2-normalise the frame descriptors; networks of the SeqVLAD project '
-                          'do not.')
+        description='L2-normalize the frame descriptors; networks of the SeqVLAD project do not.')
 
     @property
     def normalizes(self) -> bool:
@@ -47,9 +46,10 @@ class GemConfig(ChannelPoolingConfig):
     """Generalised mean over the map, optionally a linear layer (CosPlace)."""
 
     kind: Literal['gem'] = 'gem'
-    p: float = Field(3.0, gt=0, le=100, description='Exponent before any weights are loaded.')
+    p: float = Field(3.0, gt=0, le=100, description='Exponent before weights are loaded.')
     fc_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the linear layer; none without it.')
+        None, ge=1, le=65536, description='Output size of the linear layer; none for no linear '
+                                          'layer.')
 
 
 class PlainPoolingConfig(ChannelPoolingConfig):
@@ -59,7 +59,7 @@ class PlainPoolingConfig(ChannelPoolingConfig):
 
 
 class CellsConfig(PoolingConfig):
-    """Every cell of the map L2-normalised over channels, then flattened."""
+    """Every cell of the map L2-normalized over channels, then flattened."""
 
     kind: Literal['cells'] = 'cells'
 
@@ -69,14 +69,14 @@ class NetVladConfig(PoolingConfig):
 
     kind: Literal['netvlad'] = 'netvlad'
     clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    bias: bool = Field(False, description='Soft assignment with a bias (the vladv2 form).')
-    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    bias: bool = Field(False, description='Soft assignment with a bias (vladv2).')
+    normalise_input: bool = Field(True, description='L2-normalize local features first.')
     wpca_dim: int | None = Field(
-        None, ge=1, le=65536, description='Output size of the whitening; none without it.')
+        None, ge=1, le=65536, description='Output size of the whitening; none for no whitening.')
 
 
 class VladSumsConfig(PoolingConfig):
-    """NetVLAD before its normalisation: residual sums that add up over frames (SeqVLAD).
+    """NetVLAD before its normalization: residual sums that add up over frames (SeqVLAD).
 
     Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
     RA-L 2022.
@@ -84,7 +84,7 @@ class VladSumsConfig(PoolingConfig):
 
     kind: Literal['vlad_sums'] = 'vlad_sums'
     clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
-    normalise_input: bool = Field(True, description='L2-normalise local features first.')
+    normalise_input: bool = Field(True, description='L2-normalize local features first.')
 
     @property
     def normalizes(self) -> bool:
@@ -107,8 +107,8 @@ class NetworkConfig(FrameConfig):
         'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
     layer: int | None = Field(
         None, ge=1, le=64,
-        description='Keep this many stages: ResNet layer1..layer4, or the first n modules of '
-                    '`features` of VGG-16 and MobileNetV2; none keeps the usual ones.')
+        description='Number of stages to keep: ResNet layer1..layer4, or the first n modules of '
+                    '`features` of VGG-16 and MobileNetV2; none keeps the default.')
     pooling: Annotated[
         GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
         Field(discriminator='kind')] = GemConfig()

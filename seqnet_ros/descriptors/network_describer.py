@@ -34,9 +34,9 @@ class NetworkDescriber:
 
     Args:
         network: the network with its weights, on the CPU.
-        image: size and normalisation of its input.
+        image: size and normalization of its input.
         device: where to run it.
-        name: what describes, for people.
+        name: human-readable name.
         sequence_tensors: tensors that came with the weights for the sequence aggregator.
     """
 
@@ -95,7 +95,7 @@ class NetworkDescriber:
         return self._trunk(self._prepare(images).to(self._dtype))
 
     def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Return normalised float32 ``[N, 3, height, width]``, channels last in memory.
+        """Return normalized float32 ``[N, 3, height, width]``, channels last in memory.
 
         The order of operations is that of torchvision, so that results agree to the last bit.
         """

@@ -1,4 +1,4 @@
-"""SeqSLAM's patch-normalised thumbnails (Milford and Wyeth, ICRA 2012, section III-A)."""
+"""SeqSLAM's patch-normalized thumbnails (Milford and Wyeth, ICRA 2012, section III-A)."""
 
 from typing import Literal, cast
 
@@ -9,18 +9,18 @@ from seqnet_ros.config.model import FrameConfig, ImageConfig, ModelConfig
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.handcrafted import HandcraftedDescriber
 
-# A patch darker or flatter than this many grey levels holds sensor noise, not texture.
+# A patch darker or flatter than this many gray levels holds sensor noise, not texture.
 _FLAT_PATCH_STD = 1e-3
 
 
 class PatchNormConfig(FrameConfig):
-    """SeqSLAM's patch-normalised thumbnails (Milford and Wyeth, ICRA 2012)."""
+    """SeqSLAM's patch-normalized thumbnails (Milford and Wyeth, ICRA 2012)."""
 
     kind: Literal['patchnorm'] = 'patchnorm'
     patch: int = Field(8, ge=2, le=64, description='Patch edge, pixels.')
 
     def dim(self, image: ImageConfig) -> int:
-        """Return the length of a patch-normalised vector.
+        """Return the length of a patch-normalized vector.
 
         Raises:
             ModelError: the patches do not tile the image.
@@ -33,7 +33,7 @@ class PatchNormConfig(FrameConfig):
 
 
 class PatchNormDescriber(HandcraftedDescriber):
-    """SeqSLAM's patch normalisation (Milford and Wyeth, ICRA 2012, section III-A).
+    """SeqSLAM's patch normalization (Milford and Wyeth, ICRA 2012, section III-A).
 
     Raises:
         ModelError: the patches do not tile the image.

@@ -254,7 +254,7 @@ def _read_model_file(path: Path) -> Preset:
 
 def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,
                      base_dir: Path | None) -> SequenceAggregator:
-    """Build the aggregator; its weights come from a file of its own or from that of the frames."""
+    """Build the aggregator, with weights from its own file or from the file of the frames."""
     sequence = config.sequence
     kind = AGGREGATORS.get(sequence.aggregator)
     if not kind.learned:

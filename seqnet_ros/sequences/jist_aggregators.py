@@ -18,7 +18,7 @@ from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 
 
 class JistAggregator(SequenceAggregator):
-    """What they have in common.
+    """Base of JIST's aggregators.
 
     Args:
         normalise: whether the output is L2-normalized, which JIST does not do.

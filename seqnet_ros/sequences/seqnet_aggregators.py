@@ -14,7 +14,7 @@ from seqnet_ros.sequences.aggregator import FrameShape, SequenceAggregator
 
 
 class Smooth(SequenceAggregator):
-    """Mean over the sequence, L2-normalised."""
+    """Mean over the sequence, L2-normalized."""
 
     def forward(self, frames: Tensor) -> Tensor:
         """Map ``[B, L, D]`` to unit-norm ``[B, D]``."""
@@ -22,7 +22,7 @@ class Smooth(SequenceAggregator):
 
 
 class Delta(SequenceAggregator):
-    """Second half minus first half of the sequence, L2-normalised.
+    """Second half minus first half of the sequence, L2-normalized.
 
     The middle frame of an odd sequence belongs to the second half, so the weights do not sum to
     zero (as in the published SeqNet code).
@@ -37,7 +37,7 @@ class Delta(SequenceAggregator):
 
 
 class SeqNet(SequenceAggregator):
-    """Learned temporal convolution, averaged over time, L2-normalised.
+    """Learned temporal convolution, averaged over time, L2-normalized.
 
     Convolution and mean are both linear, so the mean is taken first: one product of width
     ``kernel * D`` for each sequence, whatever its length.

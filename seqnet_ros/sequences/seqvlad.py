@@ -14,7 +14,7 @@ from seqnet_ros.sequences.aggregator import FrameShape, SequenceAggregator
 
 
 class SeqVlad(SequenceAggregator):
-    """Adds up the residual sums of the frames and normalises them as NetVLAD does.
+    """Adds up the residual sums of the frames and normalizes them as NetVLAD does.
 
     A sequence of one frame gives the NetVLAD descriptor of that frame.
 
