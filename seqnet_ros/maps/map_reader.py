@@ -4,10 +4,11 @@ Maps of up to 64 MiB are read into memory and compared with their checksums. Lar
 memory-mapped: their small files are read and compared at once, the others as `MapIntegrity` says.
 """
 
+import contextlib
 import hashlib
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -74,12 +75,10 @@ def verify_map(path: Path) -> MapManifest:
         MapError: what is wrong, see `open_map`.
     """
     place_map = open_map(path, verify=True)
-    try:
+    with _naming(path):
         for part in (place_map.features, place_map.images):
             if part is not None:
                 part.check_values()
-    except MapError as error:
-        raise MapCorruptError(f'{path}: {error}') from error
     return place_map.manifest
 
 
@@ -163,8 +162,7 @@ class _Directory:
     def is_same(self) -> bool:
         """Return whether the path still leads here and the manifest is the one read first."""
         try:
-            here, there = os.fstat(self._descriptor), self.path.stat()
-            return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino) and (
+            return _inode(self.path) == _inode(self._descriptor) and (
                 self._read_manifest() == self._manifest)
         except OSError:
             return False
@@ -206,9 +204,19 @@ def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
     raise MapCorruptError(f'{path} was written to each of {_ATTEMPTS} times that it was read')
 
 
-def _inode(path: Path) -> tuple[int, int] | None:
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Put the map in front of what is wrong with its arrays."""
     try:
-        status = path.stat()
+        yield
+    except MapError as error:
+        raise MapCorruptError(f'{path}: {error}') from error
+
+
+def _inode(where: Path | int) -> tuple[int, int] | None:
+    """Return what identifies a directory, given by its path or open; None where there is none."""
+    try:
+        status = os.stat(where)  # noqa: PTH116
     except OSError:
         return None
     return status.st_dev, status.st_ino
@@ -232,20 +240,18 @@ def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> Plac
         else:
             with file:
                 arrays[name] = _array_in_memory(_read_whole(file, where, record), where)
-    try:
+    with _naming(path):
         check_arrays(manifest, arrays)
         check_route(arrays)
-        index = _open_index(directory, parsed, arrays['sequences'], watched if mapped else None)
-        integrity = MapIntegrity(watched) if watched else None
         features, images = _optional_parts(manifest, arrays)
-        if verify and integrity is not None:
-            integrity.verify_all()
+    index = _open_index(directory, parsed, arrays['sequences'], watched if mapped else None)
+    integrity = MapIntegrity(watched) if watched else None
+    if verify and integrity is not None:
+        integrity.verify_all()
+    with _naming(path):
         for name, unit in manifest.descriptors.items():
             if verify or name not in mapped:
                 check_descriptors(name, arrays[name], unit)
-    except MapError as error:
-        raise MapCorruptError(
-            str(error) if str(error).startswith(str(path)) else f'{path}: {error}') from error
     required = {name: arrays[name] for name in array_names(manifest.model)}
     return PlaceMap(manifest, index=index, features=features, images=images,
                     integrity=integrity, **required)
