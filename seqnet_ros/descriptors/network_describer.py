@@ -92,12 +92,15 @@ class NetworkDescriber:
         return self._aggregation(self._maps(images).float()).cpu().numpy()
 
     def _maps(self, images: Sequence[np.ndarray]) -> Tensor:
-        return self._trunk(self._prepare(images).to(self._dtype))
+        return self._trunk(self.network_input(images).to(self._dtype))
 
-    def _prepare(self, images: Sequence[np.ndarray]) -> Tensor:
-        """Return normalized float32 ``[N, 3, height, width]``, channels last in memory.
+    def network_input(self, images: Sequence[np.ndarray]) -> Tensor:
+        """Return what the network sees of RGB uint8 ``[H, W, 3]`` images, all at once.
 
         The order of operations is that of torchvision, so that results agree to the last bit.
+
+        Returns:
+            Resized and normalized float32 ``[N, 3, height, width]``, channels last in memory.
         """
         size = self._image.height, self._image.width
         pixels = torch.from_numpy(np.stack([resize_antialiased(i, *size) for i in images]))

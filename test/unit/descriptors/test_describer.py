@@ -178,7 +178,7 @@ def test_resizing_is_exact():
 def test_preprocessing_is_exact(jist):
     content = json.loads((GOLDEN / 'preprocessing.json').read_text())
     for entry in content['images'] + content['resized']:
-        prepared = jist._prepare([read_rgb(GOLDEN / entry['file'])])[0]
+        prepared = jist.network_input([read_rgb(GOLDEN / entry['file'])])[0]
         digest = hashlib.sha256(prepared.contiguous().numpy().tobytes()).hexdigest()
         assert digest == entry['sha256_float32_chw'], entry['file']
 
@@ -190,7 +190,7 @@ def test_every_stage_is_the_references(jist):
     tensors = translate(read_tensors(GOLDEN / JIST.weights.path), 'jist')
     network.load_state_dict(tensors.frame)
     with torch.inference_mode():
-        x = jist._prepare([read_rgb(GOLDEN / f'image_{i}.png') for i in range(6)])
+        x = jist.network_input([read_rgb(GOLDEN / f'image_{i}.png') for i in range(6)])
         for index, module in enumerate(network.backbone):
             x = module(x)
             found = x.contiguous().flatten(1)[:, torch.from_numpy(golden[f'backbone{index}_index'])]

@@ -16,7 +16,12 @@ from seqnet_ros.datasets.recordings.open_recording import open_source
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.pooling import NetVLAD
-from seqnet_ros.descriptors.weights import Tensors, read_tensors
+from seqnet_ros.descriptors.weights import (
+    Tensors,
+    digest_tensors,
+    read_tensors,
+    repeatable_random,
+)
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.builder import build_map, with_sequence_length
 from seqnet_ros.maps.map_reader import open_map, verify_map
@@ -268,9 +273,11 @@ def seqvlad_map(seqvlad: PlaceModel, walk: list[np.ndarray]) -> PlaceMap:
 
 def netvlad_of(model: PlaceModel, images: list[np.ndarray]) -> np.ndarray:
     """Pool the local features of all images as one set, with the layer of NetVLAD."""
-    sums = model.describer._aggregation[0]
+    with repeatable_random():
+        network = FrameNetwork(model.config.frame, model.config.image)
+    assert digest_tensors(network.state_dict()) == model.describer.weights_digest
     layer = NetVLAD(8, 64)
-    layer.load_state_dict(sums.state_dict())
+    layer.load_state_dict(network.aggregation[0].state_dict())
     maps = torch.from_numpy(model.describer.maps(images))
     together = maps.permute(1, 0, 2, 3).flatten(1)[None, :, :, None]
     with torch.inference_mode():
@@ -384,7 +391,7 @@ def test_checkpoints_of_the_seqvlad_project(
     torch.manual_seed(1)
     network = FrameNetwork(config.frame, config.image).eval()
     with torch.inference_mode():
-        expected = network(model.describer._prepare([image])).numpy()
+        expected = network(model.describer.network_input([image])).numpy()
     np.testing.assert_allclose(model.describer.describe([image]), expected, atol=1e-4)
     some = next(name for name in checkpoint['model_state_dict'] if 'backbone' not in name)
     del checkpoint['model_state_dict'][some]
@@ -427,7 +434,7 @@ def test_sequences_of_the_seqvlad_project_are_pooled_frames_as_they_are(
     torch.manual_seed(1)
     network = FrameNetwork(config.frame, config.image).eval()
     with torch.inference_mode():
-        expected = pooled_by_hand(network, model.describer._prepare(images), kind)
+        expected = pooled_by_hand(network, model.describer.network_input(images), kind)
     assert abs(float(expected.norm(dim=1).mean()) - 1) > 0.05
     np.testing.assert_allclose(frames, expected.numpy(), atol=1e-5)
     assert model.prepare(frames) is frames

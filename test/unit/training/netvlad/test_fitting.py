@@ -22,12 +22,13 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.image_folder import list_images
+from seqnet_ros.descriptors.describer import build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.models.place_model import load_model
-from seqnet_ros.training.netvlad import fitting, whitening
+from seqnet_ros.training.netvlad import whitening
 from seqnet_ros.training.netvlad.fitting import cluster, local_features, soft_assignment
 from seqnet_ros.training.netvlad.whitening import fit_whitening
 
@@ -213,11 +214,11 @@ def test_images_are_stretched_and_not_padded() -> None:
     describer = NetworkDescriber(network, image, CPU, 'test', {})
     for shape in ((30, 200), (200, 30), (64, 128)):
         white = np.full((*shape, 3), 255, dtype=np.uint8)
-        prepared = describer._prepare([white])
+        prepared = describer.network_input([white])
         assert prepared.shape == (1, 3, 64, 128)
         assert prepared.min() == 1
         white[:, : shape[1] // 2] = 0
-        halves = describer._prepare([white])[0, 0]
+        halves = describer.network_input([white])[0, 0]
         assert halves[:, :60].max() == 0
         assert halves[:, 68:].min() == 1
 
@@ -238,11 +239,12 @@ def test_a_fitted_model_describes_as_it_says(
 
     images = [read_image(path) for path in list_images(photographs)]
     tensors = load_file(file)
-    without = checked({**small_model(), 'name': 'plain'}).model
-    frame = fitting._without_whitening(without)
-    whole = FrameNetwork(frame, without.image)
+    values = small_model()
+    del values['frame']['pooling']['wpca_dim']
+    without = checked(values).model
+    whole = FrameNetwork(without.frame, without.image)
     whole.load_state_dict({name: tensor for name, tensor in tensors.items()
-                           if not name.startswith('aggregation.1')}, strict=False)
+                           if not name.startswith('aggregation.1')})
     vectors = NetworkDescriber(whole, without.image, CPU, 'test', {}).describe(images)
     expected = fit_whitening(vectors, 8)
     white = normalize_rows(vectors @ expected.weight.T + expected.bias)
@@ -361,12 +363,11 @@ def test_clusters_of_photographs_find_more_places_than_random_ones(
     """Day left against day right of a campus path, clusters of another part of it."""
     folder = image_set(shared_data, 'gardens_point')
     values = small_model(image={'height': 224, 'width': 224, 'mean': [128 / 255] * 3,
-                                'std': [128 / 255] * 3})
-    values['frame'] |= {'layer': 14, 'pooling': {'kind': 'netvlad', 'clusters': 16}}
-    config = checked(values).model
-    tensors = fitting.load_trunk(config, Path(), trunk)
-    describer = fitting._describer(
-        config, fitting._trunk_of(config), tensors, CPU)
+                                'std': [128 / 255] * 3},
+                         weights={'path': str(trunk), 'layout': 'torchvision'})
+    values['frame'] |= {'layer': 14, 'pooling': {'kind': 'cells'}}
+    describer = build_describer(checked(values).model, CPU)
+    assert isinstance(describer, NetworkDescriber)
 
     def photographs(name: str, rows: slice) -> list[np.ndarray]:
         return [read_image(path) for path in list_images(folder / name)[rows]]
