@@ -56,7 +56,7 @@ def save_map(place_map: PlaceMap, path: Path, *, overwrite: bool = False,
     try:
         check_target(path, overwrite=overwrite, replaces=replaces)
         with staging_directory(path) as staging:
-            _write_files(place_map, staging)
+            write_files(place_map, staging)
             staging.chmod(0o755)
             verify_map(staging)
             with locked_folder(path.parent):
@@ -125,7 +125,17 @@ def _existing_map(path: Path) -> ManifestFile:
     return found
 
 
-def _write_files(place_map: PlaceMap, directory: Path) -> None:
+def write_files(place_map: PlaceMap, directory: Path) -> None:
+    """Write the files of a map, with their checksums; `save_map` checks and puts them in place.
+
+    Args:
+        place_map: the map; nothing in it is checked.
+        directory: an empty directory.
+
+    Raises:
+        OSError: a file cannot be written.
+        RuntimeError: the index cannot be written.
+    """
     for name, array in place_map.arrays().items():
         _write_array(directory / f'{name}.npy', array)
     if isinstance(place_map.index, HnswIndex):

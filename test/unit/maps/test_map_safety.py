@@ -1,5 +1,6 @@
 """No map and no other file is ever lost, and no damaged map is ever believed."""
 
+import ctypes
 import dataclasses
 import json
 import multiprocessing
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 import pytest
 from command_line import refusal, succeed
-from map_files import make_map, small_model, write_unchecked
+from map_files import libc_without_exchange, make_map, small_model, write_unchecked
 
 from seqnet_ros.core.errors import (
     InputError,
@@ -31,7 +32,7 @@ from seqnet_ros.core.geodesy import check_geodetic
 from seqnet_ros.core.poses import make_pose, make_trajectory
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
-from seqnet_ros.maps import file_record, integrity, map_reader, map_writer
+from seqnet_ros.maps import file_record, integrity, map_reader
 from seqnet_ros.maps.manifest_file import document_digest
 from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
@@ -63,7 +64,7 @@ def saved(place_map: PlaceMap, tmp_path: Path) -> Path:
 def swap(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to replace a directory: in one step, and where the file system cannot do that."""
     if request.param == 'two renames':
-        monkeypatch.setattr(map_writer, '_exchange', lambda *_: False)
+        monkeypatch.setattr(ctypes, 'CDLL', libc_without_exchange)
     return request.param
 
 

@@ -1,5 +1,6 @@
 """Maps on disk: what is saved is what is opened, whatever happens meanwhile."""
 
+import ctypes
 import dataclasses
 import hashlib
 import json
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from command_line import succeed
-from map_files import PLACES, make_map, small_model, write_unchecked
+from map_files import PLACES, libc_without_exchange, make_map, small_model, write_unchecked
 
 from seqnet_ros.config.engine import KeyframeConfig
 from seqnet_ros.config.preset import parse_preset
@@ -29,7 +30,7 @@ from seqnet_ros.core.errors import (
     MapWriteError,
 )
 from seqnet_ros.core.poses import make_pose
-from seqnet_ros.maps import map_reader, map_writer
+from seqnet_ros.maps import map_reader
 from seqnet_ros.maps.builder import build_map, with_sequence_length
 from seqnet_ros.maps.manifest_file import document_digest
 from seqnet_ros.maps.map_reader import open_map, verify_map
@@ -544,8 +545,7 @@ def save_and_die_between_the_renames(place_map: PlaceMap, path: Path) -> None:
         done.append(target)
         return rename(source, target)
 
-    # As on file systems that cannot swap two directories in one step.
-    map_writer._exchange = lambda *_: False
+    ctypes.CDLL = libc_without_exchange  # type: ignore[misc,assignment]
     Path.rename = rename_once  # type: ignore[method-assign]
     save_map(place_map, path, overwrite=True, backup=False)
 
@@ -595,13 +595,13 @@ def test_killed_save_is_recovered_under_any_name(
 
 
 def save_slowly(place_map: PlaceMap, path: Path) -> None:
-    write = map_writer._write_files
+    sync = os.fsync
 
-    def write_slowly(found: PlaceMap, directory: Path) -> None:
-        write(found, directory)
-        time.sleep(0.5)
+    def sync_slowly(descriptor: int) -> None:
+        time.sleep(0.1)
+        sync(descriptor)
 
-    map_writer._write_files = write_slowly
+    os.fsync = sync_slowly
     save_map(place_map, path)
 
 
