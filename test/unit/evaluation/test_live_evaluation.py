@@ -1,5 +1,6 @@
 """Results judged one by one as they come: late, missing and restarted truth, without ROS."""
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -157,9 +158,23 @@ def test_reset_begins_a_new_way(live, place_map):
 
 
 def test_memory_does_not_grow_with_the_drive(live, place_map):
-    for tick in range(4000):
-        live.add_truth(tick * SECOND // 10, make_pose(tick / 10, 0.0), 0.0)
-    assert len(live._poses) <= 602
+    def drive(ticks: range) -> None:
+        for tick in ticks:
+            live.add_truth(tick * SECOND // 10, make_pose(tick / 10, 0.0), 0.0)
+
+    drive(range(1000))
+    tracemalloc.start()
+    try:
+        drive(range(1000, 5000))
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 50_000  # 4000 poses take 256,000 bytes
+    # What is kept are the poses of a minute, for results that come late.
+    live.add_result(found(place_map, 499.9 - 59, 0), 0.0)
+    live.add_result(found(place_map, 499.9 - 61, 0), 0.0)
+    live.settle(100.0)
+    assert (len(live), live.accumulator.compute().outcomes.unknown) == (2, 1)
 
 
 def test_places_of_several_maps_are_told_apart(place_map):

@@ -116,18 +116,20 @@ def test_the_loop_is_found_though_the_nearest_places_are_all_recent(
     """The robot creeps over ground it knows: what it just saw is nearer than what it saw before."""
     engine = small.preset.with_settings({
         'matching.top_k': 5, 'keyframes.every': '1', 'keyframes.min_change': 0.0}).engine
-    closer = LoopCloser(small, engine, LoopConfig(exclude_s=0, exclude_frames=40, exclude_m=0))
-    drive(closer, street, range(80), posed=False)
     creeping = [130 + 0.125 * n for n in range(40)]
-    results = drive(closer, street, creeping, first=80, posed=False)
-    newest = results[-1]
-    assert newest.place_id == 119
-    # Without leaving anything out the five nearest are the last five images.
-    search = closer._search
-    closer._past.release(119)
-    unlimited = search.search(closer._past.window(119))
-    assert min(unlimited.places) > 100
-    assert abs(newest.best.place_id - 35) <= 1
+
+    def newest(exclude_frames: int) -> LoopResult:
+        closer = LoopCloser(small, engine, LoopConfig(
+            exclude_s=0, exclude_frames=exclude_frames, exclude_m=0))
+        drive(closer, street, range(80), posed=False)
+        return drive(closer, street, creeping, first=80, posed=False)[-1]
+
+    result = newest(exclude_frames=40)
+    assert result.place_id == 119
+    assert abs(result.best.place_id - 35) <= 1
+    # Without leaving out more than the newest image the five nearest are those before it.
+    unlimited = newest(exclude_frames=1)
+    assert min(candidate.place_id for candidate in unlimited.candidates) > 100
 
 
 def test_places_too_young_are_never_named(small: PlaceModel, street: Street) -> None:
