@@ -5,6 +5,8 @@ VGG-16 and MobileNetV2 keep the numbering of their ``features``. Checkpoints of 
 NetVLAD use these indices. Nothing here downloads weights.
 """
 
+from functools import cache
+
 import torch
 import torchvision
 from torch import nn
@@ -40,20 +42,26 @@ def build_trunk(config: NetworkConfig) -> nn.Sequential:
 
 
 def map_shape(config: NetworkConfig, image: ImageConfig) -> tuple[int, int, int]:
-    """Return channels, height and width of the trunk's map, without computing anything.
+    """Return channels, height and width of the trunk's map, without computing it.
 
     Raises:
         ModelError: the layer is beyond the network, or the image too small for it.
     """
+    # Only what the shape depends on: models share trunks, and differ in the rest.
+    return _map_shape(NetworkConfig(backbone=config.backbone, layer=config.layer), image.height,
+                      image.width)
+
+
+@cache
+def _map_shape(config: NetworkConfig, height: int, width: int) -> tuple[int, int, int]:
     with torch.device('meta'), torch.inference_mode():
         trunk = build_trunk(config).eval()
         try:
-            channels, height, width = trunk(torch.empty(1, 3, image.height, image.width)).shape[1:]
+            shape = trunk(torch.empty(1, 3, height, width)).shape
         except RuntimeError as error:
-            raise ModelError(
-                f'image {image.width}x{image.height} is too small for {config.backbone}'
-            ) from error
-    return channels, height, width
+            raise ModelError(f'image {width}x{height} is too small for {config.backbone}'
+                             ) from error
+    return shape[1], shape[2], shape[3]
 
 
 def _stage_count(config: NetworkConfig, most: int) -> int:

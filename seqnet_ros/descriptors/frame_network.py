@@ -46,4 +46,4 @@ def network_dim(config: NetworkConfig, image: ImageConfig) -> int:
         ModelError: as `FrameNetwork`.
     """
     with torch.device('meta'):
-        return FrameNetwork(config, image).dim
+        return build_pooling(config, map_shape(config, image))[1]
