@@ -2,10 +2,10 @@
 
 import tracemalloc
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from map_files import make_map, small_model
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import make_pose
@@ -13,7 +13,6 @@ from seqnet_ros.evaluation.live_evaluation import LiveEvaluation, TruePath, make
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.metrics.place_ground_truth import PoseGroundTruth, Tolerance
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
-from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 
 SECOND = 10**9
@@ -21,8 +20,8 @@ FIVE_METRES = Tolerance(5.0)
 
 
 @pytest.fixture(scope='module')
-def place_map(town_map: Path) -> PlaceMap:
-    return open_map(town_map)
+def place_map() -> PlaceMap:
+    return make_map(small_model(), places=50)
 
 
 @pytest.fixture
