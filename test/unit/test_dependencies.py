@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -89,11 +90,12 @@ def named_modules(path: Path) -> Iterator[str]:
             yield str(node.args[0].value)
 
 
-def imported(folder: str) -> set[str]:
+@cache
+def imported(folder: str) -> frozenset[str]:
     """Return the top-level modules of others that a folder uses."""
     names = {name.split('.')[0] for path in python_files(folder) for name in named_modules(path)}
     # `launch` is ROS's in import statements.
-    return {name for name in names - sys.stdlib_module_names if name not in OWN - {'launch'}}
+    return frozenset(names - sys.stdlib_module_names - (OWN - {'launch'}))
 
 
 def declared(*extras: str) -> set[str]:

@@ -426,28 +426,34 @@ class TestBadImages:
                    for text in warnings)
 
 
+@pytest.fixture(scope='module')
+def trained(streets, tmp_path_factory) -> tuple[JistTraining, Best, Path]:
+    """A training of two epochs and its folder."""
+    job, folder = jist_job(streets), tmp_path_factory.mktemp('trained')
+    return job, train_jist(job, folder), folder
+
+
 class TestWhatIsKept:
-    def test_the_model_finds_what_its_validation_found(self, streets, tmp_path):
-        job = jist_job(streets)
-        best = train_jist(job, tmp_path)
-        model = load_model(tmp_path / 'model.yaml', 'cpu')
+    def test_the_model_finds_what_its_validation_found(self, trained):
+        job, best, folder = trained
+        model = load_model(folder / 'model.yaml', 'cpu')
         assert model.engine.sequence.length == 3
         described = [describe_all(side, model.describer.describe)
                      for side in (job.validation.database, job.validation.queries)]
         report = evaluate(*described, model.aggregator, job.validation.truth(4))
         for n, value in best.recalls.items():
             assert report.recalls.values[n] == pytest.approx(value, abs=0.011)
-        again = start_model(tmp_path / 'model.yaml', None, 5, {'length': 3, 'aggregator': 'seqgem'})
+        again = start_model(folder / 'model.yaml', None, 5, {'length': 3, 'aggregator': 'seqgem'})
         assert torch.equal(again.aggregator.p, model.aggregator.p.cpu())
 
-    def test_the_last_state_has_the_published_layout(self, streets, tmp_path):
-        train_jist(jist_job(streets), tmp_path)
-        state = read_torch(tmp_path / 'last_checkpoint.pth')
+    def test_the_last_state_has_the_published_layout(self, trained):
+        folder = trained[2]
+        state = read_torch(folder / 'last_checkpoint.pth')
         assert state['epoch_num'] == 2
         assert isinstance(state['best_seq_val_recall5'], float)
         assert list(state['model_state_dict']) == list(
-            read_tensors(tmp_path / 'best_model.pth')) == list(
-            read_tensors(tmp_path / 'last_checkpoint.pth'))
+            read_tensors(folder / 'best_model.pth')) == list(
+            read_tensors(folder / 'last_checkpoint.pth'))
         weights = [torch.nn.Parameter(tensor) for name, tensor in state['model_state_dict'].items()
                    if 'running_' not in name and 'num_batches' not in name]
         torch.optim.Adam(weights).load_state_dict(state['optimizer_state_dict'])
@@ -462,7 +468,7 @@ class TestWhatIsKept:
                 classifier['weight'].shape)
         once = sum(tensor.numel() * tensor.element_size() for tensor in (
             *state['model_state_dict'].values(), *(each['weight'] for each in classifiers)))
-        assert (tmp_path / 'last_checkpoint.pth').stat().st_size < 4 * once
+        assert (folder / 'last_checkpoint.pth').stat().st_size < 4 * once
 
     def test_a_run_of_another_network_is_not_resumed(self, streets, tmp_path):
         train_jist(jist_job(streets, epochs=1, sub_epochs=1), tmp_path)
