@@ -210,7 +210,7 @@ def test_descriptors_are_the_references(jist):
 
 
 @needs_golden
-@pytest.mark.parametrize('kind', ['cpu', 'cuda'])
+@pytest.mark.parametrize('kind', [pytest.param('cpu', marks=pytest.mark.slow), 'cuda'])
 def test_a_half_precision_trunk_stays_close(kind):
     if kind == 'cuda' and not torch.cuda.is_available():
         pytest.skip('no CUDA GPU')
@@ -253,6 +253,7 @@ def test_handcrafted_descriptors_find_places(config, raw, centred):
     assert recall(day_left, day_right, centred=True) == pytest.approx(centred, abs=0.02)
 
 
+@pytest.mark.slow
 @needs_gardens
 @pytest.mark.skipif(not MOBILENET.is_file(), reason=f'MobileNetV2 weights are not at {MOBILENET}')
 def test_mobilenet_cells_find_places():

@@ -92,6 +92,7 @@ def walk(shared_data: Path, name: str) -> list[np.ndarray]:
     return [read_image(path) for path in files[:70]]
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_a_map_made_with_one_is_searched_with_the_other(
         shared_data: Path, shared_weights: Path) -> None:

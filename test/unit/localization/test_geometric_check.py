@@ -479,7 +479,8 @@ def inliers_of(query: LocalFeatures, place: LocalFeatures, config: GeometryConfi
     return compare_views(config, PlaceView(query), PlaceView(place)).inliers
 
 
-@pytest.mark.parametrize(('kind', 'share'), [('sift', 0.8), ('orb', 0.8)])
+@pytest.mark.parametrize(('kind', 'share'), [
+    pytest.param('sift', 0.8, marks=pytest.mark.slow), ('orb', 0.8)])
 def test_corridor(kind: str, share: float, shared_data: Path) -> None:
     """Revisits pass, the blank walls 46 and 19 do not, nor do other parts of the corridor."""
     folder, config = shared_data / 'rtabmap_loop', GeometryConfig(features=kind)
@@ -497,6 +498,7 @@ def test_corridor(kind: str, share: float, shared_data: Path) -> None:
     assert np.mean(np.array(wrong) >= config.min_inliers) <= 0.02
 
 
+@pytest.mark.slow
 def test_campus(shared_data: Path) -> None:
     folder = image_set(shared_data, 'gardens_point')
     extractor = LocalFeatureExtractor(CONFIG)

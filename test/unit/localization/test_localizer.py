@@ -143,6 +143,7 @@ def test_hog_finds_the_path(length: int, recall: float, hog: PlaceModel, campus:
     assert (errors[accepted] <= 2).mean() >= .98
 
 
+@pytest.mark.slow
 def test_mobilenet_finds_the_path(
         walks: tuple[Images, Images], shared_weights: Path) -> None:
     model = remembering(load_model(

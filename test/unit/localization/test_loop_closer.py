@@ -298,7 +298,8 @@ def is_right(query: int, place: int, revisits: dict[int, int]) -> bool:
     return any(abs(place - other) <= 2 for other in same)
 
 
-@pytest.mark.parametrize(('name', 'least'), [('mobilenetv2-cells', 40), ('hog', 36)])
+@pytest.mark.parametrize(('name', 'least'), [
+    pytest.param('mobilenetv2-cells', 40, marks=pytest.mark.slow), ('hog', 36)])
 def test_corridor(name: str, least: int, shared_data: Path, shared_weights: Path,
                   revisits: dict[int, int]) -> None:
     weights = None if name == 'hog' else (

@@ -215,6 +215,7 @@ def tuned(folders, tmp_path_factory) -> Path:
 
 
 class TestTune:
+    @pytest.mark.slow
     def test_trials_and_the_check_are_there(self, tuned):
         rows = (tuned / 'trials.csv').read_text().splitlines()
         assert rows[0].startswith('sequence.length,acceptance.false_positive_rate,keyframes.every')
@@ -224,6 +225,7 @@ class TestTune:
             assert read_results(tuned / name).measures.queries.searched > 10
         assert json.loads((tuned / 'compare.json').read_text())['baseline'] == 'check-as-before'
 
+    @pytest.mark.slow
     def test_the_best_trial_is_what_was_written(self, tuned):
         parameters = yaml.safe_load((tuned / 'localizer.yaml').read_text())
         written = parameters['/**']['ros__parameters']
@@ -232,6 +234,7 @@ class TestTune:
         assert written['keyframes']['every'] == checked['keyframes']['every']
         assert isinstance(written['keyframes']['every'], str)
 
+    @pytest.mark.slow
     @pytest.mark.requires_ros
     def test_the_node_loads_the_file(self, tuned, folders, tmp_path):
         import rclpy

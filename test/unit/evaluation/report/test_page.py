@@ -147,6 +147,7 @@ def browse(page: Path, width: int, folder: Path, *flags: str) -> dict[str, Any]:
     return json.loads(html.unescape(found[1]))
 
 
+@pytest.mark.slow
 @needs_browser
 class TestInABrowser:
     @pytest.mark.parametrize('width', [PHONE, DESK])
@@ -198,11 +199,6 @@ class TestInABrowser:
         assert brightness(dark['background']) < 40
         assert brightness(dark['color']) > 200
 
-    def test_words_hold_in_light_and_dark(self, run):
-        words = re.sub('<[^>]+>', ' ', run[1].read_text(encoding='utf-8').split('<main')[-1])
-        assert 'left bars count searches' in words
-        assert not re.search(r'\b(dark|light) (counts|the way)', words)
-
     def test_a_drive_in_frames_without_any_hit(self, drives, tmp_path):
         evaluated = evaluate(drives, tmp_path, '0frames')
         found = browse(write_report(evaluated, tmp_path), PHONE, tmp_path)
@@ -224,6 +220,11 @@ class TestPage:
         assert evaluated.results.verdict.headline in text
         assert '<b>dusk' not in text
         assert '&lt;b&gt;dusk &amp;' in text
+
+    def test_words_hold_in_light_and_dark(self, run):
+        words = re.sub('<[^>]+>', ' ', run[1].read_text(encoding='utf-8').split('<main')[-1])
+        assert 'left bars count searches' in words
+        assert not re.search(r'\b(dark|light) (counts|the way)', words)
 
     def test_the_same_run_gives_the_same_page(self, run):
         assert render_page(run[0]) == run[1].read_text()

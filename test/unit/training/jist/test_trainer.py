@@ -94,6 +94,7 @@ class TestLearning:
             assert events.Scalars(name)
         assert len([text for text in caplog.messages if text.startswith('epoch ')]) == 3
 
+    @pytest.mark.slow
     def test_images_are_recognised_better_after_cosplace(self, streets, tmp_path, monkeypatch):
         monkeypatch.setattr(trainer, 'ITERATIONS_KEPT', 15)
         config = CosPlaceTrainingConfig(**{**IMAGES, 'epochs': 3, 'iterations': 40, 'radius': 2})
@@ -118,6 +119,7 @@ class TestLearning:
         assert best.recalls[1] > start + 0.1
         assert read_torch(tmp_path / 'last_checkpoint.pth')['classifiers_state_dict'] == []
 
+    @pytest.mark.slow
     def test_bfloat16_trains_weights_of_32_bits(self, streets, tmp_path):
         states = []
         for precision in ('bf16', '32'):
@@ -411,6 +413,7 @@ class TestBadImages:
         with pytest.raises(InputError, match=r'no triplet of sequences is readable: .* is empty'):
             train_jist(jist_job(data), tmp_path / 'run')
 
+    @pytest.mark.slow
     def test_broken_images_are_left_out_and_counted(self, streets, tmp_path, caplog):
         data = copy_of(streets, tmp_path / 'data')
         broken = damage(data, 6)

@@ -358,6 +358,7 @@ def test_images_without_texture_are_refused(base: Path, trunk: Path, tmp_path: P
     assert 'identical' in message or 'span only 0 dimensions' in message
 
 
+@pytest.mark.slow
 def test_clusters_of_photographs_find_more_places_than_random_ones(
         shared_data: Path, trunk: Path) -> None:
     """Day left against day right of a campus path, clusters of another part of it."""
