@@ -89,6 +89,50 @@ class AcceptanceConfig(Settings):
         return self
 
 
+class LocalizationConfig(Settings):
+    """How a place is found and accepted."""
+
+    method: Literal['filter', 'sequence'] = Field(
+        'filter', description='Recursive filter over all places, or hierarchical search with '
+                              'sequences as in the SeqNet paper.')
+
+
+class FilterConfig(Settings):
+    """Recursive place filter."""
+
+    tolerance: int = Field(
+        3, ge=0, le=10000,
+        description='A match is correct within this many places; `score` is its probability.')
+    leave: float = Field(
+        0.003, gt=0, lt=1,
+        description='Probability of leaving the map, or of being carried away, between two '
+                    'keyframes.')
+    enter: float = Field(
+        0.05, gt=0, lt=1,
+        description='Probability of coming onto the map between two keyframes, if off it.')
+    min_speed: float = Field(
+        0.5, gt=0, le=10, description='Slowest speed without odometry, relative to the map drive.')
+    max_speed: float = Field(2.0, gt=0, le=10, description='Fastest speed without odometry.')
+    switching: float = Field(
+        0.03, ge=0, le=1, description='Probability of a new speed at a keyframe.')
+    odometry_drift: float = Field(
+        0.05, ge=0, le=10, description='Error of odometry between two keyframes, as a share of the '
+                                       'distance.')
+    evidence: float = Field(
+        1.0, gt=0, le=10, description='Factor on the evidence of a frame; 1 is as calibrated.')
+    background_frames: float = Field(
+        20.0, ge=1, le=10000,
+        description='Number of keyframes over which the similarity of a place to everything is '
+                    'averaged.')
+
+    @model_validator(mode='after')
+    def _speeds_ordered(self) -> 'FilterConfig':
+        if self.min_speed > self.max_speed:
+            raise ValueError(
+                f'min_speed {self.min_speed} is above max_speed {self.max_speed}')
+        return self
+
+
 class GeometryConfig(Settings):
     """Whether two images show one place from two poses: local features and their geometry."""
 
@@ -167,6 +211,10 @@ class EngineConfig(Settings):
 
     sequence: SequenceConfig = SequenceConfig()
     keyframes: KeyframeConfig = KeyframeConfig()
+    localization: LocalizationConfig = Field(
+        LocalizationConfig(), exclude_if=lambda value: value == LocalizationConfig())
+    filter: FilterConfig = Field(
+        FilterConfig(), exclude_if=lambda value: value == FilterConfig())
     matching: MatchingConfig = MatchingConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
     geometry: GeometryConfig | None = Field(

@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.config.engine import EngineConfig, KeyframeConfig
+from seqnet_ros.config.engine import EngineConfig, KeyframeConfig, LocalizationConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View, first_image
 from seqnet_ros.core.poses import check_pose
 from seqnet_ros.localization.acceptance.rule import Match
+from seqnet_ros.localization.filter_search import FilterSearch, Keyframe
 from seqnet_ros.localization.map_search import MapSearch, prepare_map
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.place_map import PlaceMap
@@ -25,7 +26,7 @@ from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 _logger = logging.getLogger(__name__)
 
 
-class _Keyframe(NamedTuple):
+class _Frame(NamedTuple):
     """A frame of the sequence: ``[D]`` as described and, with a projection, ``[D'']``."""
 
     stamp_ns: int
@@ -86,7 +87,8 @@ class Localizer:
         self._camera = camera
         self._pushed = 0
         self._keyframes = 0
-        self._buffer: deque[_Keyframe] = deque()
+        self._buffer: deque[_Frame] = deque()
+        self._filter: FilterSearch | None = None
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
         self._take(maps, self._prepare_all(maps, engine), engine)
         self._gate = KeyframeGate(
@@ -132,11 +134,20 @@ class Localizer:
         self._searches = [
             MapSearch(self.model, item, engine, self._camera, overlapping=self._overlapping)
             for item in prepared]
+        self._filter = self._make_filter(engine)
         self._engine = engine
         self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources
         self._prepared = {self.sequence_length: prepared}
         self._rolling = self._rolling_descriptor()
+
+    def _make_filter(self, engine: EngineConfig) -> FilterSearch | None:
+        if engine.localization.method != 'filter':
+            return None
+        made = FilterSearch(self._searches, engine)
+        if self._filter is not None:
+            made.go_on_from(self._filter)
+        return made
 
     def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
@@ -210,6 +221,16 @@ class Localizer:
         """Clear the sequence, as after a break; the maps and the mean descriptor stay."""
         self._gate.forget()
         self._clear_sequence()
+        if self._filter is not None:
+            self._filter.clear()
+
+    @property
+    def belief(self) -> np.ndarray | None:
+        """Probability of each place, of all maps one after the other, float64 ``[N]``.
+
+        None for the sequence search, which has no belief.
+        """
+        return None if self._filter is None else self._filter.marginal
 
     def _clear_sequence(self) -> None:
         self._buffer.clear()
@@ -217,6 +238,8 @@ class Localizer:
             self._rolling.clear()
         for search in self._searches:
             search.acceptance.forget()
+        if self._filter is not None:
+            self._filter.note_break()
         self._keyframes = 0
 
     def find(self, images: Sequence[View]) -> MatchResult:
@@ -237,6 +260,7 @@ class Localizer:
         images = images[-self.sequence_length:]
         alone = self._engine.with_length(len(images)).model_copy(update={
             'keyframes': KeyframeConfig(every='1', min_change=0.0),
+            'localization': LocalizationConfig(method='sequence'),
             'acceptance': self._engine.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
         maps = self._prepare(alone)
@@ -297,18 +321,27 @@ class Localizer:
         if verdict is Verdict.STATIONARY:
             return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
         assert descriptor is not None
-        return self._match(query, stamp_ns, descriptor, first_image(image), describe_seconds)
+        return self._match(query, stamp_ns, descriptor, first_image(image), pose, describe_seconds)
 
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
-               describe_seconds: float) -> MatchResult:
+               pose: np.ndarray | None, describe_seconds: float) -> MatchResult:
         started = time.perf_counter()
         for search in self._searches:
             search.map.check_unchanged()
-        self._buffer.append(_Keyframe(stamp_ns, descriptor, self._project(descriptor)))
+        self._buffer.append(_Frame(stamp_ns, descriptor, self._project(descriptor)))
         self._keyframes += 1
         self._move_means(descriptor)
         described = (None if self._rolling is None
                      else self._rolling.push(self.model.prepare(descriptor)))
+        if self._filter is not None:
+            answer = self._filter.search(
+                Keyframe(self._compared(), pose, self._keyframes, image))
+            estimate = answer.estimate
+            return MatchResult(
+                query, stamp_ns, self._buffer[0].stamp_ns, answer.candidates, answer.reason,
+                describe_seconds, time.perf_counter() - started, answer.off_map,
+                None if estimate is None else estimate.pose,
+                None if estimate is None else estimate.position_covariance)
         if len(self._buffer) < self.sequence_length:
             return self._without_match(query, stamp_ns, Reason.BUFFER_FILLING, describe_seconds)
         candidates, reason = self._search(image, described)
@@ -344,6 +377,13 @@ class Localizer:
         by_map = {search.map_id: search.acceptance for search in self._searches}
         rest.sort(key=lambda item: by_map[item.map_id].deviation(item.sequence_distance))
         return (*best[:1], *rest)[:self._engine.matching.candidates]
+
+    def _compared(self) -> list[np.ndarray]:
+        """Return for each map the newest frame as it is compared with its places."""
+        newest = self._buffer[-1]
+        if newest.projected is not None:
+            return [newest.projected] * len(self._searches)
+        return [search.prepare(newest.descriptor) for search in self._searches]
 
     def _project(self, descriptor: np.ndarray) -> np.ndarray | None:
         """Describe a frame for sequence matching: once, however long it stays in the sequence."""

@@ -84,6 +84,11 @@ class MapSearch:
         if self.geometry is not None:
             self.geometry.check_image(image)
 
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """Return a frame ``[D]`` as it is compared with the places, float32 ``[D]``."""
+        mean = None if self.mean is None else self.mean.value
+        return self._model.prepare(frame[None], mean)[0]
+
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:
         """Rank the places for a window.
@@ -107,7 +112,8 @@ class MapSearch:
         """
         reason = self.acceptance.judge(ranking, keyframe)
         if reason is Reason.ACCEPTED:
-            self._verify(ranking)
+            for place in ranking.places[:2].tolist():
+                self.verify(place)
         self.map.check_unchanged()
         return reason
 
@@ -122,13 +128,15 @@ class MapSearch:
             match.features = partial(self.geometry.extract, image)
         return self.acceptance.confirm(match)
 
-    def _verify(self, ranking: Ranking) -> None:
-        """Verify what decided: the frames around the best place and around its rival."""
-        for place in ranking.places[:2].tolist():
-            first, end = self.map.stretches(np.array([place]))
-            self.map.verify_places(
-                max(place - self._reach, int(first[0])),
-                min(place + self._reach + 1, int(end[0])))
+    def verify(self, place: int) -> None:
+        """Verify the frames around a place that decides, on disk.
+
+        Raises:
+            MapError: one of them is damaged.
+        """
+        first, end = self.map.stretches(np.array([place]))
+        self.map.verify_places(max(place - self._reach, int(first[0])),
+                               min(place + self._reach + 1, int(end[0])))
 
     def candidates(self, ranking: Ranking, most: int) -> tuple[Candidate, ...]:
         """Return the best places of a ranking."""

@@ -21,6 +21,8 @@ class Reason(IntEnum):
     NO_CANDIDATES = 7
     RECENT = 8
     ODOMETRY = 9
+    OFF_MAP = 10
+    CONVERGING = 11
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,13 @@ class Candidate:
         place_id: frame number in the map of the place where the *newest* query frame is.
         stamp_ns: when the map saw it.
         pose: ``[x, y, z, qx, qy, qz, qw]`` in the map frame, meters.
-        descriptor_distance: L2 distance of the sequence descriptors (coarse stage).
-        sequence_distance: mean L2 distance of frame descriptors along the best diagonal.
-        score: 0 to 1, the estimated probability that a sequence from elsewhere would not
-            match this well.
+        descriptor_distance: L2 distance of the sequence descriptors (coarse stage); of the place
+            filter that of the newest frame.
+        sequence_distance: mean L2 distance of frame descriptors along the best diagonal; of the
+            place filter that of the newest frame.
+        score: 0 to 1; of the place filter the calibrated probability that the robot is within the
+            tolerance of the place, of the sequence search the estimated probability that a
+            sequence from elsewhere would not match this well.
         map_id: the map it is in; empty for the drive so far.
         inliers: matched local features that agree on the geometry; 0 where none was checked.
         relative_pose: pose ``[7]`` of the robot in the robot's frame at the place, where the
@@ -77,6 +82,11 @@ class MatchResult:
         reason: why it was accepted or not.
         describe_seconds: time spent on the frame descriptor.
         match_seconds: time spent on the sequence descriptor, search and decision.
+        off_map: probability that the robot is off the map; None where the place filter did not
+            run.
+        pose: where the robot is if the best candidate is right, ``[7]``, meters; between places
+            where the place filter ran, else None.
+        position_covariance: float64 ``[3, 3]`` of its position, square meters; None without it.
     """
 
     query: int
@@ -86,6 +96,9 @@ class MatchResult:
     reason: Reason
     describe_seconds: float = 0.0
     match_seconds: float = 0.0
+    off_map: float | None = None
+    pose: np.ndarray | None = None
+    position_covariance: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Let no result leave an engine that cannot be true.

@@ -1,0 +1,89 @@
+"""The belief: how probable each place is, and that the robot is off the map."""
+
+import numpy as np
+
+from seqnet_ros.localization.place_filter.motion import Kernel, Transition
+from seqnet_ros.localization.place_filter.state_space import StateSpace
+
+
+class Belief:
+    """Probabilities of all states, which always sum to one.
+
+    Args:
+        space: the places.
+        modes: probability of each mode of motion, ``[S]``.
+        enter: probability of coming onto the map between two keyframes, where the robot is off it.
+    """
+
+    def __init__(self, space: StateSpace, modes: np.ndarray, enter: float) -> None:
+        self._space = space
+        self._enter = enter
+        self.mass = np.zeros((len(modes), len(space)))
+        """Probability of each place in each mode of motion, float64 ``[S, N]``."""
+        self.off = 1.0
+        """Probability that the robot is off the map."""
+
+    @property
+    def marginal(self) -> np.ndarray:
+        """Probability of each place, float64 ``[N]``."""
+        return self.mass.sum(axis=0)
+
+    def use(self, space: StateSpace, modes: np.ndarray) -> None:
+        """Go on with other modes of motion, or with more places at the end."""
+        mass = np.zeros((len(modes), len(space)))
+        known = min(self.mass.shape[1], len(space))
+        if len(modes) == len(self.mass):
+            mass[:, :known] = self.mass[:, :known]
+        else:
+            mass[:, :known] = modes[:, None] * self.marginal[:known]
+        self.mass, self._space = mass, space
+
+    def set(self, marginal: np.ndarray, off: float, modes: np.ndarray) -> None:
+        """Know this much of each place ``[N]`` and nothing of the motion."""
+        self.mass = modes[:, None] * marginal
+        self.off = off
+
+    def clear(self) -> None:
+        """Know nothing: the robot is off the map."""
+        self.mass[:] = 0.0
+        self.off = 1.0
+
+    def predict(self, transition: Transition) -> None:
+        """Move on to the next keyframe; what runs off the end of a stretch is off the map."""
+        modes = transition.modes[:, None]
+        before = self.mass.sum()
+        mixed = (1 - transition.switching) * self.mass
+        mixed += transition.switching * modes * self.marginal
+        moved = np.zeros_like(mixed)
+        for row, target, kernel in zip(mixed, moved, transition.kernels, strict=True):
+            self._move(row, target, kernel)
+        stayed = moved.sum()
+        off = self.off + max(before - stayed, 0.0)
+        count = len(self._space)
+        entering = self._enter * off if count else 0.0
+        self.mass = (1 - transition.leave) * moved
+        if count:
+            self.mass += modes * (entering / count)
+        self.off = off - entering + transition.leave * stayed
+
+    def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
+        for steps, weight in kernel:
+            if steps == 0:
+                target += weight * row
+            elif abs(steps) < len(row):
+                reachable = self._space.reachable(steps)
+                if steps > 0:
+                    target[steps:] += weight * row[:-steps] * reachable[steps:]
+                else:
+                    target[:steps] += weight * row[-steps:] * reachable[:steps]
+
+    def update(self, log_ratios: np.ndarray) -> None:
+        """Take in evidence.
+
+        Args:
+            log_ratios: log-likelihood ratio of each place against being off the map, ``[N]``.
+        """
+        self.mass *= np.exp(log_ratios)
+        total = self.mass.sum() + self.off
+        self.mass /= total
+        self.off /= total

@@ -1,0 +1,192 @@
+"""The place filter: a recursive Bayes filter over all places of the maps, and off the map.
+
+Xu, Suenderhauf and Milford (RA-L 2021) and Xu, Fischer, Suenderhauf and Milford (RA-L 2021) filter
+over the places of a route, the second with odometry and a state off the map. Evidence, motion and
+calibration here are described in the modules of this folder.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqnet_ros.config.engine import FilterConfig
+from seqnet_ros.localization.place_filter.belief import Belief
+from seqnet_ros.localization.place_filter.confidence import Confidence
+from seqnet_ros.localization.place_filter.evidence import Evidence, Weighed
+from seqnet_ros.localization.place_filter.motion import MotionModel
+from seqnet_ros.localization.place_filter.state_space import StateSpace
+
+_USUAL_STEPS = 50
+_LEAST_MASS = 1e-6
+
+
+@dataclass(frozen=True)
+class Hypothesis:
+    """A place that the robot may be at.
+
+    Attributes:
+        state: its number among all states.
+        mass: probability of the places within the tolerance, by the belief.
+        probability: calibrated probability that the robot is within the tolerance.
+    """
+
+    state: int
+    mass: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """What happened between two keyframes.
+
+    Attributes:
+        travelled_m: distance by odometry, meters; None without odometry.
+        jump: probability that the robot is no longer where the motion model takes it.
+        jump_log_ratio: log-likelihood ratio of a jump against driving on, by the change of the
+            images.
+    """
+
+    travelled_m: float | None = None
+    jump: float = 0.0
+    jump_log_ratio: float = 0.0
+
+
+class PlaceFilter:
+    """Follows the robot from keyframe to keyframe.
+
+    Args:
+        space: the places.
+        config: the settings.
+        reverse: the robot may drive against the direction of the map.
+    """
+
+    def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False) -> None:
+        self._config = config
+        self._space = space
+        self._motion = MotionModel(config, reverse)
+        self._evidence: dict[str, Evidence] = {}
+        self.confidence = Confidence()
+        self._measured = False
+        self._belief = Belief(space, self._motion.modes(False), config.enter)
+        self._started = False
+        self._steps: list[float] = []
+
+    @property
+    def space(self) -> StateSpace:
+        """The places."""
+        return self._space
+
+    @property
+    def off_map(self) -> float:
+        """Probability that the robot is off the map."""
+        return self._belief.off
+
+    @property
+    def marginal(self) -> np.ndarray:
+        """Probability of each place, float64 ``[N]``."""
+        return self._belief.marginal
+
+    def clear(self) -> None:
+        """Drop the belief: the robot may be anywhere, or off the map."""
+        self._belief.clear()
+        self._started = False
+        for evidence in self._evidence.values():
+            evidence.forget(len(self._space))
+
+    def go_on_from(self, other: 'PlaceFilter', parts: Sequence[tuple[slice, slice]]) -> None:
+        """Take over the belief of another filter.
+
+        Args:
+            other: the other filter.
+            parts: states that both have, here and there.
+        """
+        marginal, off = np.zeros(len(self._space)), 1.0
+        for here, there in parts:
+            marginal[here] = other.marginal[there]
+        off -= float(marginal.sum())
+        self._measured = other._measured
+        self._belief.set(marginal, max(off, 0.0), self._motion.modes(self._measured))
+        self._started, self._steps = other._started, other._steps
+        self.confidence = other.confidence
+
+    def grow(self, space: StateSpace) -> None:
+        """Go on with more places at the end."""
+        self._space = space
+        self._belief.use(space, self._motion.modes(self._measured))
+
+    def predict(self, step: Step) -> None:
+        """Move the belief to the next keyframe."""
+        if not self._started:
+            self._started = True
+            step = Step(0.0 if step.travelled_m is not None else None, 1.0)
+        measured = step.travelled_m is not None and all(self._space.posed)
+        if measured != self._measured:
+            self._measured = measured
+            self._belief.use(self._space, self._motion.modes(measured))
+        odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
+        stay = (1 - odds / (1 + odds)) * (1 - step.jump)
+        self._belief.predict(self._motion.transition(
+            self._advance(step.travelled_m, measured), measured, float(1 - stay)))
+
+    def _advance(self, travelled_m: float | None, measured: bool) -> float:
+        """Return how far the robot went, in places or relative to its usual step."""
+        if travelled_m is None:
+            return 1.0
+        if measured:
+            step_m = float(np.median(self._space.step_m))
+            return travelled_m / step_m if step_m > 0 else 1.0
+        self._steps = [*self._steps[1 - _USUAL_STEPS:], travelled_m]
+        usual = float(np.median(self._steps))
+        return travelled_m / usual if usual > 0 else 1.0
+
+    def update(self, distances: dict[str, np.ndarray]) -> Weighed:
+        """Take in the newest keyframe.
+
+        Args:
+            distances: for each kind of descriptor its distance to all places, ``[N]``.
+
+        Returns:
+            What the first kind said.
+        """
+        maps = self._space.slices()
+        weighed = []
+        for kind, values in distances.items():
+            if kind not in self._evidence:
+                self._evidence[kind] = Evidence(
+                    self._config.background_frames, self._config.evidence)
+            weighed.append(self._evidence[kind].weigh(values, maps))
+        self._belief.update(np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed))
+        self._weighed = weighed[0]
+        return weighed[0]
+
+    def hypotheses(self, most: int) -> list[Hypothesis]:
+        """Return the most probable distinct places, best first.
+
+        The belief round each is taken away before the next is chosen.
+        """
+        mass = self.marginal
+        found = []
+        for number in range(most):
+            state = int(np.argmax(_smoothed(mass)))
+            if mass[state] <= 0:
+                break
+            candidates = np.flatnonzero(mass > _LEAST_MASS * mass[state])
+            near = candidates[self._space.nearby(state, candidates, self._config.tolerance)]
+            inside = min(float(mass[near].sum()), 1.0)
+            deviation = float(self._weighed.deviations[near].max())
+            if number == 0:
+                self.confidence.learn(inside, deviation, self._weighed.novelty)
+            found.append(Hypothesis(
+                state, inside, self.confidence.probability(inside, deviation)))
+            mass[near] = 0.0
+        return found
+
+
+def _smoothed(mass: np.ndarray) -> np.ndarray:
+    """Return the mass with half that of the neighbors: a peak may lie between two places."""
+    smoothed = mass.copy()
+    smoothed[1:] += 0.5 * mass[:-1]
+    smoothed[:-1] += 0.5 * mass[1:]
+    smoothed[mass <= 0] = 0.0
+    return smoothed

@@ -1,0 +1,75 @@
+"""The states of the filter: every place of the maps in one row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+_HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
+"""Views that differ in heading by more than 90 degrees show different things."""
+
+
+@dataclass
+class StateSpace:
+    """Places of one or several maps, one after the other.
+
+    Attributes:
+        bounds: first state of each map and one past the last of all, ``[M + 1]``.
+        starts: first state of the unbroken stretch each state is on, int64 ``[N]``.
+        poses: float64 ``[N, 7]``, each in the frame of its map, meters.
+        step_m: usual distance between successive places of each map, meters.
+        posed: whether the poses of each map were measured.
+    """
+
+    bounds: tuple[int, ...]
+    starts: np.ndarray
+    poses: np.ndarray
+    step_m: tuple[float, ...]
+    posed: tuple[bool, ...]
+    _within: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Return the number of states."""
+        return self.bounds[-1]
+
+    def map_of(self, state: int) -> int:
+        """Return the number of the map that a state belongs to."""
+        return int(np.searchsorted(self.bounds, state, side='right')) - 1
+
+    def slices(self) -> Sequence[slice]:
+        """Return the states of each map."""
+        return [slice(first, end)
+                for first, end in zip(self.bounds, self.bounds[1:], strict=False)]
+
+    def reachable(self, steps: int) -> np.ndarray:
+        """Return which states lie on one stretch with the state ``steps`` before, bool ``[N]``."""
+        if steps not in self._within:
+            same = np.zeros(len(self), dtype=bool)
+            if steps >= 0:
+                same[steps:] = self.starts[steps:] == self.starts[:len(self) - steps]
+            else:
+                same[:steps] = self.starts[:steps] == self.starts[-steps:]
+            self._within[steps] = same
+        return self._within[steps]
+
+    def nearby(self, state: int, others: np.ndarray, steps: int) -> np.ndarray:
+        """Return which of some states show about the same place, bool ``[K]``.
+
+        States are near in the order of their stretch or, with measured poses, in space and with
+        about the same heading: a street that was driven twice is one place.
+
+        Args:
+            state: a state.
+            others: int ``[K]``, states.
+            steps: how near, in usual distances between successive places.
+        """
+        number = self.map_of(state)
+        same_map = (others >= self.bounds[number]) & (others < self.bounds[number + 1])
+        near = same_map & (np.abs(others - state) <= steps)
+        near &= self.starts[others] == self.starts[state]
+        if self.posed[number]:
+            apart = np.linalg.norm(self.poses[others, :3] - self.poses[state, :3], axis=1)
+            close = same_map & (apart <= steps * self.step_m[number])
+            turn = np.abs(self.poses[others, 3:] @ self.poses[state, 3:])
+            near |= close & (turn >= _HALF_HEADING)
+        return near
