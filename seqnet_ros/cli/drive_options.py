@@ -16,7 +16,7 @@ def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
         split: ``--split``.
 
     Raises:
-        InputError: they are not, or something is missing.
+        InputError: drives are named in both ways or in neither, or an option is missing.
     """
     strangers = of_dataset if dataset is None else of_arrays
     given = [name for name, value in strangers.items() if value is not None]

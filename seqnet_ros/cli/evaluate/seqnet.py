@@ -150,7 +150,7 @@ def evaluate(
 
 def _measure(request: 'SeqNetRequest', predictions: Path | None, original_npz: Path | None,
              json_path: Path | None) -> None:
-    """Measure, print, and write the files that were asked for."""
+    """Measure, print, and write the requested files."""
     from seqnet_ros.evaluation.metrics.search_metrics import SearchResults, SearchTable
     from seqnet_ros.evaluation.result_document import write_document
     from seqnet_ros.evaluation.seqnet.evaluation import prepare_evaluation
@@ -189,7 +189,7 @@ def _search(evaluation: 'SeqNetEvaluation', plan: 'Plan') -> 'SearchRun':
 
 
 def _refuse_options(ctx: typer.Context) -> None:
-    """Refuse options before the name of a subcommand, which would do nothing."""
+    """Reject options before the name of a subcommand, where they have no effect."""
     given = options.given(ctx)
     if given:
         raise InputError(f'{given[0]} was given before {ctx.invoked_subcommand!r}, expected '

@@ -37,7 +37,7 @@ class CosPlaceRecord(TrainingRecord):
 
 
 def locate_model(frame_model: str | None) -> str:
-    """Return a model in a form that holds in every working directory."""
+    """Return the name or the absolute path of a model."""
     if frame_model is None:
         raise InputError('--frame-model is missing, expected the model whose network is trained, '
                          'such as cosplace-resnet18-512')
@@ -46,7 +46,7 @@ def locate_model(frame_model: str | None) -> str:
 
 
 def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSearch | None':
-    """Return the images of a folder to validate on; None where there are none to look for."""
+    """Return the validation images of a folder; None without a folder or optional images."""
     from seqnet_ros.training.cosplace.data import ImageSearch
 
     if folder is None or (not required and not (folder / VALIDATE).exists()):
@@ -55,7 +55,7 @@ def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSe
 
 
 def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'RunOptions':
-    """Return what a training runs on."""
+    """Return the device and other execution options of a training."""
     from seqnet_ros.training.common.lightning_run import process_counts
     from seqnet_ros.training.cosplace.steps import RunOptions
 

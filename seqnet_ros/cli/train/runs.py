@@ -24,7 +24,7 @@ RunFolder = Annotated[Path, typer.Option(
     help='Folder of the run, new or empty.', show_default=False)]
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-"""A path of a record, which holds in every working directory."""
+"""A path of a record, valid in every working directory."""
 
 
 class TrainingRecord(Settings):
@@ -39,7 +39,7 @@ Record = TypeVar('Record', bound=TrainingRecord)
 
 def collect_training_settings(recipe: Path | None, assignments: list[str] | None,
                               given: dict[str, Any]) -> dict[str, Any]:
-    """Merge the settings of a recipe, of ``--set`` and of options; the later ones count.
+    """Merge the settings of a recipe, of ``--set`` and of options; the later ones take precedence.
 
     Args:
         recipe: YAML file, or None.
@@ -47,7 +47,7 @@ def collect_training_settings(recipe: Path | None, assignments: list[str] | None
         given: values by name, None where an option was not given.
 
     Raises:
-        InputError: the recipe cannot be read, or a text is not understood.
+        InputError: the recipe cannot be read, or a text is invalid.
     """
     values = {} if recipe is None else _read_recipe(recipe)
     values.update(assigned_values(assignments))
@@ -69,7 +69,7 @@ def require_new(output: Path) -> None:
     """Check that a run can begin in a folder.
 
     Raises:
-        InputError: there is something already.
+        InputError: the folder exists and is not empty.
     """
     if not is_first_process():
         return
@@ -78,19 +78,19 @@ def require_new(output: Path) -> None:
 
 
 def is_first_process() -> bool:
-    """Return whether this is the process that writes, of those that torchrun started."""
+    """Return whether this process, among those started by torchrun, writes the files."""
     return os.environ.get('RANK', '0') == '0'
 
 
 def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs: int | None,
                    changeable: tuple[str, ...]) -> Record:
-    """Read what a run was started with.
+    """Read the options that a run was started with.
 
     Args:
         kind: of the record.
         ctx: the command.
         output: folder of the run.
-        epochs: in place of those it was started with; None keeps them.
+        epochs: number of epochs to train instead; None keeps it.
         changeable: names of the options that may be given with ``--resume``.
 
     Raises:

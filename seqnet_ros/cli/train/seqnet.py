@@ -83,7 +83,7 @@ def seqnet(
     device: options.Device = 'auto',
     precision: Precision = '32',
 ) -> None:
-    """Train SeqNet on the frame descriptors of two drives: those of a data set, or two arrays.
+    """Train SeqNet on the frame descriptors of two drives, from a data set or two arrays.
 
     Settings that are not given are those of the paper. `evaluate`, `models create`, SeqNet's
     published code and TensorBoard can read the run at any time. Needs `pip install
@@ -116,7 +116,7 @@ def seqnet(
 
 
 def _located(dataset: str | None, folder: Path | None) -> dict[str, Any]:
-    """Return a data set and its folder in a form that holds in every working directory."""
+    """Return the names or absolute paths of a data set and its folder."""
     from seqnet_ros.datasets.seqnet.splits import NAMES
 
     if dataset in NAMES:
@@ -144,7 +144,7 @@ def _train(record: _Record, output: Path, resume: bool, device: str) -> None:
 
 
 def _open_data(record: _Record) -> tuple['DrivePair', 'DrivePair']:
-    """Return what to train on and what to validate on."""
+    """Return the training data and the validation data."""
     from seqnet_ros.training.seqnet.data import hold_out
 
     pair = _open_training(record)
@@ -184,7 +184,7 @@ def _open_dataset(record: _Record, dataset: str, split: str) -> 'DrivePair':
 
 
 def _has_own_validation(record: _Record) -> bool:
-    """Return whether the data set has a val split that is not its test split, too."""
+    """Return whether the data set has a val split that differs from its test split."""
     from seqnet_ros.datasets.seqnet.splits import find_split
 
     assert record.dataset is not None
