@@ -52,7 +52,7 @@ class SequenceAggregator(nn.Module, ABC):
         """Map ``[B, L, D]``, oldest first, to ``[B, D']``."""
 
     def rolling(self, length: int, dim: int) -> RollingDescriptor | None:
-        """Return what follows a drive frame by frame at less cost; None where nothing does.
+        """Return an incremental version for a drive, frame by frame; None if there is none.
 
         Args:
             length: frames of the window.

@@ -1,4 +1,4 @@
-"""Centring: what all images of a drive have in common says nothing about the place.
+"""Centering: what all images of a drive have in common does not depend on the place.
 
 Subtracting each traverse's own mean descriptor before the L2 normalization removes light,
 season and camera. A map knows its whole traverse; a robot knows only its past.
