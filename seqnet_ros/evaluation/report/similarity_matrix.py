@@ -17,7 +17,7 @@ _CROWD = 800
 
 
 def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the similarities as an image, places to the right and queries downwards, white alike.
+    """Return the similarities as an image, places to the right, queries downward, white is alike.
 
     Args:
         queries: float32 ``[Q, D]``, unit vectors.
