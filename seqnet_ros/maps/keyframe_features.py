@@ -1,7 +1,8 @@
 """Optional content of a map: local features and small images of its places.
 
-Both are ragged: the rows of all places lie one after the other in flat arrays, and offsets say
-where those of a place begin. Such arrays can be memory-mapped, so that a place costs what it reads.
+Both are ragged: the rows of all places are in flat arrays, one after the other, and offsets state
+where each place begins. Such arrays can be memory-mapped, so that only the rows of the requested
+places are read.
 """
 
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class KeyframeFeatures:
     """The local features of all places of a map.
 
     Attributes:
-        offsets: int64 ``[N + 1]``; those of place i are rows ``offsets[i]`` to ``offsets[i + 1]``.
+        offsets: int64 ``[N + 1]``; place i has rows ``offsets[i]`` to ``offsets[i + 1]``.
         points: float32 ``[M, 2]``, pixels.
         descriptors: uint8 ``[M, B]``.
         sizes: int32 ``[N, 2]``, width and height of the image of every place.
@@ -37,7 +38,7 @@ class KeyframeFeatures:
 
     @classmethod
     def collect(cls, features: Sequence[LocalFeatures], kind: str) -> 'KeyframeFeatures':
-        """Put the features of all places together; ``kind`` is 'sift' or 'orb'."""
+        """Combine the features of all places; ``kind`` is 'sift' or 'orb'."""
         width = DESCRIPTOR_BYTES[kind]
         return cls(
             _offsets([len(found) for found in features]),
@@ -80,7 +81,7 @@ class KeyframeFeatures:
         """Check shapes, types and offsets.
 
         Raises:
-            MapError: they do not fit one another; the message says which.
+            MapError: they are inconsistent; the message names the array.
         """
         _check_offsets('feature_offsets', self.offsets, places, len(self.points))
         count = len(self.points)
@@ -90,10 +91,10 @@ class KeyframeFeatures:
         _check_array('feature_sizes', self.sizes, (places, 2), 'int32')
 
     def check_values(self) -> None:
-        """Check that every feature lies in its image.
+        """Check that every feature is inside its image.
 
         Raises:
-            MapError: one does not; the message names its place.
+            MapError: one is not; the message names its place.
         """
         for place in range(len(self)):
             points = self.points[self.offsets[place]: self.offsets[place + 1]]
@@ -108,7 +109,7 @@ class KeyframeImages:
     """A small picture of every place of a map, as JPEG.
 
     Attributes:
-        offsets: int64 ``[N + 1]``; that of place i is bytes ``offsets[i]`` to ``offsets[i + 1]``.
+        offsets: int64 ``[N + 1]``; place i has bytes ``offsets[i]`` to ``offsets[i + 1]``.
         data: uint8 ``[M]``.
     """
 
@@ -117,7 +118,7 @@ class KeyframeImages:
 
     @classmethod
     def collect(cls, jpegs: Sequence[bytes]) -> 'KeyframeImages':
-        """Put the pictures of all places together."""
+        """Combine the pictures of all places."""
         return cls(_offsets([len(jpeg) for jpeg in jpegs]),
                    np.frombuffer(b''.join(jpegs), np.uint8))
 
@@ -158,7 +159,7 @@ class KeyframeImages:
         """Check shapes, types and offsets.
 
         Raises:
-            MapError: they do not fit one another; the message says which.
+            MapError: they are inconsistent; the message names the array.
         """
         _check_offsets('image_offsets', self.offsets, places, len(self.data))
         _check_array('image_data', self.data, (len(self.data),), 'uint8')

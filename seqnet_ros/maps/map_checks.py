@@ -1,4 +1,4 @@
-"""Whether the values of a map can be true: what no search may ever be given."""
+"""Checks of the values of a map, before any search uses them."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def check_route(arrays: dict[str, np.ndarray]) -> None:
         arrays: all arrays of the map by name, of the right shapes and types.
 
     Raises:
-        MapError: a value cannot be true; the message names it.
+        MapError: a value is impossible; the message names it.
     """
     if not np.isfinite(arrays['mean']).all():
         raise MapError('mean holds values that are not finite')
