@@ -65,7 +65,8 @@ class NodeParameters:
         node: whose parameters they are.
         settings: the node's own settings with their defaults.
         engine: sections of `EngineConfig` that can be set, e.g. ``('sequence', 'matching')``. They
-            are applied at once, or when configuring where the node cannot change them on the way.
+            are applied at once, or when configuring where the node cannot change them while it is
+            configured.
         own: further settings of the node by the names of their groups.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
         defaults: returns the model and the settings that the engine's parameters start from.
@@ -93,7 +94,7 @@ class NodeParameters:
             self._declare(group, 'configure')
         try:
             self._preset = defaults(self.read())
-        except SeqnetRosError:  # told when the node is configured
+        except SeqnetRosError:  # reported when the node is configured
             self._preset = Preset()
         for group in engine:
             self._groups[group] = getattr(self._preset.engine, group)
@@ -199,7 +200,7 @@ class NodeParameters:
             raise InputError(f'parameter {error}') from error
 
     def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Accept or refuse new values; nothing is applied here."""
+        """Accept or reject new values; nothing is applied here."""
         replaced: dict[str, dict[str, Any]] = {}
         for parameter in parameters:
             declared = self._declared.get(parameter.name)
@@ -291,7 +292,7 @@ def make_descriptor(declared: Declared) -> ParameterDescriptor:
 
 
 def _constraints(info: FieldInfo) -> str:
-    """Return what a range cannot say: choices, and bounds that are themselves excluded."""
+    """Return what a range cannot express: choices, and bounds that are themselves excluded."""
     if get_origin(info.annotation) is Literal:
         return 'one of: ' + ', '.join(map(str, get_args(info.annotation)))
     parts = []

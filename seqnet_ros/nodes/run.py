@@ -44,8 +44,8 @@ def run_plain(make_node: Callable[[], Node]) -> None:
 
 
 def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> None:
-    # By itself rclpy ends its context at once, and Python raises in the middle of anything. Asked
-    # this way a node finishes what it does, saves its map and still can say so.
+    # By default, rclpy ends its context at once, and Python raises at any point. This way, a node
+    # finishes its current work, saves its map and can still report it.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = _note_signals()
     try:

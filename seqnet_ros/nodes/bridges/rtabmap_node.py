@@ -144,7 +144,7 @@ class RtabmapBridgeNode(Node):
             self.get_logger().warning(f'ignored odometry: {error}', once=True)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
-        # rtabmap takes the frame for that of the sensor which the pose is of, not for the map's.
+        # rtabmap interprets the frame as that of the sensor whose pose it is, not as the map's.
         message.header.frame_id = self._settings.base_frame
         self._global_poses.publish(message)
 
