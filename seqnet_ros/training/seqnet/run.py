@@ -46,7 +46,7 @@ _WEIGHT, _BIAS = 'conv.weight', 'conv.bias'
 
 @dataclass(frozen=True, eq=False)
 class SeqNetRun:
-    """A SeqNet as training left it.
+    """A trained SeqNet.
 
     Attributes:
         module: the network with its weights, in evaluation mode, on the CPU.
@@ -117,7 +117,7 @@ def save_run(run: SeqNetRun, path: str | PathLike[str],
     Args:
         run: a state of the training.
         path: the folder of the run.
-        which: what this state is; of these an earlier state is replaced, the others stay.
+        which: 'latest' or 'best'; an earlier state of this kind is replaced, the other one stays.
 
     Returns:
         The path.
@@ -128,7 +128,8 @@ def save_run(run: SeqNetRun, path: str | PathLike[str],
     folder = Path(path) / FOLDER
     flags = {**DEFAULT_FLAGS, **run.flags, 'pooling': 'seqnet', 'w': run.kernel,
              'outDims': run.out_dim, 'seqL': run.length,
-             # Training on joins this to the folder of the new run.
+             # The published code appends this to the folder of the new run when it continues
+             # training.
              'savePath': FOLDER}
     try:
         text = json.dumps(flags, allow_nan=False)
@@ -236,7 +237,7 @@ def _checkpoint_of(run: SeqNetRun, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_optimizer(module: SeqNet, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimizer before its first step, for a run that brought none."""
+    """Return the state of an optimizer before its first step, for a run without one."""
     rate = float(flags['lr'])
     if flags['optim'] == 'ADAM':
         return torch.optim.Adam(module.parameters(), lr=rate).state_dict()
@@ -248,7 +249,7 @@ def _fresh_optimizer(module: SeqNet, flags: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """Replace NumPy numbers, which careful readers refuse, by plain ones."""
+    """Replace NumPy numbers, which safe readers reject, by plain ones."""
     if isinstance(value, Mapping):
         return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, (list, tuple)):
