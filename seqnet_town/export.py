@@ -107,7 +107,7 @@ class Export:
 
         Args:
             workers: processes that render.
-            progress: told how many images are written.
+            progress: called with the number of images written.
 
         Raises:
             InputError: the folder cannot be written.
