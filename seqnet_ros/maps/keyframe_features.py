@@ -14,6 +14,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError, MapError
 from seqnet_ros.core.images import image_from_compressed
 from seqnet_ros.descriptors.local_features import DESCRIPTOR_BYTES, LocalFeatures
+from seqnet_ros.maps.map_checks import check_array
 
 THUMBNAIL_WIDTH = 320
 """Wider images are shrunk to this, pixels."""
@@ -73,7 +74,7 @@ class KeyframeFeatures:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> 'KeyframeFeatures':
-        """Return what `arrays` was called on."""
+        """Create them from the result of `arrays`."""
         return cls(arrays['feature_offsets'], arrays['feature_points'],
                    arrays['feature_descriptors'], arrays['feature_sizes'])
 
@@ -85,10 +86,10 @@ class KeyframeFeatures:
         """
         _check_offsets('feature_offsets', self.offsets, places, len(self.points))
         count = len(self.points)
-        _check_array('feature_points', self.points, (count, 2), 'float32')
-        _check_array('feature_descriptors', self.descriptors, (count, DESCRIPTOR_BYTES[kind]),
-                     'uint8')
-        _check_array('feature_sizes', self.sizes, (places, 2), 'int32')
+        check_array('feature_points', self.points, (count, 2), 'float32')
+        check_array('feature_descriptors', self.descriptors, (count, DESCRIPTOR_BYTES[kind]),
+                    'uint8')
+        check_array('feature_sizes', self.sizes, (places, 2), 'int32')
 
     def check_values(self) -> None:
         """Check that every feature is inside its image.
@@ -152,7 +153,7 @@ class KeyframeImages:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> 'KeyframeImages':
-        """Return what `arrays` was called on."""
+        """Create them from the result of `arrays`."""
         return cls(arrays['image_offsets'], arrays['image_data'])
 
     def check(self, places: int) -> None:
@@ -162,7 +163,7 @@ class KeyframeImages:
             MapError: they are inconsistent; the message names the array.
         """
         _check_offsets('image_offsets', self.offsets, places, len(self.data))
-        _check_array('image_data', self.data, (len(self.data),), 'uint8')
+        check_array('image_data', self.data, (len(self.data),), 'uint8')
 
     def check_values(self) -> None:
         """Check that every picture can be decoded.
@@ -196,13 +197,7 @@ def _join_offsets(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _check_offsets(name: str, offsets: np.ndarray, places: int, total: int) -> None:
-    _check_array(name, offsets, (places + 1,), 'int64')
+    check_array(name, offsets, (places + 1,), 'int64')
     if offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
         raise MapError(f'{name} runs from {offsets[0]} to {offsets[-1]}, expected ascending '
                        f'offsets from 0 to {total}')
-
-
-def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
-    if array.shape != shape or array.dtype != dtype:
-        raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
-                       f'expected {dtype} {list(shape)}')

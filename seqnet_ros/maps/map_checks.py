@@ -1,4 +1,4 @@
-"""Checks of the values of a map, before any search uses them."""
+"""Checks of the arrays of a map, before any search uses them."""
 
 import numpy as np
 
@@ -7,6 +7,17 @@ from seqnet_ros.core.poses import check_poses
 
 _UNIT_TOLERANCE = 1e-3
 _BLOCK_ROWS = 65536
+
+
+def check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    """Check shape and type of an array.
+
+    Raises:
+        MapError: they differ; the message names both.
+    """
+    if array.shape != shape or array.dtype != dtype:
+        raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
+                       f'expected {dtype} {list(shape)}')
 
 
 def check_route(arrays: dict[str, np.ndarray]) -> None:

@@ -18,12 +18,12 @@ from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.camera import CameraModel
-from seqnet_ros.core.errors import InputError, MapError
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
-from seqnet_ros.maps.map_checks import check_descriptors
+from seqnet_ros.maps.map_checks import check_array, check_descriptors
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
 """Formats of maps without and with frames that a projection described, and of maps that keep
@@ -357,7 +357,4 @@ def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
         'projected': ((count, manifest.matching_dim), 'float32'),
     }
     for name in array_names(manifest.model):
-        array, (shape, dtype) = arrays[name], expected[name]
-        if array.shape != shape or array.dtype != dtype:
-            raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
-                           f'expected {dtype} {list(shape)}')
+        check_array(name, arrays[name], *expected[name])
