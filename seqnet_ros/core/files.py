@@ -2,7 +2,7 @@
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -54,3 +54,18 @@ def refuse_file(output: Path) -> None:
     """
     if output.exists() and not output.is_dir():
         raise InputError(f'output {output} is a file, expected a folder')
+
+
+def prepare_outputs(paths: Iterable[Path | None]) -> None:
+    """Make the folders of output files, so that a bad path fails before long work.
+
+    Raises:
+        InputError: a path is a folder, or its folder cannot be made.
+    """
+    for path in paths:
+        if path is None:
+            continue
+        if path.is_dir():
+            raise InputError(f'output {path} is a folder, expected a file')
+        with explain_write_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)

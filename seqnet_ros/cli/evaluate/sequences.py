@@ -7,8 +7,8 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import progress_bar, working
-from seqnet_ros.cli.evaluate.seqnet_report import prepare_outputs
 from seqnet_ros.cli.evaluate.sequences_report import show_results
+from seqnet_ros.core.files import prepare_outputs
 
 
 def evaluate_sequences(
