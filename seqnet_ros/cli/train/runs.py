@@ -12,17 +12,6 @@ from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.errors import InputError
 
-Recipe = Annotated[Path | None, typer.Option(
-    help='YAML file with settings, such as those in config/train/.', show_default=False)]
-Resume = Annotated[bool, typer.Option(
-    '--resume', help='Continue the run in --output as if it had not been stopped.')]
-Precision = Annotated[str, typer.Option(
-    help="'32'; on a GPU also '16' or 'bf16', mixed with 32 bits.")]
-SeqLength = Annotated[int | None, typer.Option(
-    '--seq-length', '-L', help='Frames per sequence.', show_default='5')]
-RunFolder = Annotated[Path, typer.Option(
-    help='Folder of the run, new or empty.', show_default=False)]
-
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """A path of a record, valid in every working directory."""
 
