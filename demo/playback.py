@@ -86,7 +86,7 @@ class Player:
         """Wait until a node subscribes to the images and publishes matches.
 
         Args:
-            check: called all the time; raises when waiting is in vain.
+            check: called repeatedly; raises when waiting is useless.
 
         Raises:
             DemoError: no node appeared in time.

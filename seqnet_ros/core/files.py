@@ -16,7 +16,7 @@ def explain_write_errors(path: str | PathLike[str]) -> Iterator[None]:
     """Turn a full disk, a missing permission and similar errors into one message.
 
     Raises:
-        InputError: the file system refused something within the block.
+        InputError: the file system reported an error within the block.
     """
     try:
         yield

@@ -236,7 +236,7 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
     """Return a trajectory of stamps ``[N]`` and poses ``[N, 7]``, sorted by stamp.
 
     Raises:
-        InputError: there are no poses, not one stamp per pose, or a pose that `check_pose` refuses.
+        InputError: there are no poses, not one stamp per pose, or a pose that `check_pose` rejects.
     """
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     stacked = np.asarray(poses, dtype=np.float64).reshape(-1, 7)

@@ -83,7 +83,7 @@ class _DType:
     def __init__(self, code: Any = None, *_: Any) -> None:
         kind, size = str(code)[:1], str(code)[1:]
         if kind not in _NUMBERS + _OBJECTS or not size.isdecimal():
-            raise InputError(f'an array of type {code!r} is refused, expected numbers')
+            raise InputError(f'an array has the type {code!r}, expected numbers')
         self.is_object = kind == _OBJECTS
         self.dtype = np.dtype(object if self.is_object else str(code))
 
@@ -100,7 +100,7 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, content = state
         if not isinstance(kind, _DType):
-            raise InputError(f'an array of type {kind!r} is refused, expected numbers')
+            raise InputError(f'an array has the type {kind!r}, expected numbers')
         if kind.is_object:
             flat = np.empty(len(content), dtype=object)
             for index, element in enumerate(content):

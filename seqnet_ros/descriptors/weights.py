@@ -51,7 +51,7 @@ class ModelTensors(NamedTuple):
 
 
 def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
-    """Return the local file of the weights, downloaded if need be; None where none is named.
+    """Return the local file of the weights, downloaded if necessary; None if none is named.
 
     Args:
         config: where the weights come from.
@@ -108,7 +108,7 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     except UnpicklingError as error:
         raise ModelError(
             f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is refused') from error
+            f'({_first_line(error)}); a file that needs unsafe loading is rejected') from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f'weights {path} are not a whole torch file: {_first_line(error)}') from error

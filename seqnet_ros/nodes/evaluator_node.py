@@ -48,12 +48,12 @@ class EvaluatorNode(Node):
     """Evaluates every message on ``place_match`` with ``truth``, and publishes ``~/evaluation``.
 
     Args:
-        options: as of `rclpy.node.Node`.
+        options: as for `rclpy.node.Node`.
 
     Raises:
         InputError: no map is given, or it cannot be used for an evaluation.
         MapError: the map cannot be opened.
-        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+        rclpy.exceptions.ParameterException: a value of a parameter is rejected.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -180,7 +180,7 @@ class EvaluatorNode(Node):
         metrics, evaluation = self._metrics, self.evaluation
         report.message = 'judging'
         report.values.update({
-            'matches': self.matches.received, 'matches judged': len(evaluation),
+            'matches': self.matches.received, 'matches evaluated': len(evaluation),
             'matches waiting for true poses': evaluation.waiting,
             'matches unusable': self.matches.errors.unusable,
             'true poses': self.truth.received,

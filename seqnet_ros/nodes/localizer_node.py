@@ -49,7 +49,7 @@ class LocalizerNode(ManagedNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Declare parameters, topics and services; options as of `rclpy.node.Node`."""
+        """Declare parameters, topics and services; options as for `rclpy.node.Node`."""
         super().__init__('localizer', **options)
         self.model: PlaceModel | None = None
         self.engine: Localizer | None = None
@@ -67,7 +67,7 @@ class LocalizerNode(ManagedNode):
         self._pose_publisher = PosePublisher(self)
         self._visualization = VisualizationPublisher(self)
         self._stationary = Throttle(STATIONARY_EVERY_NS)
-        # After the parts: where a parameter is refused, the node is destroyed with all of them.
+        # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, LocalizerSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset,
             lambda: self.pipeline.apply_settings(self._use_settings))

@@ -23,7 +23,7 @@ class ManagedNode(LifecycleNode):
     """
 
     def __init__(self, name: str, **options: Any) -> None:
-        """Start unconfigured; options as of `rclpy.node.Node`."""
+        """Start unconfigured; options as for `rclpy.node.Node`."""
         super().__init__(name, **options)
         self.phase = 'unconfigured'
         self.trouble = ''

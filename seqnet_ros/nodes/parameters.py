@@ -129,7 +129,7 @@ class NodeParameters:
         """Return the node's own settings, or another group of them.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         return self._checked(group, {})
 
@@ -139,7 +139,7 @@ class NodeParameters:
         Parameters that were not set take the values of this preset.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         self._follow(preset)
         return self._checked_engine(preset, {})
@@ -148,7 +148,7 @@ class NodeParameters:
         """Return what `read_engine` would, and leave the parameters as they are.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         followed: dict[str, dict[str, Any]] = {}
         for declared, value in self._followers(preset.engine):
@@ -256,7 +256,7 @@ def declare_settings(node: Node, settings: AnySettings) -> AnySettings:
         settings: their defaults.
 
     Raises:
-        InputError: the values do not go together; the message names them.
+        InputError: the values contradict each other; the message names them.
         rclpy.exceptions.ParameterException: a value has the wrong type or is out of range.
     """
     values = {}

@@ -24,8 +24,8 @@ AnyNode = TypeVar('AnyNode', bound=Node)
 def run(make_node: Callable[[], ManagedNode]) -> None:
     """Make a node, start it where ``autostart`` says so, and spin until interrupted.
 
-    A node that cannot be configured stays, unconfigured, for a corrected parameter and another
-    try. Exits with status 2 when a parameter given at the start is refused.
+    A node that cannot be configured stays, unconfigured, for a corrected parameter and another try.
+    Exits with status 2 when a parameter given at the start is rejected.
     """
     def start(node: ManagedNode) -> None:
         forward_logs(node.get_logger())
@@ -38,7 +38,7 @@ def run(make_node: Callable[[], ManagedNode]) -> None:
 def run_plain(make_node: Callable[[], Node]) -> None:
     """Make a node without a lifecycle and spin until interrupted.
 
-    Exits with status 2 when a parameter given at the start is refused, or the node cannot be made.
+    Exits with status 2 when a parameter given at the start is rejected, or the node cannot be made.
     """
     _run(make_node, lambda _: None)
 

@@ -32,7 +32,7 @@ class RollingDescriptor(Protocol):
         """Forget all frames."""
 
     def push(self, frame: np.ndarray) -> np.ndarray:
-        """Take in a frame ``[D]`` and return the descriptor ``[D']`` of the newest ones."""
+        """Add a frame ``[D]`` and return the descriptor ``[D']`` of the newest ones."""
 
 
 class SequenceAggregator(nn.Module, ABC):

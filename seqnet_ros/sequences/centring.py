@@ -23,7 +23,7 @@ class RunningMean:
         self._count = prior_frames
 
     def add(self, frame: np.ndarray) -> None:
-        """Take in one frame descriptor ``[D]``."""
+        """Add a frame descriptor ``[D]``."""
         self._sum += frame
         self._count += 1
 

@@ -118,7 +118,7 @@ class MeanFc(SimpleFc):
     """The same layer, starting as the mean over the sequence: JIST's ``meanfc``."""
 
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
-        """Create the layer; arguments as of `SimpleFc`."""
+        """Create the layer; arguments as for `SimpleFc`."""
         super().__init__(dim, length, normalise)
         with torch.no_grad():
             self.final_fc.weight.copy_(torch.eye(dim).repeat(1, length) / length)

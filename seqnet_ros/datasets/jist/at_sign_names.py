@@ -111,7 +111,7 @@ class AtSignNames:
             float64 ``[N]`` for each of them.
 
         Raises:
-            InputError: a field is missing or is no finite number; the message names it.
+            InputError: a field is missing or is not a finite number; the message names it.
         """
         found: dict[str, list[np.ndarray]] = {name: [] for name in fields}
         for block in self._blocks():

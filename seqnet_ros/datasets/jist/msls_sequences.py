@@ -174,7 +174,7 @@ def read_windows(folder: str | PathLike[str], split: str, length: int, cities: S
     """Read the sequences of a split, without unused frames.
 
     Args:
-        folder: as of `read_side`.
+        folder: as for `read_side`.
         split: 'train', 'val' or 'test'.
         length: frames per sequence.
         cities: only sequences of these; all where empty.

@@ -89,7 +89,7 @@ class Sequences:
 
     Attributes:
         frames: the frames that they are made of.
-        windows: int64 ``[W, L]``, rows of ``frames``: what is described, in this order.
+        windows: int64 ``[W, L]``, rows of ``frames``, in the order in which they are described.
         matched: int64 ``[W, L']``, the frames that decide which windows show the same place. The
             same as ``windows``, except for even lengths as in the published code.
         compat: made as in the published code.

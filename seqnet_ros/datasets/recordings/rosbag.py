@@ -188,7 +188,7 @@ def _typestore(is_ros1: bool) -> Typestore:
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path looks like a bag: by its ending, or by what lies in the folder."""
+    """Return whether a path looks like a bag, by its ending or by the files in the folder."""
     if path.is_dir():
         return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
     return path.suffix in BAG_SUFFIXES

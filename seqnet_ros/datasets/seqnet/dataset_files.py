@@ -89,7 +89,7 @@ def _whole(text: str) -> int | None:
 
 
 def check_bounds(bounds: np.ndarray, origin: str = 'sequence bounds') -> None:
-    """Check that sequences ``[N, 2]`` lie one after the other from 0 to N.
+    """Check that sequences ``[N, 2]`` follow one another from 0 to N.
 
     Raises:
         InputError: they do not; the message names the first wrong frame.

@@ -32,7 +32,7 @@ class DbStruct:
         db_positions: float64 ``[N, K]``.
         q_positions: float64 ``[M, K]``.
         radius: two places within this distance (inclusive) are the same.
-        positive_radius: training positives lie within this distance (inclusive); None where the
+        positive_radius: training positives are within this distance (inclusive); None where the
             file does not state it.
         db_gps: float64 ``[N, 2]`` latitude and longitude, degrees, or None.
         q_gps: the same for the queries.

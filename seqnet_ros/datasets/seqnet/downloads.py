@@ -55,7 +55,7 @@ class Part:
     Attributes:
         name: path within the folder of the data set, a pattern where the name varies.
         state: whether it is present and valid.
-        detail: what it holds, or what is wrong with it.
+        detail: its content, or its error.
         needed: False for a file that is optional.
     """
 
@@ -86,7 +86,7 @@ def inspect(name: str, folder: Path, descriptors: str | None = None,
 
     Args:
         name: one of `seqnet_ros.datasets.seqnet.splits.NAMES`.
-        folder: where its files lie.
+        folder: folder of its files.
         descriptors: name of the folder of the descriptors; None takes 'netvlad-pytorch'.
         city: of MSLS; None checks the cities of the published splits.
 

@@ -1,8 +1,8 @@
 """The data sets of the SeqNet papers by name, and other data sets in the same layout.
 
-Below a folder lie ``structFiles`` (positions and radii, ``.db``), ``structFiles/seqBoundsFiles``,
-``structFiles/imageNamesFiles`` and ``data/descData/<descriptors>``, as in the published code and
-as ``seqnet_ros dataset create`` writes them::
+A folder contains ``structFiles`` (positions and radii, ``.db``), ``structFiles/seqBoundsFiles``,
+``structFiles/imageNamesFiles`` and ``data/descData/<descriptors>``, as in the published code and as
+``seqnet_ros dataset create`` writes them::
 
     split = open_split('nordland-sf', 'test', folder=Path('seqnet_data'))
     split = open_split('town/', 'train')
@@ -115,7 +115,7 @@ def open_split(dataset: str | Path, split: str, folder: Path | None = None,
     Args:
         dataset: one of `NAMES`, or the folder of another data set.
         split: 'train', 'val' or 'test'. Oxford and MSLS have one set for the last two.
-        folder: where the files of a named data set lie; None is the working directory.
+        folder: folder of the files of a named data set; None is the working directory.
         descriptors: name of the folder of the descriptors; None takes 'netvlad-pytorch', or the
             only one of another data set.
         city: of MSLS; None takes Melbourne for training and Austin else, as the published code.

@@ -1,7 +1,7 @@
 """Ground truth: sequences that show the same place.
 
-JIST and SeqVLAD count two sequences as the same place where any frame of one lies within the
-radius of any frame of the other; newer papers also ask for the center or the last frames::
+JIST and SeqVLAD count two sequences as the same place if any frame of one is within the radius of
+any frame of the other; newer papers also ask for the center or the last frames::
 
     truth = sequence_ground_truth(database, queries, 25.0)          # a row per query window
     truth = cached_ground_truth('cache', database, queries, 25.0)   # the same, from a cache

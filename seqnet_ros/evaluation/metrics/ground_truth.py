@@ -68,7 +68,8 @@ def matches_within(db_positions: np.ndarray, q_positions: np.ndarray,
         radius: in the unit of the positions.
 
     Raises:
-        InputError: the positions do not fit together or are not finite, or the radius is negative.
+        InputError: the positions do not match each other or are not finite, or the radius is
+            negative.
     """
     references, queries = _checked_positions(db_positions, q_positions)
     if not radius >= 0:
@@ -157,7 +158,7 @@ def recalls_by_radius(
         float64 ``[len(radii), len(ns)]``; NaN in the rows of radii at which no query has a match.
 
     Raises:
-        InputError: positions or predictions do not fit together.
+        InputError: positions or predictions do not match each other.
     """
     references, queries = _checked_positions(db_positions, q_positions)
     predictions = np.asarray(predictions)

@@ -76,13 +76,13 @@ class Axes:
     y_ends: tuple[float, float] = (0.0, 1.0)
 
     def x(self, value: float) -> float:
-        """Return where a value lies from the left."""
+        """Return the distance of a value from the left."""
         low, high = self.x_ends
         inner = self.width - _MARGIN_LEFT - _MARGIN_RIGHT
         return _MARGIN_LEFT + inner * (value - low) / (high - low)
 
     def y(self, value: float) -> float:
-        """Return where a value lies from the top."""
+        """Return the distance of a value from the top."""
         low, high = self.y_ends
         inner = self.height - _MARGIN_TOP - _MARGIN_BOTTOM
         return self.height - _MARGIN_BOTTOM - inner * (value - low) / (high - low)

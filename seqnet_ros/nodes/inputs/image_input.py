@@ -106,7 +106,7 @@ class ImageInput:
 
         Args:
             silence_s: how long it has lasted.
-            recent_s: images of all cameras within this time do not fit together.
+            recent_s: if every camera sent an image within this time, their stamps do not match.
         """
         if len(self.topics) > 1 and min(self._arrivals_s) > time.monotonic() - recent_s:
             return (f'images arrive on {self.topic}, but none were simultaneous for '

@@ -70,7 +70,7 @@ class OdometrySubscriber:
         return self._buffer.at(stamp_ns, patience_s)
 
     def describe(self) -> str:
-        """Return what is known of odometry, human-readable."""
+        """Return the state of odometry, human-readable."""
         subscription = self._subscription
         if subscription is None:
             return 'off'

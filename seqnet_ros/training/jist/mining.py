@@ -1,6 +1,6 @@
 """Selection of JIST's training triplets: the partial mining of every round.
 
-Some queries and some places are drawn; of what lies near a query the place with the nearest
+Some queries and some places are drawn; among the places near a query, the one with the nearest
 descriptor is its positive, and the nearest of the drawn places further away are its negatives
 (Berton et al., RA-L 2024, after Warburg et al., "Mapillary Street-Level Sequences", CVPR 2020).
 """

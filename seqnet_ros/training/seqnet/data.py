@@ -21,7 +21,7 @@ class DrivePair:
         db_positions: float64 ``[N, K]``, of the rows of the reference.
         q_positions: float64 ``[M, K]``, of the rows of the query.
         radius: places within this distance (inclusive) are the same.
-        positive_radius: positives for training lie within this distance (inclusive).
+        positive_radius: positives for training are within this distance (inclusive).
     """
 
     reference: Drive

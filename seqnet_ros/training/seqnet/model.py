@@ -23,7 +23,7 @@ def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike
                  match_run: SeqNetRun | None = None) -> Preset:
     """Write a model of a trained SeqNet on the frame descriptors of another model.
 
-    The weights lie beside the model file, as safetensors. Centering is off: SeqNet is trained on
+    The weights are beside the model file, as safetensors. Centering is off: SeqNet is trained on
     descriptors as they are.
 
     Args:

@@ -78,8 +78,8 @@ def load_run(path: str | PathLike[str], which: Which = 'latest') -> SeqNetRun:
     """Load a run, without running any code in its files.
 
     Args:
-        path: the folder of the run, or one of its checkpoint files, of which the options are read
-            where they lie beside it.
+        path: the folder of the run, or one of its checkpoint files, whose options are read if they
+            are beside it.
         which: 'latest' or 'best', where a folder is given.
 
     Raises:
