@@ -326,7 +326,7 @@ def link_sources() -> Path:
     """Make a source directory of links to what CMake reads; return it.
 
     CMake refuses to export targets whose include directories are inside the source directory, which
-    those of .venv do in the checkout itself.
+    those of .venv are in the checkout itself.
     """
     source = WORKSPACE / 'src' / 'seqnet_ros'
     source.mkdir(parents=True, exist_ok=True)

@@ -155,7 +155,7 @@ class WeightsConfig(Settings):
     @model_validator(mode='after')
     def _download_needs_hash(self) -> 'WeightsConfig':
         if self.url and not self.sha256:
-            raise ValueError('a weights url needs its sha256')
+            raise ValueError('a weights url was given without sha256, expected both')
         return self
 
 

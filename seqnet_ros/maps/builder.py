@@ -51,8 +51,9 @@ def build_map(
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
         raise InputError('the drive has no keyframe, expected at least one to make a map')
-    if not np.isfinite(descriptors).all():
-        raise InputError('a frame descriptor is not finite')
+    finite = np.isfinite(descriptors).all(axis=1)
+    if not finite.all():
+        raise InputError(f'frame descriptor {int(finite.argmin())} is not finite')
     config, engine = model.config, engine or model.engine
     record = None
     if features is not None:

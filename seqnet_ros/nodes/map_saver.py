@@ -152,7 +152,8 @@ class MapSaver:
         async def save() -> str:
             name = request.path or self._node.get_parameter('map').value
             if not name:
-                raise MapWriteError('no path was given and the parameter map is empty')
+                raise MapWriteError('no path was given and the parameter map is empty, expected '
+                                    'the directory to write in one of them')
             return await self._pipeline.run(
                 lambda: self._save(user_path(name, MapWriteError), request.overwrite))
 
