@@ -237,7 +237,7 @@ class TestRefusals:
         with pytest.raises(ModelError, match='not a whole torch file'):
             load_run(tmp_path / 'run')
         torch.save({'state_dict': RunsCode(tmp_path / 'trace')}, path)
-        with pytest.raises(ModelError, match='refused'):
+        with pytest.raises(ModelError, match='rejected'):
             load_run(tmp_path / 'run')
         assert not (tmp_path / 'trace').exists()
 
