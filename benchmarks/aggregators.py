@@ -1,4 +1,4 @@
-"""Untrained sequence descriptors side by side: ``python -m benchmarks.aggregators --help``.
+"""Untrained sequence descriptors compared: ``python -m benchmarks.aggregators --help``.
 
 Two image folders show one route, image i of one the place of image i of the other. Frames are
 described once; every aggregator sees the same ones. SeqGeM has its untrained exponent.

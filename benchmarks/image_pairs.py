@@ -16,7 +16,7 @@ def pair_arguments(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('reference', type=Path, help='image folder of the reference drive')
-    parser.add_argument('query', type=Path, help='image folder that asks')
+    parser.add_argument('query', type=Path, help='image folder of the query drive')
     parser.add_argument('--model', default='hog')
     parser.add_argument('--weights', type=Path)
     return parser

@@ -53,7 +53,7 @@ def main() -> None:
 
     with one_faiss_thread():
         for neighbours, beam in _GRAPHS:
-            add(f'HNSW, {neighbours} neighbours, build beam {beam}',
+            add(f'HNSW, {neighbours} neighbors, build beam {beam}',
                 lambda n=neighbours, b=beam: _graph(sequences, n, b), _BEAMS,
                 lambda index, step: setattr(index.hnsw, 'efSearch', step))
         lists = int(4 * np.sqrt(places))

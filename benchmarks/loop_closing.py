@@ -76,8 +76,8 @@ class LoopDrive:
 
     Attributes:
         reports: one for each size.
-        dearest: the dearest keyframes: number and seconds.
-        dearest_insertions: the dearest insertions into the index: number and seconds.
+        dearest: the most expensive keyframes: number and seconds.
+        dearest_insertions: the most expensive insertions into the index: number and seconds.
     """
 
     reports: list[LoopReport]
@@ -195,7 +195,7 @@ def loop_tables(drive: LoopDrive) -> list[Table]:
             f'{report.places:,}', str(report.whole), str(report.insertion), str(report.search),
             f'{report.compared:,.0f}', f'{1e3 * report.search_floor:.3f}',
             f'{report.search.median / report.search_floor:.1f}', f'{report.recall:.4f}')
-    dearest = Table('what', 'the dearest of all, ms (number)')
+    dearest = Table('what', 'the most expensive, ms (number)')
     for what, items in (('keyframes', drive.dearest), ('insertions', drive.dearest_insertions)):
         dearest.add_row(what, ', '.join(
             f'{1e3 * seconds:.1f} ({number:,})' for number, seconds in items))

@@ -1,6 +1,6 @@
 """Synthetic descriptors of a drive: smooth, of low intrinsic dimension, with revisits.
 
-White noise would be the wrong test: it has no neighbourhoods, so every index looks bad on it and
+White noise would be the wrong test: it has no neighborhoods, so every index looks bad on it and
 every ranking looks good. Here a latent state wanders smoothly (what the camera could see), random
 Fourier features (Rahimi and Recht, NeurIPS 2007) bend it into descriptor space, and white noise is
 what two images of one place do not share. The constants are set so that distances between

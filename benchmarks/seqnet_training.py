@@ -49,7 +49,7 @@ def parse_arguments() -> argparse.Namespace:
         parser.add_argument(f'--{name}', type=span, required=True, help='images, such as 0:1900')
     parser.add_argument('--radius', type=float, default=5, help='of places that are the same')
     parser.add_argument('--positive-radius', type=float, default=1)
-    parser.add_argument('--tolerance', type=float, default=1, help='of a right match, images')
+    parser.add_argument('--tolerance', type=float, default=1, help='of a correct match, images')
     parser.add_argument('--length', type=int, default=5)
     parser.add_argument('--kernel', type=int, default=3)
     parser.add_argument('--epochs', type=int, default=10)

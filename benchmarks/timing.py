@@ -1,4 +1,4 @@
-"""Measuring time, and what the machine could do at best."""
+"""Measuring times, and the limits of the machine."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: Iterable[float]) -> 'Timing':
-        """Summarise measurements: median, 10th and 90th percentile."""
+        """Summarize measurements: median, 10th and 90th percentile."""
         low, median, high = np.percentile(list(seconds), (10, 50, 90))
         return cls(float(median), float(low), float(high))
 

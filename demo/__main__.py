@@ -25,7 +25,7 @@ _SEQUENCE_LENGTH = 10
 def demo(
     output: Annotated[Path, typer.Option(help='Folder for everything.')] = Path('build/demo'),
     length: Annotated[float | None, typer.Option(
-        min=60.0, help='Metres to drive.', show_default='a lap, 421')] = None,
+        min=60.0, help='Meters to drive.', show_default='a lap, 421')] = None,
     width: Annotated[int, typer.Option(
         min=160, max=1920, help='Width of the images, pixels.')] = 640,
     model: Annotated[str, typer.Option(help='Model to map and to localize with.')] = 'hog',

@@ -13,7 +13,7 @@ _SHOWN_LINES = 15
 
 
 class NodeProcess:
-    """A localizer node that runs while the block lasts; what it prints goes to a file.
+    """A localizer node that runs while the block lasts; its output goes to a file.
 
     Args:
         arguments: what follows ``--ros-args``.

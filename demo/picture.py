@@ -1,4 +1,4 @@
-"""The picture: what the camera saw beside what was found, and where on the route."""
+"""The picture: the camera image beside the matched place, and both on the route."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,7 +25,7 @@ def draw_picture(judged: Sequence[Judged], map_bag: Path, query_bag: Path,
     """Draw pairs of images evenly along the route, and the route.
 
     Args:
-        judged: the answers.
+        judged: the answers and their true poses.
         map_bag: where the images of the places are.
         query_bag: where the images that were played are.
         map_poses: the mapping drive ``[N, 7]``, meters.

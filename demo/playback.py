@@ -1,4 +1,4 @@
-"""Play a bag over DDS in real time and collect what the localizer says to it."""
+"""Play a bag over DDS in real time and collect the answers of the localizer."""
 
 import time
 from collections.abc import Callable
@@ -86,7 +86,7 @@ class Player:
         """Wait until a node subscribes to the images and publishes matches.
 
         Args:
-            check: called all the time; raises when waiting is in vain.
+            check: called repeatedly; raises when waiting is useless.
 
         Raises:
             DemoError: no node appeared in time.
@@ -99,7 +99,7 @@ class Player:
                 raise DemoError(f'no node subscribed to {self._image_topic} and published '
                                 f'{MATCH_TOPIC} within {STARTING_S:g} s')
             time.sleep(0.1)
-        time.sleep(0.5)  # both ends have to know of one another
+        time.sleep(0.5)  # both ends have to discover each other
 
     def play(self, progress: Callable[[float], None]) -> list[Answer]:
         """Publish everything at its time; return the answers in the order of their stamps.

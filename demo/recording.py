@@ -84,7 +84,7 @@ def _render(drive: Drive) -> Iterator[np.ndarray]:
 
 
 def drifting_odometry(poses: np.ndarray, seed: int) -> np.ndarray:
-    """Return what wheels would report of exact poses: from an origin of its own, with drift.
+    """Return simulated wheel odometry of exact poses: from an origin of its own, with drift.
 
     Distances are off by one percent, with noise on top, and the heading by up to half a degree
     for every ten meters.

@@ -20,10 +20,10 @@ MIN_PRECISION = 0.9
 
 @dataclass(frozen=True)
 class Judged:
-    """An answer and the truth.
+    """An answer and its true pose.
 
     Attributes:
-        answer: what the node said.
+        answer: the answer of the node.
         truth: the robot's exact pose ``[7]``.
         errors: distances ``[K]`` of the candidates from it, meters; empty where nothing was
             searched.
@@ -52,7 +52,7 @@ def judge(answers: Sequence[Answer], stamps_ns: np.ndarray, poses: np.ndarray) -
 
 
 def measure(judged: Sequence[Judged]) -> LocalizationMetrics:
-    """Return the metrics of the answers; both drives take the same way, so all are in the map."""
+    """Return the metrics of the answers; both drives take the same route, so all are in the map."""
     accumulator, odometer = MetricsAccumulator(), Odometer()
     for number, one in enumerate(judged):
         right = one.errors <= TOLERANCE_M
@@ -64,7 +64,7 @@ def measure(judged: Sequence[Judged]) -> LocalizationMetrics:
 
 
 def _result(number: int, one: Judged) -> MatchResult:
-    """Return what the engine said before it became a message."""
+    """Return the result of the engine that a message was made from."""
     candidates = tuple(
         Candidate(found.place_id, 0, pose, found.descriptor_distance, found.sequence_distance,
                   found.score)
@@ -85,11 +85,11 @@ def summarise(judged: Sequence[Judged], images: int) -> dict[str, str]:
         'searches': str(metrics.queries.searched),
         'Recall@1': f'{_share(metrics.recall[1])} within {TOLERANCE_M:g} m',
         'Recall@5': _share(metrics.recall[5]),
-        'accepted': f'{accepted.results}, {percent(accepted.precision)} of them right',
+        'accepted': f'{accepted.results}, {percent(accepted.precision)} of them correct',
         'not accepted': rejected or 'none',
         'position error': f'median {length(error.median, "m")}, 90 % within '
                           f'{length(error.p90, "m")} (accepted)',
-        'localized': f'{percent(metrics.route.localized)} of the way'}
+        'localized': f'{percent(metrics.route.localized)} of the route'}
     if latencies:
         p50, p99 = np.percentile(latencies, [50, 99])
         lines['latency'] = f'p50 {p50:.0f} ms, p99 {p99:.0f} ms, image published to answer received'
@@ -117,4 +117,4 @@ def require_found(judged: Sequence[Judged]) -> None:
         raise DemoError(f'the robot was not found: none of {searches} searches was accepted')
     if accepted.precision < MIN_PRECISION:
         raise DemoError(f'the robot was not found: {percent(accepted.precision)} of the '
-                        f'accepted are right, expected at least {MIN_PRECISION:.0%}')
+                        f'accepted are correct, expected at least {MIN_PRECISION:.0%}')

@@ -1,4 +1,4 @@
-"""Judge a localizer while the robot drives: start the evaluator beside it.
+"""Evaluate a localizer while the robot drives: start the evaluator beside it.
 
 Example::
 

@@ -1,4 +1,4 @@
-"""Importing this refuses a pydantic that is too old, such as Ubuntu's 1.10, in one sentence.
+"""Importing this rejects a pydantic that is too old, such as Ubuntu's 1.10, in one sentence.
 
 Raises:
     ImportError: names the version found and the version needed.

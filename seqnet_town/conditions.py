@@ -23,7 +23,7 @@ class Condition:
     Attributes:
         ambient: light from the sky, on every surface.
         sun: direct light; surfaces turned away from it and shadows get none of it.
-        sun_azimuth_deg: direction towards the sun.
+        sun_azimuth_deg: direction toward the sun.
         sun_elevation_deg: height of the sun; decides the length of shadows.
         sky_top: color of the sky overhead.
         sky_horizon: color of the sky at the horizon, and of the haze.

@@ -63,7 +63,7 @@ class Drive:
         count = int(np.floor(times[-1] * rate)) + 1
         self._times = np.arange(count) / rate
         self.distances: np.ndarray = np.interp(self._times, times, driven)
-        """Metres driven at every frame, ``[N]``."""
+        """Meters driven at every frame, ``[N]``."""
         self.arclengths: np.ndarray = np.mod(self.distances + start, town.route_length)
         """Position of every frame along the route, meters, ``[N]``."""
         self.stamps: np.ndarray = start_ns + np.round(self._times * 1e9).astype(np.int64)

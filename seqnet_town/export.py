@@ -107,7 +107,7 @@ class Export:
 
         Args:
             workers: processes that render.
-            progress: told how many images are written.
+            progress: called with the number of images written.
 
         Raises:
             InputError: the folder cannot be written.
@@ -133,7 +133,7 @@ def plan_sf_xl(town: Town, folder: str | PathLike[str],
         headings: degrees counter-clockwise from north of the leftmost column of a crop.
         size: edge of a crop, pixels; the real ones have 512.
         length: how far to drive, meters; once round where None.
-        origin: where the town lies.
+        origin: position of the town.
         seed: decides drives and noise, not the town.
 
     Raises:
@@ -182,7 +182,7 @@ def plan_sequences(town: Town, folder: str | PathLike[str], city: str,
         frames: of each sequence; the last one of a drive may be shorter.
         camera: what to see with.
         length: how far to drive, meters; once round where None.
-        origin: where the town lies; towns of one split should lie apart.
+        origin: position of the town; towns of one split should not overlap.
         seed: decides drives and noise, not the town.
 
     Raises:

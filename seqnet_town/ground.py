@@ -1,4 +1,4 @@
-"""The ground seen from above: asphalt, markings, pavements and yards."""
+"""The ground seen from above: asphalt, markings, sidewalks and yards."""
 
 from dataclasses import dataclass
 
@@ -100,7 +100,7 @@ class _Painter:
             cv2.circle(self.image, centre, 4, (84, 82, 78), 1, cv2.LINE_AA)
 
     def markings(self, start: np.ndarray, end: np.ndarray) -> None:
-        """Centre line, stop lines, parking lines and zebra crossings of one street."""
+        """Center line, stop lines, parking lines and crosswalks of one street."""
         length = float(np.linalg.norm(end - start))
         along = (end - start) / length
         side = np.array([-along[1], along[0]])
@@ -122,7 +122,7 @@ class _Painter:
                 self._strip(spot, spot + 3.2 * np.cross([0, 0, 1], [*inward, 0])[:2], 0.4, paint)
 
     def block(self, block: np.ndarray) -> None:
-        """Pavement with kerb, and yards behind the houses."""
+        """Sidewalk with curb, and yards behind the houses."""
         tone = 150 + self.rng.normal(0, 8)
         warm = self.rng.normal(0, 5)
         self._fill(_rounded(inset(block, KERB), 2.5), (186, 184, 178))

@@ -20,7 +20,7 @@ class JistData:
     """The parts of a data set: ``sf_xl/processed`` of single images and ``msls`` of sequences.
 
     Args:
-        folder: where the parts lie.
+        folder: folder of the parts.
         seed: of the town of train; val and test have the towns of the next seeds.
         blocks: columns and rows of blocks of a town.
         database: names of conditions; the single images and a database drive show each.

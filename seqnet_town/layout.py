@@ -8,7 +8,7 @@ from seqnet_town.route import Route
 from seqnet_town.textures import STYLES, Facade, Style
 
 KERB = 5.3
-"""Distance from the middle of a street to its kerb, meters."""
+"""Distance from the middle of a street to its curb, meters."""
 BUILDING_LINE = 8.4
 PARKING_LINE = 4.2
 DEPTH = 10.0
@@ -17,7 +17,7 @@ DEPTH = 10.0
 
 @dataclass(frozen=True)
 class Prop:
-    """Something that stands on the pavement and looks the same from all sides."""
+    """Something that stands on the sidewalk and looks the same from all sides."""
 
     kind: str
     variant: int
@@ -67,7 +67,7 @@ def draw_plan(rng: np.random.Generator, blocks: tuple[int, int]) -> Plan:
 
 
 def figure_eight(nodes: np.ndarray) -> Route:
-    """Return a route round the left and the right half of the town.
+    """Return a route around the left and the right half of the town.
 
     Both halves share the street in the middle: it is driven twice per lap, in one direction.
     """

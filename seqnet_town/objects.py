@@ -1,4 +1,4 @@
-"""Draws what stands and drives in the streets over the surfaces, with a depth test."""
+"""Draws objects and cars in the streets over the surfaces, with a depth test."""
 
 from dataclasses import dataclass
 

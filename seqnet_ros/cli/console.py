@@ -26,7 +26,7 @@ class CommandGroup(TyperGroup):
     """Commands that report invalid input in one message and exit with status 2."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command that was named."""
+        """Run the selected command."""
         try:
             return super().invoke(ctx)
         except SeqnetRosError as error:
@@ -35,7 +35,7 @@ class CommandGroup(TyperGroup):
 
 
 class _ConsoleHandler(logging.Handler):
-    """Writes records above a progress bar, unwrapped where they go to a file."""
+    """Writes records above a progress bar; in a file they are not wrapped."""
 
     def emit(self, record: logging.LogRecord) -> None:
         urgent = record.levelno >= logging.WARNING
@@ -43,7 +43,7 @@ class _ConsoleHandler(logging.Handler):
 
 
 def log_to_console() -> None:
-    """Show what the package logs, from INFO on."""
+    """Show the log messages of the package, from level INFO."""
     logger = logging.getLogger('seqnet_ros')
     logger.setLevel(logging.INFO)
     if not any(isinstance(handler, _ConsoleHandler) for handler in logger.handlers):
@@ -51,19 +51,19 @@ def log_to_console() -> None:
 
 
 def say(label: str, message: str, style: str = '') -> None:
-    """Write one line to stderr, never broken by the terminal's width when it goes to a file."""
+    """Write one line to stderr; in a file it is not wrapped."""
     messages.print(Text(label, style), Text(message), sep='', soft_wrap=True)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
-    """Write names and values, one a line, to stdout."""
+    """Write names and values to stdout, one per line."""
     width = max(map(len, fields))
     for name, value in fields.items():
         results.print(Text(f'{name:<{width}}  ', 'bold'), Text(str(value)), sep='', soft_wrap=True)
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Write a table to stdout, as wide as it is where it goes to a file."""
+    """Write a table to stdout; in a file it is not wrapped."""
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
         table.add_row(*map(Text, row))
@@ -72,7 +72,7 @@ def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
 
 @contextmanager
 def progress_bar(what: str, total: int) -> Iterator[Callable[[float], None]]:
-    """Show a bar on a terminal; yields the function to tell how much is done."""
+    """Show a progress bar on a terminal; yields the function that updates it."""
     columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                TimeRemainingColumn())
     with Progress(*columns, console=messages, transient=True,

@@ -11,12 +11,12 @@ def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
 
     Args:
         dataset: a data set, or None.
-        of_dataset: options that go with a data set; None where not given.
-        of_arrays: options that go with arrays; those a command lacks count as not given.
+        of_dataset: options for a data set; None where not given.
+        of_arrays: options for arrays; None where not given, or if the command has no such option.
         split: ``--split``.
 
     Raises:
-        InputError: they are not, or something is missing.
+        InputError: drives are named in both ways or in neither, or an option is missing.
     """
     strangers = of_dataset if dataset is None else of_arrays
     given = [name for name, value in strangers.items() if value is not None]

@@ -120,7 +120,7 @@ def numbers(option: str, text: str, example: str) -> tuple[float, ...]:
     """Return the numbers that an option lists, separated by commas.
 
     Raises:
-        InputError: the text is something else.
+        InputError: the text is not a list of numbers.
     """
     try:
         return tuple(float(part) for part in text.split(','))

@@ -1,4 +1,4 @@
-"""From the options of a command to recordings that an evaluation opens."""
+"""Convert the options of a command to the recordings of an evaluation."""
 
 import re
 from collections.abc import Sequence
@@ -18,12 +18,12 @@ def recording_options(
     frames: str | None, topic: str | None = None, pose_topic: str | None = None,
     rate: float | None = None,
 ) -> 'RecordingOptions':
-    """Return what is to be opened for one side of an evaluation.
+    """Return the recordings of one side of an evaluation.
 
     Topics apply to bags and the rate to other recordings, so that both sides can share options.
 
     Raises:
-        InputError: the range of frames is not understood.
+        InputError: the range of frames is invalid.
     """
     from seqnet_ros.datasets.recordings.rosbag import is_bag
     from seqnet_ros.evaluation.replay.recordings import RecordingOptions
@@ -38,7 +38,7 @@ def read_range(text: str | None) -> tuple[int, int | None]:
     """Read '0:400', ':400' or '400:'; None is everything.
 
     Raises:
-        InputError: the text is something else.
+        InputError: the text is not a range of frames.
     """
     if text is None:
         return 0, None

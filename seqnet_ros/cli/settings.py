@@ -13,7 +13,7 @@ from seqnet_ros.core.errors import InputError
 def setting_option(name: str, *flags: str, **keywords: Any) -> Any:
     """Return a typer option for a setting, with the description of its field as help.
 
-    The option's own default is None: the value of the model or of the map then holds.
+    The option's own default is None: the value of the model or of the map applies.
     """
     field = setting_fields()[name]
     return typer.Option(*flags, help=field.description,
@@ -32,7 +32,7 @@ def collect_settings(assignments: list[str] | None, options: Mapping[str, Any]) 
         options: values by dotted name, None where an option was not given.
 
     Raises:
-        InputError: a text has no ``=``, its value is not a scalar, or a spacing is none.
+        InputError: a text has no ``=``, its value is not a scalar, or a spacing is invalid.
     """
     values = {**assigned_values(assignments),
               **{name: value for name, value in options.items() if value is not None}}
@@ -57,7 +57,7 @@ def assigned_values(assignments: list[str] | None) -> dict[str, Any]:
 
 
 def _check_spacing(every: Any) -> None:
-    """Refuse a bad spacing with a sentence; its field's pattern would only show a pattern."""
+    """Check a spacing, with a clearer message than that of its field's pattern."""
     from seqnet_ros.sequences.keyframes import Spacing
 
     if every != 'auto':

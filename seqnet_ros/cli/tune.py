@@ -76,7 +76,7 @@ def tune(
 
     The settings are then checked on another pair, against those of the model, and written as a
     parameter file that the node loads; it names the command that builds the map. The exit status is
-    1 if the check finds them worse than those of the model and better in nothing.
+    1 if the check finds them worse than those of the model and better in no measure.
     """
     if bool(check_map_source) != bool(check_query_source):
         raise InputError('found one of --check-map-source and --check-query-source, expected both '

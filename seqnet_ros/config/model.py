@@ -1,10 +1,10 @@
 """Settings that identify a descriptor: models with equal identity and weights can be compared.
 
-All of it goes into the fingerprint and into maps, but for names and for where weights lie. The
-defaults are the ``hog`` model, which needs no weights.
+All settings except names and paths of weights are part of the fingerprint and of maps. The defaults
+are the ``hog`` model, which needs no weights.
 
-Fields that models gained later have ``exclude_if`` for their default: documents and fingerprints of
-models without them stay as they were, and maps with them.
+Fields that were added later have ``exclude_if`` for their default, so that existing documents,
+fingerprints and maps remain valid.
 """
 
 from collections.abc import Callable, Mapping
@@ -47,7 +47,7 @@ class FrameConfig(Settings):
 
     @property
     def label(self) -> str:
-        """What messages call the vectors."""
+        """Name of the vectors in messages."""
         return self.kind
 
     @property
@@ -102,10 +102,10 @@ class Aggregator:
         build: a `seqnet_ros.sequences.aggregator.SequenceAggregator`, or 'module:class' of one that
             is imported when it is used.
         learned: it has weights.
-        trained: these are of no use before training; the others start as means.
-        own_weights: they lie in a file of their own, never in that of the frames.
-        sums_frames: it takes frames that are VLAD sums, and no others.
-        evaluated: SeqNet's evaluation knows it as a method of this name.
+        trained: the weights are of no use before training; otherwise they start as a mean.
+        own_weights: they are in a separate file, never in that of the frame descriptor.
+        sums_frames: its frames must be VLAD sums.
+        evaluated: it is a method of SeqNet's evaluation, under the same name.
         check_length: raises ValueError for a sequence length that it cannot describe.
     """
 
@@ -155,7 +155,7 @@ class WeightsConfig(Settings):
     @model_validator(mode='after')
     def _download_needs_hash(self) -> 'WeightsConfig':
         if self.url and not self.sha256:
-            raise ValueError('a weights url needs its sha256')
+            raise ValueError('a weights url was given without sha256, expected both')
         return self
 
 
@@ -176,7 +176,7 @@ class AggregatorConfig(Settings):
     weights: WeightsConfig = WeightsConfig()
 
     def check_length(self, length: int) -> None:
-        """Refuse a sequence length that the aggregator cannot describe, whatever its weights.
+        """Check that the aggregator can describe sequences of this length, whatever its weights.
 
         Raises:
             ValueError: it cannot; the message says why.
@@ -199,7 +199,7 @@ class ProjectionConfig(Settings):
 
 
 class ModelConfig(Settings):
-    """A model: everything that decides what a descriptor means."""
+    """A model: all settings that determine its descriptors."""
 
     name: str = Field('hog', pattern=r'^[A-Za-z0-9][A-Za-z0-9._-]*$')
     description: str = ''
@@ -240,14 +240,14 @@ class ModelConfig(Settings):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the meaning of a descriptor, but for the weights, as JSON values."""
+        """Return the settings that determine the descriptors, without weights, as JSON values."""
         return self.model_dump(mode='json', exclude={
             'name': True, 'description': True, 'weights': True, 'sequence': {'weights'},
             'projection': {'weights'}})
 
     @property
     def normalises_frames(self) -> bool:
-        """Whether frames have unit length; the sums that SeqVLAD adds up have not."""
+        """Whether frames have unit length; the sums that SeqVLAD adds up do not."""
         return self.frame.normalizes
 
     @property

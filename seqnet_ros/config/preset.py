@@ -36,7 +36,7 @@ class Preset:
     paper: str | None = None
 
     def __post_init__(self) -> None:
-        """Check that the two go together."""
+        """Check that the model can describe sequences of this length."""
         try:
             self.model.sequence.check_length(self.engine.sequence.length)
         except ValueError as error:
@@ -46,7 +46,7 @@ class Preset:
         """Return the content of a model file, as JSON values.
 
         Args:
-            exclude_unset: leave out the fields that were not given.
+            exclude_unset: omit the fields that were not given.
         """
         origins = {'license': self.license, 'paper': self.paper}
         return {**join_document(self.model.model_dump(mode='json', exclude_unset=exclude_unset),
@@ -64,7 +64,7 @@ class Preset:
 
         Raises:
             InputError: a setting is unknown.
-            ModelError: a value is out of range, or does not go with the others.
+            ModelError: a value is out of range, or contradicts the others.
         """
         known = setting_fields()
         document = self.engine.model_dump()
@@ -93,7 +93,7 @@ def parse_preset(document: Mapping[str, Any], origin: str = 'the model') -> Pres
 
     Args:
         document: the content.
-        origin: what messages begin with.
+        origin: beginning of the messages.
 
     Raises:
         ModelError: a field is unknown, missing or out of range; the message names it.
@@ -122,7 +122,7 @@ def parse_preset(document: Mapping[str, Any], origin: str = 'the model') -> Pres
 def split_document(document: Mapping[str, Any]) -> tuple[Document, Document]:
     """Return the fields of `ModelConfig` and those of `EngineConfig` of a model file.
 
-    They share the section ``sequence``. Unknown fields stay with the model, which refuses them.
+    They share the section ``sequence``. Unknown fields stay with the model, which rejects them.
     """
     tuned = EngineConfig.model_fields.keys() - {'sequence'}
     model = {name: value for name, value in document.items() if name not in tuned}

@@ -1,10 +1,10 @@
-"""The base of everything that can be set: names and ranges are checked, and refusals readable."""
+"""The base class of all settings: checks names and ranges, with readable errors."""
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 
 class Settings(BaseModel):
-    """Base of all settings: unknown names are refused, and instances do not change.
+    """Base of all settings: unknown names are rejected, and instances are immutable.
 
     Every field carries its description and range, so that ``--help``, ``ros2 param describe`` and
     the documentation say the same.

@@ -43,7 +43,7 @@ class CameraModel:
         base_from_camera: pose ``[7]`` of the optical frame on the robot, meters.
 
     Raises:
-        InputError: K is zero (not calibrated) or no intrinsic matrix, the model is unknown, or
+        InputError: K is zero (not calibrated) or not an intrinsic matrix, the model is unknown, or
             coefficients are missing or not finite.
     """
 
@@ -55,7 +55,7 @@ class CameraModel:
     base_from_camera: np.ndarray = field(default_factory=lambda: np.array(FORWARD))
 
     def __post_init__(self) -> None:
-        """Check all and keep plain float64 arrays."""
+        """Check all fields and convert them to float64 arrays."""
         model = _SYNONYMS.get(self.distortion_model, self.distortion_model)
         if self.width < 1 or self.height < 1:
             raise InputError(f'the camera has {self.width}x{self.height} pixels, expected the size '
@@ -90,7 +90,8 @@ class CameraModel:
         """Return the camera for its images at another resolution.
 
         Raises:
-            InputError: the image has another aspect, hence was cropped or comes from elsewhere.
+            InputError: the image has another aspect ratio: it was cropped, or comes from another
+                camera.
         """
         if (width, height) == (self.width, self.height):
             return self
@@ -105,7 +106,7 @@ class CameraModel:
         return replace(self, matrix=scaling @ self.matrix, width=width, height=height)
 
     def rays(self, points: np.ndarray) -> np.ndarray:
-        """Return where pixels look, free of distortion.
+        """Return the viewing directions of pixels, free of distortion.
 
         Args:
             points: pixels ``[N, 2]``.
@@ -222,7 +223,7 @@ def read_camera_info(path: str | PathLike[str]) -> CameraModel:
     printed as YAML is read too.
 
     Raises:
-        InputError: the file cannot be read or is no calibration; the message names it.
+        InputError: the file cannot be read or is not a calibration; the message names it.
     """
     try:
         # `ros2 topic echo` ends a message with a line of dashes.
@@ -276,7 +277,8 @@ def _checked_distortion(values: Any, model: str) -> np.ndarray:
         raise InputError(f'distortion model {model!r} is unknown, expected one of: '
                          f'{", ".join(_COEFFICIENTS)}')
     if not np.isfinite(distortion).all():
-        raise InputError('a distortion coefficient of the camera is not finite')
+        raise InputError(f'the camera has distortion {distortion.tolist()}, expected finite '
+                         'numbers')
     if not len(distortion):
         return np.zeros(_COEFFICIENTS[model][0])
     if len(distortion) not in _COEFFICIENTS[model]:

@@ -26,7 +26,7 @@ class MapError(SeqnetRosError):
 
 
 class MapNotFoundError(MapError):
-    """No map lies at the given path."""
+    """There is no map at the given path."""
 
 
 class MapCorruptError(MapError):
@@ -38,19 +38,19 @@ class MapModelMismatchError(MapError):
 
 
 class MapWriteError(MapError):
-    """A map could not be saved; whatever lay at the path before is untouched."""
+    """A map could not be saved; what was at the path before is untouched."""
 
 
 class MapExistsError(MapWriteError):
-    """A map exists at the path and may not be replaced."""
+    """A map exists at the path and must not be replaced."""
 
 
 class MapConflictError(MapWriteError):
-    """The map at the path is another one than the one that was to be replaced."""
+    """The map at the path is not the one that was to be replaced."""
 
 
 class ResultError(SeqnetRosError):
-    """A search gave something that cannot be true; it is reported as an error, never as a place."""
+    """A search returned an impossible result; it is reported as an error, never as a place."""
 
 
 class MapChangedError(MapError):

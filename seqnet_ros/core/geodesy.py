@@ -44,15 +44,15 @@ def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
         row = int(wrong[0])
         found = ', '.join(f'{values[row]:g}' for values in rows)
         raise InputError(f'position {row} is {found} (latitude, longitude, altitude), expected '
-                         'degrees within 90 and 180 and metres within 1e7')
+                         'degrees within 90 and 180 and meters within 1e7')
 
 
 def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
                     datum: GeoPoint) -> np.ndarray:
     """Convert WGS-84 positions to meters east, north and up of a datum.
 
-    The exact conversion by way of earth-centred coordinates (Hofmann-Wellenhof et al., GNSS,
-    2008, sections 8.2.1 and 8.2.2), not a small-angle approximation.
+    The exact conversion through earth-centered coordinates (Hofmann-Wellenhof et al., GNSS, 2008,
+    sections 8.2.1 and 8.2.2), not a small-angle approximation.
 
     Args:
         latitude: degrees ``[N]``.
@@ -95,7 +95,7 @@ def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
 
 
 def _enu_axes(datum: GeoPoint) -> np.ndarray:
-    """Return the directions east, north and up of a datum, ``[3, 3]``, earth-centred rows."""
+    """Return the directions east, north and up of a datum, ``[3, 3]``, earth-centered rows."""
     sin_lat, cos_lat = _sin_cos(datum.latitude)
     sin_lon, cos_lon = _sin_cos(datum.longitude)
     east = [-sin_lon, cos_lon, 0.0]

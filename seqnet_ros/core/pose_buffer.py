@@ -13,12 +13,12 @@ class PoseBuffer:
     """Poses in the order of their stamps. One thread adds them, another looks them up.
 
     A pose that is not newer than the last one is ignored. One that is older by more than
-    ``restart_s`` starts the buffer again, as when a recording is played a second time.
+    ``restart_s`` restarts the buffer, as when a recording is played a second time.
 
     Args:
         max_gap_s: no pose is interpolated between two poses that are further apart.
         max_extrapolation_s: how far the motion of the last two poses is extrapolated.
-        restart_s: how far stamps go back before the buffer starts again.
+        restart_s: how far stamps must go back to restart the buffer.
         min_step_s: of three poses within this time, the middle one is dropped; 0 keeps all.
         max_poses: the oldest poses beyond this number are dropped; None keeps all.
     """
@@ -49,12 +49,12 @@ class PoseBuffer:
             return self._stamps[-1] if self._stamps else None
 
     def goes_back(self, stamp_ns: int) -> bool:
-        """Return whether a pose of this time starts the buffer again."""
+        """Return whether a pose of this time restarts the buffer."""
         with self._changed:
             return bool(self._stamps) and stamp_ns < self._stamps[-1] - self._restart_ns
 
     def covers(self, stamp_ns: int) -> bool:
-        """Return whether a time is between the oldest and the newest pose, or that of either."""
+        """Return whether a time is between the oldest and the newest pose, both included."""
         with self._changed:
             return bool(self._stamps) and self._stamps[0] <= stamp_ns <= self._stamps[-1]
 
@@ -80,8 +80,8 @@ class PoseBuffer:
 
         Args:
             stamp_ns: the time.
-            patience_s: how long to wait for a pose of this time or later. Where the newest pose
-                is further back than the longest gap, there is no waiting: none is on its way.
+            patience_s: how long to wait for a pose of this time or later. There is no wait if the
+                newest pose is older than the longest gap, because none is expected.
         """
         with self._changed:
             self._changed.wait_for(lambda: not self._late(stamp_ns), patience_s)

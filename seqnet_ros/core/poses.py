@@ -33,7 +33,7 @@ def check_pose(values: Any, what: str = 'pose') -> np.ndarray:
 
     Args:
         values: seven numbers.
-        what: what to call the pose in an error.
+        what: name of the pose in an error.
 
     Raises:
         InputError: there are not seven numbers, one is not finite, a coordinate is beyond 1e7 m,
@@ -52,11 +52,11 @@ def check_poses(poses: np.ndarray, what: str, rows_named: bool = True) -> None:
 
     Args:
         poses: the poses.
-        what: what to call them in an error.
+        what: name of the poses in an error.
         rows_named: name the row of a wrong pose.
 
     Raises:
-        InputError: as of `check_pose`.
+        InputError: as for `check_pose`.
     """
     with np.errstate(over='ignore', invalid='ignore'):
         norms = np.linalg.norm(poses[:, 3:], axis=1)
@@ -165,7 +165,7 @@ class Neighbours(NamedTuple):
 
     Attributes:
         first: row of the earlier pose.
-        second: row of the later pose; the same row where the time is that of a pose.
+        second: row of the later pose; the same row if a pose has exactly this time.
         fraction: of the step from the first to the second, as for `interpolate_pose`.
     """
 
@@ -236,7 +236,7 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
     """Return a trajectory of stamps ``[N]`` and poses ``[N, 7]``, sorted by stamp.
 
     Raises:
-        InputError: there are no poses, not one stamp per pose, or a pose that `check_pose` refuses.
+        InputError: there are no poses, not one stamp per pose, or a pose that `check_pose` rejects.
     """
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     stacked = np.asarray(poses, dtype=np.float64).reshape(-1, 7)
@@ -252,11 +252,11 @@ def make_trajectory(stamps_ns: Any, poses: Any, origin: str,
 def poses_from_positions(positions: np.ndarray) -> np.ndarray:
     """Give positions ``[N, 3]`` a heading: the direction of the last meter of motion.
 
-    Before the first meter the first heading holds, so a standing start looks the way it leaves;
-    noise of a standing receiver turns nothing.
+    The first heading also applies before the first meter, so a robot that starts from standstill
+    has the heading in which it leaves. Noise of a stationary receiver does not change the heading.
 
     Returns:
-        float64 ``[N, 7]``; yaw is 0 where nothing ever moves a meter.
+        float64 ``[N, 7]``; yaw is 0 if the motion never reaches a meter.
     """
     yaws = np.full(len(positions), np.nan)
     anchor = 0

@@ -1,8 +1,8 @@
-"""Named things that packages from outside can add to, such as frame descriptors.
+"""Named components that other packages can add to, such as frame descriptors.
 
 A plugin is an entry point of the group ``seqnet_ros.plugins``: it names a module that registers
-things when it is imported. Plugins are loaded late, when a name is looked up that this package does
-not have or when all names are listed, so that they cost nothing otherwise.
+components when it is imported. Plugins are loaded only when a name is looked up that this package
+does not have, or when all names are listed.
 """
 
 from functools import cache
@@ -19,12 +19,12 @@ Item = TypeVar('Item')
 
 
 class Registry(Generic[Item]):
-    """Things of one kind by name, in the order of their registration.
+    """Components of one kind by name, in the order of their registration.
 
     Args:
         kind: what they are, for messages.
-        built_in: the module that registers those of this package; it is imported at first use, so
-            that lower layers can look up what higher ones register.
+        built_in: the module that registers the components of this package; it is imported at first
+            use, so that lower layers can look up what higher ones register.
     """
 
     def __init__(self, kind: str, built_in: str) -> None:
@@ -33,7 +33,7 @@ class Registry(Generic[Item]):
         self._items: dict[str, Item] = {}
 
     def register(self, name: str, item: Item) -> None:
-        """Add a thing.
+        """Add a component.
 
         Raises:
             PluginError: the name is taken.
@@ -43,7 +43,7 @@ class Registry(Generic[Item]):
         self._items[name] = item
 
     def find(self, name: object) -> Item | None:
-        """Return the thing of a name; None where neither this package nor a plugin has it.
+        """Return the component of a name; None if neither this package nor a plugin has it.
 
         Raises:
             PluginError: a plugin cannot be loaded.
@@ -53,7 +53,7 @@ class Registry(Generic[Item]):
         return self._items.get(name) if isinstance(name, str) else None
 
     def get(self, name: str) -> Item:
-        """Return the thing of a name that is known to exist.
+        """Return the component of a name that must exist.
 
         Raises:
             PluginError: neither this package nor a plugin has it, or a plugin cannot be loaded.
@@ -65,10 +65,10 @@ class Registry(Generic[Item]):
         return item
 
     def items(self, *, plugins: bool = True) -> dict[str, Item]:
-        """Return all things by name.
+        """Return all components by name.
 
         Args:
-            plugins: load the plugins first, and so have those of plugins among them.
+            plugins: load the plugins first, so that their components are included.
 
         Raises:
             PluginError: a plugin cannot be loaded.

@@ -1,4 +1,4 @@
-"""Tables with a header line, as data sets come with: rows by column name."""
+"""Tables with a header line, as in many data sets: rows by column name."""
 
 import csv
 import math
@@ -9,10 +9,10 @@ from seqnet_ros.core.errors import InputError
 
 
 def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
-    """Yield for each row where it is and its values in some columns; empty where it is too short.
+    """Yield the location of each row and its values in some columns; empty if it is too short.
 
     Raises:
-        InputError: the file cannot be read, is no table, or lacks a column.
+        InputError: the file cannot be read, is not a table, or lacks a column.
     """
     try:
         with file.open(encoding='utf-8-sig', newline='') as text:
@@ -33,7 +33,7 @@ def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[
 
 
 def finite(text: str) -> float | None:
-    """Return a number, or None where the text is no finite one."""
+    """Return a finite number, or None for any other text."""
     try:
         value = float(text)
     except ValueError:
@@ -42,7 +42,7 @@ def finite(text: str) -> float | None:
 
 
 def whole(text: str) -> int | None:
-    """Return a whole number of 64 bits, or None; ``12.0`` is one, too."""
+    """Return a whole number of 64 bits, or None; ``12.0`` is accepted, too."""
     try:
         return int(text) if abs(int(text)) < 2**63 else None
     except ValueError:

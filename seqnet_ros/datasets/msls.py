@@ -10,7 +10,7 @@ It holds ``train_val/<city>/<database|query>`` with
 ========================  ====================================
 
 among other columns. Panoramas are skipped: they are not views of one camera direction. The cities
-of ``test`` are of no use here, their positions are not published.
+of ``test`` cannot be used, because their positions are not published.
 """
 
 from collections.abc import Iterator
@@ -105,7 +105,7 @@ def cities_in(folder: Path) -> tuple[str, ...]:
     """Return the names of the cities in the official folder, sorted.
 
     Raises:
-        InputError: it is no such folder.
+        InputError: it is not such a folder.
     """
     cities = folder / CITIES
     if not cities.is_dir():
@@ -121,7 +121,7 @@ def read_city_part(folder: Path, city: str, part: str, strict: bool) -> CityPart
         folder: the official folder.
         city: name of its folder.
         part: 'database' or 'query'.
-        strict: refuse the first row that is incomplete or contradicts another; otherwise such rows
+        strict: reject the first row that is incomplete or contradicts another; otherwise such rows
             are skipped and recorded.
 
     Raises:
@@ -162,7 +162,7 @@ def _read_frames(file: Path, numbers: dict[str, tuple[str, int]],
     frames = []
     panoramas = 0
     seen: set[str] = set()
-    # An image without a date is as good as any.
+    # The date is optional.
     for where, key, (lat, lon, pano, date) in _rows(
             file, ('lat', 'lon', 'pano', 'captured_at'), problems, seen, optional=1):
         if pano.lower() not in _FLAGS:
@@ -197,7 +197,7 @@ def _numbers(where: str, columns: tuple[str, str], texts: tuple[str, ...],
 
 def _rows(file: Path, columns: tuple[str, ...], problems: _Problems, seen: set[str],
           optional: int = 0) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Yield where a row is, its key, and its values in some columns.
+    """Yield the location of each row, its key, and its values in some columns.
 
     Keys are added to ``seen``, those of broken rows, too. The values of the last ``optional``
     columns may be empty.

@@ -1,4 +1,4 @@
-"""Read images ahead of the one who wants them: decoding in one thread limits a GPU."""
+"""Decode images ahead of their use, in threads: a single thread would limit a GPU."""
 
 import os
 from collections import deque
@@ -24,7 +24,7 @@ def prefetch_images(paths: Iterable[Path],
         ahead: how many images may be waiting, which bounds the memory.
 
     Yields:
-        RGB uint8 ``[H, W, 3]``, or why the image cannot be read.
+        RGB uint8 ``[H, W, 3]``, or the error if the image cannot be read.
     """
     threads = max(1, min(_MOST_THREADS, os.cpu_count() or 1, ahead))
     rest = iter(paths)

@@ -1,8 +1,8 @@
 """Read the object arrays of NumPy files, and torch files of them, without running code in them.
 
-NumPy stores an array of Python objects as a pickle, and a pickle may call anything. Here every name
-it asks for is met by a stand-in of this module, and any other name ends the reading: what comes out
-is plain data and arrays of numbers.
+NumPy stores an array of Python objects as a pickle, and a pickle may call anything. Here, each name
+in the pickle is replaced by a stand-in of this module, and any other name is an error, so the
+result is plain data and arrays of numbers.
 """
 
 import io
@@ -83,7 +83,7 @@ class _DType:
     def __init__(self, code: Any = None, *_: Any) -> None:
         kind, size = str(code)[:1], str(code)[1:]
         if kind not in _NUMBERS + _OBJECTS or not size.isdecimal():
-            raise InputError(f'an array of type {code!r} is refused, expected numbers')
+            raise InputError(f'an array has the type {code!r}, expected numbers')
         self.is_object = kind == _OBJECTS
         self.dtype = np.dtype(object if self.is_object else str(code))
 
@@ -100,7 +100,7 @@ class _Array:
     def __setstate__(self, state: Any) -> None:
         _, shape, kind, fortran, content = state
         if not isinstance(kind, _DType):
-            raise InputError(f'an array of type {kind!r} is refused, expected numbers')
+            raise InputError(f'an array has the type {kind!r}, expected numbers')
         if kind.is_object:
             flat = np.empty(len(content), dtype=object)
             for index, element in enumerate(content):
@@ -144,7 +144,7 @@ _STAND_INS: dict[tuple[str, str], Any] = {
 
 
 class _PlainUnpickler(pickle.Unpickler):
-    """Knows nothing but the stand-ins."""
+    """Finds nothing but the stand-ins."""
 
     def __init__(self, file: io.BytesIO, origin: str) -> None:
         super().__init__(file)
@@ -167,7 +167,7 @@ class _PlainUnpickler(pickle.Unpickler):
 
 
 def _plain(value: Any) -> Any:
-    """Replace stand-ins by what they stand for."""
+    """Replace stand-ins by the data they represent."""
     if isinstance(value, _Array):
         return value.array
     if isinstance(value, dict):

@@ -22,7 +22,7 @@ class UtmPositions(NamedTuple):
 
 
 def to_utm(latitude: np.ndarray, longitude: np.ndarray) -> UtmPositions:
-    """Project WGS-84 positions to the zone in which the middle one lies.
+    """Project WGS-84 positions to the zone of the middle one.
 
     One zone for all: on the border of two zones coordinates would jump otherwise.
 

@@ -35,7 +35,7 @@ def build_trunk(config: NetworkConfig) -> nn.Sequential:
         return nn.Sequential(*list(network.children())[:_RESNET_STEM + stages])
     if config.backbone == 'vgg16':
         count = _stage_count(config, _VGG16_MODULES)
-        # Not `vgg16()`: its unused classifier has 120 million weights to initialise.
+        # Not `vgg16()`: its unused classifier has 120 million weights to initialize.
         return make_layers(vgg_configurations['D'])[:count]
     features = torchvision.models.mobilenet_v2(weights=None).features
     return features[:_stage_count(config, len(features))]

@@ -25,7 +25,7 @@ def cache_dir() -> Path:
 
 
 def cached_path(url: str, sha256: str) -> Path:
-    """Return where the download of ``url`` lies once it is there."""
+    """Return the path in the cache of the download of ``url``."""
     name = Path(urllib.parse.unquote(urllib.parse.urlsplit(url).path)).name or 'weights'
     return cache_dir() / f'{sha256[:16]}-{name}'
 
@@ -66,7 +66,7 @@ def file_sha256(path: Path) -> str:
 
 
 def _download_to(target: Path, url: str, sha256: str) -> None:
-    """Write to a temporary neighbor, verify, then rename: readers never see a part."""
+    """Write a temporary file beside the target, verify, then rename: readers never see a part."""
     digest = hashlib.sha256()
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=f'.{target.name}.')
     temporary = Path(name)

@@ -10,7 +10,7 @@ from seqnet_ros.descriptors.pooling import build_pooling
 
 
 class FrameNetwork(nn.Module):
-    """Normalised images ``[N, 3, H, W]`` to vectors ``[N, dim]``, of unit length but for VLAD sums.
+    """Normalized images ``[N, 3, H, W]`` to vectors ``[N, dim]``, of unit length except VLAD sums.
 
     Its state dictionary has CosPlace's names: ``backbone.*``, ``aggregation.1.p``,
     ``aggregation.3.weight`` and ``aggregation.3.bias``. NetVLAD is ``aggregation.0``, its

@@ -1,4 +1,4 @@
-"""What descriptors without training share: gray thumbnails, described one by one."""
+"""The base of descriptors without training: gray thumbnails, described one by one."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType

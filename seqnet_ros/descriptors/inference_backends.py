@@ -11,7 +11,7 @@ from torch.fx.experimental.optimization import fuse
 from seqnet_ros.config.model import ImageConfig
 
 Trunk = Callable[[Tensor], Tensor]
-"""Normalised images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""
+"""Normalized images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""
 
 
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:
@@ -50,7 +50,7 @@ class OpenVinoTrunk:
 
 
 def _import_openvino() -> Any:
-    # Importing and converting would report to the makers of OpenVINO; a robot says nothing.
+    # Without this, importing and converting send usage data to the developers of OpenVINO.
     sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     import openvino
 

@@ -15,7 +15,7 @@ from seqnet_ros.core.errors import InputError
 DESCRIPTOR_BYTES = {'sift': 128, 'orb': 32}
 _ROOT_SIFT_SCALE = 512.0
 _SIFT_CONTRAST = 0.02
-"""Half of OpenCV's: corridors and dusk have little of it."""
+"""Half of OpenCV's default, because images of corridors and at dusk have little contrast."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class LocalFeatureExtractor:
         """Return the features of an RGB uint8 ``[H, W, 3]`` image.
 
         Raises:
-            InputError: it is something else.
+            InputError: it is not such an image.
         """
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise InputError(f'the image is {image.dtype} {list(image.shape)}, expected RGB uint8 '
@@ -78,7 +78,7 @@ class LocalFeatureExtractor:
         return LocalFeatures(points[order].astype(np.float32), descriptors[order], width, height)
 
     def _shrink(self, grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the image no wider than asked, and what its width and height were scaled by."""
+        """Return the image no wider than requested, and the scales of its width and height."""
         height, width = grey.shape
         if width <= self._config.max_width:
             return grey, np.ones(2)
@@ -98,9 +98,9 @@ def _root_sift(descriptors: np.ndarray) -> np.ndarray:
 def squared_distances(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the distances between descriptors ``[N, B]`` and ``[M, B]``, float32 ``[N, M]``.
 
-    Squared L2 distances of SIFT; of ORB, the number of bits that differ, which is the same of
-    bits. All values are whole numbers that float32 holds exactly: no order of summation, hence no
-    number of threads, changes them.
+    For SIFT, squared L2 distances; for ORB, the number of bits that differ, which is the squared L2
+    distance of the bits. All values are whole numbers that float32 holds exactly: no order of
+    summation, hence no number of threads, changes them.
     """
     if a.shape[1] == DESCRIPTOR_BYTES['orb']:
         a, b = np.unpackbits(a, axis=1), np.unpackbits(b, axis=1)

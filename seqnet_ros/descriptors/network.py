@@ -43,7 +43,7 @@ class ChannelPoolingConfig(PoolingConfig):
 
 
 class GemConfig(ChannelPoolingConfig):
-    """Generalised mean over the map, optionally a linear layer (CosPlace)."""
+    """Generalized mean over the map, optionally a linear layer (CosPlace)."""
 
     kind: Literal['gem'] = 'gem'
     p: float = Field(3.0, gt=0, le=100, description='Exponent before weights are loaded.')
@@ -125,7 +125,7 @@ class NetworkConfig(FrameConfig):
 
     @property
     def label(self) -> str:
-        """What messages call the vectors: the pooling that made them."""
+        """Name of the vectors in messages: the pooling."""
         return self.pooling.kind
 
     @property

@@ -75,7 +75,7 @@ class NetworkDescriber:
 
     @torch.inference_mode()
     def maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return what the trunk makes of RGB uint8 ``[H, W, 3]`` images, all at once.
+        """Return the trunk's maps of RGB uint8 ``[H, W, 3]`` images, computed as one batch.
 
         Returns:
             float32 ``[N, C, height, width]``.
@@ -88,7 +88,7 @@ class NetworkDescriber:
 
     @torch.inference_mode()
     def _describe_batch(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        # As `FrameNetwork.forward`, with what runs its trunk here.
+        # As `FrameNetwork.forward`, with the backend that runs the trunk here.
         return self._aggregation(self._maps(images).float()).cpu().numpy()
 
     def _maps(self, images: Sequence[np.ndarray]) -> Tensor:
@@ -135,7 +135,7 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
 
 
 def _with_untrained_pooling(found: ModelTensors, frame: NetworkConfig, depth: int) -> ModelTensors:
-    """Complete a classifier's tensors by the one thing that needs no training: GeM's exponent."""
+    """Add GeM's exponent, which needs no training, to the tensors of a classifier."""
     tensors = without_stages_beyond(found.frame, depth)
     if isinstance(frame.pooling, GemConfig):
         tensors['aggregation.1.p'] = torch.full((1,), frame.pooling.p)

@@ -27,7 +27,7 @@ class L2Norm(nn.Module):
 
 
 class GeM(nn.Module):
-    """Generalised mean over the map (Radenovic et al., TPAMI 2019), exponent learnable.
+    """Generalized mean over the map (Radenovic et al., TPAMI 2019), exponent learnable.
 
     Args:
         p: exponent before any weights are loaded; 1 is the mean, large p nears the maximum.

@@ -30,7 +30,7 @@ _MOST_NAMED = 3
 _RANDOM_SEED = 0
 _JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
 _TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
-# How the names of those backbones of the SeqVLAD project begin that see an image as tokens.
+# Prefixes of the tensor names of the SeqVLAD project's token-based backbones.
 _TOKEN_TRUNKS = {
     'encoder.tokenizer.': 'a CCT', 'encoder.classifier.': 'a CCT', 'encoder.embeddings.': 'a ViT',
     'encoder.encoder.layer.': 'a ViT', 'encoder.model.': 'a TimeSformer'}
@@ -51,7 +51,7 @@ class ModelTensors(NamedTuple):
 
 
 def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
-    """Return the local file of the weights, downloaded if need be; None where none is named.
+    """Return the local file of the weights, downloaded if necessary; None if none is named.
 
     Args:
         config: where the weights come from.
@@ -108,7 +108,7 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     except UnpicklingError as error:
         raise ModelError(
             f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is refused') from error
+            f'({_first_line(error)}); a file that needs unsafe loading is rejected') from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
             f'weights {path} are not a whole torch file: {_first_line(error)}') from error
@@ -122,17 +122,17 @@ def write_torch(path: Path, content: Mapping[str, Any]) -> None:
     """Write a torch file that `read_torch` reads; it appears complete or not at all.
 
     Raises:
-        InputError: it cannot be written; what lay at the path before is untouched.
+        InputError: it cannot be written; an existing file is untouched.
     """
     try:
         with whole_file(path) as file:
             torch.save(content, file)
-    except RuntimeError as error:  # torch's own word for a full disk
+    except RuntimeError as error:  # torch raises this if the disk is full
         raise InputError(f'{path} cannot be written: {_first_line(error)}') from error
 
 
 def translate(tensors: Tensors, layout: str) -> ModelTensors:
-    """Bring the names of a project's file to those of `FrameNetwork`.
+    """Translate the names of a project's file to those of `FrameNetwork`.
 
     Names without a counterpart stay as they are, for `load_strictly` to report.
 
@@ -156,7 +156,7 @@ def read_trunk(path: Path, depth: int) -> Tensors:
     """Read the first ``depth`` modules of a trunk from a file with torchvision's names.
 
     Returns:
-        Tensors for `FrameNetwork`; ``backbone.*`` where the file is what it should be.
+        Tensors for `FrameNetwork`; all named ``backbone.*`` if the file is such a trunk.
 
     Raises:
         ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
@@ -174,7 +174,7 @@ def read_aggregator(path: Path, layout: str) -> Tensors:
 
 
 def of_aggregator(tensors: Mapping[str, Tensor]) -> Tensors:
-    """Name tensors as the aggregator does, without the place they have in a whole model."""
+    """Rename tensors as in the aggregator, without the prefix they have in a whole model."""
     return {_AGGREGATOR.sub('', name, count=1): tensor for name, tensor in tensors.items()}
 
 
@@ -184,13 +184,13 @@ def without_stages_beyond(tensors: Tensors, depth: int) -> Tensors:
 
 
 def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str) -> None:
-    """Put ``tensors`` into ``network``, every one of them and nothing else.
+    """Load ``tensors`` into ``network``; the names on both sides must be the same.
 
     ``network`` may be on the meta device: it takes the tensors over as they are.
 
     Raises:
         ModelError: a tensor is missing, unexpected, of another shape or not finite; the message
-            names the first three. Where none has a name of the network it names some of both.
+            names the first three. If no name matches, it names some of both.
     """
     expected = network.state_dict()
     if tensors and expected and not tensors.keys() & expected.keys():
@@ -209,7 +209,7 @@ def load_strictly(network: nn.Module, tensors: Mapping[str, Tensor], origin: str
 
 @contextlib.contextmanager
 def repeatable_random() -> Iterator[None]:
-    """Draw the same random weights every time: a map made with them must open again."""
+    """Draw the same random weights every time, so that a map made with them can be opened again."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_RANDOM_SEED)
         yield
@@ -231,7 +231,7 @@ def digest_tensors(tensors: Mapping[str, Tensor]) -> str:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Tell by the content, as users rename files: a length, then a JSON object."""
+    """Detect the format by the content, as users rename files: a length, then a JSON object."""
     try:
         with path.open('rb') as file:
             return file.read(9)[8:] == b'{'
@@ -247,9 +247,9 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
-    """Return NumPy's function that rebuilds such a number or array, as if it lay in ``module``.
+    """Return NumPy's function that rebuilds such a number or array, as if it were in ``module``.
 
-    NumPy 2 moved it, and a file names the place where it lay when the file was written.
+    NumPy 2 moved it, and a file contains the module name of the version that wrote it.
     """
     reduced: Any = example.__reduce__()
     original = reduced[0]

@@ -1,7 +1,7 @@
-"""A localizer judged while the robot drives: results and true poses come as they come.
+"""Evaluation of a localizer while the robot drives: adds results and true poses as they arrive.
 
-The numbers are those of a replay of the same drive. Time to wait is that of any steady clock; the
-stamps of results and poses share another one, which may stop, run fast, or restart.
+The metrics are those of a replay of the same drive. Waiting times are measured by any steady clock;
+the stamps of results and poses share another clock, which may stop, run fast, or restart.
 """
 
 from collections import deque
@@ -23,15 +23,15 @@ from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.maps.place_map import PlaceMap
 
 KEPT_S = 60.0
-"""True poses are kept this long for results that come late, in the time of their stamps."""
+"""True poses are kept this long for late results, in the time of their stamps."""
 _NS = 10**9
 
 
 def make_truth_buffer() -> PoseBuffer:
     """Return a buffer for true poses."""
-    # The gap is that of a replay (`Trajectory.at`): both judge the same results. Receivers repeat
-    # and reorder stamps by less than a second; only a recording that is played again goes back
-    # by more.
+    # The gap is that of a replay (`Trajectory.at`): both evaluate the same results. Receivers
+    # repeat and reorder stamps by less than a second; only a recording that is played again goes
+    # back by more.
     return PoseBuffer(max_gap_s=2.0, restart_s=1.0)
 
 
@@ -48,20 +48,20 @@ class TruePath:
         self.restart()
 
     def restart(self) -> None:
-        """Go on where the poses start again, without the distance from here to there."""
+        """Continue where the poses restart; the jump does not count as distance."""
         self._last_ns = self._reached_ns = -1  # stamp of the last pose in the path, and its end
         self._odometer.lift()
 
     def begin(self, stamp_ns: int) -> None:
-        """Let the path start at a time."""
+        """Start the path at a time."""
         self._odometer = Odometer()
         last_ns = self._poses.last_before(stamp_ns)
         self._last_ns = -1 if last_ns is None else last_ns
         self._reached_ns = stamp_ns
 
     def walk(self, stamp_ns: int) -> float:
-        """Go on to a time and return the distance traveled until then, meters."""
-        if stamp_ns < self._reached_ns:  # results start again, before the poses do
+        """Advance to a time and return the distance traveled until then, meters."""
+        if stamp_ns < self._reached_ns:  # results restart before the poses do
             return self._odometer.travelled
         self._pass_poses_before(stamp_ns)
         self._reached_ns = stamp_ns
@@ -82,7 +82,7 @@ class TruePath:
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    """A result whose truth has not come yet."""
+    """A result that waits for its true pose."""
 
     result: MatchResult
     places: list[int]
@@ -90,13 +90,13 @@ class _Waiting:
 
 
 class LiveEvaluation:
-    """Judges results once their true pose is known, in the order in which they came.
+    """Evaluates results once their true pose is known, in the order of their arrival.
 
     Args:
         maps: the maps that are searched, by their ids.
-        tolerance: how near to the truth is right, in meters.
-        planar: leave heights out.
-        patience_s: how long a result waits for its true pose; then it is one without.
+        tolerance: maximum distance of a correct place from the ground truth, in meters.
+        planar: ignore altitude.
+        patience_s: how long a result waits for its true pose; after that it counts as one without.
 
     Raises:
         InputError: a map has frame numbers in place of poses, or no map is given.
@@ -129,12 +129,12 @@ class LiveEvaluation:
         self.nearest = float('inf')
 
     def __len__(self) -> int:
-        """Return the number of results that were judged."""
+        """Return the number of evaluated results."""
         return len(self.accumulator)
 
     @property
     def map_ids(self) -> tuple[str, ...]:
-        """The maps that results are judged by."""
+        """IDs of the maps that results may refer to."""
         return tuple(self._sizes)
 
     @property
@@ -153,11 +153,11 @@ class LiveEvaluation:
         self._clear()
 
     def add_result(self, result: MatchResult, now_s: float) -> None:
-        """Take in what the localizer said.
+        """Add a result of the localizer.
 
         Args:
-            result: the result; its candidates tell their maps.
-            now_s: the time by which results wait.
+            result: the result; its candidates name their maps.
+            now_s: time of the clock by which results wait.
 
         Raises:
             InputError: a candidate is not in the maps given here.
@@ -167,7 +167,7 @@ class LiveEvaluation:
         self.settle(now_s)
 
     def check_map(self, map_id: str) -> None:
-        """Find out whether a map is known here.
+        """Check that a map is one of those given here.
 
         Raises:
             InputError: it is not.
@@ -185,7 +185,7 @@ class LiveEvaluation:
         return self._first_places[map_id] + place_id
 
     def add_truth(self, stamp_ns: int, pose: np.ndarray, now_s: float) -> None:
-        """Take in a true pose ``[7]``; where time goes back, what waits is judged before."""
+        """Add a true pose ``[7]``; if time goes back, waiting results are evaluated first."""
         if self._poses.goes_back(stamp_ns):
             while self._waiting and self._poses.covers(self._waiting[0].result.stamp_ns):
                 self._judge(self._waiting.popleft())
@@ -196,7 +196,7 @@ class LiveEvaluation:
             self._path.forget(stamp_ns - round(KEPT_S * _NS))
 
     def settle(self, now_s: float) -> None:
-        """Judge the results whose truth is known, and those that waited too long for it."""
+        """Evaluate the results whose true pose is known, and those that waited too long for it."""
         while self._waiting and (self._poses.covers(self._waiting[0].result.stamp_ns)
                                  or self._waiting[0].until_s <= now_s):
             self._judge(self._waiting.popleft())
@@ -216,7 +216,7 @@ class LiveEvaluation:
             self.nearest = min(self.nearest, judgement.nearest)
 
     def note(self, metrics: LocalizationMetrics) -> str:
-        """Return what a reader must know to trust the numbers; '' where there is nothing."""
+        """Return a warning about the ground truth; '' if there is none."""
         queries = metrics.queries
         if queries.searched and not queries.with_truth:
             return f'none of {queries.searched} searches has a true pose: {self._truth_state()}'
@@ -229,7 +229,7 @@ class LiveEvaluation:
     def _truth_state(self) -> str:
         newest_ns = self._poses.newest_ns
         if newest_ns is None:
-            return 'none has come'
+            return 'no true pose has arrived'
         return (f'the newest one is {(newest_ns - self.last_stamp_ns) / _NS:+.1f} s from the '
                 'newest match: check that both use the same clock')
 

@@ -41,7 +41,7 @@ class ResultDocument(BaseModel):
         return self.model_dump(mode='json', exclude_unset=True)
 
     def set_fields(self) -> dict[str, Any]:
-        """Return the fields that are set, to make a document of two."""
+        """Return the fields that are set, to combine two documents."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
@@ -67,7 +67,7 @@ def read_document(path: Path, kind: type[Document], what: str) -> Document:
         what: what the file is expected to be.
 
     Raises:
-        InputError: the file cannot be read, or holds something else.
+        InputError: the file cannot be read, or is another kind of document.
     """
     try:
         return kind.model_validate_json(path.read_bytes())

@@ -36,7 +36,7 @@ def build_map(
         stamps_ns: N stamps.
         poses: float64 ``[N, 7]``, meters.
         segment_starts: for every keyframe the first keyframe of its unbroken stretch.
-        spacing: spacing of the keyframes, for the record and for localising.
+        spacing: spacing of the keyframes, for the record and for localizing.
         source: name of the recording.
         pose_origin: where the poses come from.
         engine: the settings; None takes those of the model's file.
@@ -51,8 +51,9 @@ def build_map(
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
         raise InputError('the drive has no keyframe, expected at least one to make a map')
-    if not np.isfinite(descriptors).all():
-        raise InputError('a frame descriptor is not finite')
+    finite = np.isfinite(descriptors).all(axis=1)
+    if not finite.all():
+        raise InputError(f'frame descriptor {int(finite.argmin())} is not finite')
     config, engine = model.config, engine or model.engine
     record = None
     if features is not None:
@@ -102,18 +103,18 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
 
 
 def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
-    """Return a map of both, not yet calibrated: places of a session follow those of a map.
+    """Return the combined map, not yet calibrated: the places of a session follow those of a map.
 
-    Each keeps the mean of its own drive; that of the whole is weighed by the number of places.
+    Each drive keeps its own mean; the mean of the map is weighted by the number of places.
 
     Args:
-        place_map: what is there.
+        place_map: the existing map.
         session: a map of another drive, its poses in the same frame.
 
     Raises:
         MapModelMismatchError: the two were made with different models.
-        InputError: only one of them has poses, their sequences differ in length, or they keep
-            other things of their places.
+        InputError: only one of them has poses, their sequences differ in length, or they store
+            different data of their places.
     """
     first, second = place_map.manifest, session.manifest
     if first.fingerprint != second.fingerprint:
@@ -132,7 +133,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
     offset = np.zeros(7)
-    if not first.has_poses:  # frame number = metres continues
+    if not first.has_poses:  # frame numbers continue, as meters
         offset[0] = len(place_map)
     joined: dict[str, Any] = {
         'frames': np.concatenate([place_map.frames, session.frames]),

@@ -1,7 +1,7 @@
 """Distribution of wrong matches on a map, the basis of the acceptance threshold.
 
-Windows of the map itself are searched in the rest of the map. Whatever is found there, at
-another place, is wrong; how near such matches come is what a correct match has to beat.
+Windows of the map itself are searched in the rest of the map. Every match at another place is
+wrong; a correct match must be nearer than such matches usually are.
 """
 
 from collections.abc import Collection
@@ -68,7 +68,7 @@ def calibration_of(
 
 
 def similar_distance_m(route_length_m: float) -> float:
-    """Return how far along a route views stay alike, meters."""
+    """Return the distance along a route over which views remain similar, meters."""
     return min(_ALIKE_M, _ALIKE_OF_ROUTE * route_length_m)
 
 

@@ -36,5 +36,5 @@ class FileRecord(Settings):
                    blocks=tuple(blocks) if len(blocks) > 1 else ())
 
     def to_document(self) -> dict[str, Any]:
-        """Return the record as JSON; files of one block are written as they always were."""
+        """Return the record as JSON; files of one block are written as in earlier versions."""
         return self.model_dump(mode='json', exclude_defaults=True)

@@ -1,4 +1,4 @@
-"""The drive so far as a map that grows place by place and can be searched all the while."""
+"""A map of the current drive, which grows place by place and can be searched at any time."""
 
 import mmap
 from collections import deque
@@ -20,7 +20,7 @@ _MAP_NORESERVE = getattr(mmap, 'MAP_NORESERVE', 0x4000)
 
 
 class GrowingMap:
-    """Places of the current drive, of which those can be found that were let go with `release`.
+    """Places of the current drive; searches find only places that were released with `release`.
 
     Frames are centered with the mean of the drive. While the drive is short the mean is estimated
     again whenever the drive has grown by a quarter, and all descriptors with it.
@@ -89,7 +89,7 @@ class GrowingMap:
         return self._starts[places], np.minimum(ends, self.released)
 
     def check_room(self) -> None:
-        """Refuse to go on when no further place fits.
+        """Check that there is room for another place.
 
         Raises:
             InputError: there is no room for another place.
@@ -167,7 +167,7 @@ class GrowingMap:
         return self._newest
 
     def release(self, count: int) -> None:
-        """Let the first ``count`` places be found from now on."""
+        """Make the first ``count`` places searchable from now on."""
         while self.released < count:
             self.index.add(self._waiting.popleft()[None])
 

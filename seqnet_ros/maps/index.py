@@ -1,9 +1,9 @@
 """Coarse search over the sequence descriptors of a map, with faiss.
 
 Small maps are searched exactly, on the (memory-mapped) descriptors themselves. Larger ones get a
-graph (HNSW; Malkov and Yashunin, TPAMI 2020), built once, when the map is made. The graph refers
-to the descriptors of the map and holds no copy of them. What was measured to choose the limit and
-the parameters is in docs/performance.md.
+graph (HNSW; Malkov and Yashunin, TPAMI 2020), built once, when the map is made. The graph refers to
+the descriptors of the map and holds no copy of them. docs/performance.md has the measurements
+behind the limit and the parameters.
 """
 
 import contextlib
@@ -46,9 +46,8 @@ class CoarseIndex(Protocol):
 def one_faiss_thread() -> Iterator[None]:
     """Run faiss on the calling thread alone.
 
-    One core reads as fast as the memory delivers, and a second one that another program keeps
-    busy is waited for: 40 ms in place of 1.2 ms. Graphs are only built the same twice by one
-    thread.
+    One core reads as fast as the memory delivers, and waiting for a second one that another program
+    keeps busy takes 40 ms instead of 1.2 ms. Graphs are only built the same twice by one thread.
     """
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(1)
@@ -142,7 +141,8 @@ class HnswIndex:
 class GrowingIndex:
     """Takes in places one at a time, which `HnswIndex` cannot. Holds a copy of the descriptors.
 
-    The graph grows from the first place on, so that no insertion is much dearer than others.
+    The graph grows from the first place on, so that no insertion is much more expensive than
+    others.
     """
 
     def __init__(self, dim: int) -> None:
@@ -177,7 +177,7 @@ def build_index(sequences: np.ndarray) -> CoarseIndex:
 
 
 def _found(squared: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return distances and places of what faiss found; it fills up with place -1."""
+    """Return the distances and places that faiss found, without place -1, its filler."""
     valid = (places >= 0) & np.isfinite(squared)
     return np.sqrt(np.maximum(squared[valid], 0)), places[valid]
 

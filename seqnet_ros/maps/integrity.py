@@ -1,4 +1,4 @@
-"""Whether a memory-mapped map still is what its manifest says.
+"""Checks that a memory-mapped map still matches its manifest.
 
 A large map is not read when it is opened. Its blocks are compared with their checksums when a
 search first touches them, and all of them in the background. Files that another program changes
@@ -26,7 +26,7 @@ class MappedFile:
     Args:
         name: path of the file, for messages.
         file: the open file.
-        record: what the manifest says of it.
+        record: its entry in the manifest.
 
     Raises:
         MapCorruptError: it has another size.

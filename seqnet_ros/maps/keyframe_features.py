@@ -1,7 +1,8 @@
 """Optional content of a map: local features and small images of its places.
 
-Both are ragged: the rows of all places lie one after the other in flat arrays, and offsets say
-where those of a place begin. Such arrays can be memory-mapped, so that a place costs what it reads.
+Both are ragged: the rows of all places are in flat arrays, one after the other, and offsets state
+where each place begins. Such arrays can be memory-mapped, so that only the rows of the requested
+places are read.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError, MapError
 from seqnet_ros.core.images import image_from_compressed
 from seqnet_ros.descriptors.local_features import DESCRIPTOR_BYTES, LocalFeatures
+from seqnet_ros.maps.map_checks import check_array
 
 THUMBNAIL_WIDTH = 320
 """Wider images are shrunk to this, pixels."""
@@ -24,7 +26,7 @@ class KeyframeFeatures:
     """The local features of all places of a map.
 
     Attributes:
-        offsets: int64 ``[N + 1]``; those of place i are rows ``offsets[i]`` to ``offsets[i + 1]``.
+        offsets: int64 ``[N + 1]``; place i has rows ``offsets[i]`` to ``offsets[i + 1]``.
         points: float32 ``[M, 2]``, pixels.
         descriptors: uint8 ``[M, B]``.
         sizes: int32 ``[N, 2]``, width and height of the image of every place.
@@ -37,7 +39,7 @@ class KeyframeFeatures:
 
     @classmethod
     def collect(cls, features: Sequence[LocalFeatures], kind: str) -> 'KeyframeFeatures':
-        """Put the features of all places together; ``kind`` is 'sift' or 'orb'."""
+        """Combine the features of all places; ``kind`` is 'sift' or 'orb'."""
         width = DESCRIPTOR_BYTES[kind]
         return cls(
             _offsets([len(found) for found in features]),
@@ -72,7 +74,7 @@ class KeyframeFeatures:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> 'KeyframeFeatures':
-        """Return what `arrays` was called on."""
+        """Create them from the result of `arrays`."""
         return cls(arrays['feature_offsets'], arrays['feature_points'],
                    arrays['feature_descriptors'], arrays['feature_sizes'])
 
@@ -80,20 +82,20 @@ class KeyframeFeatures:
         """Check shapes, types and offsets.
 
         Raises:
-            MapError: they do not fit one another; the message says which.
+            MapError: they are inconsistent; the message names the array.
         """
         _check_offsets('feature_offsets', self.offsets, places, len(self.points))
         count = len(self.points)
-        _check_array('feature_points', self.points, (count, 2), 'float32')
-        _check_array('feature_descriptors', self.descriptors, (count, DESCRIPTOR_BYTES[kind]),
-                     'uint8')
-        _check_array('feature_sizes', self.sizes, (places, 2), 'int32')
+        check_array('feature_points', self.points, (count, 2), 'float32')
+        check_array('feature_descriptors', self.descriptors, (count, DESCRIPTOR_BYTES[kind]),
+                    'uint8')
+        check_array('feature_sizes', self.sizes, (places, 2), 'int32')
 
     def check_values(self) -> None:
-        """Check that every feature lies in its image.
+        """Check that every feature is inside its image.
 
         Raises:
-            MapError: one does not; the message names its place.
+            MapError: one is not; the message names its place.
         """
         for place in range(len(self)):
             points = self.points[self.offsets[place]: self.offsets[place + 1]]
@@ -108,7 +110,7 @@ class KeyframeImages:
     """A small picture of every place of a map, as JPEG.
 
     Attributes:
-        offsets: int64 ``[N + 1]``; that of place i is bytes ``offsets[i]`` to ``offsets[i + 1]``.
+        offsets: int64 ``[N + 1]``; place i has bytes ``offsets[i]`` to ``offsets[i + 1]``.
         data: uint8 ``[M]``.
     """
 
@@ -117,7 +119,7 @@ class KeyframeImages:
 
     @classmethod
     def collect(cls, jpegs: Sequence[bytes]) -> 'KeyframeImages':
-        """Put the pictures of all places together."""
+        """Combine the pictures of all places."""
         return cls(_offsets([len(jpeg) for jpeg in jpegs]),
                    np.frombuffer(b''.join(jpegs), np.uint8))
 
@@ -151,17 +153,17 @@ class KeyframeImages:
 
     @classmethod
     def of_arrays(cls, arrays: dict[str, np.ndarray]) -> 'KeyframeImages':
-        """Return what `arrays` was called on."""
+        """Create them from the result of `arrays`."""
         return cls(arrays['image_offsets'], arrays['image_data'])
 
     def check(self, places: int) -> None:
         """Check shapes, types and offsets.
 
         Raises:
-            MapError: they do not fit one another; the message says which.
+            MapError: they are inconsistent; the message names the array.
         """
         _check_offsets('image_offsets', self.offsets, places, len(self.data))
-        _check_array('image_data', self.data, (len(self.data),), 'uint8')
+        check_array('image_data', self.data, (len(self.data),), 'uint8')
 
     def check_values(self) -> None:
         """Check that every picture can be decoded.
@@ -195,13 +197,7 @@ def _join_offsets(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _check_offsets(name: str, offsets: np.ndarray, places: int, total: int) -> None:
-    _check_array(name, offsets, (places + 1,), 'int64')
+    check_array(name, offsets, (places + 1,), 'int64')
     if offsets[0] != 0 or offsets[-1] != total or (np.diff(offsets) < 0).any():
         raise MapError(f'{name} runs from {offsets[0]} to {offsets[-1]}, expected ascending '
                        f'offsets from 0 to {total}')
-
-
-def _check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
-    if array.shape != shape or array.dtype != dtype:
-        raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
-                       f'expected {dtype} {list(shape)}')

@@ -1,4 +1,4 @@
-"""``manifest.json``: what a map says of itself, with the sizes and checksums of its files."""
+"""``manifest.json``: the description of a map, with the sizes and checksums of its files."""
 
 import hashlib
 import json
@@ -75,7 +75,7 @@ def _check_names(parsed: ManifestFile, file: str) -> None:
         raise MapCorruptError(f'{file} does not list all files of a map')
     foreign = sorted(set(parsed.files) - needed - {INDEX})
     if foreign:
-        raise MapCorruptError(f'{file} lists {foreign[0]!r}, which is no file of a map')
+        raise MapCorruptError(f'{file} lists {foreign[0]!r}, which is not a file of a map')
 
 
 def document_digest(document: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Whether the values of a map can be true: what no search may ever be given."""
+"""Checks of the arrays of a map, before any search uses them."""
 
 import numpy as np
 
@@ -9,6 +9,17 @@ _UNIT_TOLERANCE = 1e-3
 _BLOCK_ROWS = 65536
 
 
+def check_array(name: str, array: np.ndarray, shape: tuple[int, ...], dtype: str) -> None:
+    """Check shape and type of an array.
+
+    Raises:
+        MapError: they differ; the message names both.
+    """
+    if array.shape != shape or array.dtype != dtype:
+        raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
+                       f'expected {dtype} {list(shape)}')
+
+
 def check_route(arrays: dict[str, np.ndarray]) -> None:
     """Check mean, poses, stamps and segments, the small arrays of a map.
 
@@ -16,7 +27,7 @@ def check_route(arrays: dict[str, np.ndarray]) -> None:
         arrays: all arrays of the map by name, of the right shapes and types.
 
     Raises:
-        MapError: a value cannot be true; the message names it.
+        MapError: a value is impossible; the message names it.
     """
     if not np.isfinite(arrays['mean']).all():
         raise MapError('mean holds values that are not finite')

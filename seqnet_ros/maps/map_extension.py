@@ -26,12 +26,12 @@ def save_extension(mapper: Mapper, place_map: PlaceMap, finish: Callable[[], Pla
         backup: keep the map as it was, see `save_map`.
 
     Returns:
-        What was saved, and where the map as it was is kept.
+        The saved map, and the path of the backup.
 
     Raises:
         MapConflictError: the map was replaced each time.
         MapError: the map at the path cannot be read or written.
-        InputError: the drive cannot be added to what is there now.
+        InputError: the drive cannot be added to the current map.
     """
     for _ in range(_ATTEMPTS):
         assert mapper.extends is not None

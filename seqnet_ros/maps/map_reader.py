@@ -55,13 +55,13 @@ def open_map(path: Path, model: PlaceModel | None = None, verify: bool = False) 
 
     Args:
         path: directory of the map.
-        model: refuse a map that was made with another model than this one.
+        model: reject a map that was made with another model.
         verify: compare all checksums and check all values of maps above 64 MiB, too. Those of
             smaller maps always are.
 
     Raises:
-        MapNotFoundError: no map lies there.
-        MapCorruptError: a file is missing, truncated or altered, a value cannot be true, or the
+        MapNotFoundError: there is no map.
+        MapCorruptError: a file is missing, truncated or altered, a value is impossible, or the
             format is unknown.
         MapModelMismatchError: the map was made with another model.
     """
@@ -83,10 +83,10 @@ def verify_map(path: Path) -> MapManifest:
 
 
 def read_manifest(path: Path) -> tuple[MapManifest, dict[str, FileRecord]]:
-    """Read what a map says of itself, and its files' sizes and checksums.
+    """Read the manifest of a map, and the sizes and checksums of its files.
 
     Raises:
-        MapNotFoundError: no map lies there.
+        MapNotFoundError: there is no map.
         MapCorruptError: the manifest is damaged or of an unknown format.
     """
     parsed = _read_one_version(Path(path), _Directory.parse_manifest)
@@ -94,7 +94,7 @@ def read_manifest(path: Path) -> tuple[MapManifest, dict[str, FileRecord]]:
 
 
 def check_model(manifest: MapManifest, model: PlaceModel, name: Path | str) -> None:
-    """Refuse a map made with another model.
+    """Check that a map was made with a model.
 
     Raises:
         MapModelMismatchError: the fingerprints differ; the message has both names.
@@ -107,7 +107,7 @@ def check_model(manifest: MapManifest, model: PlaceModel, name: Path | str) -> N
 
 
 class _Directory:
-    """The directory of a map, held open: its files are read from it whatever its path becomes.
+    """The directory of a map, held open, so that its files can be read even if its path changes.
 
     Raises:
         MapNotFoundError: there is no map.
@@ -168,7 +168,7 @@ class _Directory:
             return False
 
     def was_written_to(self) -> bool:
-        """Return whether the manifest is another one now."""
+        """Return whether the manifest was replaced."""
         try:
             return self._read_manifest() != self._manifest
         except FileNotFoundError:
@@ -187,7 +187,7 @@ def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
         try:
             opened = _Directory(path)
         except MapNotFoundError:
-            # Another process may just be replacing the map; its successor is there in a moment.
+            # Another process may be replacing the map; the new one appears in a moment.
             restore_interrupted_save(path)
             if _inode(path) == before:
                 raise
@@ -206,7 +206,7 @@ def _read_one_version(path: Path, read: Callable[[_Directory], _Read]) -> _Read:
 
 @contextlib.contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Put the map in front of what is wrong with its arrays."""
+    """Name the map in errors about its arrays."""
     try:
         yield
     except MapError as error:
@@ -280,13 +280,13 @@ def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarr
         _read_whole(file, where, record)
     else:
         watched[INDEX] = MappedFile(where, file, record)
-    # The file that is open, whatever its name leads to by now.
+    # The open file, even if its path now leads to another one.
     return HnswIndex.open(Path(f'/proc/self/fd/{file.fileno()}'), sequences, where)
 
 
 def _read_whole(file: BinaryIO, where: str, record: FileRecord) -> bytes:
     """Read a file that is compared with its checksum at once."""
-    # One byte more than expected tells a longer file.
+    # Reading one more byte than expected detects a longer file.
     content = file.read(record.bytes + 1)
     if len(content) != record.bytes:
         size = os.fstat(file.fileno()).st_size

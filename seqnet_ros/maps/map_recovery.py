@@ -1,9 +1,9 @@
 """Temporary files of a save in progress, and recovery after a killed save.
 
-A save writes to ``.NAME.XXXXXXXX.part``. A map that is kept or set aside is
-``.NAME.XXXXXXXX.old`` for a moment. Whatever a killed save leaves is dealt with by the next
-reader or writer: what ends in ``.part`` is removed; what ends in ``.old`` comes back where there
-is no map now, and is kept as ``NAME~1`` otherwise.
+A save writes to ``.NAME.XXXXXXXX.part``. A map that is kept or set aside is ``.NAME.XXXXXXXX.old``
+for a moment. The next reader or writer handles what a killed save leaves: it removes ``.part``
+directories; it moves an ``.old`` directory back if there is no map, and keeps it as ``NAME~1``
+otherwise.
 """
 
 import contextlib
@@ -63,7 +63,7 @@ def staging_directory(path: Path) -> Iterator[Path]:
 
 
 def next_backup(path: Path) -> Path:
-    """Return the first of ``NAME~1``, ``NAME~2``, ... where nothing lies."""
+    """Return the first of ``NAME~1``, ``NAME~2``, ... that does not exist."""
     number = 1
     while os.path.lexists(backup := path.with_name(f'{path.name}~{number}')):
         number += 1
@@ -71,7 +71,7 @@ def next_backup(path: Path) -> Path:
 
 
 def restore_interrupted_save(path: Path) -> None:
-    """Put a map back that a killed save had set aside; does nothing where a map lies."""
+    """Put a map back that a killed save had set aside; does nothing if there is a map."""
     if not os.path.lexists(path) and path.parent.is_dir():
         # Also on media that cannot be written to, and while others save.
         with contextlib.suppress(OSError, MapWriteError), locked_folder(path.parent, 1.0):

@@ -1,8 +1,8 @@
 """Saving maps: a directory of plain ``.npy`` files and a manifest with their checksums.
 
 Saving writes a temporary directory beside the target, syncs it, reads it back and puts it in
-place: a reader sees the old map or the new one, never half of either. Nothing is deleted that
-is not a map, and no map that the caller does not know of.
+place: a reader sees the old map or the new one, never half of either. Only maps are deleted, and
+only those that the caller knows of.
 """
 
 import ctypes
@@ -36,21 +36,20 @@ def save_map(place_map: PlaceMap, path: Path, *, overwrite: bool = False,
     Args:
         place_map: the map.
         path: its directory; the folder that holds it must exist.
-        overwrite: replace the map that may lie there.
-        replaces: replace the map that lies there if it has this id; it is the one that
-            ``place_map`` extends.
+        overwrite: replace an existing map.
+        replaces: replace the existing map if it has this id; it is the one that ``place_map``
+            extends.
         backup: keep a map that is replaced as ``NAME~1``, or with the next free number.
 
     Returns:
         Where a replaced map was kept; None where there was none to keep.
 
     Raises:
-        MapExistsError: a map lies there and may not be replaced.
-        MapConflictError: the map that lies there is not the one to replace.
-        MapWriteError: the disk is full or not writable, the folder does not exist, something
-            that is not a map lies at the path or in the map, or the map is not sound.
-
-        Whatever was there is untouched then.
+        MapExistsError: there is a map that must not be replaced.
+        MapConflictError: the existing map is not the one to replace.
+        MapWriteError: the disk is full or not writable, the folder does not exist, something that
+            is not a map is at the path or in the map, or the map is invalid. What was there is
+            untouched then.
     """
     path = _resolve(path)
     try:
@@ -76,12 +75,12 @@ def check_target(path: Path, *, overwrite: bool = False, replaces: str | None = 
     """Check that a map may be saved to a path; so a caller can know before the work is done.
 
     Args:
-        path: as of `save_map`.
-        overwrite: as of `save_map`.
-        replaces: as of `save_map`.
+        path: as for `save_map`.
+        overwrite: as for `save_map`.
+        replaces: as for `save_map`.
 
     Raises:
-        MapWriteError: as of `save_map`.
+        MapWriteError: as for `save_map`.
     """
     path = _resolve(path)
     if not path.parent.is_dir():
@@ -149,7 +148,7 @@ def write_files(place_map: PlaceMap, directory: Path) -> None:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    """Write what ``np.save`` writes; that one can miss an error in the last block it flushes."""
+    """Write the format of ``np.save``, which can miss an error in the last block it flushes."""
     array = np.ascontiguousarray(array)
     with path.open('wb') as file:
         np.lib.format.write_array_header_1_0(
@@ -159,7 +158,7 @@ def _write_array(path: Path, array: np.ndarray) -> None:
 
 
 def _put_in_place(staging: Path, path: Path, backup: bool) -> Path | None:
-    """Put a finished map in place of what lies there; return where that was kept."""
+    """Put a finished map in its place; return the path of the backup."""
     if not os.path.lexists(path):
         staging.rename(path)
         return None

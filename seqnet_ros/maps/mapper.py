@@ -31,7 +31,7 @@ class Place(NamedTuple):
     Attributes:
         descriptor: ``[D]``, as the model's describer made it.
         stamp_ns: when it was seen.
-        pose: ``[7]``, where.
+        pose: its pose ``[7]``.
         segment_start: first place of its unbroken stretch.
     """
 
@@ -59,7 +59,7 @@ class Mapper:
 
     Raises:
         MapModelMismatchError: the map to extend was made with another model.
-        InputError: the map to extend keeps other things of its places.
+        InputError: the map to extend stores different data of its places.
     """
 
     def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
@@ -86,7 +86,7 @@ class Mapper:
         self._broken = False
 
     def use_settings(self, engine: EngineConfig) -> None:
-        """Go on with other settings, as of the constructor, from the next image on.
+        """Use other settings from the next image on; arguments as in the constructor.
 
         Raises:
             InputError: the spacing is in meters, but the images have no poses; nothing
@@ -116,7 +116,7 @@ class Mapper:
         return len(self._stamps)
 
     def push(self, image: View, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
-        """Take in one RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
+        """Process an RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
 
         Args:
             image: the image.
@@ -124,19 +124,19 @@ class Mapper:
             pose: pose ``[7]`` in the map frame, meters.
 
         Raises:
-            InputError: the image or pose cannot be used, or only some images have a pose; what
-                was collected so far is unharmed.
+            InputError: the image or pose cannot be used, or only some images have a pose; the
+                places so far are kept.
         """
         return self.push_lazily(lambda: image, stamp_ns, pose)
 
     def push_lazily(self, read: Callable[[], View], stamp_ns: int,
                     pose: np.ndarray | None = None) -> bool:
-        """Take in one image that is decoded only if it counts; otherwise as `push`."""
+        """Process an image that is decoded only if it is needed; otherwise as `push`."""
         return self.offer(read, stamp_ns, pose) is Verdict.KEYFRAME
 
     def offer(self, read: Callable[[], View], stamp_ns: int,
               pose: np.ndarray | None = None) -> Verdict:
-        """Take in one image as `push_lazily` does, and say what became of it."""
+        """Process an image as `push_lazily` does, and return the decision on it."""
         pose = None if pose is None else check_pose(pose)
         if self._gate is None:
             self._start(pose is not None)
@@ -208,7 +208,7 @@ class Mapper:
         return spacing
 
     def _keep(self, image: np.ndarray) -> None:
-        """Keep what the map is to hold of an image."""
+        """Keep the local features and the picture of an image, as far as the map needs them."""
         if self._extractor is not None:
             self._features.append(self._extractor.extract(image))
         if self._keep_images:
@@ -224,7 +224,7 @@ class Mapper:
         self._segment_starts.append(start)
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
-        """Make the map of what was collected; more images may follow and a later map.
+        """Make a map of the places so far; mapping can continue afterward.
 
         Raises:
             InputError: no image became a place.

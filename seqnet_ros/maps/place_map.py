@@ -18,12 +18,12 @@ from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.camera import CameraModel
-from seqnet_ros.core.errors import InputError, MapError
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
-from seqnet_ros.maps.map_checks import check_descriptors
+from seqnet_ros.maps.map_checks import check_array, check_descriptors
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
 """Formats of maps without and with frames that a projection described, and of maps that keep
@@ -37,8 +37,8 @@ FRAME_NUMBERS = 'frame number = metres'
 class Calibration(Settings):
     """Distances of sequences to places they do not show, measured within the map.
 
-    The four lists are as long as there were sequences; runs of successive places show whether
-    wrong matches agree with one another.
+    Each of the four lists has one value per sequence. Runs of successive places show whether wrong
+    matches agree with one another.
     """
 
     sequence_length: int = Field(ge=1, description='Length of the sequences measured.')
@@ -68,7 +68,7 @@ class FeatureRecord(Settings):
 
     @classmethod
     def of(cls, config: GeometryConfig) -> 'FeatureRecord':
-        """Return what decides the features that these settings make."""
+        """Return the settings that determine the features."""
         return cls(features=config.features, max_features=config.max_features,
                    max_width=config.max_width)
 
@@ -86,7 +86,7 @@ class MapManifest(Settings):
     model: ModelConfig = Field(description='The model the map was made with, in full.')
     engine: EngineConfig = Field(
         description='The settings the map was made with, the defaults for localizing.')
-    fingerprint: str = Field(description='Hash over what decides the meaning of a descriptor.')
+    fingerprint: str = Field(description='Hash over everything that determines the descriptors.')
     places: int = Field(ge=1, description='Number of places.')
     dim: int = Field(ge=1, description='Length of a frame descriptor.')
     sequence_dim: int = Field(ge=1, description='Length of a sequence descriptor.')
@@ -96,7 +96,7 @@ class MapManifest(Settings):
         ge=0, allow_inf_nan=False,
         description='Median L2 distance between descriptors of successive places.')
     route_length_m: float = Field(
-        ge=0, allow_inf_nan=False, description='Distance travelled along the places, m.')
+        ge=0, allow_inf_nan=False, description='Distance traveled along the places, m.')
     source: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
@@ -169,7 +169,7 @@ class MapManifest(Settings):
 
     @model_serializer(mode='wrap')
     def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Write maps without these parts as before there were any."""
+        """Omit these parts if the map has none, as earlier versions did."""
         document = handler(self)
         document['model'] = join_document(document['model'], document.pop('engine'))
         for part in ('features', 'images', 'camera'):
@@ -179,7 +179,7 @@ class MapManifest(Settings):
 
 
 def format_of(model: ModelConfig, imaged: bool = False) -> int:
-    """Return the format of a map; of one that earlier versions can read, that of theirs.
+    """Return the format of a map: the earliest one that can hold it.
 
     Args:
         model: the model it is made with.
@@ -197,7 +197,7 @@ def array_names(model: ModelConfig) -> tuple[str, ...]:
 
 
 class Located(Protocol):
-    """Places of which only the whereabouts matter."""
+    """Places with their positions only."""
 
     @property
     def positions(self) -> np.ndarray:
@@ -229,7 +229,7 @@ class Places(Located, Protocol):
 
 
 def optional_array_names(manifest: MapManifest) -> tuple[str, ...]:
-    """Return the names of the arrays that a map has besides."""
+    """Return the names of the optional arrays of a map."""
     features = ('feature_offsets', 'feature_points', 'feature_descriptors', 'feature_sizes')
     images = ('image_offsets', 'image_data')
     return (features if manifest.features is not None else ()) + (
@@ -241,7 +241,7 @@ class PlaceMap:
     """A map in memory, or memory-mapped from disk and read-only.
 
     Attributes:
-        manifest: what the map says of itself.
+        manifest: description of the map.
         frames: float32 ``[N, D]``, frame descriptors, centered and L2-normalized; VLAD sums as they
             are.
         sequences: float32 ``[N, D']``, descriptors of the trailing windows.
@@ -288,7 +288,7 @@ class PlaceMap:
         Each block of a file is compared with its checksum once.
 
         Raises:
-            MapError: they were altered, or cannot be descriptors.
+            MapError: they were altered, or are not descriptors.
         """
         if self.integrity is None:
             return
@@ -341,7 +341,7 @@ class PlaceMap:
 
 
 def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
-    """Check that the arrays of a map are those its manifest speaks of.
+    """Check that the arrays of a map match its manifest.
 
     Raises:
         MapError: an array has another shape or type; the message names both.
@@ -357,7 +357,4 @@ def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
         'projected': ((count, manifest.matching_dim), 'float32'),
     }
     for name in array_names(manifest.model):
-        array, (shape, dtype) = arrays[name], expected[name]
-        if array.shape != shape or array.dtype != dtype:
-            raise MapError(f'{name} is {array.dtype} {list(array.shape)}, '
-                           f'expected {dtype} {list(shape)}')
+        check_array(name, arrays[name], *expected[name])

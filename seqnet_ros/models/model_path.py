@@ -1,8 +1,8 @@
 """Where model files are found by name.
 
 In this order: the folders of ``SEQNET_ROS_MODEL_PATH``, the models of this package, and the
-packages that entry points of the group ``seqnet_ros.models`` name. Of two models with one name the
-first counts.
+packages that entry points of the group ``seqnet_ros.models`` name. Of two models with the same
+name, the first is used.
 """
 
 import os

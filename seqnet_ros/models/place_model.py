@@ -1,4 +1,4 @@
-"""Models: where their files lie, what they say, and what tells one from another."""
+"""Models: finding, reading and identifying them."""
 
 import hashlib
 import json
@@ -43,10 +43,10 @@ _WITH_SEQUENCE = ('seqnet_ros', 'jist', 'vg_transformers')
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A model that can be named.
+    """A model that can be loaded by name.
 
     Attributes:
-        name: what to call it.
+        name: its name.
         path: its file.
         description: one or two human-readable sentences.
         dim: length of a frame descriptor.
@@ -72,10 +72,10 @@ class PlaceModel:
 
     Attributes:
         config: what identifies its descriptors; weight paths are absolute.
-        engine: the settings that its file gives; the default of whatever works with the model.
+        engine: the settings that its file gives; the defaults of localizer, mapper and loop closer.
         describer: images to frame descriptors ``[N, D]``.
         aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
-        fingerprint: equal exactly where descriptors may be compared.
+        fingerprint: equal if and only if descriptors can be compared.
         device: where networks run.
         projection: frame descriptors ``[B, 1, D]`` to those that sequence matching compares,
             unit-norm ``[B, D'']``; None where it compares frame descriptors as they are.
@@ -109,8 +109,8 @@ class PlaceModel:
     def prepare(self, frames: np.ndarray, mean: np.ndarray | None = None) -> np.ndarray:
         """Return frames as the aggregator and the projection take them, float32 ``[N, D]``.
 
-        They are of unit length, and centered before where a mean is given; those of models that
-        do not normalize frames stay as they are.
+        They are centered if a mean is given, and of unit length; frames of models that do not
+        normalize them are returned unchanged.
         """
         return centre(frames, mean) if self.config.normalises_frames else frames
 
@@ -161,7 +161,7 @@ def find_model_file(name_or_path: str | Path) -> Path | None:
 
 
 def list_models() -> list[ModelInfo]:
-    """Return the models that can be named, by name.
+    """Return the available models, by name.
 
     Raises:
         ModelError: one of their files is not a model.
@@ -194,7 +194,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
 
 
 def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
-    """Return a sha256 that is equal exactly where descriptors may be compared.
+    """Return a sha256 that is equal if and only if descriptors can be compared.
 
     Args:
         config: the model.
@@ -263,7 +263,7 @@ def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber
     if path is not None:
         return _trained(sequence, length, describer.dim,
                         read_aggregator(path, sequence.weights.layout), str(path))
-    # A file of JIST without its aggregator's weights is not what it says it is.
+    # A JIST file without the weights of its aggregator is invalid.
     of_jist = config.weights.named and config.weights.layout == 'jist'
     if describer.sequence_tensors or (of_jist and not kind.own_weights):
         return _trained(sequence, length, describer.dim,

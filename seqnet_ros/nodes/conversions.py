@@ -1,4 +1,4 @@
-"""Messages to the core's types and back.
+"""Conversion of messages to the types of the core and back.
 
 Every scalar that goes into a message passes through ``float()`` or ``int()``: a NumPy scalar in
 a field ends the process inside C code.
@@ -71,9 +71,9 @@ def pose_from_odometry(message: Odometry) -> np.ndarray:
 
 
 def image_reader(message: Image | CompressedImage) -> Callable[[], np.ndarray]:
-    """Return what decodes an image message to RGB uint8 ``[H, W, 3]`` when called.
+    """Return a function that decodes an image message to RGB uint8 ``[H, W, 3]``.
 
-    What is returned raises ``InputError`` where the image cannot be used.
+    The function raises ``InputError`` if the image cannot be used.
     """
     if isinstance(message, CompressedImage):
         return lambda: image_from_compressed(message.data, message.format)
@@ -93,7 +93,7 @@ def match_to_message(result: MatchResult, frame_id: str, map_id: str) -> PlaceMa
     """Return a result as a message, stamped with the newest image of its sequence.
 
     Args:
-        result: what became of an image.
+        result: result for an image.
         frame_id: the camera's frame.
         map_id: the map searched, where no candidate says so.
     """
@@ -156,7 +156,7 @@ def loop_to_message(result: LoopResult, frame_id: str, map_id: str) -> LoopClosu
     """Return a loop, accepted or rejected, as a message; the result must have a candidate.
 
     Args:
-        result: what became of an image.
+        result: result for an image.
         frame_id: the camera's frame.
         map_id: name of the drive that both places are of.
     """

@@ -30,7 +30,7 @@ class DiagnosticsReporter:
     """Publishes a node's report periodically, on steady time, in every lifecycle state.
 
     Args:
-        node: who reports.
+        node: the reporting node.
         period_s: seconds between reports.
         parts: each adds its details to the report, in this order, and raises the level or
             replaces the message where something is amiss.

@@ -18,7 +18,7 @@ class ErrorLog:
         what: what cannot be used, with its article, as in 'an image'.
 
     Attributes:
-        unusable: errors whose cause is what arrived.
+        unusable: errors caused by the input.
         failures: errors that should not happen.
         last_error: the newest error, one sentence.
     """

@@ -15,7 +15,7 @@ _FIRST_FIX = {None: Evaluation.FIRST_FIX_UNKNOWN, True: Evaluation.FIRST_FIX_RIG
 
 def evaluation_to_message(evaluation: LiveEvaluation, metrics: LocalizationMetrics, frame_id: str,
                           unusable: int) -> Evaluation:
-    """Return how good the localizer is as a message; what is not known is NaN.
+    """Return the metrics as a message; unknown values are NaN.
 
     Args:
         evaluation: the evaluation.

@@ -1,4 +1,4 @@
-"""The evaluator: matches and true poses in, how good the localizer is out."""
+"""The evaluator: matches and true poses in, metrics of the localizer out."""
 
 import time
 from collections.abc import Callable
@@ -41,19 +41,19 @@ _TRUTH_QOS = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 _LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 _LOOK_S = 0.05
 _IDLE = 20.0
-"""Computing the metrics takes at most one part in this many of the node's time."""
+"""Computing the metrics takes at most one in this many parts of the node's time."""
 
 
 class EvaluatorNode(Node):
-    """Judges every message on ``place_match`` by ``truth``, and publishes ``~/evaluation``.
+    """Evaluates every message on ``place_match`` with ``truth``, and publishes ``~/evaluation``.
 
     Args:
-        options: as of `rclpy.node.Node`.
+        options: as for `rclpy.node.Node`.
 
     Raises:
-        InputError: no map is given, or it cannot be judged by.
+        InputError: no map is given, or it cannot be used for an evaluation.
         MapError: the map cannot be opened.
-        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+        rclpy.exceptions.ParameterException: a value of a parameter is rejected.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -119,7 +119,7 @@ class EvaluatorNode(Node):
     # Output.
 
     def _look(self) -> None:
-        """Judge matches that waited too long, and publish where something is new."""
+        """Evaluate matches that waited too long, and publish if there are new results."""
         before, now_s = len(self.evaluation), time.monotonic()
         self.evaluation.settle(now_s)
         self._changed |= len(self.evaluation) != before
@@ -148,7 +148,7 @@ class EvaluatorNode(Node):
 
     def _save(self, request: SaveEvaluation.Request,
               response: SaveEvaluation.Response) -> SaveEvaluation.Response:
-        """Write what was judged so far."""
+        """Write the evaluation so far."""
         if not len(self.evaluation):
             response.result = response.RESULT_NOTHING_TO_SAVE
             response.message = (f'no match has been evaluated yet, {self.evaluation.waiting} are '
@@ -180,8 +180,8 @@ class EvaluatorNode(Node):
         metrics, evaluation = self._metrics, self.evaluation
         report.message = 'judging'
         report.values.update({
-            'matches': self.matches.received, 'matches judged': len(evaluation),
-            'matches waiting for truth': evaluation.waiting,
+            'matches': self.matches.received, 'matches evaluated': len(evaluation),
+            'matches waiting for true poses': evaluation.waiting,
             'matches unusable': self.matches.errors.unusable,
             'true poses': self.truth.received,
             'true poses unusable': self.truth.errors.unusable,

@@ -1,4 +1,4 @@
-"""The service that finds images by themselves."""
+"""The service that localizes given images, separate from the camera."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace

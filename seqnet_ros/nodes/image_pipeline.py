@@ -31,12 +31,12 @@ class ImagePipeline:
     deactivated and cleaned up.
 
     Args:
-        node: who subscribes, serves and logs.
+        node: the node that subscribes, serves and logs.
         services: the node's services.
         phase: returns the lifecycle state.
         process: takes an image, on the worker's thread.
         use_camera: takes a new calibration of the camera, on the worker's thread.
-        clear: forgets what was collected or loaded, on the worker's thread, and returns what.
+        clear: discards collected places or loaded maps, on the worker's thread; returns a message.
 
     Attributes:
         worker: the thread that owns the engine; runs from `open` to `close`.
@@ -77,9 +77,9 @@ class ImagePipeline:
         """Start the worker and load the engine on its thread; raises what ``load`` raises.
 
         Raises:
-            InputError: the camera's mount is not understood.
+            InputError: ``base_from_camera`` is invalid.
         """
-        parse_base_from_camera(settings.base_from_camera)  # refused now, while it can be corrected
+        parse_base_from_camera(settings.base_from_camera)  # rejected now, while it can be corrected
         self.worker.start()
         self.worker.call(load)
 
@@ -154,7 +154,7 @@ class ImagePipeline:
         self.statistics.delay.add(time.monotonic() - image.received_s)
 
     def pose_at(self, stamp_ns: int) -> np.ndarray | None:
-        """Return the pose ``[7]`` by odometry at a time, None where odometry does not say."""
+        """Return the pose ``[7]`` by odometry at a time, None where odometry does not know it."""
         pose = self.odometry.at(stamp_ns)
         if pose is None and self.odometry.subscribed:
             self.statistics.without_pose += 1

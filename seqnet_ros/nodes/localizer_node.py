@@ -45,11 +45,11 @@ class LocalizerNode(ManagedNode):
         model: the model that the maps were made with, None while the node is unconfigured.
         engine: finds places, None while no map is loaded; the pipeline's worker owns it.
         config: the settings that the engine uses.
-        map_paths: where the maps in use lie.
+        map_paths: paths of the maps in use.
     """
 
     def __init__(self, **options: Any) -> None:
-        """Declare parameters, topics and services; options as of `rclpy.node.Node`."""
+        """Declare parameters, topics and services; options as for `rclpy.node.Node`."""
         super().__init__('localizer', **options)
         self.model: PlaceModel | None = None
         self.engine: Localizer | None = None
@@ -67,7 +67,7 @@ class LocalizerNode(ManagedNode):
         self._pose_publisher = PosePublisher(self)
         self._visualization = VisualizationPublisher(self)
         self._stationary = Throttle(STATIONARY_EVERY_NS)
-        # After the parts: where a parameter is refused, the node is destroyed with all of them.
+        # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, LocalizerSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset,
             lambda: self.pipeline.apply_settings(self._use_settings))
@@ -139,8 +139,8 @@ class LocalizerNode(ManagedNode):
         service loads them.
 
         Args:
-            paths: where they lie.
-            kept: maps in use that come before them.
+            paths: directories of the maps.
+            kept: maps in use, which come before them.
 
         Raises:
             MapError: one cannot be used.
@@ -153,7 +153,7 @@ class LocalizerNode(ManagedNode):
         return [prepare_map(item, model, config) for item in maps]
 
     def _use_maps(self, paths: Sequence[Path], maps: Sequence[PlaceMap]) -> Localizer:
-        """Search these maps from the next image on; those in use stay if that fails."""
+        """Search these maps from the next image on; if that fails, the maps in use stay."""
         assert self.model is not None
         settings: LocalizerSettings = self.settings.read()
         own = maps[0].manifest.preset

@@ -41,7 +41,7 @@ class LoopCloserNode(ManagedNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Declare parameters, topics and services; options as of `rclpy.node.Node`."""
+        """Declare parameters, topics and services; options as for `rclpy.node.Node`."""
         super().__init__('loop_closer', **options)
         self.model: PlaceModel | None = None
         self.engine: LoopCloser | None = None
@@ -62,7 +62,7 @@ class LoopCloserNode(ManagedNode):
         self._stationary = Throttle(STATIONARY_EVERY_NS)
         self._markers = Throttle(_MARKERS_EVERY_NS)
         self._start_drive(None)
-        # After the parts: where a parameter is refused, the node is destroyed with all of them.
+        # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, LoopCloserSettings(), ENGINE_PARAMETERS, {'loop': LoopConfig()},
             lambda: self.phase, _preset,

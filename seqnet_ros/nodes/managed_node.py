@@ -12,7 +12,7 @@ from seqnet_ros.nodes.diagnostics import Level, Report
 
 
 class ManagedNode(LifecycleNode):
-    """Turns the transitions of the lifecycle into four methods, and their errors into words.
+    """Turns the lifecycle transitions into four methods, and their errors into messages.
 
     rclpy would swallow an exception in a transition: here it becomes one line in the log and a
     failed transition, which can be tried again once its cause is corrected.
@@ -23,7 +23,7 @@ class ManagedNode(LifecycleNode):
     """
 
     def __init__(self, name: str, **options: Any) -> None:
-        """Start unconfigured; options as of `rclpy.node.Node`."""
+        """Start unconfigured; options as for `rclpy.node.Node`."""
         super().__init__(name, **options)
         self.phase = 'unconfigured'
         self.trouble = ''
@@ -37,11 +37,11 @@ class ManagedNode(LifecycleNode):
 
     @abstractmethod
     def configure(self) -> None:
-        """Get everything ready; a `SeqnetRosError` refuses the transition."""
+        """Get everything ready; a `SeqnetRosError` fails the transition."""
 
     @abstractmethod
     def activate(self) -> None:
-        """Start listening; a `SeqnetRosError` refuses the transition."""
+        """Start listening; a `SeqnetRosError` fails the transition."""
 
     @abstractmethod
     def deactivate(self) -> None:
@@ -49,7 +49,7 @@ class ManagedNode(LifecycleNode):
 
     @abstractmethod
     def cleanup(self) -> None:
-        """Release what `configure` made, all of it or the part that it came to."""
+        """Release everything that `configure` made, even if it failed halfway."""
 
     # Transitions.
 
@@ -83,7 +83,7 @@ class ManagedNode(LifecycleNode):
         return self._transition('shut down', 'finalized', self.close, super().on_shutdown, state)
 
     def on_error(self, state: Any) -> TransitionCallbackReturn:
-        """Go back to the beginning."""
+        """Release everything and return to the unconfigured state."""
         return self._transition('recover', 'unconfigured', self.close, super().on_error, state)
 
     def _configure_or_clean_up(self) -> None:
@@ -96,7 +96,7 @@ class ManagedNode(LifecycleNode):
     def _transition(self, what: str, phase: str, act: Callable[[], None],
                     inherited: Callable[[Any], TransitionCallbackReturn],
                     state: Any) -> TransitionCallbackReturn:
-        """Act; rclpy would swallow an exception, so it becomes a line in the log and FAILURE."""
+        """Run a transition; an exception, which rclpy would swallow, is logged as a failure."""
         try:
             act()
         except SeqnetRosError as error:

@@ -20,7 +20,7 @@ class MapPoses:
     yet.
 
     Args:
-        node: whose log it is.
+        node: the logging node.
         odometry: where poses come from.
         pose_at: returns the pose ``[7]`` at a time, or None.
         patience_s: returns how long announced odometry is waited for, seconds.

@@ -28,7 +28,7 @@ class MappingEngine(Protocol):
         ...
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
-        """Make the map of what was collected."""
+        """Make the map of the places so far."""
         ...
 
 
@@ -36,7 +36,7 @@ class MapSaver:
     """Saves the map of an engine: on ``~/save_map`` and, if so set, when the node stops.
 
     Args:
-        node: who serves and logs.
+        node: the node that serves and logs.
         services: the node's services.
         pipeline: where the engine's images come from; its worker saves.
         settings: returns the node's settings.
@@ -65,7 +65,7 @@ class MapSaver:
         return 0 if engine is None else len(engine)
 
     def reset(self) -> None:
-        """Take the places of a new engine as not saved yet."""
+        """Treat the places of a new engine as not saved yet."""
         self._saved_places = 0
         self._saved_ids: dict[Path, str] = {}
 
@@ -76,7 +76,7 @@ class MapSaver:
             replaces: id of the map that the drive extends.
 
         Raises:
-            MapError: another map lies there, or the path cannot be written.
+            MapError: another map is there, or the path cannot be written.
         """
         settings = self._settings()
         if settings.save_on_shutdown and settings.map:
@@ -115,7 +115,7 @@ class MapSaver:
         self._node.get_logger().warning(f'the map of this drive was saved as {beside} instead')
 
     def finish(self) -> PlaceMap:
-        """Make the map of what was collected, on the worker's thread."""
+        """Make the map of the places so far, on the worker's thread."""
         engine = self._engine()
         assert engine is not None
         return engine.finish(self._node.resolve_topic_name('image'),
@@ -152,7 +152,8 @@ class MapSaver:
         async def save() -> str:
             name = request.path or self._node.get_parameter('map').value
             if not name:
-                raise MapWriteError('no path was given and the parameter map is empty')
+                raise MapWriteError('no path was given and the parameter map is empty, expected '
+                                    'the directory to write in one of them')
             return await self._pipeline.run(
                 lambda: self._save(user_path(name, MapWriteError), request.overwrite))
 

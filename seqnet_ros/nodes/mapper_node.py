@@ -41,7 +41,7 @@ class MapperNode(ManagedNode):
     """
 
     def __init__(self, **options: Any) -> None:
-        """Declare parameters, topics and services; options as of `rclpy.node.Node`."""
+        """Declare parameters, topics and services; options as for `rclpy.node.Node`."""
         super().__init__('mapper', **options)
         self.model: PlaceModel | None = None
         self.engine: Mapper | None = None
@@ -56,7 +56,7 @@ class MapperNode(ManagedNode):
         self._map_saver = MapSaver(
             self, services, self.pipeline, lambda: self.settings.read(), lambda: self.engine,
             self._save_extension)
-        # After the parts: where a parameter is refused, the node is destroyed with all of them.
+        # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, MapperSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset)
         self.diagnostics = DiagnosticsReporter(

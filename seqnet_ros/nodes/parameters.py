@@ -65,7 +65,8 @@ class NodeParameters:
         node: whose parameters they are.
         settings: the node's own settings with their defaults.
         engine: sections of `EngineConfig` that can be set, e.g. ``('sequence', 'matching')``. They
-            are applied at once, or when configuring where the node cannot change them on the way.
+            are applied at once, or when configuring where the node cannot change them while it is
+            configured.
         own: further settings of the node by the names of their groups.
         phase: returns the node's lifecycle state: 'unconfigured', 'inactive' or 'active'.
         defaults: returns the model and the settings that the engine's parameters start from.
@@ -93,7 +94,7 @@ class NodeParameters:
             self._declare(group, 'configure')
         try:
             self._preset = defaults(self.read())
-        except SeqnetRosError:  # told when the node is configured
+        except SeqnetRosError:  # reported when the node is configured
             self._preset = Preset()
         for group in engine:
             self._groups[group] = getattr(self._preset.engine, group)
@@ -128,7 +129,7 @@ class NodeParameters:
         """Return the node's own settings, or another group of them.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         return self._checked(group, {})
 
@@ -138,7 +139,7 @@ class NodeParameters:
         Parameters that were not set take the values of this preset.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         self._follow(preset)
         return self._checked_engine(preset, {})
@@ -147,7 +148,7 @@ class NodeParameters:
         """Return what `read_engine` would, and leave the parameters as they are.
 
         Raises:
-            InputError: the values do not go together; the message names them.
+            InputError: the values contradict each other; the message names them.
         """
         followed: dict[str, dict[str, Any]] = {}
         for declared, value in self._followers(preset.engine):
@@ -199,7 +200,7 @@ class NodeParameters:
             raise InputError(f'parameter {error}') from error
 
     def _judge(self, parameters: list[Parameter]) -> SetParametersResult:
-        """Accept or refuse new values; nothing is applied here."""
+        """Accept or reject new values; nothing is applied here."""
         replaced: dict[str, dict[str, Any]] = {}
         for parameter in parameters:
             declared = self._declared.get(parameter.name)
@@ -255,7 +256,7 @@ def declare_settings(node: Node, settings: AnySettings) -> AnySettings:
         settings: their defaults.
 
     Raises:
-        InputError: the values do not go together; the message names them.
+        InputError: the values contradict each other; the message names them.
         rclpy.exceptions.ParameterException: a value has the wrong type or is out of range.
     """
     values = {}
@@ -291,7 +292,7 @@ def make_descriptor(declared: Declared) -> ParameterDescriptor:
 
 
 def _constraints(info: FieldInfo) -> str:
-    """Return what a range cannot say: choices, and bounds that are themselves excluded."""
+    """Return what a range cannot express: choices, and bounds that are themselves excluded."""
     if get_origin(info.annotation) is Literal:
         return 'one of: ' + ', '.join(map(str, get_args(info.annotation)))
     parts = []

@@ -22,7 +22,7 @@ def image_from_message(message: Image) -> np.ndarray:
     """Return an image message as RGB uint8 ``[H, W, 3]``.
 
     Raises:
-        InputError: the message is no camera image, or contradicts itself.
+        InputError: the message is not a camera image, or is inconsistent.
     """
     return convert(message, ros_cv_bridge())
 
@@ -36,7 +36,7 @@ def convert(message: Image, bridge: Any) -> np.ndarray:
             converter than `image_from_raw`.
 
     Raises:
-        InputError: the message is no camera image, or contradicts itself.
+        InputError: the message is not a camera image, or is inconsistent.
     """
     fields = (message.data, message.height, message.width, message.encoding, message.step)
     if bridge is None or not _suits_cv_bridge(message):

@@ -24,8 +24,8 @@ AnyNode = TypeVar('AnyNode', bound=Node)
 def run(make_node: Callable[[], ManagedNode]) -> None:
     """Make a node, start it where ``autostart`` says so, and spin until interrupted.
 
-    A node that cannot be configured stays, unconfigured, for a corrected parameter and another
-    try. Exits with status 2 when a parameter given at the start is refused.
+    A node that cannot be configured stays, unconfigured, for a corrected parameter and another try.
+    Exits with status 2 when a parameter given at the start is rejected.
     """
     def start(node: ManagedNode) -> None:
         forward_logs(node.get_logger())
@@ -38,14 +38,14 @@ def run(make_node: Callable[[], ManagedNode]) -> None:
 def run_plain(make_node: Callable[[], Node]) -> None:
     """Make a node without a lifecycle and spin until interrupted.
 
-    Exits with status 2 when a parameter given at the start is refused, or the node cannot be made.
+    Exits with status 2 when a parameter given at the start is rejected, or the node cannot be made.
     """
     _run(make_node, lambda _: None)
 
 
 def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> None:
-    # By itself rclpy ends its context at once, and Python raises in the middle of anything. Asked
-    # this way a node finishes what it does, saves its map and still can say so.
+    # By default, rclpy ends its context at once, and Python raises at any point. This way, a node
+    # finishes its current work, saves its map and can still report it.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     interrupted = _note_signals()
     try:

@@ -1,4 +1,4 @@
-"""Services whose answers wait for other threads of the node while images go on."""
+"""Services whose responses wait for other threads of the node while images are processed."""
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
@@ -13,14 +13,14 @@ from seqnet_ros.nodes.error_log import describe_error
 
 
 class StateError(SeqnetRosError):
-    """A service was called in a lifecycle state that has no answer."""
+    """A service was called in a lifecycle state in which it is not available."""
 
 
 class ServiceGroup:
     """The services of a node, one at a time, in a callback group of their own.
 
     Args:
-        node: who serves.
+        node: the serving node.
     """
 
     def __init__(self, node: Node) -> None:

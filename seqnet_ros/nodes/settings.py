@@ -99,7 +99,7 @@ class MappingSettings(NodeSettings):
         description='Save the map when the node is deactivated or shut down.')
     overwrite: bool = Field(
         False, json_schema_extra=AT_ONCE,
-        description='Replace another map that lies where the map is saved.')
+        description='Replace another map at the path where the map is saved.')
     backup: bool = Field(
         True, json_schema_extra=AT_ONCE,
         description='Keep a map that is replaced or extended as NAME~1, or with the next free '

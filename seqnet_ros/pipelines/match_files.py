@@ -58,7 +58,7 @@ class MatchFiles:
 
         Args:
             query: index of the newest query frame in its source.
-            result: what became of it.
+            result: result for it.
 
         Raises:
             InputError: the row cannot be written.
@@ -84,7 +84,7 @@ class MatchFiles:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        """Keep what was written before an error, if it is anything."""
+        """Keep the rows written before an error, if there are any."""
         self._close()
         if self._rows and self._parts:
             _logger.warning('the %d results so far are in %s', self._rows, self._parts[CSV])

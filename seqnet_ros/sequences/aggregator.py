@@ -32,7 +32,7 @@ class RollingDescriptor(Protocol):
         """Forget all frames."""
 
     def push(self, frame: np.ndarray) -> np.ndarray:
-        """Take in a frame ``[D]`` and return the descriptor ``[D']`` of the newest ones."""
+        """Add a frame ``[D]`` and return the descriptor ``[D']`` of the newest ones."""
 
 
 class SequenceAggregator(nn.Module, ABC):
@@ -52,7 +52,7 @@ class SequenceAggregator(nn.Module, ABC):
         """Map ``[B, L, D]``, oldest first, to ``[B, D']``."""
 
     def rolling(self, length: int, dim: int) -> RollingDescriptor | None:
-        """Return what follows a drive frame by frame at less cost; None where nothing does.
+        """Return an incremental version for a drive, frame by frame; None if there is none.
 
         Args:
             length: frames of the window.

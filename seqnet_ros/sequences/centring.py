@@ -1,4 +1,4 @@
-"""Centring: what all images of a drive have in common says nothing about the place.
+"""Centering: what all images of a drive have in common does not depend on the place.
 
 Subtracting each traverse's own mean descriptor before the L2 normalization removes light,
 season and camera. A map knows its whole traverse; a robot knows only its past.
@@ -23,7 +23,7 @@ class RunningMean:
         self._count = prior_frames
 
     def add(self, frame: np.ndarray) -> None:
-        """Take in one frame descriptor ``[D]``."""
+        """Add a frame descriptor ``[D]``."""
         self._sum += frame
         self._count += 1
 

@@ -1,4 +1,4 @@
-"""The seven sequence aggregators of JIST, and its kin: ``[B, L, D]`` frames to ``[B, D']``.
+"""The seven sequence aggregators of JIST, and a related one: ``[B, L, D]`` frames to ``[B, D']``.
 
 Berton et al., "JIST: Joint Image and Sequence Training for Sequential Visual Place Recognition",
 RA-L 2024. None of them normalizes its output: JIST's ranking depends on its length. The linear
@@ -68,11 +68,11 @@ class Max(JistAggregator):
 
 
 class OfOneLength(JistAggregator):
-    """One whose weights are for sequences of one length.
+    """Base of aggregators whose weights are for sequences of one length.
 
     Args:
         length: frames L of a sequence.
-        normalise: as of `JistAggregator`.
+        normalise: as in `JistAggregator`.
     """
 
     def __init__(self, length: int, normalise: bool = False) -> None:
@@ -97,7 +97,7 @@ class SimpleFc(OfOneLength):
     Args:
         dim: length D of a frame descriptor.
         length: frames L of a sequence.
-        normalise: as of `JistAggregator`.
+        normalise: as in `JistAggregator`.
     """
 
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
@@ -118,7 +118,7 @@ class MeanFc(SimpleFc):
     """The same layer, starting as the mean over the sequence: JIST's ``meanfc``."""
 
     def __init__(self, dim: int, length: int, normalise: bool = False) -> None:
-        """Create the layer; arguments as of `SimpleFc`."""
+        """Create the layer; arguments as for `SimpleFc`."""
         super().__init__(dim, length, normalise)
         with torch.no_grad():
             self.final_fc.weight.copy_(torch.eye(dim).repeat(1, length) / length)
@@ -134,7 +134,7 @@ class FullyConnected(OfOneLength):
         dim: length D of a frame descriptor.
         length: frames L of a sequence.
         out_dim: length of a sequence descriptor.
-        normalise: as of `JistAggregator`.
+        normalise: as in `JistAggregator`.
     """
 
     def __init__(self, dim: int, length: int, out_dim: int, normalise: bool = False) -> None:
@@ -169,7 +169,7 @@ class TimeConvolution(OfOneLength):
 
 
 class SeqGeM(JistAggregator):
-    """Generalised mean over the sequence.
+    """Generalized mean over the sequence.
 
     The largest frame value is factored out of the power, which equals the plain formula and
     does not underflow for large exponents.
@@ -177,7 +177,7 @@ class SeqGeM(JistAggregator):
     Args:
         p: exponent before any weights are loaded, learnable.
         eps: floor of the frame values.
-        normalise: as of `JistAggregator`.
+        normalise: as in `JistAggregator`.
     """
 
     def __init__(self, p: float = 3.0, eps: float = 1e-6, normalise: bool = False) -> None:

@@ -75,7 +75,7 @@ class KeyframeGate:
         self.forget()
 
     def use(self, config: KeyframeConfig, spacing: Spacing, usual_change: float | None) -> None:
-        """Go on with other settings, as of the constructor, from the next image on."""
+        """Use other settings from the next image on; arguments as in the constructor."""
         self._config = config
         self._spacing = spacing
         self._given_change = usual_change
@@ -133,15 +133,15 @@ class KeyframeGate:
 
     def consider(self, stamp_ns: int, pose: np.ndarray | None,
                  describe: Callable[[], np.ndarray]) -> tuple[Verdict, np.ndarray | None]:
-        """Judge an image after `interrupted`, and admit it where it is a keyframe.
+        """Decide on an image after `interrupted`, and add it if it is a keyframe.
 
         Args:
             stamp_ns: when it was taken.
-            pose: where, ``[7]``, if that is known.
+            pose: its pose ``[7]``, if known.
             describe: returns its frame descriptor ``[D]``; called only where that is needed.
 
         Returns:
-            What becomes of the image, and its descriptor where it was made.
+            The decision on the image, and its descriptor if it was computed.
         """
         verdict = self.before_describing(stamp_ns, pose)
         if verdict in (Verdict.BETWEEN, Verdict.STATIONARY):
@@ -154,7 +154,7 @@ class KeyframeGate:
         return verdict, descriptor
 
     def before_describing(self, stamp_ns: int, pose: np.ndarray | None) -> Verdict | None:
-        """Judge by stamp and pose; None means that the descriptor has to decide."""
+        """Decide by stamp and pose; None means that the descriptor has to decide."""
         self._since_key += 1
         if self._key_stamp is None:
             return Verdict.KEYFRAME
@@ -180,7 +180,7 @@ class KeyframeGate:
         return distance(pose, self._key_pose)
 
     def by_descriptor(self, descriptor: np.ndarray) -> Verdict:
-        """Judge by the L2-normalized frame descriptor ``[D]``, where stamp and pose did not."""
+        """Decide by the L2-normalized frame descriptor ``[D]``, if stamp and pose did not."""
         if self._key_descriptor is None:
             return Verdict.KEYFRAME
         change = float(np.linalg.norm(descriptor - self._key_descriptor))

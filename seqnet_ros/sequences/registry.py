@@ -19,9 +19,9 @@ def register_aggregator(
         name: its name.
         build: a `seqnet_ros.sequences.aggregator.SequenceAggregator` class, or 'module:class'.
         learned: it has weights.
-        trained: these are of no use before training; otherwise it starts as a mean.
-        own_weights: they lie in a file of their own, never in that of the frames.
-        sums_frames: it takes frames that are VLAD sums, and no others.
+        trained: the weights are of no use before training; otherwise it starts as a mean.
+        own_weights: they are in a separate file, never in that of the frame descriptor.
+        sums_frames: its frames must be VLAD sums.
         evaluated: `seqnet_ros evaluate --method` compares it; it has no weights, or is SeqNet.
         check_length: raises ValueError for a sequence length that it cannot describe.
 

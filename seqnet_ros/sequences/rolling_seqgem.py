@@ -51,7 +51,7 @@ class RollingSeqGeM:
         self._ends: np.ndarray | None = None
 
     def push(self, frame: np.ndarray) -> np.ndarray:
-        """Take in a frame, ``[D]``.
+        """Add a frame, ``[D]``.
 
         Returns:
             float32 ``[D]``, the descriptor of the last ``length`` frames, or of all while there

@@ -44,7 +44,7 @@ class SeqNet(SequenceAggregator):
     """
 
     def __init__(self, in_dim: int, out_dim: int, kernel: int) -> None:
-        """Create the layer with PyTorch's default initialisation of ``Conv1d``."""
+        """Create the layer with PyTorch's default initialization of ``Conv1d``."""
         super().__init__()
         self.conv = nn.Conv1d(in_dim, out_dim, kernel_size=kernel)
 

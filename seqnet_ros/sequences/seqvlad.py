@@ -1,8 +1,8 @@
 """SeqVLAD: NetVLAD over the local features of all frames of a sequence.
 
-Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition",
-RA-L 2022. The residual sums of a set of local features are those of its parts added up, so every
-frame is described once, by its own sums (`VladSums`), however many sequences it is part of.
+Mereu et al., "Learning Sequential Descriptors for Sequence-based Visual Place Recognition", RA-L
+2022. The residual sums of a set of local features are the sums over its parts, so every frame is
+described once, by its own sums (`VladSums`), however many sequences it is part of.
 """
 
 from torch import Tensor
@@ -31,7 +31,7 @@ class SeqVlad(SequenceAggregator):
         """Create the aggregator of a model.
 
         Raises:
-            ModelError: the frames are no VLAD sums.
+            ModelError: the frames are not VLAD sums.
         """
         if frames.clusters is None:
             raise ModelError('seqvlad needs frames described by vlad_sums, found others')

@@ -43,7 +43,7 @@ def centred_windows(bounds: np.ndarray, length: int, compat: bool = False) -> np
         int64 ``[N, length]``.
 
     Raises:
-        InputError: ``bounds`` is not ``[N, 2]`` or a frame lies outside its bounds.
+        InputError: ``bounds`` is not ``[N, 2]`` or a frame is outside its bounds.
     """
     bounds = np.asarray(bounds)
     if bounds.ndim != 2 or bounds.shape[1] != 2:
@@ -53,7 +53,7 @@ def centred_windows(bounds: np.ndarray, length: int, compat: bool = False) -> np
     if np.any((frame < low) | (frame >= high)):
         wrong = int(np.argmax(((frame < low) | (frame >= high))[:, 0]))
         raise InputError(
-            f'frame {wrong} lies outside its sequence bounds {bounds[wrong].tolist()}')
+            f'frame {wrong} is outside its sequence bounds {bounds[wrong].tolist()}')
     first = np.maximum(low, frame - length // 2)
     end = np.minimum(high, frame + length - length // 2)
     # The left rule comes first: a window cut on the left grows to the right.

@@ -364,9 +364,9 @@ def test_info_of_caches_of_the_published_code(shared_golden, tmp_path):
     assert 'classes  29' in shown
     assert '21 of 1 to 3 classes' in shown
     torch.save({'db_paths': []}, tmp_path / 'x.torch')
-    assert 'no cache of sequences' in refusal('dataset', 'info', tmp_path / 'x.torch')
+    assert 'not a cache of sequences' in refusal('dataset', 'info', tmp_path / 'x.torch')
     torch.save([1, 2, 3], tmp_path / 'x.torch')
-    assert 'no cache of classes' in refusal('dataset', 'info', tmp_path / 'x.torch')
+    assert 'not a cache of classes' in refusal('dataset', 'info', tmp_path / 'x.torch')
 
 
 @pytest.mark.parametrize(('reference', 'query', 'expected'), [

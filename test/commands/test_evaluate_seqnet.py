@@ -281,7 +281,7 @@ def test_a_table_of_all_methods(tmp_path):
     assert shown[0].split() == ['method', *(f'R@{n}' for n in NS), 'AP', 'F1', 'R@100%P',
                                 'ms/query', 'MB']
     assert shown[4].split()[:6] == ['seqnet', '0.833', '0.931', '0.972', '0.992', '1.000']
-    assert shown[-1].split() == ['left', 'out', 'none']
+    assert shown[-1].split() == ['skipped', 'none']
 
 
 @golden

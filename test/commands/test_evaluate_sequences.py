@@ -204,7 +204,7 @@ def test_broken_images_are_left_out(tmp_path: Path) -> None:
     assert '1 of 24 images cannot be read and were skipped: ' in result.stderr
     assert images[5].name in result.stderr
     shown = result.stdout
-    assert re.search(rf'left out +3 sequences, '
+    assert re.search(rf'skipped +3 sequences, '
                      rf'because of 1 unreadable images.*{images[5].name}', shown)
     document = json.loads((tmp_path / 'a.json').read_text())
     assert (document['places'], document['queries']) == (7, 10)

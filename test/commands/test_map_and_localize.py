@@ -314,7 +314,7 @@ class TestMapInfoAndVerify:
         shown = succeed('map', 'info', tmp_path / 'map').stdout
         for text in (built, shown):
             assert re.search(r'local features +sift, up to 200 per image', text)
-            assert re.search(r'pictures +one a place', text)
+            assert re.search(r'pictures +one per place', text)
             assert re.search(r'camera +96x72, plumb_bob', text)
         succeed('map', 'verify', tmp_path / 'map')
         succeed(*arguments, '--output', tmp_path / 'again')

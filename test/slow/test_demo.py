@@ -27,7 +27,7 @@ def test_a_short_demo_finds_the_robot(town_map, tmp_path):
         done.stdout + done.stderr + (log.read_text() if log.exists() else ''))
     recall = float(re.search(r'Recall@1 +([\d.]+)', done.stdout)[1])
     assert recall >= 0.7
-    assert re.search(r'accepted +\d+, [\d.]+ % of them right', done.stdout)
+    assert re.search(r'accepted +\d+, [\d.]+ % of them correct', done.stdout)
     assert re.search(r'latency +p50 \d+ ms, p99 \d+ ms', done.stdout)
     picture = cv2.imread(str(tmp_path / 'demo.png'))
     assert picture.shape[1] > 1000

@@ -10,4 +10,4 @@ app.command()(write)
 
 @app.callback()
 def _group() -> None:
-    """Keep `write` a command of its own, although it is the only one."""
+    """Keep `write` a subcommand, although it is the only one."""

@@ -23,7 +23,7 @@ def write(
     """Write images to an mcap bag, and their poses as odometry on /odom.
 
     Images go to /camera/image_raw, as JPEG to /camera/image_raw/compressed with --compressed. An
-    existing bag is refused.
+    existing bag is never overwritten.
     """
     from seqnet_ros.datasets.recordings.bag_writer import write_bag
     from seqnet_ros.datasets.recordings.open_recording import open_source

@@ -47,9 +47,9 @@ def create(
 ) -> None:
     """Make a data set of two drives, in the files that SeqNet's published code reads.
 
-    Poses of both drives must be of one kind and in one frame; GPS positions get the origin of the
-    reference. Without poses, frame i of one drive shows what frame i of the other shows. Use it
-    with `evaluate --dataset DIR`.
+    Poses of both drives must be of one kind and in one frame; GPS positions use the origin of the
+    reference. Without poses, frame i of both drives shows the same place. Use it with `evaluate
+    --dataset DIR`.
 
     Names and positions go to structFiles/NAME_SPLIT_*.db, descriptors to data/descData/MODEL,
     sequence bounds to structFiles/seqBoundsFiles and image names to structFiles/imageNamesFiles.

@@ -58,5 +58,5 @@ def create_msls(
         'descriptors': f'none, expected in {files.descriptors[0].parent}' if kind is None
         else files.descriptors[0].parent,
         'sequences': f'{drives[0].sequences} and {drives[1].sequences}',
-        'panoramas left out': f'{drives[0].panoramas} and {drives[1].panoramas}',
+        'panoramas skipped': f'{drives[0].panoramas} and {drives[1].panoramas}',
         **struct_fields(struct)})

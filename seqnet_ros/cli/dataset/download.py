@@ -21,11 +21,11 @@ def download(
 ) -> None:
     """Show where a published data set comes from, and check the parts that are present.
 
-    Nothing is downloaded: most parts lie behind pages of their owners, without a stable address.
+    Nothing is downloaded: most parts are on their owners' websites, without a stable address.
     Structs, splits, bounds and image names must be readable with the right number of entries;
     descriptors must have the right shape and unit length (a sample of rows is checked); the files
-    of each split must go together. The exit status is 0 only if everything needed is present and in
-    order, else 1.
+    of each split must go together. The exit status is 0 only if everything needed is present and
+    valid, else 1.
     """
     from seqnet_ros.datasets.seqnet.downloads import inspect, is_complete, sources
 

@@ -1,4 +1,4 @@
-"""``seqnet_ros dataset info``: what a file of a data set says."""
+"""``seqnet_ros dataset info``: the content of a file of a data set."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,11 +47,11 @@ def _describe_cache(cache: 'SequenceCache | ClassCache') -> dict[str, object]:
                          f'of {cache.database.windows.shape[1]} frames',
             'cities': ', '.join(sorted(set(cache.database.frames.cities))),
             'queries without match': len(cache.queries) - matched,
-            'matches per query': f'{mean:.2f}, over those that have any'}
+            'matches per query': f'{mean:.2f}, over queries with a match'}
 
 
 def struct_fields(struct: 'DbStruct') -> dict[str, object]:
-    """Return what a struct says, by name, in human-readable form."""
+    """Return the content of a struct, by name, in human-readable form."""
     from scipy.spatial import cKDTree
 
     found = cKDTree(struct.db_positions).query_ball_point(
@@ -63,7 +63,7 @@ def struct_fields(struct: 'DbStruct') -> dict[str, object]:
         'split': struct.split,
         'images': f'{len(struct.db_images)} reference, {len(struct.q_images)} query',
         'positions': 'frame numbers' if unit == 'frames' else
-        f'{struct.db_positions.shape[1]} coordinates, metres',
+        f'{struct.db_positions.shape[1]} coordinates, meters',
         'radius': f'{struct.radius:g} {unit}',
         'radius of positives': 'not stated' if positive is None else f'{positive:g} {unit}',
         'queries without match': int((found == 0).sum()),

@@ -44,7 +44,7 @@ def render(
 
     The folder gets sf_xl/processed with train, val/database and val/queries, and msls with train,
     val and test; each split is another town. The same options give the same images, byte for byte,
-    with any number of processes. A class of 10 m and 30 degrees along the way has about 16 single
+    with any number of processes. A class of 10 m and 30 degrees along the route has about 16 single
     images.
 
     The renderer, seqnet_town, is part of the source repository only: outside `source build/env.sh`,
@@ -69,7 +69,7 @@ def render(
 
 
 def _import_town() -> Any:
-    """Return the part of the rendered town that plans data; no installation brings the town.
+    """Return the module of the rendered town that plans data; the town is never installed.
 
     Raises:
         InputError: the town is not on the Python path.

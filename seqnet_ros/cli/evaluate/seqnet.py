@@ -11,16 +11,9 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import working
 from seqnet_ros.cli.drive_options import check_one_way
-from seqnet_ros.cli.evaluate.seqnet_report import (
-    document_drives,
-    document_method,
-    prepare_outputs,
-    show_method,
-    show_methods,
-    write_predictions,
-    write_published,
-)
+from seqnet_ros.cli.evaluate.seqnet_report import show_method, show_methods
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import prepare_outputs
 from seqnet_ros.evaluation.seqnet.evaluated_drives import USUAL_SPLIT, ArrayChoice, DatasetChoice
 from seqnet_ros.evaluation.seqnet.method_names import ALL, first_stages, methods
 from seqnet_ros.evaluation.seqnet.search_plans import TOP_K, MethodChoice
@@ -150,10 +143,16 @@ def evaluate(
 
 def _measure(request: 'SeqNetRequest', predictions: Path | None, original_npz: Path | None,
              json_path: Path | None) -> None:
-    """Measure, print, and write the files that were asked for."""
+    """Measure, print, and write the requested files."""
     from seqnet_ros.evaluation.metrics.search_metrics import SearchResults, SearchTable
     from seqnet_ros.evaluation.result_document import write_document
     from seqnet_ros.evaluation.seqnet.evaluation import prepare_evaluation
+    from seqnet_ros.evaluation.seqnet.result_files import (
+        document_drives,
+        document_method,
+        write_predictions,
+        write_published,
+    )
 
     found = prepare_evaluation(request, _load_run)
     about = document_drives(found.drives, found.full_windows)
@@ -189,7 +188,7 @@ def _search(evaluation: 'SeqNetEvaluation', plan: 'Plan') -> 'SearchRun':
 
 
 def _refuse_options(ctx: typer.Context) -> None:
-    """Refuse options before the name of a subcommand, which would do nothing."""
+    """Reject options before the name of a subcommand, where they have no effect."""
     given = options.given(ctx)
     if given:
         raise InputError(f'{given[0]} was given before {ctx.invoked_subcommand!r}, expected '

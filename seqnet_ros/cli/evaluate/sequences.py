@@ -7,8 +7,8 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import progress_bar, working
-from seqnet_ros.cli.evaluate.seqnet_report import prepare_outputs
 from seqnet_ros.cli.evaluate.sequences_report import show_results
+from seqnet_ros.core.files import prepare_outputs
 
 
 def evaluate_sequences(
@@ -58,8 +58,8 @@ def evaluate_sequences(
     All sequences of the database are searched for each query sequence, by the L2 distance of their
     descriptors. Queries without any true match are counted and excluded from every recall. Each
     image is described once, however many sequences it is in. Sequences that use a damaged image are
-    skipped. For a model with centering, the mean of all frames is subtracted from those of each
-    side.
+    skipped. For a model with centering, the mean of all frames of a side is subtracted from each of
+    them.
 
     The folder holds the splits, each with database and queries, and in these a folder for each
     sequence. Image names give position and number in the sequence:

@@ -1,4 +1,4 @@
-"""What ``seqnet_ros evaluate sequences`` prints of its measurement."""
+"""Console output of ``seqnet_ros evaluate sequences``."""
 
 from typing import TYPE_CHECKING
 
@@ -9,7 +9,7 @@ from seqnet_ros.cli.console import print_fields, print_table, results
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.metrics.sequence_metrics import QueryRecall, SequenceResults
 
-_RULES = {'any': 'any frames', 'centre': 'centre frames', 'last': 'last frames'}
+_RULES = {'any': 'any frames', 'centre': 'center frames', 'last': 'last frames'}
 
 
 def show_results(document: 'SequenceResults') -> None:
@@ -26,7 +26,7 @@ def show_results(document: 'SequenceResults') -> None:
         'time': f'{document.milliseconds_per_query:.3f} ms per query, and '
                 f'{document.milliseconds_per_frame:.1f} ms to describe a frame'}
     if broken:
-        fields['left out'] = (f'{document.sequences_left_out} sequences, because of {len(broken)} '
+        fields['skipped'] = (f'{document.sequences_left_out} sequences, because of {len(broken)} '
                               f'unreadable images, such as: {broken[0]}')
     print_fields(fields)
     header = ('queries', *(f'R@{n}' for n in recalls))

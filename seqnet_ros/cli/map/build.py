@@ -47,13 +47,13 @@ def build(
     """Make a map of the places of a recorded drive, or add the drive to a map.
 
     Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without poses the
-    places lie one meter apart on a line: frame numbers count as meters. Places are spaced 1 m apart
-    if there are poses; otherwise every image is a place. The settings are stored in the map and are
-    the defaults for localizing.
+    places are put one meter apart on a line: frame numbers count as meters. Places are spaced 1 m
+    apart if there are poses; otherwise every image is a place. The settings are stored in the map
+    and are the defaults for localizing.
 
     A map that exists at --output is replaced only with --overwrite or --extend, when the new one is
     complete, and is kept as NAME~1 or with the next free number. A folder that holds anything else
-    is refused. --extend adds the drive as another session; its poses must be in the frame of the
+    is an error. --extend adds the drive as another session; its poses must be in the frame of the
     map.
     """
     settings = collect_settings(

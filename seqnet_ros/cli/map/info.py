@@ -22,7 +22,7 @@ def info(path: options.MapPath) -> None:
 
 
 def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
-    """Return what a manifest says, by name, in human-readable form."""
+    """Return the content of a manifest, by name, in human-readable form."""
     return {
         'id': manifest.map_id,
         'model': f'{manifest.model.name} ({manifest.fingerprint[:8]})',
@@ -38,14 +38,14 @@ def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
 
 
 def _describe_images(manifest: 'MapManifest') -> dict[str, object]:
-    """Say what the map keeps of its images; nothing of what it does not."""
+    """Return the local features, pictures and camera of a map, as far as it has them."""
     fields: dict[str, object] = {}
     if manifest.features is not None:
         record = manifest.features
         fields['local features'] = (f'{record.features}, up to {record.max_features} per image, '
                                     f'images up to {record.max_width} pixels wide')
     if manifest.images:
-        fields['pictures'] = 'one a place'
+        fields['pictures'] = 'one per place'
     camera = manifest.camera_model
     if camera is not None:
         fields['camera'] = f'{camera.width}x{camera.height}, {camera.distortion_model}'

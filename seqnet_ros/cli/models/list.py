@@ -1,10 +1,10 @@
-"""``seqnet_ros models list``: what models there are."""
+"""``seqnet_ros models list``: the available models."""
 
 from seqnet_ros.cli.console import print_table
 
 
 def list_models() -> None:
-    """List the models, the length of their descriptors and whether their weights are here.
+    """List the models, the length of their descriptors and whether their weights are installed.
 
     Weights of frames, sequences and projection all count.
     """

@@ -5,25 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import options
+from seqnet_ros.cli import options, train_options
 from seqnet_ros.cli.console import working
 from seqnet_ros.cli.train.image_runs import (
     CHANGEABLE,
     TRAIN,
     CosPlaceRecord,
-    Epochs,
-    FrameModel,
-    Workers,
     image_search,
     locate_model,
     show_best,
     workplace,
 )
 from seqnet_ros.cli.train.runs import (
-    Precision,
-    Recipe,
-    Resume,
-    RunFolder,
     collect_training_settings,
     missing_training_package,
     require_new,
@@ -37,25 +30,23 @@ if TYPE_CHECKING:
 
 def cosplace(
     ctx: typer.Context,
-    output: RunFolder,
+    output: train_options.RunFolder,
     images: Annotated[Path | None, typer.Option(
         help='SF-XL folder that contains train and val.', show_default=False)] = None,
-    frame_model: FrameModel = None,
-    validation: Annotated[Path | None, typer.Option(
-        help='Folder like --images whose val split selects the best weights.',
-        show_default='that of --images')] = None,
-    recipe: Recipe = None,
-    epochs: Epochs = None,
+    frame_model: train_options.FrameModel = None,
+    validation: Annotated[Path | None, train_options.validation_like('--images')] = None,
+    recipe: train_options.Recipe = None,
+    epochs: train_options.Epochs = None,
     assignments: options.Assignments = None,
-    resume: Resume = False,
+    resume: train_options.Resume = False,
     device: options.Device = 'auto',
-    precision: Precision = '32',
-    workers: Workers = None,
+    precision: train_options.Precision = '32',
+    workers: train_options.Workers = None,
 ) -> None:
     """Train CosPlace: a network for single images, on classes of images by place and direction.
 
-    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far, for
-    `--model` of the other commands; its weights lie beside it as safetensors, and as best_model.pth
+    The default settings are those of the paper. RUN/model.yaml is the best model so far, for
+    `--model` of the other commands; its weights are beside it as safetensors, and as best_model.pth
     for the published code. TensorBoard reads RUN.
     """
     if resume:

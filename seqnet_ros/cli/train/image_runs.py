@@ -1,13 +1,12 @@
-"""Common parts of ``train jist`` and ``train cosplace``: options and run settings."""
+"""Common parts of ``train jist`` and ``train cosplace``: models, data and run settings."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from seqnet_ros.cli.console import print_fields
 from seqnet_ros.cli.train.runs import AbsolutePath, TrainingRecord, is_first_process
+from seqnet_ros.cli.train_options import MOST_WORKERS
 from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,16 +15,6 @@ if TYPE_CHECKING:
 
 TRAIN, VALIDATE = 'train', 'val'
 CHANGEABLE = ('output', 'resume', 'epochs', 'device', 'workers')
-_MOST_WORKERS = 8
-
-FrameModel = Annotated[str | None, typer.Option(
-    help='Model whose network is trained, starting from its weights: a name from `seqnet_ros '
-         'models list` or a YAML file.', show_default=False)]
-Workers = Annotated[int | None, typer.Option(
-    min=0, help='Threads that read images.',
-    show_default=f'one per processor, at most {_MOST_WORKERS}')]
-Epochs = Annotated[int | None, typer.Option(
-    help='Epochs; each trains one group of classes.', show_default="the recipe's")]
 
 
 class CosPlaceRecord(TrainingRecord):
@@ -37,7 +26,7 @@ class CosPlaceRecord(TrainingRecord):
 
 
 def locate_model(frame_model: str | None) -> str:
-    """Return a model in a form that holds in every working directory."""
+    """Return the name or the absolute path of a model."""
     if frame_model is None:
         raise InputError('--frame-model is missing, expected the model whose network is trained, '
                          'such as cosplace-resnet18-512')
@@ -46,7 +35,7 @@ def locate_model(frame_model: str | None) -> str:
 
 
 def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSearch | None':
-    """Return the images of a folder to validate on; None where there are none to look for."""
+    """Return the validation images of a folder; None without a folder or optional images."""
     from seqnet_ros.training.cosplace.data import ImageSearch
 
     if folder is None or (not required and not (folder / VALIDATE).exists()):
@@ -55,12 +44,12 @@ def image_search(folder: Path | None, radius: float, required: bool) -> 'ImageSe
 
 
 def workplace(record: TrainingRecord, device: str, workers: int | None) -> 'RunOptions':
-    """Return what a training runs on."""
+    """Return the device and other execution options of a training."""
     from seqnet_ros.training.common.lightning_run import process_counts
     from seqnet_ros.training.cosplace.steps import RunOptions
 
     _, local = process_counts()
-    usual = min(_MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))
+    usual = min(MOST_WORKERS, max(1, (os.cpu_count() or 1) // local))
     return RunOptions(device, record.precision, usual if workers is None else workers,
                       record.model_dump(mode='json', exclude_none=True))
 

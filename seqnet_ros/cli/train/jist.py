@@ -5,16 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli import options
+from seqnet_ros.cli import options, train_options
 from seqnet_ros.cli.console import working
 from seqnet_ros.cli.train.image_runs import (
     CHANGEABLE,
     TRAIN,
     VALIDATE,
     CosPlaceRecord,
-    Epochs,
-    FrameModel,
-    Workers,
     image_search,
     locate_model,
     show_best,
@@ -22,11 +19,6 @@ from seqnet_ros.cli.train.image_runs import (
 )
 from seqnet_ros.cli.train.runs import (
     AbsolutePath,
-    Precision,
-    Recipe,
-    Resume,
-    RunFolder,
-    SeqLength,
     collect_training_settings,
     missing_training_package,
     require_new,
@@ -45,7 +37,7 @@ class _JistRecord(CosPlaceRecord):
 
 def jist(
     ctx: typer.Context,
-    output: RunFolder,
+    output: train_options.RunFolder,
     sequences: Annotated[Path | None, typer.Option(
         help='Folder that contains train and val, or the official MSLS folder, which contains '
              'train_val.',
@@ -53,25 +45,23 @@ def jist(
     images: Annotated[Path | None, typer.Option(
         help='SF-XL folder that contains train, to train on single images as well.',
         show_default='sequences alone')] = None,
-    frame_model: FrameModel = None,
-    validation: Annotated[Path | None, typer.Option(
-        help='Folder like --sequences whose val split selects the best weights.',
-        show_default='that of --sequences')] = None,
+    frame_model: train_options.FrameModel = None,
+    validation: Annotated[Path | None, train_options.validation_like('--sequences')] = None,
     city: Annotated[list[str] | None, typer.Option(
         help='Train on sequences of this city only. Repeatable.', show_default='all')] = None,
-    recipe: Recipe = None,
-    seq_length: SeqLength = None,
-    epochs: Epochs = None,
+    recipe: train_options.Recipe = None,
+    seq_length: train_options.SeqLength = None,
+    epochs: train_options.Epochs = None,
     assignments: options.Assignments = None,
-    resume: Resume = False,
+    resume: train_options.Resume = False,
     device: options.Device = 'auto',
-    precision: Precision = '32',
-    workers: Workers = None,
+    precision: train_options.Precision = '32',
+    workers: train_options.Workers = None,
 ) -> None:
     """Train JIST: a network for images and sequences of them, on both together.
 
-    Settings that are not given are those of the paper. RUN/model.yaml is the best model so far, for
-    `--model` of the other commands; its weights lie beside it as safetensors, and as best_model.pth
+    The default settings are those of the paper. RUN/model.yaml is the best model so far, for
+    `--model` of the other commands; its weights are beside it as safetensors, and as best_model.pth
     for the published code. TensorBoard reads RUN.
     """
     if resume:

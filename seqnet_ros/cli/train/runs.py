@@ -12,19 +12,8 @@ from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.errors import InputError
 
-Recipe = Annotated[Path | None, typer.Option(
-    help='YAML file with settings, such as those in config/train/.', show_default=False)]
-Resume = Annotated[bool, typer.Option(
-    '--resume', help='Continue the run in --output as if it had not been stopped.')]
-Precision = Annotated[str, typer.Option(
-    help="'32'; on a GPU also '16' or 'bf16', mixed with 32 bits.")]
-SeqLength = Annotated[int | None, typer.Option(
-    '--seq-length', '-L', help='Frames per sequence.', show_default='5')]
-RunFolder = Annotated[Path, typer.Option(
-    help='Folder of the run, new or empty.', show_default=False)]
-
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
-"""A path of a record, which holds in every working directory."""
+"""A path of a record, valid in every working directory."""
 
 
 class TrainingRecord(Settings):
@@ -39,7 +28,7 @@ Record = TypeVar('Record', bound=TrainingRecord)
 
 def collect_training_settings(recipe: Path | None, assignments: list[str] | None,
                               given: dict[str, Any]) -> dict[str, Any]:
-    """Merge the settings of a recipe, of ``--set`` and of options; the later ones count.
+    """Merge the settings of a recipe, of ``--set`` and of options; the later ones take precedence.
 
     Args:
         recipe: YAML file, or None.
@@ -47,7 +36,7 @@ def collect_training_settings(recipe: Path | None, assignments: list[str] | None
         given: values by name, None where an option was not given.
 
     Raises:
-        InputError: the recipe cannot be read, or a text is not understood.
+        InputError: the recipe cannot be read, or a text is invalid.
     """
     values = {} if recipe is None else _read_recipe(recipe)
     values.update(assigned_values(assignments))
@@ -69,7 +58,7 @@ def require_new(output: Path) -> None:
     """Check that a run can begin in a folder.
 
     Raises:
-        InputError: there is something already.
+        InputError: the folder exists and is not empty.
     """
     if not is_first_process():
         return
@@ -78,19 +67,19 @@ def require_new(output: Path) -> None:
 
 
 def is_first_process() -> bool:
-    """Return whether this is the process that writes, of those that torchrun started."""
+    """Return whether this process, among those started by torchrun, writes the files."""
     return os.environ.get('RANK', '0') == '0'
 
 
 def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs: int | None,
                    changeable: tuple[str, ...]) -> Record:
-    """Read what a run was started with.
+    """Read the options that a run was started with.
 
     Args:
         kind: of the record.
         ctx: the command.
         output: folder of the run.
-        epochs: in place of those it was started with; None keeps them.
+        epochs: number of epochs to train instead; None keeps it.
         changeable: names of the options that may be given with ``--resume``.
 
     Raises:

@@ -5,16 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from seqnet_ros.cli import options
+from seqnet_ros.cli import options, train_options
 from seqnet_ros.cli.console import print_fields
 from seqnet_ros.cli.drive_options import check_one_way
 from seqnet_ros.cli.train.runs import (
     AbsolutePath,
-    Precision,
-    Recipe,
-    Resume,
-    RunFolder,
-    SeqLength,
     TrainingRecord,
     collect_training_settings,
     is_first_process,
@@ -50,7 +45,7 @@ class _Record(TrainingRecord):
 
 def seqnet(
     ctx: typer.Context,
-    output: RunFolder,
+    output: train_options.RunFolder,
     dataset: options.Dataset = None,
     folder: options.DatasetFolder = None,
     descriptors: options.DatasetDescriptors = None,
@@ -63,12 +58,12 @@ def seqnet(
     splits: options.Splits = None,
     validation: Annotated[str | None, typer.Option(
         help='Data set whose val split selects the best weights.',
-        show_default='that of --dataset unless it is its test split, else a part of the training '
-                     'queries')] = None,
+        show_default='--dataset if its val split is not its test split, else a part of the '
+                     'training queries')] = None,
     validation_share: Annotated[float, typer.Option(
         help='Share of the queries held out for validation if there is no split for it.')] = 0.1,
-    recipe: Recipe = None,
-    seq_length: SeqLength = None,
+    recipe: train_options.Recipe = None,
+    seq_length: train_options.SeqLength = None,
     kernel: Annotated[int | None, typer.Option(
         help='Width of the temporal convolution, frames.', show_default='3')] = None,
     out_dim: Annotated[int | None, typer.Option(
@@ -79,13 +74,13 @@ def seqnet(
     assignments: options.Assignments = None,
     initial: Annotated[Path | None, typer.Option(
         help='Run or checkpoint to start from.', show_default='random weights')] = None,
-    resume: Resume = False,
+    resume: train_options.Resume = False,
     device: options.Device = 'auto',
-    precision: Precision = '32',
+    precision: train_options.Precision = '32',
 ) -> None:
-    """Train SeqNet on the frame descriptors of two drives: those of a data set, or two arrays.
+    """Train SeqNet on the frame descriptors of two drives, from a data set or two arrays.
 
-    Settings that are not given are those of the paper. `evaluate`, `models create`, SeqNet's
+    The default settings are those of the paper. `evaluate`, `models create`, SeqNet's
     published code and TensorBoard can read the run at any time. Needs `pip install
     'seqnet_ros[train]'`. Ctrl-C ends the training with status 130, SIGTERM with 143; both lose the
     current epoch, and --resume continues. Only --epochs and --device may be changed with --resume.
@@ -116,7 +111,7 @@ def seqnet(
 
 
 def _located(dataset: str | None, folder: Path | None) -> dict[str, Any]:
-    """Return a data set and its folder in a form that holds in every working directory."""
+    """Return the names or absolute paths of a data set and its folder."""
     from seqnet_ros.datasets.seqnet.splits import NAMES
 
     if dataset in NAMES:
@@ -144,7 +139,7 @@ def _train(record: _Record, output: Path, resume: bool, device: str) -> None:
 
 
 def _open_data(record: _Record) -> tuple['DrivePair', 'DrivePair']:
-    """Return what to train on and what to validate on."""
+    """Return the training data and the validation data."""
     from seqnet_ros.training.seqnet.data import hold_out
 
     pair = _open_training(record)
@@ -184,7 +179,7 @@ def _open_dataset(record: _Record, dataset: str, split: str) -> 'DrivePair':
 
 
 def _has_own_validation(record: _Record) -> bool:
-    """Return whether the data set has a val split that is not its test split, too."""
+    """Return whether the data set has a val split that differs from its test split."""
     from seqnet_ros.datasets.seqnet.splits import find_split
 
     assert record.dataset is not None

@@ -1,4 +1,4 @@
-"""File names whose fields lie between ``@``: read millions of them without a loop.
+"""File names with fields between ``@``: reads millions of them without a loop.
 
 ``@0544331.01@4172775.04@10@S@...@.jpg`` has the fields 1 to 14 between its marks; field 0, before
 the first mark, is empty. Marks and commas in the names of folders mean nothing.
@@ -53,7 +53,7 @@ class AtSignNames:
             prefix: only paths that begin with it are kept.
 
         Raises:
-            InputError: the list cannot be read or names nothing.
+            InputError: the list cannot be read or has no matching path.
         """
         file = Path(path)
         try:
@@ -105,13 +105,13 @@ class AtSignNames:
         """Read fields that hold numbers.
 
         Args:
-            fields: number of the field by what to call it.
+            fields: number of each field, by its name in messages.
 
         Returns:
             float64 ``[N]`` for each of them.
 
         Raises:
-            InputError: a field is missing or is no finite number; the message names it.
+            InputError: a field is missing or is not a finite number; the message names it.
         """
         found: dict[str, list[np.ndarray]] = {name: [] for name in fields}
         for block in self._blocks():

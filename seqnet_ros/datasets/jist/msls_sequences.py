@@ -5,8 +5,8 @@ Read in place, or rewritten as folders of sequences; both give the same frames::
     frames = read_official('/data/msls', 'test', 'database')            # as `read_frames` would
     frames.write('/data/msls_sequences/test/database')                  # hard links
 
-SeqVLAD and JIST split the cities in their own way: its official validation cities, Copenhagen and
-San Francisco, are their test cities. Panoramas are skipped, which leaves gaps in the numbers.
+SeqVLAD and JIST use their own split: the official validation cities, Copenhagen and San Francisco,
+are their test cities. Panoramas are skipped, which leaves gaps in the numbers.
 """
 
 import logging
@@ -79,10 +79,10 @@ class OfficialFrames:
         Args:
             folder: side of a split, on the same disk where links are wanted.
             copy: copy images instead of linking them.
-            progress: told how many images are done.
+            progress: called with the number of images done.
 
         Raises:
-            InputError: the folder cannot be written, or a file in it is in the way.
+            InputError: the folder cannot be written, or another file is in the place of an image.
         """
         placements = (Placement(self.table.path(row), Path(folder) / name)
                       for row, name in enumerate(self.names()))
@@ -98,7 +98,7 @@ def cities_by_split(folder: str | PathLike[str],
         cities: only these; all available where empty.
 
     Raises:
-        InputError: it is no such folder, or a city is unknown or not there.
+        InputError: it is not the official folder, or a city is unknown or missing.
     """
     root = Path(folder).absolute()
     there = set(cities_in(root))
@@ -125,10 +125,10 @@ def read_official(folder: str | PathLike[str], split: str, side: str,
         folder: the official folder, which holds ``train_val``.
         split: 'train', 'val' or 'test' of JIST.
         side: 'database' or 'queries'.
-        cities: only these; all of the split that are there where empty.
+        cities: only these; all available cities of the split if empty.
 
     Raises:
-        InputError: split, side or city are unknown, no city is there, or a file or column is
+        InputError: split, side or city are unknown, no city is available, or a file or column is
             missing.
     """
     root = Path(folder).absolute()
@@ -171,10 +171,10 @@ def read_side(folder: str | PathLike[str], split: str, side: str, cities: Sequen
 
 def read_windows(folder: str | PathLike[str], split: str, length: int, cities: Sequence[str] = (),
                  reverse: bool = False, compat: bool = False) -> tuple[Sequences, Sequences]:
-    """Read the sequences of a split, without the frames that none of them uses.
+    """Read the sequences of a split, without unused frames.
 
     Args:
-        folder: as of `read_side`.
+        folder: as for `read_side`.
         split: 'train', 'val' or 'test'.
         length: frames per sequence.
         cities: only sequences of these; all where empty.
@@ -182,10 +182,10 @@ def read_windows(folder: str | PathLike[str], split: str, length: int, cities: S
         compat: as the published code does, see `read_frames` and `make_sequences`.
 
     Returns:
-        Those of the database and of the queries.
+        The sequences of the database and of the queries.
 
     Raises:
-        InputError: a side is missing, holds no sequence that long, or a name cannot be read.
+        InputError: a side is missing, holds no sequence of this length, or a name cannot be read.
     """
     database, queries = (
         make_sequences(read_side(folder, split, side, cities, compat), length,
@@ -198,7 +198,7 @@ def _cities_of_split(root: Path, split: str, cities: Sequence[str]) -> tuple[str
         raise InputError(f'split is {split!r}, expected {", ".join(SPLITS)}')
     foreign = [city for city in cities if city not in CITIES[split]]
     if foreign:
-        raise InputError(f'{foreign[0]!r} is no city of {split}, expected some of '
+        raise InputError(f'{foreign[0]!r} is not a city of {split}, expected some of '
                          f'{", ".join(CITIES[split])}')
     found = cities_by_split(root, cities)
     if split not in found:

@@ -1,7 +1,7 @@
-"""The files in which the published code of JIST and CosPlace keeps what it took long to compute.
+"""The cache files of the published code of JIST and CosPlace.
 
-They are torch files of Python lists and NumPy object arrays; they are read without running any
-code in them, and never needed: the same things are computed in seconds.
+They are torch files of Python lists and NumPy object arrays, read without running any code in them.
+They are never needed, because this package computes their content in seconds.
 """
 
 import re
@@ -58,7 +58,7 @@ def read_cache(path: str | PathLike[str]) -> SequenceCache | ClassCache:
     """Read either kind of cache; paths of sequences are relative to its folder.
 
     Raises:
-        InputError: the file is no such cache.
+        InputError: the file is not such a cache.
     """
     file = Path(path)
     content = read_plain_torch(file)
@@ -69,7 +69,7 @@ def read_cache(path: str | PathLike[str]) -> SequenceCache | ClassCache:
 
 def _sequence_cache(content: dict[Any, Any], file: Path) -> SequenceCache:
     if any(key not in content for key in _KEYS):
-        raise InputError(f'{file} is no cache of sequences: expected a dictionary with '
+        raise InputError(f'{file} is not a cache of sequences: expected a dictionary with '
                          f'{", ".join(_KEYS)}')
     database, queries = (
         _sequences(content[key], file.parent.absolute(), f'{file}: {key}')
@@ -85,7 +85,7 @@ def _sequence_cache(content: dict[Any, Any], file: Path) -> SequenceCache:
 
 def _sequences(joined: Any, split: Path, origin: str) -> Sequences:
     if not isinstance(joined, list) or not all(isinstance(text, str) for text in joined):
-        raise InputError(f'{origin} is no list of paths')
+        raise InputError(f'{origin} is not a list of paths')
     rows = [_JOINT.split(text) for text in joined]
     lengths = {len(row) for row in rows}
     if len(lengths) != 1:
@@ -128,7 +128,7 @@ def _class_cache(content: Any, file: Path) -> ClassCache:
         named = {(int(east), int(north), int(heading)): tuple(paths)
                  for (east, north, heading), paths in images.items()}
     except (TypeError, ValueError, AttributeError) as error:
-        raise InputError(f'{file} is no cache of classes: expected groups of classes and the '
+        raise InputError(f'{file} is not a cache of classes: expected groups of classes and the '
                          'images of each class') from error
     return ClassCache(numbered, named)
 

@@ -54,7 +54,7 @@ class Lap:
         stamps: microseconds, int64 ``[N]``.
         positions: easting and northing, meters, float64 ``[N, 2]``.
         unplaced: images without a position near in time.
-        broken: rows of the position file that are no position.
+        broken: number of invalid rows of the position file.
     """
 
     name: str
@@ -69,7 +69,7 @@ def find_positions(folder: str | PathLike[str], lap: str,
                    kinds: Sequence[str] = POSITION_KINDS) -> Path:
     """Return the most exact positions that a lap has.
 
-    Looked for are, for each kind, ``<lap>/rtk.csv``, ``<lap>/gps/rtk.csv`` and
+    The files looked for are, for each kind, ``<lap>/rtk.csv``, ``<lap>/gps/rtk.csv`` and
     ``rtk/<lap>/rtk.csv``.
 
     Args:
@@ -149,7 +149,7 @@ def _read_positions(file: Path) -> tuple[tuple[np.ndarray, np.ndarray], int]:
 
 
 def _nearest(known: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Return for each asked time the row of the nearest known one; the earlier of two."""
+    """Return the row of the known time nearest to each requested one; the earlier of two."""
     after = np.clip(np.searchsorted(known, asked), 1, max(1, len(known) - 1))
     if len(known) == 1:
         return np.zeros(len(asked), dtype=np.int64)
@@ -174,7 +174,7 @@ def frame_names(lap: Lap, spacing: float = SPACING_M) -> tuple[np.ndarray, list[
     """Return the rows of a lap that become frames, and ``@north@east@lap@number@stamp@.jpg``.
 
     Raises:
-        InputError: the name of the lap has a mark or a slash in it.
+        InputError: the name of the lap contains @ or a slash.
     """
     if '@' in lap.name or '/' in lap.name:
         raise InputError(f'lap {lap.name!r} cannot be part of the name of an image, expected '
@@ -194,7 +194,7 @@ def write_lap(lap: Lap, folder: str | PathLike[str], spacing: float = SPACING_M,
         lap: see `read_lap`.
         folder: side of a split, such as ``robotcar/test/database``.
         spacing: meters between frames, at least.
-        progress: told how many frames are done.
+        progress: called with the number of frames done.
 
     Raises:
         InputError: the folder cannot be written, or holds other images.
@@ -215,7 +215,7 @@ def write_lap(lap: Lap, folder: str | PathLike[str], spacing: float = SPACING_M,
 
 
 def _refuse_others(folder: Path, names: set[str]) -> None:
-    """Keep frames of two laps, or two spacings, from becoming one sequence."""
+    """Check that frames of two laps, or two spacings, do not become one sequence."""
     found = list_images(folder) if folder.is_dir() else []
     others = [file for file in found if file.name not in names]
     if others:

@@ -1,7 +1,7 @@
 """Sequences of images with positions, in the folders that JIST and SeqVLAD train and test on.
 
-``<root>/{train,val,test}/{database,queries}/<sequence>/<frame>.jpg``; a frame's name tells where
-it was taken and its number, and a sequence is a run of frames whose numbers follow each other::
+``<root>/{train,val,test}/{database,queries}/<sequence>/<frame>.jpg``; a frame's name states its
+position and number, and a sequence is a run of frames whose numbers follow each other::
 
     frames = read_frames('msls/test', 'database')
     database = make_sequences(frames, length=5)
@@ -38,17 +38,17 @@ _FIELDS_OF_ROBOTCAR = 6
 
 @dataclass(frozen=True, eq=False)
 class FrameTable:
-    """Frames of many sequences: those of one sequence lie together, in the order of their numbers.
+    """Frames of many sequences, one sequence after the other, in the order of their numbers.
 
     Attributes:
         root: the paths are relative to it.
         paths: of F images.
         positions: easting and northing, meters, float64 ``[F, 2]``.
         numbers: frame numbers within the sequence, int64 ``[F]``.
-        folders: int64 ``[F]``, which sequence a frame is of.
+        folders: int64 ``[F]``, the sequence of each frame.
         names: of the sequences.
-        cities: of the sequences; empty where unknown. Coordinates of two cities may be of
-            different UTM zones and mean nothing to each other.
+        cities: of the sequences; empty where unknown. Coordinates of two cities may be of different
+            UTM zones and cannot be compared.
     """
 
     root: Path
@@ -88,10 +88,10 @@ class Sequences:
     """Windows of successive frames.
 
     Attributes:
-        frames: what they are made of.
-        windows: int64 ``[W, L]``, rows of ``frames``: what is described, in this order.
+        frames: the frames that they are made of.
+        windows: int64 ``[W, L]``, rows of ``frames``, in the order in which they are described.
         matched: int64 ``[W, L']``, the frames that decide which windows show the same place. The
-            same as ``windows``, but for even lengths as in the published code.
+            same as ``windows``, except for even lengths as in the published code.
         compat: made as in the published code.
     """
 
@@ -123,10 +123,10 @@ class Sequences:
                        windows=position[self.windows], matched=position[self.matched])
 
     def without_frames(self, lost: np.ndarray) -> 'Sequences':
-        """Return the windows that do without the frames of a mask, bool ``[F]``.
+        """Return the windows without any of the frames of a mask, bool ``[F]``.
 
         Raises:
-            InputError: no window is left.
+            InputError: no window remains.
         """
         rows = np.flatnonzero(~lost[self.windows].any(axis=1))
         if not rows.size:
@@ -137,7 +137,7 @@ class Sequences:
 
 def read_frames(split: str | PathLike[str], side: str, cities: Sequence[str] = (),
                 compat: bool = False) -> FrameTable:
-    """Read the frames of one side of a split off their names; no image is opened.
+    """Read the frames of one side of a split from their names; no image is opened.
 
     Args:
         split: folder such as ``<root>/test``.
@@ -218,7 +218,7 @@ def _to_table(root: Path, side: str, listed: list[tuple[str, list[str]]]) -> Fra
 
 
 def parse_names(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Read positions and frame numbers off the names of images.
+    """Read positions and frame numbers from the names of images.
 
     Returns:
         Easting and northing, float64 ``[N, 2]``, and frame numbers, int64 ``[N]``.
@@ -261,7 +261,7 @@ def make_sequences(frames: FrameTable, length: int, reverse: bool = False,
     built = length + 1 if compat and length % 2 == 0 else length
     follows = (np.diff(frames.numbers) == 1) & (np.diff(frames.folders) == 0)
     run = np.concatenate([[0], np.cumsum(~follows)])
-    # Two frames this far apart are of one run where all between them are.
+    # Two frames at this distance are in one run if all frames between them are.
     first = np.flatnonzero(run[: max(0, len(run) - built + 1)] == run[built - 1:])
     if not first.size:
         longest = int(np.bincount(run).max())

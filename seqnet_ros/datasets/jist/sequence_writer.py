@@ -18,7 +18,7 @@ _QUALITY = 92
 
 
 class Placement(NamedTuple):
-    """An image and where it belongs.
+    """An image and its place in the data set.
 
     Attributes:
         source: the image.
@@ -34,10 +34,10 @@ class Written:
     """Report on the images of a data set.
 
     Attributes:
-        images: that are in their place now.
-        copied: of these, the ones that could not be linked and take space of their own.
-        lost: skipped images that are missing, empty or damaged.
-        first_lost: what was wrong with the first of them; empty where none is.
+        images: number of images that are in place now.
+        copied: number of these that are copies, because they could not be linked.
+        lost: number of skipped images that are missing, empty or damaged.
+        first_lost: error of the first of them; empty if there is none.
     """
 
     images: int
@@ -53,7 +53,7 @@ def frame_name(east: float, north: float, sequence: str, number: int, key: str, 
     Coordinates have seven digits and are cut off after centimeters, as in the published data.
 
     Raises:
-        InputError: a text has a mark or a slash in it.
+        InputError: a text contains @ or a slash.
     """
     for text in (sequence, key, city, date):
         if '@' in text or '/' in text:
@@ -71,9 +71,9 @@ def place_images(placements: Iterable[Placement], copy: bool = False,
     repeated.
 
     Args:
-        placements: what belongs where.
-        copy: copy in any case, to a data set that stands alone.
-        progress: told how many images are done.
+        placements: the images and their places.
+        copy: always copy, for a self-contained data set.
+        progress: called with the number of images done.
 
     Raises:
         InputError: the target cannot be written, or another file is in its place.
@@ -100,7 +100,7 @@ def _size(file: Path) -> int:
 
 
 def _place(placement: Placement, copy: bool, size: int) -> bool:
-    """Put an image in its place; return whether it takes space of its own there."""
+    """Put an image in its place; return whether it is a copy there."""
     source, target = placement
     if target.exists():
         if _size(target) != size:

@@ -29,7 +29,7 @@ EAST, NORTH, HEADING = 1, 2, 9
 _ALL_IMAGES = 'all_images_paths.txt'
 _OF_FOLDER = '_images_paths.txt'
 TRAINING_PARTS = ('train', 'val/database', 'val/queries')
-"""Folders that a training needs."""
+"""Folders that training needs."""
 
 PARTS = (*TRAINING_PARTS, 'test/database', 'test/queries',
           'test/queries_v1', 'test/queries_v2', 'test/queries_night', 'test/queries_occlusion')
@@ -99,7 +99,7 @@ class Cells:
     min_images: int = 10
 
     def __post_init__(self) -> None:
-        """Refuse what cannot cut anything.
+        """Check the values.
 
         Raises:
             InputError: a value is below 1.
@@ -116,7 +116,7 @@ PROCESSED = Cells()
 
 @dataclass(frozen=True, eq=False)
 class Partition:
-    """Classes and groups of images; both in the order in which the list first shows them.
+    """Classes and groups of images; both in the order of their first image in the list.
 
     Attributes:
         classes: int64 ``[C, 3]``, lower edges of the cell (meters east and north) and of the
@@ -158,7 +158,7 @@ class FolderCheck:
         origin: where the names come from.
         images: number of images named.
         opened: how many were opened, spread over the list.
-        damaged: names and complaints of those that could not be read.
+        damaged: names and errors of images that could not be read.
     """
 
     folder: str
@@ -173,13 +173,13 @@ def read_image_list(folder: str | PathLike[str],
     """List the images of a folder such as ``sf_xl/processed/train``.
 
     Without ``names_file`` the list is ``<folder>_images_paths.txt`` where that exists, else the
-    lines about this folder in an ``all_images_paths.txt`` of a folder above, else what lies in
-    the folder, sorted. Images are not looked for: a list is enough to make classes.
+    lines about this folder in an ``all_images_paths.txt`` of a folder above, else the images in the
+    folder, sorted. The listed images need not exist: a list is enough to make classes.
 
     Args:
         folder: the folder.
-        names_file: a list with a path in each line. In a file named ``*_images_paths.txt`` after
-            the folder paths are relative to the folder, in any other to where that file lies.
+        names_file: a list with a path in each line. Paths are relative to the folder in a file
+            named ``<folder>_images_paths.txt``, and to the list's own folder in any other.
 
     Raises:
         InputError: the list cannot be read, or there is no image.
@@ -191,7 +191,7 @@ def read_image_list(folder: str | PathLike[str],
     if file.name == place.name + _OF_FOLDER:
         return ImageList(place, AtSignNames.read(file, EXAMPLE), str(file))
     if not place.is_relative_to(file.parent):
-        raise InputError(f'{file} lists paths relative to {file.parent}, where {place} is not')
+        raise InputError(f'{file} lists paths below {file.parent}, expected a list of {place}')
     prefix = place.relative_to(file.parent).as_posix()
     wanted = '' if prefix == '.' else f'{prefix}/'
     return ImageList(file.parent, AtSignNames.read(file, EXAMPLE, wanted), str(file))
@@ -214,7 +214,7 @@ def _search(folder: Path) -> ImageList:
 
 
 def read_views(images: ImageList) -> Views:
-    """Read where all images were taken off their names.
+    """Read the positions and headings of all images from their names.
 
     Raises:
         InputError: a name lacks its easting, northing or heading; the message names both.
@@ -320,16 +320,16 @@ def published_class_order(classes: np.ndarray) -> np.ndarray:
 
 
 def check_folders(root: str | PathLike[str], sample: int = 20) -> list[FolderCheck]:
-    """Look at the parts of SF-XL that lie under a folder such as ``sf_xl/processed``.
+    """Check the parts of SF-XL in a folder such as ``sf_xl/processed``.
 
-    Nothing has to be converted; this tells what is there and opens a few images of each part.
+    Nothing has to be converted; this lists the parts and opens a few images of each.
 
     Args:
         root: the folder that holds ``train``, ``val`` and ``test``.
         sample: images to open in each part.
 
     Raises:
-        InputError: none of the parts is there, or a name lacks its position.
+        InputError: none of the parts is present, or a name lacks its position.
     """
     base = Path(root).absolute()
     parts = [part for part in PARTS if (base / part).is_dir()]

@@ -76,7 +76,7 @@ class BagWriter:
         """Write an image as ``sensor_msgs/Image`` (rgb8) or ``CompressedImage`` (JPEG).
 
         Args:
-            topic: where to.
+            topic: topic to write to.
             stamp_ns: time of the image, and of the message in the bag.
             rgb: uint8 ``[H, W, 3]``.
             compressed: JPEG of quality 95, which is not lossless, in place of raw pixels.
@@ -163,11 +163,11 @@ def write_bag(source: FrameSource, path: str | PathLike[str], rate: float | None
     Args:
         source: the recording.
         path: the bag's folder, which must not exist.
-        rate: restamp the images at this rate, images per second; None keeps the source's stamps.
-            What starts at 0 starts at 1 s in the bag.
+        rate: restamp the images at this rate, images per second; None keeps the source's stamps. A
+            recording that starts at 0 starts at 1 s in the bag.
         compressed: JPEG of quality 95 in place of raw pixels.
         image_topic: None takes ``/camera/image_raw``, with ``/compressed`` where they are.
-        odometry_topic: where the poses go.
+        odometry_topic: topic of the poses.
         storage: ``mcap`` or ``sqlite3``.
         progress: called with the images done and their number in all.
 

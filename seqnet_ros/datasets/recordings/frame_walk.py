@@ -39,7 +39,7 @@ class FrameWalk(Generic[Item]):
     since a camera often starts before the odometry does, and damaged images.
 
     Args:
-        items: the frames, or what stands for them.
+        items: the frames, or objects that represent them.
         lacks_pose: returns whether an item lacks the pose that it needs.
         progress: called after each item with the number done so far.
 
@@ -84,8 +84,8 @@ class FrameWalk(Generic[Item]):
         """Check that not every item was skipped.
 
         Args:
-            name: of what was walked through, for the message.
-            pose_origin: where its poses come from.
+            name: name of the recording, for the message.
+            pose_origin: source of its poses, for the message.
 
         Raises:
             InputError: every item was skipped.

@@ -17,7 +17,7 @@ class Frame:
         read: returns the image as RGB uint8 ``[H, W, 3]``; raises ``InputError`` when the
             image is damaged. Every call decodes again: call it once.
         pose: ``[x, y, z, qx, qy, qz, qw]`` float64, meters, ROS axes (REP-103), or None.
-        name: what to call this frame in messages (a file name, a topic and position).
+        name: name of this frame in messages (a file name, or topic and position).
     """
 
     index: int

@@ -1,4 +1,4 @@
-"""Open any recording: guess its kind, give its images poses."""
+"""Open any recording: detect its kind, and assign poses to its images."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -36,7 +36,7 @@ class PosedSource:
     """A `FrameSource` whose images have the poses of a trajectory or of a pose file.
 
     Attributes:
-        poses: all of them, also those between images.
+        poses: all poses, including those between images.
     """
 
     def __init__(self, source: FrameSource, poses: Trajectory | FramePoses) -> None:

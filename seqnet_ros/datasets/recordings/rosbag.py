@@ -188,7 +188,7 @@ def _typestore(is_ros1: bool) -> Typestore:
 
 
 def is_bag(path: Path) -> bool:
-    """Tell whether a path looks like a bag: by its ending, or by what lies in the folder."""
+    """Return whether a path looks like a bag, by its ending or by the files in the folder."""
     if path.is_dir():
         return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
     return path.suffix in BAG_SUFFIXES
@@ -232,8 +232,8 @@ class BagSource:
             topic: raw or compressed images; None where the bag has one image topic only.
 
         Raises:
-            InputError: the topic is unknown, empty or not of images, or there is a choice to make;
-                the message lists the image topics.
+            InputError: the topic is unknown, empty or not of images, or there are several; the
+                message lists the image topics.
         """
         self.bag = bag
         self.topic = _choose_topic(bag, bag.topics_of(IMAGE_TYPES), topic, 'image')
@@ -289,12 +289,13 @@ def _choose_topic(bag: Bag, choices: list[Topic], wanted: str | None, what: str)
 
 
 def _in_stamp_order(messages: Iterable[_Message]) -> Iterator[_Message]:
-    """Put messages that overtook one another into order, holding `REORDER_WINDOW` at most."""
+    """Sort messages that arrived out of order, holding `REORDER_WINDOW` at most."""
     held: list[_Message] = []
     latest = None
     for message in messages:
         if latest is not None and message.stamp_ns < latest:
-            # The clock went back, e.g. a bag of a looped simulation: two runs, not one disorder.
+            # The clock went back, e.g. a bag of a looped simulation: two runs, not messages out of
+            # order.
             yield from sorted(held)
             held.clear()
         heapq.heappush(held, message)
@@ -313,7 +314,7 @@ def read_bag_poses(bag: Bag, topic: str | None = None, datum: GeoPoint | None = 
         bag: the bag.
         topic: of one of `POSE_TYPES`; None tries all of them in that order, by name within a type.
         datum: the origin of GPS positions; None takes the first fix.
-        usable: tells which trajectory will do where no topic is named.
+        usable: returns whether a trajectory can be used, if no topic is named.
 
     Returns:
         None where no topic is named and the bag has no usable one.

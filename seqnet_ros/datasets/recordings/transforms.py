@@ -25,7 +25,7 @@ class _Edge(NamedTuple):
     poses: np.ndarray
 
     def at(self, stamps_ns: np.ndarray) -> np.ndarray:
-        """Return the newest poses ``[N, 7]`` at some times, the first one before it."""
+        """Return the newest poses ``[N, 7]`` at some times; before the first pose, the first."""
         rows = np.searchsorted(self.stamps_ns, stamps_ns, side='right') - 1
         return self.poses[np.maximum(rows, 0)]
 
@@ -33,8 +33,8 @@ class _Edge(NamedTuple):
 def follow_transforms(transforms: Iterable[Transform], origin: str) -> Trajectory | None:
     """Return the poses of the robot in the topmost frame above it, such as ``map``.
 
-    The robot is ``base_link``, else ``base_footprint``, else the frame that moves most often. A
-    pose is known whenever a transform on the way to the top was published.
+    The robot is ``base_link``, else ``base_footprint``, else the frame that moves most often. There
+    is a pose whenever a transform on the path to the top frame was published.
 
     Args:
         transforms: of one recording, in any order.
@@ -57,7 +57,7 @@ def follow_transforms(transforms: Iterable[Transform], origin: str) -> Trajector
     if not parts:
         return None
     stamps = np.unique(np.concatenate(parts))
-    # Before the rarest of them spoke, the robot's place was not known.
+    # Before the first transform of each of them, the pose of the robot is not known.
     stamps = stamps[stamps >= max(int(part[0]) for part in parts)]
     poses = edges[-1].at(stamps)
     for edge in edges[-2::-1]:

@@ -33,7 +33,7 @@ class VideoSource:
 
         Raises:
             InputError: the file is missing, no video that OpenCV reads, holds no image, or states
-                no rate where none is given.
+                no rate and none is given.
         """
         self.name = str(path)
         self._path = Path(path)
@@ -101,7 +101,7 @@ def _stated_rate(capture: cv2.VideoCapture, name: str) -> float:
 
 
 def _count_images(capture: cv2.VideoCapture) -> int:
-    """Return the stated number of images, or count on from the first where none is stated."""
+    """Return the stated number of images; if none is stated, count them from the first one on."""
     stated = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     if stated > 0:
         return stated

@@ -1,7 +1,8 @@
 """The files around a SeqNet data set: sequence bounds, image names, splits, descriptors, results.
 
-Layouts of the published SeqNet code, read without running code in them, and written so that it
-reads them; the struct with the positions is in `seqnet_ros.datasets.seqnet.db_struct`.
+The layouts are those of the published SeqNet code, which can read the files written here. Files are
+read without running code in them. The struct with the positions is in
+`seqnet_ros.datasets.seqnet.db_struct`.
 """
 
 import zipfile
@@ -88,7 +89,7 @@ def _whole(text: str) -> int | None:
 
 
 def check_bounds(bounds: np.ndarray, origin: str = 'sequence bounds') -> None:
-    """Check that sequences ``[N, 2]`` lie one after the other from 0 to N.
+    """Check that sequences ``[N, 2]`` follow one another from 0 to N.
 
     Raises:
         InputError: they do not; the message names the first wrong frame.
@@ -135,7 +136,7 @@ def read_names(path: _PathLike) -> tuple[str, ...]:
     """Read a list of images, a relative path in each line.
 
     Raises:
-        InputError: the file is missing, is no text, is empty or has an empty line in the middle.
+        InputError: the file is missing, is not text, is empty or has an empty line in the middle.
     """
     file = Path(path)
     names = [line.rstrip('\r') for line in _lines(file)]
@@ -165,7 +166,7 @@ def read_splits(path: _PathLike) -> dict[str, Traverses]:
     vectors) and the plain one (``train_db`` and ``train_query``).
 
     Raises:
-        InputError: the file is missing, no such file, or an index is negative.
+        InputError: the file is missing or has another layout, or an index is negative.
     """
     file = Path(path)
     arrays = read_arrays(file)
@@ -188,7 +189,7 @@ def _split_of(arrays: Mapping[str, np.ndarray], name: str, file: Path) -> Traver
     if not found:
         return None
     if len(found) == 1:
-        raise InputError(f'{file} holds {found[0]} alone, expected {keys[0]} and {keys[1]}')
+        raise InputError(f'{file} holds only {found[0]}, expected {keys[0]} and {keys[1]}')
     return Traverses(*(_indices(arrays[key], f'{file}: {key}') for key in keys))
 
 
@@ -212,7 +213,8 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
         Read-only float32 or float64 ``[N, D]``; `read_descriptors` checks values, too.
 
     Raises:
-        InputError: the file is missing, truncated, no ``.npy`` file, or of another shape or type.
+        InputError: the file is missing, truncated, not an ``.npy`` file, or of another shape or
+            type.
     """
     file = Path(path)
     _require_file(file)
@@ -249,7 +251,7 @@ def read_descriptors(path: _PathLike, rows: np.ndarray | None = None) -> np.ndar
     step = max(1, _BLOCK_BYTES // mapped[0].nbytes)
     for start in range(0, len(chosen), step):
         block = slice(start, start + step)
-        with np.errstate(over='ignore'):  # told below, as infinite
+        with np.errstate(over='ignore'):  # reported below, as infinite
             descriptors[block] = mapped[chosen[block]]
         finite = np.isfinite(descriptors[block]).all(axis=1)
         if not finite.all():
@@ -293,7 +295,7 @@ def _predictions(arrays: Mapping[str, np.ndarray], file: Path) -> np.ndarray:
 
 
 def read_results(path: _PathLike) -> SeqNetResults:
-    """Read a results file of the published code; only the predictions have to be there.
+    """Read a results file of the published code; only the predictions are required.
 
     Raises:
         InputError: the file is missing, damaged or holds no predictions.
@@ -342,7 +344,7 @@ def read_arrays(path: _PathLike) -> dict[str, np.ndarray]:
     """Read all arrays of an ``.npz`` file; object arrays only where they hold plain data.
 
     Raises:
-        InputError: the file is missing or damaged, or an array needs code to be run.
+        InputError: the file is missing or damaged, or an array cannot be read without running code.
     """
     file = Path(path)
     _require_file(file)

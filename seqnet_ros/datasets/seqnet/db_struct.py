@@ -22,7 +22,7 @@ _REQUIRED = ('whichSet', 'dbImageFns', 'qImageFns', 'numImages', 'numQueries', '
 
 @dataclass(frozen=True)
 class DbStruct:
-    """Two drives with their positions: the first is searched (database), the second asks.
+    """Two drives with their positions: the database, which is searched, and the queries.
 
     Attributes:
         name: name of the data set.
@@ -32,8 +32,8 @@ class DbStruct:
         db_positions: float64 ``[N, K]``.
         q_positions: float64 ``[M, K]``.
         radius: two places within this distance (inclusive) are the same.
-        positive_radius: training positives lie within this distance (inclusive); None where the
-            file does not say.
+        positive_radius: training positives are within this distance (inclusive); None where the
+            file does not state it.
         db_gps: float64 ``[N, 2]`` latitude and longitude, degrees, or None.
         q_gps: the same for the queries.
         db_stamps: ``[N]`` or None.
@@ -54,7 +54,7 @@ class DbStruct:
     q_stamps: np.ndarray | None = None
 
     def __post_init__(self) -> None:
-        """Refuse contradictions.
+        """Check that the fields are consistent.
 
         Raises:
             InputError: counts or dimensions differ, or a position or radius is not finite.
@@ -78,8 +78,8 @@ class DbStruct:
                              'more')
 
     def _check_extras(self) -> None:
-        extras = (('database positions of the earth', self.db_gps, self.db_images),
-                  ('query positions of the earth', self.q_gps, self.q_images),
+        extras = (('latitudes and longitudes of the database', self.db_gps, self.db_images),
+                  ('latitudes and longitudes of the queries', self.q_gps, self.q_images),
                   ('database times', self.db_stamps, self.db_images),
                   ('query times', self.q_stamps, self.q_images))
         for what, values, images in extras:
@@ -91,7 +91,7 @@ def read_struct(path: str | PathLike[str]) -> DbStruct:
     """Read a ``.db`` struct.
 
     Raises:
-        InputError: the file is missing, is no such struct, or contradicts itself.
+        InputError: the file is missing, is not such a struct, or is inconsistent.
     """
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError

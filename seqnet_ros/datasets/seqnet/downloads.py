@@ -1,7 +1,7 @@
 """Sources of the parts of the published data sets, and which parts are present.
 
-Nothing is fetched: descriptors and images lie behind pages of their owners, without a stable
-address of a single file.
+Nothing is downloaded: descriptors and images are on their owners' websites, without stable
+addresses of single files.
 """
 
 from collections.abc import Callable
@@ -50,13 +50,13 @@ _PUBLISHED_DIM = 4096
 
 @dataclass(frozen=True)
 class Part:
-    """A file of a data set, or in the end what all files of a split are together.
+    """State of a file of a data set, or of all files of a split together.
 
     Attributes:
         name: path within the folder of the data set, a pattern where the name varies.
-        state: whether it is there and in order.
-        detail: what it holds, or what is wrong with it.
-        needed: False for a file that is only looked at where it is there.
+        state: whether it is present and valid.
+        detail: its content, or its error.
+        needed: False for a file that is optional.
     """
 
     name: str
@@ -71,24 +71,24 @@ def sources(name: str) -> dict[str, str]:
     if name == 'msls':
         return {
             'structs, bounds': f'`seqnet_ros dataset create-msls`, or {_SEQNET} (structFiles, no '
-                               'licence stated) for melbourne, austin and amman',
+                               'license stated) for melbourne, austin and amman',
             'descriptors': 'not published; create them with `seqnet_ros dataset create-msls`',
             'images': images}
-    structs = (f'{_SEQNET} (structFiles, no licence stated)' if name == 'oxford-pnv'
+    structs = (f'{_SEQNET} (structFiles, no license stated)' if name == 'oxford-pnv'
                else f'{_SEQMATCHNET} (structFiles, MIT)')
     return {'structs': structs, **_ADELAIDE, 'images': images,
-            'image names': f'{_SEQNET} (structFiles/imageNamesFiles, no licence stated)'}
+            'image names': f'{_SEQNET} (structFiles/imageNamesFiles, no license stated)'}
 
 
 def inspect(name: str, folder: Path, descriptors: str | None = None,
             city: str | None = None) -> list[Part]:
-    """Look at every file of a data set, and then whether those of each split go together.
+    """Check every file of a data set, and then whether the files of each split are consistent.
 
     Args:
         name: one of `seqnet_ros.datasets.seqnet.splits.NAMES`.
-        folder: where its files lie.
+        folder: folder of its files.
         descriptors: name of the folder of the descriptors; None takes 'netvlad-pytorch'.
-        city: of MSLS; None looks at those of the published splits.
+        city: of MSLS; None checks the cities of the published splits.
 
     Raises:
         InputError: the data set is unknown, or several structs are there in place of one.
@@ -109,7 +109,7 @@ def inspect(name: str, folder: Path, descriptors: str | None = None,
 
 
 def is_complete(parts: list[Part]) -> bool:
-    """Return whether everything that is needed is there, and nothing is wrong."""
+    """Return whether all required files are present and no file is invalid."""
     return all(part.state == 'found' or (part.state == 'missing' and not part.needed)
                for part in parts)
 
@@ -130,7 +130,7 @@ def _look_at(files: SplitFiles, folder: Path, dim: int | None) -> list[Part]:
 
 
 def _look(path: Path, folder: Path, describe: Callable[[Path], str], needed: bool) -> Part:
-    """Look at one file; ``describe`` says what it holds or raises `InputError`."""
+    """Check one file; ``describe`` returns its content in words or raises `InputError`."""
     name = str(path.relative_to(folder))
     if not path.is_file():
         return Part(name, 'missing', '' if needed else 'not needed', needed)

@@ -14,7 +14,7 @@ _LISTED = 'Mapillary_Street_Level_Sequences'
 
 @dataclass(frozen=True, eq=False)
 class MslsDrive:
-    """The frames of one city that are searched, or that ask.
+    """The database frames or the query frames of one city.
 
     Attributes:
         names: N names, as in the lists of SeqNet's published code.
@@ -34,7 +34,7 @@ class MslsDrive:
     panoramas: int
 
     def without(self, lost: np.ndarray) -> 'MslsDrive':
-        """Return the drive without some frames, before which its sequences break.
+        """Return the drive without some frames; its sequences break there.
 
         Args:
             lost: bool ``[N]``, the frames to skip.

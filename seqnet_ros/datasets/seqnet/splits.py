@@ -1,8 +1,8 @@
-"""The data sets of the SeqNet papers by name, and own data sets in the same folders.
+"""The data sets of the SeqNet papers by name, and other data sets in the same layout.
 
-Below a folder lie ``structFiles`` (positions and radii, ``.db``), ``structFiles/seqBoundsFiles``,
-``structFiles/imageNamesFiles`` and ``data/descData/<descriptors>``, as in the published code and
-as ``seqnet_ros dataset create`` writes them::
+A folder contains ``structFiles`` (positions and radii, ``.db``), ``structFiles/seqBoundsFiles``,
+``structFiles/imageNamesFiles`` and ``data/descData/<descriptors>``, as in the published code and as
+``seqnet_ros dataset create`` writes them::
 
     split = open_split('nordland-sf', 'test', folder=Path('seqnet_data'))
     split = open_split('town/', 'train')
@@ -77,7 +77,7 @@ class SplitFiles:
         struct: positions and radii.
         descriptors: of the reference and of the query.
         bounds: of their sequences; None where each is one sequence.
-        names: lists of the images behind all rows of the descriptors; they may be missing.
+        names: lists of the images of all rows of the descriptors; they may be missing.
         rows: which rows of the descriptors belong to the split, or a file that lists them; None
             where all do.
         split: 'train', 'val' or 'test'.
@@ -110,19 +110,19 @@ class SplitFiles:
 
 def open_split(dataset: str | Path, split: str, folder: Path | None = None,
                descriptors: str | None = None, city: str | None = None) -> DatasetSplit:
-    """Read one split of a data set; of the descriptors nothing but its rows.
+    """Read one split of a data set; only its rows of the descriptors are read.
 
     Args:
-        dataset: one of `NAMES`, or the folder of an own data set.
+        dataset: one of `NAMES`, or the folder of another data set.
         split: 'train', 'val' or 'test'. Oxford and MSLS have one set for the last two.
-        folder: where the files of a named data set lie; None is the working directory.
-        descriptors: name of the folder of the descriptors; None takes 'netvlad-pytorch', of an
-            own data set the only one.
+        folder: folder of the files of a named data set; None is the working directory.
+        descriptors: name of the folder of the descriptors; None takes 'netvlad-pytorch', or the
+            only one of another data set.
         city: of MSLS; None takes Melbourne for training and Austin else, as the published code.
 
     Raises:
-        InputError: the data set or split is unknown, a file is missing or damaged, or files do not
-            go together.
+        InputError: the data set or split is unknown, a file is missing or damaged, or files are
+            inconsistent.
     """
     files = find_split(dataset, split, folder, descriptors, city)
     struct, rows, bounds = check_together(files)
@@ -133,14 +133,13 @@ def open_split(dataset: str | Path, split: str, folder: Path | None = None,
 
 def check_together(files: SplitFiles,
                    ) -> tuple[DbStruct, Traverses | None, tuple[np.ndarray, np.ndarray]]:
-    """Read all of a split but its descriptors, of which only the shapes are looked at.
+    """Read a split without its descriptors, of which only the shapes are checked.
 
     Returns:
-        The struct; the rows of the descriptors, None where all count; the bounds, see
-        `DatasetSplit`.
+        The struct; the rows of the descriptors, None for all; the bounds, see `DatasetSplit`.
 
     Raises:
-        InputError: a file is damaged, or files do not go together.
+        InputError: a file is damaged, or files are inconsistent.
     """
     struct = read_struct(files.struct)
     counts = len(struct.db_images), len(struct.q_images)
@@ -192,7 +191,7 @@ def _needed(files: SplitFiles) -> list[Path]:
 
 def locate_split(name: str, split: str, folder: Path, descriptors: str | None = None,
                  city: str | None = None) -> SplitFiles:
-    """Return where the files of a named data set ought to be; the struct may be a pattern.
+    """Return the expected files of a named data set; the struct may be a pattern.
 
     Raises:
         InputError: the data set or split is unknown, or several structs fit.
@@ -246,7 +245,7 @@ def _locate_msls(split: str, folder: Path, kind: str, city: str | None) -> Split
 
 
 def _files_of_stem(stem: str, split: str, folder: Path, kind: str, struct: Path) -> SplitFiles:
-    """Return the files of a data set that are all named like it."""
+    """Return the files of a data set whose names start with its name."""
     stems = [f'{stem}_{part}' for part in ('database', 'query')]
     bounds, names = ([folder / place / f'{part}{ending}' for part in stems]
                      for place, ending in ((BOUNDS, '_seqBounds.txt'),
@@ -277,7 +276,7 @@ def _find_own(folder: Path, split: str, descriptors: str | None) -> SplitFiles:
 
 
 def _locate_struct(folder: Path, pattern: str) -> Path:
-    """Return the file that fits a pattern, whatever radii are in its name; else the pattern."""
+    """Return the file that matches a pattern, with any radii in its name; else the pattern."""
     found = sorted((folder / STRUCTS).glob(pattern))
     if len(found) > 1:
         listed = ', '.join(path.name for path in found)
@@ -304,7 +303,7 @@ def _one_sequence(count: int) -> np.ndarray:
 
 
 def _check_rows(files: SplitFiles, drive: int, count: int, rows: np.ndarray | None) -> None:
-    """Check that struct, rows and descriptors are of as many frames."""
+    """Check that struct, rows and descriptors have the same number of frames."""
     path = files.descriptors[drive]
     stored = len(open_descriptors(path))
     if rows is None:
@@ -318,7 +317,7 @@ def _check_rows(files: SplitFiles, drive: int, count: int, rows: np.ndarray | No
 
 def _check_count(path: Path, found: int, struct: Path, expected: int) -> None:
     if found != expected:
-        raise InputError(f'{path} is of {found} frames, but {struct} lists {expected}')
+        raise InputError(f'{path} has {found} frames, but {struct} lists {expected}')
 
 
 def _check_names(files: SplitFiles, drive: int, images: tuple[str, ...],

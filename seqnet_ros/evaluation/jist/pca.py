@@ -1,4 +1,4 @@
-"""Principal components of descriptors, without whitening or normalizing: fewer bytes a place."""
+"""Principal components of descriptors, without whitening or normalizing: fewer bytes per place."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ import torch
 from seqnet_ros.core.errors import InputError
 
 FITTED_ROWS = 1 << 14
-"""Rows that the published code of SeqVLAD fits to, at most."""
+"""Maximum number of rows that the published code of SeqVLAD fits to."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ def check_components(shape: tuple[int, ...], dim: int) -> None:
     """Check that rows and values of this number have ``dim`` components.
 
     Raises:
-        InputError: they have not.
+        InputError: they do not.
     """
     if not 1 <= dim <= min(shape):
         raise InputError(f'{dim} principal components were requested, but {shape[0]} descriptors '

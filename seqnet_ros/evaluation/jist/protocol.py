@@ -1,12 +1,12 @@
 """The test protocol of JIST and SeqVLAD on sequences.
 
 Berton et al., "JIST: Joint Image and Sequence Training for Sequential Visual Place Recognition",
-RA-L 2024. All database windows of a split are searched; a query counts where it has a match at
-all; the descriptors are compared by their plain L2 distance::
+RA-L 2024. All database windows of a split are searched, by the L2 distance of the descriptors.
+Queries without any match are excluded::
 
     database, queries = (make_sequences(read_frames(split, side), 5).compact() for side in SIDES)
     described = describe_all(database, describe), describe_all(queries, describe)
-    truth = sequence_truth(database, queries, radius=25.0)
+    truth = sequence_ground_truth(database, queries, radius=25.0)
     report = evaluate(*described, SeqGeM(), truth)
     print(report)                                       # R@1: 43.4, R@5: 67.5, ...
 
@@ -60,7 +60,7 @@ class Described:
     damaged: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Refuse descriptors of other frames.
+        """Check that the descriptors belong to the frames.
 
         Raises:
             InputError: there is not one descriptor for each frame.
@@ -77,14 +77,13 @@ class Report:
 
     Attributes:
         recalls: Recall@n over all queries that have a match.
-        by_city: the same for the queries of each city; the gallery is that of all cities. Without
-            the cities of which no query has a match.
-        unmatched_by_city: queries without a match of each city; like the others they count
-            nowhere.
+        by_city: the same for the queries of each city; the database is that of all cities. Cities
+            without any match are omitted.
+        unmatched_by_city: number of queries of each city without a match; recalls exclude them.
         predictions: rows of the database windows for each query window, best first.
         places: number of database windows.
         bytes_per_place: of a database window's descriptor.
-        seconds_per_query: to aggregate, project and search one query.
+        seconds_per_query: time to aggregate, project and search one query.
     """
 
     recalls: Recalls
@@ -113,13 +112,13 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
     `Sequences.compact`.
 
     Args:
-        sequences: windows of frames that lie on disk.
+        sequences: windows of frames on disk.
         describe: the frame encoder.
         batch: images given to it at once.
-        progress: told how many frames are done.
+        progress: called with the number of frames done.
 
     Raises:
-        InputError: no window is left.
+        InputError: no window remains.
     """
     frames = sequences.frames
     lost = np.zeros(len(frames), dtype=bool)
@@ -148,7 +147,7 @@ def describe_all(sequences: Sequences, describe: Describe, batch: int = _BATCH,
 
 
 def centre_all(described: Described) -> Described:
-    """Subtract what all frames of a side have in common, as models with centering want it."""
+    """Subtract the mean of all frames of a side, for models with centering."""
     used = np.unique(described.sequences.windows)
     mean = described.descriptors[used].mean(axis=0)
     return replace(described, descriptors=centre(described.descriptors, mean))
@@ -161,23 +160,23 @@ def evaluate(database: Described, queries: Described, aggregator: nn.Module, tru
     Memory is bounded: sequence descriptors are made block by block.
 
     Args:
-        database: what is searched.
-        queries: what asks.
+        database: windows that are searched.
+        queries: windows to search for.
         aggregator: module that maps ``[B, L, D]`` to ``[B, D']``.
-        truth: of the same windows.
+        truth: ground truth of the same windows.
         ns: how many of the first predictions count.
         pca_dim: project sequence descriptors to this many principal components, fitted to at most
             16,384 random windows of the database.
-        seed: decides which.
+        seed: seed of this sample.
 
     Raises:
-        InputError: the truth is of other windows, no query has a match, descriptors of the two
-            sides differ in dimension, or there are fewer principal components than requested.
+        InputError: the ground truth is of other windows, no query has a match, descriptors of the
+            two sides differ in dimension, or there are fewer principal components than requested.
     """
     if len(truth.has_match) != len(queries.sequences) or (
             truth.references != len(database.sequences)):
         raise InputError(
-            f'the truth is of {len(truth.has_match)} queries and {truth.references} places, '
+            f'the ground truth has {len(truth.has_match)} queries and {truth.references} places, '
             f'expected {len(queries.sequences)} and {len(database.sequences)}')
     if database.descriptors.shape[1] != queries.descriptors.shape[1]:
         raise InputError(f'database descriptors have {database.descriptors.shape[1]} values, '
@@ -192,15 +191,15 @@ def evaluate(database: Described, queries: Described, aggregator: nn.Module, tru
 def recalls_at_radii(report: Report, database: Sequences, queries: Sequences,
                      radii: Sequence[float], rule: Rule = 'any',
                      ns: Sequence[int] = RECALL_NS) -> dict[float, Recalls]:
-    """Measure what was found as if the radius, or the rule, were another.
+    """Measure the recall of an evaluated search with other radii or another rule.
 
-    Queries without a match at a radius count nowhere for that radius; radii at which no query has
-    one are left out.
+    Queries without a match at a radius are excluded for that radius; radii at which no query has
+    one are omitted.
 
     Args:
         report: of `evaluate`.
         database: windows that were searched.
-        queries: windows that asked.
+        queries: windows that were searched for.
         radii: meters, inclusive.
         rule: see `sequence_ground_truth`.
         ns: how many of the first predictions count.
@@ -225,7 +224,7 @@ def _sequence_descriptors(described: Described, rows: slice, aggregator: nn.Modu
 
 def _search(database: Described, queries: Described, aggregator: nn.Module, pca: Pca | None,
             top_k: int) -> tuple[Predictions, int, float]:
-    """Return what is nearest, the size of a descriptor, and the time spent on queries, seconds."""
+    """Return the nearest windows, the size of a descriptor, and the time of all queries."""
     parts = []
     seconds = 0.0
     dim = len(_sequence_descriptors(database, slice(0, 1), aggregator, pca)[0])

@@ -1,10 +1,10 @@
 """Ground truth: sequences that show the same place.
 
-JIST and SeqVLAD count two sequences as the same place where any frame of one lies within the
-radius of any frame of the other; newer papers also ask for the center or the last frames::
+JIST and SeqVLAD count two sequences as the same place if any frame of one is within the radius of
+any frame of the other; newer papers also ask for the center or the last frames::
 
-    truth = sequence_truth(database, queries, radius=25.0)      # a row for each query window
-    truth = cached_truth('cache', database, queries, 25.0)      # the same, kept for the next time
+    truth = sequence_ground_truth(database, queries, 25.0)          # a row per query window
+    truth = cached_ground_truth('cache', database, queries, 25.0)   # the same, from a cache
 """
 
 import hashlib
@@ -42,8 +42,8 @@ def sequence_ground_truth(database: Sequences, queries: Sequences, radius: float
     which compares coordinates of different UTM zones.
 
     Args:
-        database: what is searched.
-        queries: what asks.
+        database: windows that are searched.
+        queries: windows to search for.
         radius: meters, inclusive.
         rule: which frames have to be within the radius: any of one window and any of the other,
             the center frames (position ``L // 2``), or the last frames.
@@ -70,7 +70,7 @@ def sequence_ground_truth(database: Sequences, queries: Sequences, radius: float
 
 
 def _deciding(windows: np.ndarray, rule: Rule) -> np.ndarray:
-    """Return the frames ``[W, K]`` that decide about a window."""
+    """Return the frames ``[W, K]`` that determine the matches of a window."""
     column = {'any': slice(None), 'last': slice(-1, None),
               'centre': slice(windows.shape[1] // 2, windows.shape[1] // 2 + 1)}[rule]
     return windows[:, column]
@@ -116,7 +116,7 @@ def cached_ground_truth(folder: str | PathLike[str], database: Sequences, querie
     """Return `sequence_ground_truth`, read from a cache where it was computed before.
 
     The name of the file follows from everything the result depends on, and the file states it
-    again: other images, lengths, radii or rules never meet an old result. A damaged file is
+    again: an old result is never used for other images, lengths, radii or rules. A damaged file is
     replaced.
 
     Raises:

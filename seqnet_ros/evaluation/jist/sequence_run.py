@@ -1,4 +1,4 @@
-"""Measure a model on the sequences of a split: read, describe, search, compare with the truth."""
+"""Measure a model on the sequences of a split: from reading to recall."""
 
 import math
 import os
@@ -46,7 +46,7 @@ Windows = tuple[Sequences, Sequences]
 
 @dataclass(frozen=True)
 class SequenceRequest:
-    """What to measure on, and what counts as found.
+    """Data of an evaluation, and what counts as a match.
 
     Attributes:
         folder: holds the splits, see `read_windows`.
@@ -80,7 +80,7 @@ class SequenceRequest:
     cache: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse bad radii before any image is described."""
+        """Check the radii before any image is described."""
         for radius in (self.radius, *self.radii):
             if not 0 <= radius < math.inf:
                 raise InputError(f'the radius is {radius:g}, expected 0 or more meters')
@@ -121,16 +121,16 @@ class SequenceRequest:
 
 @dataclass(frozen=True, eq=False)
 class SequenceRun:
-    """A model measured on sequences.
+    """Result of an evaluation of a model on sequences.
 
     Attributes:
-        request: what was measured on.
-        model: what described.
+        request: data and options.
+        model: the model.
         fingerprint: of the model.
         described: database and queries.
-        report: what was found.
-        by_radius: recalls as if the radius were another; None where no query has a match.
-        describing_seconds: spent on reading and describing all images.
+        report: recalls and predictions.
+        by_radius: recalls at other radii; None where no query has a match.
+        describing_seconds: time to read and describe all images.
         left_out: windows skipped because of unreadable images.
     """
 
@@ -194,7 +194,7 @@ def describe_windows(model: PlaceModel, windows: Windows, batch: int,
         bars: shows progress.
 
     Raises:
-        InputError: no window is left.
+        InputError: no window remains.
     """
     started = time.perf_counter()
     made = []
@@ -214,15 +214,15 @@ def describe_windows(model: PlaceModel, windows: Windows, batch: int,
 def measure_windows(request: SequenceRequest, model: PlaceModel, windows: Windows,
                     truth: GroundTruth, described: tuple[Described, Described],
                     seconds: float) -> SequenceRun:
-    """Search the windows that are left and compare the result with the truth.
+    """Search the remaining windows and compare the result with the ground truth.
 
     Args:
-        request: what counts as found.
-        model: what described.
-        windows: those that were to be described.
-        truth: of ``windows``.
+        request: data and options.
+        model: the model.
+        windows: all windows, including skipped ones.
+        truth: ground truth of ``windows``.
         described: of `describe_windows`.
-        seconds: spent on describing.
+        seconds: time to describe them.
 
     Raises:
         InputError: no query window has a match.

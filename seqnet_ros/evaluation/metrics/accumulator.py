@@ -36,16 +36,16 @@ _MOST_GAPS = 10
 
 
 class Odometer:
-    """Adds up the way along true positions; noise of a standing robot adds nothing."""
+    """Adds up the distance along true positions; noise of a stationary robot adds nothing."""
 
     def __init__(self) -> None:
         self.travelled = 0.0
         self._anchor: np.ndarray | None = None
 
     def add(self, pose: np.ndarray | None) -> float:
-        """Move to a pose ``[7]`` and return the way so far, meters; None is an unknown pose.
+        """Move to a pose ``[7]``, None if unknown, and return the distance so far, meters.
 
-        The way between two known poses counts as straight.
+        The path between two known poses counts as straight.
         """
         if pose is not None:
             step = 0.0 if self._anchor is None else float(
@@ -56,18 +56,18 @@ class Odometer:
         return self.travelled
 
     def lift(self) -> None:
-        """Go on anywhere else, without a way from here to there."""
+        """Continue at any other place; the jump does not count as distance."""
         self._anchor = None
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """A result and what the truth says of it.
+    """A result and its comparison with the ground truth.
 
     Attributes:
-        result: what the localizer said.
-        judgement: the truth of its candidates.
-        travelled: way from the start to this image, meters or frames.
+        result: result of the localizer.
+        judgement: comparison of its candidates with the ground truth.
+        travelled: distance traveled from the start to this image, meters or frames.
     """
 
     result: MatchResult
@@ -106,12 +106,12 @@ class Judged:
 
 
 class MetricsAccumulator:
-    """Collects results and their truth, and computes metrics. Results come in the order of time.
+    """Collects results and their ground truth, in order of time, and computes metrics.
 
-    Of a result a few numbers are kept, so that a node can go on for days.
+    Only a few numbers are kept of each result, so that a node can run for days.
 
     Args:
-        unit: of errors and of the way: 'm' or 'frames'.
+        unit: of errors and distances: 'm' or 'frames'.
     """
 
     def __init__(self, unit: str = 'm') -> None:
@@ -128,9 +128,9 @@ class MetricsAccumulator:
         """Add a result.
 
         Args:
-            result: what the localizer said; not None, as it is between keyframes.
-            judgement: the truth of its candidates, in their order.
-            travelled: way from the start to this image, never falling.
+            result: result of the localizer; not None, as it is between keyframes.
+            judgement: comparison of its candidates with the ground truth, in their order.
+            travelled: distance traveled from the start to this image, never decreasing.
         """
         row = Judged(result, judgement, travelled)
         best = result.best
@@ -155,13 +155,13 @@ class MetricsAccumulator:
                          for name, values in self._columns.items()})
 
     def recall(self, n: int, by_distance: bool = False) -> float:
-        """Return the share of searches with a right place among the ``n`` best; NaN for none.
+        """Return the share of searches with a correct place among the ``n`` best; NaN for none.
 
-        Only searches count for which the map has a right place.
+        Only searches count for which the map has a correct place.
 
         Args:
             n: at least 1.
-            by_distance: each counts as much as the way since the result before it.
+            by_distance: weight each search by the distance since the previous result.
         """
         table = self._table
         counted = table.searched & table.in_map
@@ -169,10 +169,10 @@ class MetricsAccumulator:
         return _mean(table.first_hit[counted] < n, weights)
 
     def curve(self) -> PrecisionRecall | None:
-        """Return precision and recall of the best candidates; None where none can be right.
+        """Return precision and recall of the best candidates; None if no candidate can be correct.
 
-        They are accepted in order of increasing sequence distance; the verdict of the
-        localizer plays no part.
+        They are accepted in order of increasing sequence distance; the decision of the localizer is
+        ignored.
         """
         table = self._table
         matched = int((table.searched & table.in_map).sum())
@@ -182,18 +182,18 @@ class MetricsAccumulator:
         return rank_by_distance(table.distances[asked], table.first_hit[asked] == 0, matched)
 
     def scores(self) -> Reliability:
-        """Return how often best candidates with a certain score are right."""
+        """Return how often best candidates are correct, by score."""
         table = self._table
         asked = table.searched & table.known
         return reliability(table.scores[asked], table.first_hit[asked] == 0)
 
     def accepted_errors(self) -> np.ndarray:
-        """Return the errors ``[A]`` of accepted places, where the truth is known."""
+        """Return the errors ``[A]`` of accepted places, where there is ground truth."""
         table = self._table
         return table.errors[table.accepted & table.known]
 
     def gaps(self) -> list[Gap]:
-        """Return stretches of the mapped route without a right accepted place, longest first."""
+        """Return stretches of the mapped route without a correct accepted place, longest first."""
         table = self._table
         found, begin, length = [], 0.0, 0.0
         for way, step, in_map, hit in zip(table.travelled, table.steps, table.in_map, table.hits,
@@ -290,7 +290,7 @@ _KINDS: dict[str, type] = {
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Columns of all results, ``[R]``; ``first_hit`` is the number of the first right candidate."""
+    """Columns of all results, ``[R]``; ``first_hit`` is the rank of the first correct candidate."""
 
     stamps_ns: np.ndarray
     searched: np.ndarray
@@ -306,9 +306,10 @@ class _Table:
 
     @cached_property
     def steps(self) -> np.ndarray:
-        """The way from the result before to each one, 0 for the first and where none is known.
+        """Distance from the previous result to each one; 0 for the first and where unknown.
 
-        After a result of unknown truth it is not known whether the map shows the way between.
+        After a result without ground truth, it is unknown whether the map shows the stretch
+        between.
         """
         way = np.diff(self.travelled, prepend=self.travelled[:1])
         known_before = np.append(True, self.known[:-1])[:len(way)]
@@ -316,7 +317,7 @@ class _Table:
 
 
 def _first(right: np.ndarray) -> int:
-    """Return the position of the first right candidate, far beyond all where there is none."""
+    """Return the position of the first correct candidate, beyond all others if there is none."""
     return int(right.argmax()) if right.any() else np.iinfo(np.int64).max
 
 

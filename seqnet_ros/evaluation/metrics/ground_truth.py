@@ -12,7 +12,7 @@ RECALL_NS = (1, 5, 10, 20, 100)
 RECALL_RADII = (1.0, 5.0, 10.0, 20.0, 40.0, 100.0, 200.0)
 
 _BLOCK = 1024
-# The tree proposes, exact differences decide: its own rounding must not lose a pair on the radius.
+# The tree proposes pairs and exact differences decide, so that its rounding loses no pair.
 _SLACK = 1e-6
 
 
@@ -68,7 +68,8 @@ def matches_within(db_positions: np.ndarray, q_positions: np.ndarray,
         radius: in the unit of the positions.
 
     Raises:
-        InputError: the positions do not fit together or are not finite, or the radius is negative.
+        InputError: the positions do not match each other or are not finite, or the radius is
+            negative.
     """
     references, queries = _checked_positions(db_positions, q_positions)
     if not radius >= 0:
@@ -93,7 +94,7 @@ def first_hits(predictions: np.ndarray, truth: GroundTruth) -> np.ndarray:
 
     Args:
         predictions: int ``[M, K]`` reference rows, best first; negative where nothing was found.
-        truth: of the same queries and references.
+        truth: ground truth of the same queries and references.
 
     Raises:
         InputError: the predictions are of another number of queries or references.
@@ -113,11 +114,11 @@ def recall_at(predictions: np.ndarray, truth: GroundTruth,
 
     Args:
         predictions: int ``[M, K]`` reference rows, best first; negative where nothing was found.
-        truth: of the same queries and references.
+        truth: ground truth of the same queries and references.
         ns: how many of the first predictions count.
 
     Raises:
-        InputError: the predictions do not fit the truth, or no query has a true match.
+        InputError: the predictions do not match the ground truth, or no query has a true match.
     """
     hits = first_hits(predictions, truth)
     require_matches(truth)
@@ -144,7 +145,7 @@ def recalls_by_radius(
     predictions: np.ndarray, db_positions: np.ndarray, q_positions: np.ndarray,
     radii: Sequence[float] = RECALL_RADII, ns: Sequence[int] = RECALL_NS,
 ) -> np.ndarray:
-    """Measure Recall@n as if the radius of a true match were another (``rAtL`` of SeqNet's code).
+    """Measure Recall@n at other radii of a true match (``rAtL`` of SeqNet's code).
 
     Args:
         predictions: int ``[M, K]`` reference rows, best first; negative where nothing was found.
@@ -157,7 +158,7 @@ def recalls_by_radius(
         float64 ``[len(radii), len(ns)]``; NaN in the rows of radii at which no query has a match.
 
     Raises:
-        InputError: positions or predictions do not fit together.
+        InputError: positions or predictions do not match each other.
     """
     references, queries = _checked_positions(db_positions, q_positions)
     predictions = np.asarray(predictions)

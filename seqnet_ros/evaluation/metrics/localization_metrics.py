@@ -20,7 +20,7 @@ class OutcomeCounts(ResultDocument):
 
     hit: int = Field(description='accepted, right')
     wrong: int = Field(description='accepted, wrong')
-    missed: int = Field(description='rejected, although right')
+    missed: int = Field(description='rejected, although correct')
     lost: int = Field(description='rejected, another place ranked first')
     elsewhere: int = Field(description='rejected, not in the map')
     waiting: int = Field(description='not searched: the sequence is filling, or the robot is '
@@ -58,7 +58,7 @@ class Spread(ResultDocument):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> 'Spread':
-        """Summarise values; those that are not finite are skipped."""
+        """Summarize values; those that are not finite are skipped."""
         found = np.array(list(values), dtype=np.float64)
         found = found[np.isfinite(found)]
         median, p90, worst = np.percentile(found, [50, 90, 100]) if len(found) else [np.nan] * 3
@@ -66,7 +66,7 @@ class Spread(ResultDocument):
 
 
 class AcceptedPlaces(ResultDocument):
-    """Results that were accepted. Right, wrong and precision are of those with ground truth."""
+    """Results that were accepted. Right, wrong and precision refer to results with ground truth."""
 
     results: int
     right: int
@@ -95,9 +95,9 @@ class RouteCoverage(ResultDocument):
 
     Attributes:
         travelled: length of the route.
-        with_truth: of that with ground truth.
-        in_map: of that in the map.
-        localized: share of the route in the map that ends at a right accepted place.
+        with_truth: length of the part with ground truth.
+        in_map: length of the part in the map.
+        localized: share of the route in the map that ends at a correct accepted place.
         longest_without: length of the longest gap.
         gaps: the longest gaps, longest first.
     """
@@ -119,7 +119,7 @@ class FirstFix(ResultDocument):
 
 
 class Calibration(ResultDocument):
-    """Scores against how often they are right, in bins, see `Reliability`."""
+    """Scores against how often they are correct, in bins, see `Reliability`."""
 
     expected_error: Metric
     counts: tuple[int, ...]
@@ -146,7 +146,7 @@ class LocalizationMetrics(ResultDocument):
         queries: number of queries.
         recall: Recall@N by N.
         recall_by_distance: the same, each query weighted by the distance since the previous one.
-        precision_recall: of the best candidates; None where none can be right.
+        precision_recall: of the best candidates; None if no candidate can be correct.
         accepted: the accepted results.
         route: the part of the route that was localized.
         first_fix: the first accepted result.
@@ -174,10 +174,10 @@ class RestartMetrics(ResultDocument):
 
     Attributes:
         starts: number of starts.
-        right: starts whose first accepted place is right.
+        right: starts whose first accepted place is correct.
         wrong: starts whose first accepted place is wrong.
         never: starts without an accepted place.
-        seconds: time to the first accepted place, where it is right.
+        seconds: time to the first accepted place, if it is correct.
         distance: distance to it.
     """
 

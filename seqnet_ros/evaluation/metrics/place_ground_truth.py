@@ -1,7 +1,7 @@
-"""Whether places that were found are the true ones: by pose, or by frame number.
+"""Ground truth of the places found for a query: by pose, or by frame number.
 
-Both kinds of truth answer one question, for one query at a time, so that a robot on the road can
-ask it as well as a replay: how far are these places of the map from where the query really is?
+Both kinds compute, for one query at a time, how far places of the map are from the true place of
+the query. A replay and a running robot use them alike.
 """
 
 import csv
@@ -64,14 +64,14 @@ class Judgement:
     """Ground truth for the places found for one query.
 
     Attributes:
-        errors: float64 ``[K]``, how far each is from the truth, in the unit of the tolerance;
-            NaN where the truth is not known.
+        errors: float64 ``[K]``, distance of each from the ground truth, in the unit of the
+            tolerance; NaN without ground truth.
         right: bool ``[K]``, within the tolerance.
-        known: whether the truth is known at all.
-        in_map: whether the map has a right place for the query; False where that is not known.
-        nearest: how far the nearest place of the map is from the truth, heading aside; NaN where
-            the truth is not known.
-        true_place: index of that place, -1 where the truth is not known.
+        known: whether there is ground truth.
+        in_map: whether the map has a correct place for the query; False if unknown.
+        nearest: distance of the nearest place of the map from the ground truth, regardless of
+            heading; NaN without ground truth.
+        true_place: index of that place, -1 without ground truth.
     """
 
     errors: np.ndarray
@@ -83,19 +83,19 @@ class Judgement:
 
     @classmethod
     def unknown(cls, places: Sequence[int] | np.ndarray) -> 'Judgement':
-        """Return the judgement of ``K`` places where the truth is not known."""
+        """Return the result for ``K`` places without ground truth."""
         count = len(places)
         return cls(np.full(count, np.nan), np.zeros(count, bool), False, False, float('nan'), -1)
 
 
 class PoseGroundTruth:
-    """The truth by poses: a place is right when it is near enough and looks the same way.
+    """Ground truth by poses: a place is correct if its position and heading are near enough.
 
     Args:
         place_poses: float64 ``[N, 7]``, true poses of the places of the map, meters; rows of NaN
             where a place has none.
         tolerance: in meters.
-        planar: leave heights out, which satellites give far less exactly.
+        planar: ignore altitude, which is far less accurate in satellite positions.
 
     Raises:
         InputError: the tolerance is in frames, or no place has a pose.
@@ -115,10 +115,10 @@ class PoseGroundTruth:
         self._tree = cKDTree(self._poses[self._posed, :self._axes])
 
     def judge(self, truth: np.ndarray | None, places: Sequence[int] | np.ndarray) -> Judgement:
-        """Judge places found for a query.
+        """Compare places found for a query with the ground truth.
 
         Args:
-            truth: where the query really is, ``[7]``; None where that is not known.
+            truth: true pose ``[7]`` of the query; None if unknown.
             places: int ``[K]``, indices of places.
         """
         if truth is None:
@@ -152,7 +152,7 @@ def heading_differences(poses: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 class FrameGroundTruth:
-    """The truth by frame numbers of the recording the map was made of.
+    """Ground truth by frame numbers of the recording that the map was made of.
 
     Args:
         place_frames: int ``[N]``, the frame each place of the map was made of.
@@ -171,11 +171,11 @@ class FrameGroundTruth:
         self._frames = np.asarray(place_frames, dtype=np.int64)
 
     def judge(self, truth: Sequence[int] | None, places: Sequence[int] | np.ndarray) -> Judgement:
-        """Judge places found for a query.
+        """Compare places found for a query with the ground truth.
 
         Args:
-            truth: the frames of the mapping drive that show the place; empty where it shows none
-                of them, None where that is not known.
+            truth: the frames of the mapping drive that show the place; empty if none does, None if
+                unknown.
             places: int ``[K]``, indices of places.
         """
         if truth is None:
@@ -210,7 +210,7 @@ def read_pairs(path: str | PathLike[str], query_names: Sequence[str],
         Frames of the mapping drive by frame of the query.
 
     Raises:
-        InputError: the file cannot be read, has other columns, or names a frame there is not.
+        InputError: the file cannot be read, has other columns, or names an unknown frame.
     """
     file = Path(path)
     try:

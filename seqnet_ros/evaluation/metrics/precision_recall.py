@@ -20,7 +20,7 @@ class PrecisionRecall:
     Attributes:
         thresholds: float32 ``[T]``, the distances that occur, ascending.
         precision: float64 ``[T]``.
-        recall: float64 ``[T]``, never falling.
+        recall: float64 ``[T]``, never decreasing.
     """
 
     thresholds: np.ndarray
@@ -53,7 +53,7 @@ def precision_recall(predictions: Predictions, truth: GroundTruth) -> PrecisionR
     """Measure the curve of a search; a query without a prediction is never accepted.
 
     Raises:
-        InputError: the predictions do not fit the truth, or no query has a true match.
+        InputError: the predictions do not match the ground truth, or no query has a true match.
     """
     matched = require_matches(truth)
     nearest = predictions.indices[:, :1]
@@ -66,10 +66,9 @@ def rank_by_distance(distances: np.ndarray, right: np.ndarray, matched: int) -> 
     """Measure the curve of first predictions.
 
     Args:
-        distances: float ``[Q]``, of those queries for which something was found.
-        right: bool ``[Q]``, whether it is true.
-        matched: number of queries that have a true match, at least 1; also those for which nothing
-            was found.
+        distances: float ``[Q]``, of the queries with a prediction.
+        right: bool ``[Q]``, whether the prediction is correct.
+        matched: number of queries that have a true match, at least 1, with or without a prediction.
     """
     order = distances.argsort(kind='stable')
     distances, right = distances[order], right[order]

@@ -1,4 +1,4 @@
-"""Do scores mean what they say: of the matches with a score of 0.9, are nine in ten right?
+"""Calibration of scores: of the matches with a score of 0.9, are nine in ten correct?
 
 Reliability in bins and the expected calibration error (Guo et al., "On calibration of modern neural
 networks", ICML 2017, section 2).
@@ -13,12 +13,12 @@ BINS = 10
 
 @dataclass(frozen=True, eq=False)
 class Reliability:
-    """Scores against how often they were right, in bins of equal width; all arrays ``[B]``.
+    """Scores against how often they were correct, in bins of equal width; all arrays ``[B]``.
 
     Attributes:
         counts: matches in each bin.
         scores: their mean score; NaN where a bin is empty.
-        right: the share of them that is right; NaN where a bin is empty.
+        right: the share of them that is correct; NaN where a bin is empty.
     """
 
     counts: np.ndarray

@@ -48,7 +48,7 @@ class SearchedDrives(ResultDocument):
         radius: places within this distance are the same.
         unit: of the radius.
         references: number of frames that are searched.
-        full_windows: frames without a full window of this length are skipped; None for no such.
+        full_windows: frames without a full window of this length are skipped; None skips none.
         dataset: name of the data set.
         split: its part.
         reference: file of the reference descriptors.
@@ -81,5 +81,5 @@ class SearchTable(SearchedDrives, _Methods):
 
     Attributes:
         methods: metrics by name of the method.
-        left_out: why methods are not among them.
+        left_out: reasons for skipped methods, by name.
     """

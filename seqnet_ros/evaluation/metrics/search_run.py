@@ -24,10 +24,10 @@ _RESET_PEAK = '5'
 
 @dataclass(frozen=True, eq=False)
 class SearchRun:
-    """A search and what it found.
+    """A search and its metrics.
 
     Attributes:
-        predictions: what it found.
+        predictions: the references found.
         recalls: Recall@N.
         by_radius: float64 ``[R, N]``, Recall@N by radius, see `recalls_by_radius`.
         curve: precision and recall of the first predictions.
@@ -74,7 +74,7 @@ def watch_memory() -> Iterator[PeakMemory]:
 def _reset_peak() -> int | None:
     """Start a new peak of the resident memory; return the present size."""
     try:
-        # What was freed before must not hide what is taken now.
+        # Memory freed before must not hide memory allocated now.
         ctypes.CDLL(None).malloc_trim(0)
         Path('/proc/self/clear_refs').write_text(_RESET_PEAK)
         return _status_bytes('VmRSS')
@@ -90,7 +90,7 @@ def _status_bytes(name: str) -> int:
 
 def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_positions: np.ndarray,
                radius: float) -> SearchRun:
-    """Run a search and compare what it finds with the truth.
+    """Run a search and compare its predictions with the ground truth.
 
     Args:
         search: finds references for all queries.

@@ -32,7 +32,7 @@ def write_report(run: EvaluationRun, folder: Path, budget: int = BUDGET) -> Path
 
     Args:
         run: the evaluation.
-        folder: where to.
+        folder: folder to write to.
         budget: bytes of all pictures.
 
     Returns:
@@ -117,7 +117,7 @@ def group_failures(queries: Sequence[Query], order: Sequence[int]) -> list[list[
 
 
 def _pictures(run: EvaluationRun, order: Sequence[int], budget: int) -> Pictures:
-    """Keep pictures of queries, of what was found and of the truth; failures count most."""
+    """Keep pictures of queries, of found places and of true places; failures come first."""
     queries, frames = run.replayed.queries, run.mapped.place_frames
     rows = [*order, *(row for row, query in enumerate(queries) if query.judged.searched),
             *range(len(queries))]
@@ -203,7 +203,7 @@ def _rounded(value: float, digits: int) -> float | None:
 
 
 def _embedded(data: dict[str, Any]) -> Markup:
-    """Return data as JSON that no text in it can end early."""
+    """Return data as JSON that cannot end the script element around it."""
     text = json.dumps(data, separators=(',', ':'), allow_nan=False)
     return Markup(text.replace('<', '\\u003c'))
 

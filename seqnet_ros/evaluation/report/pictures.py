@@ -19,7 +19,7 @@ _RESERVE = 0.92
 
 
 def data_uri(content: tuple[str, bytes]) -> str:
-    """Return a media type and bytes as an address that holds them."""
+    """Return a media type and bytes as a data URI."""
     return f'data:{content[0]};base64,{base64.b64encode(content[1]).decode()}'
 
 
@@ -62,7 +62,7 @@ class Pictures:
 
     def _fitting_width(self, sides: Sequence[tuple[Recordings | None, Sequence[int]]],
                        total: int) -> int:
-        """Return the largest width at which a sample promises to fit."""
+        """Return the largest width at which a sample of the pictures fits the budget."""
         share = _RESERVE * self._budget / total
         sample: list[np.ndarray] = []
         for recordings, wanted in sides:
@@ -92,7 +92,7 @@ def _images(recordings: Recordings | None, wanted: set[int]) -> Iterable[tuple[i
 
 
 def encode(image: np.ndarray, width: int) -> bytes:
-    """Return an RGB image as WebP, at most so wide."""
+    """Return an RGB image as WebP, no wider than this."""
     height = max(1, round(image.shape[0] * width / image.shape[1]))
     if width < image.shape[1]:
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

@@ -12,7 +12,7 @@ from seqnet_ros.evaluation.report import svg
 
 
 def precision_recall_plot(curve: PrecisionRecall, accepted: AcceptedPlaces) -> Markup:
-    """Draw the curve and the point at which the localizer works."""
+    """Draw the curve and the operating point of the localizer."""
     axes = svg.Axes('recall', 'precision')
     ticks = svg.SHARES
     points = svg.thin(np.stack([curve.recall, curve.precision], axis=1))
@@ -31,7 +31,7 @@ def precision_recall_plot(curve: PrecisionRecall, accepted: AcceptedPlaces) -> M
 
 def recall_plot(recall: Mapping[int, float | None],
                 by_distance: Mapping[int, float | None]) -> Markup:
-    """Draw the share of searches with a right place among the first candidates."""
+    """Draw the share of searches with a correct place among the first candidates."""
     names = list(recall)
     axes = svg.Axes('candidates that count', 'recall', x_ends=(-0.5, len(names) - 0.5))
     content = axes.frame([(at, str(name)) for at, name in enumerate(names)], svg.SHARES)
@@ -50,7 +50,7 @@ def recall_plot(recall: Mapping[int, float | None],
 
 
 def reliability_plot(calibration: Calibration) -> Markup:
-    """Draw how often matches of a score are right; on the line they are as often as it says."""
+    """Draw how often matches of a score are correct; the diagonal is perfect calibration."""
     axes = svg.Axes('score', 'share of correct places')
     content = axes.frame(svg.SHARES, svg.SHARES)
     content += svg.polyline([(axes.x(0), axes.y(0)), (axes.x(1), axes.y(1))], 'ideal')

@@ -1,6 +1,6 @@
-"""The route on a map: where the robot was found, where not, and where it thought to be elsewhere.
+"""The route on a map: where the robot was localized, correctly or not, and where it was not.
 
-Where only frame numbers are known the frames lie in rows, to and fro like a snake.
+If only frame numbers are known, the frames are drawn in rows of alternating direction.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ class RouteMap:
 
     Args:
         queries: float64 ``[Q, 2]``, positions of queries, NaN where not known.
-        places: float64 ``[N, 2]``, positions of the map's places; None to leave them out.
+        places: float64 ``[N, 2]``, positions of the map's places; None to omit them.
     """
 
     def __init__(self, queries: np.ndarray, places: np.ndarray | None) -> None:

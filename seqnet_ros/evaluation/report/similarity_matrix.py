@@ -17,7 +17,7 @@ _CROWD = 800
 
 
 def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Return the similarities as an image, places to the right and queries downwards, white alike.
+    """Return the similarities as an image, places to the right, queries downward, white is alike.
 
     Args:
         queries: float32 ``[Q, D]``, unit vectors.
@@ -63,7 +63,7 @@ def draw_matrix(picture: np.ndarray, rows: Sequence[int], places: Sequence[int],
         places: of each result, its best place.
         outcomes: of each result.
         size: number of queries and of places.
-        labels: what is along the side and along the top.
+        labels: labels of the side and of the top.
     """
     width = 640.0
     height = float(np.clip(width * size[0] / size[1], 240, 720))

@@ -18,7 +18,7 @@ GLYPHS = {
     'waiting': 'M{x} {y}m-{r} 0h{d}',
     'unknown': 'M{x} {y}m-{r} 0h{d}m-{r} -{r}v{d}',
 }
-"""One shape for each outcome, so that color is never all that tells them apart."""
+"""One shape for each outcome, so that outcomes never differ in color alone."""
 _SIZES = {'wrong': 1.25, 'lost': 1.1, 'waiting': 0.5, 'unknown': 0.6, 'elsewhere': 0.8}
 
 
@@ -35,7 +35,7 @@ def num(value: float) -> str:
 
 def drawing(width: float, height: float, title: str, description: str, content: str,
             extra: str = '') -> Markup:
-    """Return a drawing that scales with the page; its title, unique on it, is read out."""
+    """Return a drawing that scales with the page; screen readers read its unique title."""
     name = re.sub('[^a-z]+', '-', title.lower())
     return Markup(
         f'<svg viewBox="0 0 {num(width)} {num(height)}" role="img" {extra} '
@@ -50,7 +50,7 @@ def polyline(points: Iterable[tuple[float, float]], css: str) -> str:
 
 
 def text(x: float, y: float, words: str, anchor: str = 'middle', css: str = '') -> str:
-    """Return words at a point."""
+    """Return text at a point."""
     return (f'<text x="{num(x)}" y="{num(y)}" text-anchor="{anchor}" class="{css}">'
             f'{escape(words)}</text>')
 
@@ -76,13 +76,13 @@ class Axes:
     y_ends: tuple[float, float] = (0.0, 1.0)
 
     def x(self, value: float) -> float:
-        """Return where a value lies from the left."""
+        """Return the distance of a value from the left."""
         low, high = self.x_ends
         inner = self.width - _MARGIN_LEFT - _MARGIN_RIGHT
         return _MARGIN_LEFT + inner * (value - low) / (high - low)
 
     def y(self, value: float) -> float:
-        """Return where a value lies from the top."""
+        """Return the distance of a value from the top."""
         low, high = self.y_ends
         inner = self.height - _MARGIN_TOP - _MARGIN_BOTTOM
         return self.height - _MARGIN_BOTTOM - inner * (value - low) / (high - low)

@@ -1,4 +1,4 @@
-"""The pages' templates, and what they have in common."""
+"""The templates of the pages, and their common parts."""
 
 from pathlib import Path
 from typing import Any

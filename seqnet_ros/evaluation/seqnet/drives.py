@@ -1,4 +1,4 @@
-"""Drives as the evaluation sees them: frame descriptors, sequences, and the rows that count."""
+"""Drives for the evaluation: frame descriptors, sequences, and the rows that take part."""
 
 from dataclasses import dataclass, field, replace
 
@@ -21,9 +21,9 @@ class Drive:
         bounds: int64 ``[F, 2]``, for every frame the first and one-past-last frame of its
             sequence; one sequence where not given.
         rows: int64 ``[N]``, the frames that are searched or searched for; all where not given.
-            Predictions count within these.
+            Predictions are indices into these.
         backwards: windows run from the newest to the oldest frame, as if driven the other way.
-        published_windows: windows of sequences that are too short leave them, as in SeqNet's code.
+        published_windows: windows leave sequences that are too short, as in SeqNet's code.
     """
 
     descriptors: np.ndarray
@@ -43,7 +43,8 @@ class Drive:
             backwards: the drive is to be read from its end to its beginning.
 
         Raises:
-            InputError: no such array, a value that is not finite, or bounds of other frames.
+            InputError: it is not such an array, a value is not finite, or the bounds are of other
+                frames.
         """
         if descriptors.ndim != 2 or not descriptors.size or descriptors.dtype.kind != 'f':
             raise InputError(f'descriptors are {descriptors.dtype} of shape '
@@ -76,10 +77,10 @@ class Drive:
         return replace(self, rows=rows)
 
     def cut_to(self, kept: np.ndarray) -> 'Drive':
-        """Return the drive with some of its rows; windows see no other frame any more.
+        """Return the drive with some of its rows; windows contain no other frames.
 
         Args:
-            kept: bool ``[N]``, which rows stay. Sequences end where a row was taken away.
+            kept: bool ``[N]``, which rows stay. Sequences end where a row was removed.
         """
         rows = self.rows[kept]
         seen = np.zeros(len(self.bounds), dtype=bool)
@@ -135,7 +136,7 @@ def row_positions(struct: DbStruct, reference: Drive,
     """Return the positions ``[N, K]`` and ``[M, K]`` of the rows of two drives.
 
     Raises:
-        InputError: the struct is of other numbers of frames.
+        InputError: the struct has other numbers of frames.
     """
     for what, drive, positions in (('database', reference, struct.db_positions),
                                    ('query', query, struct.q_positions)):
@@ -149,10 +150,10 @@ def join_as_published(reference: Drive, query: Drive) -> tuple[Drive, Drive]:
     """Put both drives into one array, as SeqNet's code does, so that windows can spill over.
 
     There the windows of sequences that are shorter than the window reach into the next or the
-    previous sequence, of the other drive even.
+    previous sequence, even of the other drive.
 
     Raises:
-        InputError: a drive is read backwards, which the published code cannot.
+        InputError: a drive is read backwards, which the published code does not support.
     """
     if reference.backwards or query.backwards:
         raise InputError('windows as in the published code were requested for a drive read '

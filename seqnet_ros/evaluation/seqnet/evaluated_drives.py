@@ -18,7 +18,7 @@ _MSLS = 'msls'
 
 @dataclass(frozen=True, eq=False)
 class Drives:
-    """Two drives with their truth.
+    """Two drives with their ground truth.
 
     Attributes:
         reference: reference drive.
@@ -48,7 +48,7 @@ class Drives:
         """Return the drives without the frames whose window of this length does not fit.
 
         Raises:
-            InputError: no frame is left.
+            InputError: no frame remains.
         """
         return replace(self, reference=self.reference.with_full_windows(length),
                        query=self.query.with_full_windows(length))
@@ -68,7 +68,7 @@ class DatasetChoice:
         """Read the drives.
 
         Raises:
-            InputError: a file is missing or damaged, or files do not go together.
+            InputError: a file is missing or damaged, or files are inconsistent.
         """
         from seqnet_ros.datasets.seqnet.splits import open_split
         from seqnet_ros.evaluation.seqnet.drives import Drive
@@ -84,7 +84,7 @@ class DatasetChoice:
 
 @dataclass(frozen=True)
 class ArrayChoice:
-    """Arrays of descriptors with what says which of them match."""
+    """Arrays of descriptors, with the source of their ground truth."""
 
     reference: Path
     query: Path
@@ -98,7 +98,7 @@ class ArrayChoice:
         """Read the drives.
 
         Raises:
-            InputError: a file is missing or damaged, or files do not go together.
+            InputError: a file is missing or damaged, or files are inconsistent.
         """
         from seqnet_ros.datasets.seqnet.db_struct import read_struct
         from seqnet_ros.evaluation.seqnet.drives import row_positions
@@ -108,7 +108,7 @@ class ArrayChoice:
         query = _open_drive(self.query, self.bounds[1], rows and rows.query, reverse)
         origin = {'reference': str(self.reference), 'query': str(self.query)}
         if self.struct is None:
-            # Without a struct the rows of the files stand in for positions.
+            # Without a struct, the rows of the files serve as positions.
             numbers = (reference.rows, query.rows) if rows is None else rows
             return Drives(reference, query, (numbers[0][:, None], numbers[1][:, None]),
                           float(self.tolerance or 0), 'frames', origin)

@@ -70,7 +70,7 @@ def prepare_evaluation(request: SeqNetRequest, load_run: LoadRun) -> SeqNetEvalu
         load_run: reads the weights of a training run, such as `training.seqnet.run.load_run`.
 
     Raises:
-        InputError: a setting does not go with the method, or a file is missing or damaged.
+        InputError: a setting does not apply to the method, or a file is missing or damaged.
         ModelError: weights are damaged or not SeqNet's.
     """
     choice = request.method

@@ -1,7 +1,7 @@
 """The names of SeqNet's methods, as its code gives them.
 
-Aggregators that are methods by themselves are named in `seqnet_ros.sequences.registry`; here are
-the other methods, which are made of these.
+Aggregators that are methods by themselves are named in `seqnet_ros.sequences.registry`; this module
+names the other methods, which are built from them.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,12 @@ ALL = 'all'
 
 
 def first_stages(*, plugins: bool = True) -> tuple[str, ...]:
-    """Return the methods that compare descriptors; those of plugins too where they are wanted."""
+    """Return the methods that compare descriptors, with or without those of plugins."""
     return (*_descriptors(plugins), S1)
 
 
 def methods(*, plugins: bool = True) -> tuple[str, ...]:
-    """Return all methods; those of plugins too where they are wanted."""
+    """Return all methods, with or without those of plugins."""
     return (*first_stages(plugins=plugins), SINGLE + SEQMATCH, S1 + SEQMATCH, HVPR)
 
 

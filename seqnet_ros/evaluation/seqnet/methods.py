@@ -64,7 +64,7 @@ class SequenceMatching:
     speeds: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
-        """Refuse speeds that are none.
+        """Check the speeds.
 
         Raises:
             InputError: no speed, or one that is not above 0.
@@ -88,7 +88,7 @@ def build_method(pooling: str, length: int, layer: SeqNet | None = None,
         speeds: for the two ending in '+seqmatch', see `SequenceMatching`.
 
     Raises:
-        InputError: an unknown name, or arguments that do not go with it.
+        InputError: the name is unknown, or arguments do not apply to it.
     """
     if not is_named(pooling, poolings):
         raise InputError(f'pooling is {pooling!r}, expected one of {", ".join(poolings())}')
@@ -148,7 +148,7 @@ def rerank(method: SequenceMatching, reference: Drive, query: Drive, candidates:
         compat: windows of too short sequences spill over as in the published code.
 
     Raises:
-        InputError: as for `search`, or candidates that are no rows of these drives.
+        InputError: as for `search`, or candidates are not rows of these drives.
     """
     candidates = np.asarray(candidates)
     if candidates.ndim != 2 or len(candidates) != len(query.rows) or not candidates.shape[1]:
@@ -199,13 +199,13 @@ def _frames_to_match(
 
 
 def _describe(aggregator: nn.Module, descriptors: np.ndarray, windows: np.ndarray) -> np.ndarray:
-    # A layer wants large matrix products; a mean is quickest where its frames fit the cache.
+    # A layer is fastest with large matrix products, a mean if its frames fit the cache.
     chunk_bytes = _LAYER_CHUNK if isinstance(aggregator, SeqNet) else _MEAN_CHUNK
     return aggregate(aggregator, descriptors, windows, chunk_bytes)
 
 
 def _distinct(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return windows ``[U, L]`` without neighbors that are equal, and which each ``[N]`` has."""
+    """Return ``[U, L]`` without repeated neighbors, and the row ``[N]`` of each window in it."""
     is_new = np.append(True, (windows[1:] != windows[:-1]).any(axis=1))
     return windows[is_new], np.cumsum(is_new) - 1
 

@@ -32,7 +32,7 @@ _ONE_SPEED = (1.0,)
 
 
 class TrainedSeqNet(Protocol):
-    """A SeqNet as training left it: what a search needs of `seqnet_ros.training.seqnet.run`."""
+    """A trained SeqNet: what a search needs of `seqnet_ros.training.seqnet.run`."""
 
     @property
     def module(self) -> 'SeqNet':
@@ -79,7 +79,7 @@ class Stage:
     """A method that is ready to search.
 
     Attributes:
-        name: one of `methods` but hvpr.
+        name: one of `methods` except hvpr.
         length: frames per window.
         run: the trained weights, if it has any.
         method: how windows are compared.
@@ -103,8 +103,8 @@ class Plan:
     Attributes:
         name: one of `methods`.
         first: the search, or a file with its predictions.
-        second: what sorts them.
-        top_k: how many of them.
+        second: the stage that re-ranks them.
+        top_k: number of predictions to re-rank.
     """
 
     name: str
@@ -148,7 +148,7 @@ def plan_method(choice: MethodChoice, load_run: LoadRun) -> Plan:
         load_run: reads its weights.
 
     Raises:
-        InputError: the method is unknown, or an option is missing or does not go with it.
+        InputError: the method is unknown, or an option is missing or does not apply to it.
         ModelError: the weights are damaged or not SeqNet's.
     """
     _check_options(choice)
@@ -173,7 +173,7 @@ def plan_all(choice: MethodChoice, load_run: LoadRun) -> tuple[list[Plan], dict[
         The plans, and why each of the others is skipped.
 
     Raises:
-        InputError: the sequence length is missing, or an option does not go with this.
+        InputError: the sequence length is missing, or an option applies to one method only.
         ModelError: weights are damaged or not SeqNet's.
     """
     _refuse(f'--method {ALL}', {'--stage-one': choice.stage_one,
@@ -236,7 +236,7 @@ class _StageMaker:
 
     def make(self, name: str, length: int | None, checkpoint: Path | None = None,
              speeds: tuple[float, ...] | None = None) -> Stage:
-        """Make a stage of any method but hvpr; the length may follow from name and weights."""
+        """Make a stage of any method except hvpr; the length may follow from name and weights."""
         if name in _TRAINED and checkpoint is None:
             raise InputError(f'{name} needs a trained SeqNet, expected --checkpoint')
         from seqnet_ros.evaluation.seqnet.methods import build_method

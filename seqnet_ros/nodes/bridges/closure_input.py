@@ -42,7 +42,7 @@ class ClosureInput:
     """Takes loop closures from their topics, and counts those that cannot be used.
 
     Args:
-        node: who subscribes.
+        node: the subscribing node.
     """
 
     def __init__(self, node: Node) -> None:
@@ -95,7 +95,7 @@ def now_s() -> float:
 
 
 def closure_from_message(message: LoopClosure) -> Closure:
-    """Return what a pose graph needs of a loop closure.
+    """Return the part of a loop closure message that a pose graph needs.
 
     Raises:
         InputError: its stamps are not in order, or its pose or covariance is not finite.

@@ -1,4 +1,4 @@
-"""Things that are handed on after a while, without ROS."""
+"""A queue that delays its items, without ROS."""
 
 from collections import deque
 from typing import Generic, TypeVar
@@ -7,10 +7,10 @@ Item = TypeVar('Item')
 
 
 class DelayQueue(Generic[Item]):
-    """Gives things back in order, each once it has waited long enough.
+    """Returns items in order, each after a delay.
 
     Args:
-        delay_s: how long, seconds.
+        delay_s: the delay, seconds.
     """
 
     def __init__(self, delay_s: float) -> None:
@@ -18,15 +18,15 @@ class DelayQueue(Generic[Item]):
         self._waiting: deque[tuple[float, Item]] = deque()
 
     def __len__(self) -> int:
-        """Return how many wait."""
+        """Return the number of waiting items."""
         return len(self._waiting)
 
     def add(self, item: Item, now_s: float) -> None:
-        """Take in something at a time of any steady clock."""
+        """Add an item at a time of any steady clock."""
         self._waiting.append((now_s + self._delay_s, item))
 
     def take(self, now_s: float) -> list[Item]:
-        """Return what is due."""
+        """Return the items that are due."""
         due = []
         while self._waiting and self._waiting[0][0] <= now_s:
             due.append(self._waiting.popleft()[1])

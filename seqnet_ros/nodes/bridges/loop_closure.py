@@ -7,7 +7,7 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Closure:
-    """A place seen again.
+    """A revisited place.
 
     Attributes:
         from_ns: stamp of the older frame.

@@ -7,7 +7,7 @@ import numpy as np
 from seqnet_ros.nodes.bridges.loop_closure import Closure
 
 UNKNOWN_VARIANCE = 1e6
-"""Of an edge without a pose, m^2 and rad^2."""
+"""Variance of an edge without a pose, m^2 and rad^2."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +32,8 @@ class GraphEdge:
 def make_edge(closure: Closure, rejected: bool) -> GraphEdge | None:
     """Return the edge of a closure; None if an accepted one has no metric pose.
 
-    A rejected one that has none stands in the origin, and its covariance says that this means
-    nothing.
+    A rejected one without a metric pose is placed at the origin, with a very large
+    variance.
     """
     pose, covariance = closure.pose, closure.covariance
     if pose is None or covariance is None:

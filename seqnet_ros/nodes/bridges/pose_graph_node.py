@@ -44,12 +44,12 @@ class PoseGraphBridgeNode(Node):
     """Publishes ``~/pose_graph``: one edge for every loop closure with a metric pose.
 
     Args:
-        options: as of `rclpy.node.Node`.
+        options: as for `rclpy.node.Node`.
 
     Raises:
         MissingPackageError: pose_graph_tools_msgs is not installed.
-        InputError: values of parameters do not go together.
-        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+        InputError: values of parameters contradict each other.
+        rclpy.exceptions.ParameterException: a value of a parameter is rejected.
     """
 
     def __init__(self, **options: Any) -> None:

@@ -51,12 +51,12 @@ class GraphNodes:
         self._ids.append(node_id)
 
     def keep(self, node_ids: Iterable[int], stamp_ns: int) -> None:
-        """Take in which nodes the graph has at a time."""
+        """Set the nodes that the graph has at a time."""
         self._in_graph = frozenset(node_ids)
         self._graph_ns = stamp_ns
 
     def reach(self, stamp_ns: int) -> bool:
-        """Return whether the nodes go on to a time, so that the nearest can be told."""
+        """Return whether there are nodes up to a time, so that the nearest one is known."""
         return bool(self._stamps) and min(self._stamps[-1], self._graph_ns) >= stamp_ns
 
     def nearest(self, stamp_ns: int) -> tuple[int, int] | None:
@@ -95,8 +95,8 @@ class LinkLimits:
     """Maximum time between a node and a stamp, and maximum wait for a node, seconds.
 
     Attributes:
-        offset_s: where odometry tells how the robot moved between the two.
-        offset_without_odometry_s: where it does not.
+        offset_s: if odometry gives the motion between the two.
+        offset_without_odometry_s: if it does not.
         timeout_s: how long a closure waits for its nodes.
     """
 
@@ -107,7 +107,7 @@ class LinkLimits:
 
 @dataclass(frozen=True, eq=False)
 class Dropped:
-    """A closure that became no link, and why."""
+    """A closure without a link, and the reason."""
 
     closure: Closure
     reason: str
@@ -119,7 +119,7 @@ class LinkQueue:
     Args:
         nodes: of the graph.
         odometry: of the drive.
-        limits: see there.
+        limits: maximum times, see `LinkLimits`.
     """
 
     def __init__(self, nodes: GraphNodes, odometry: PoseBuffer, limits: LinkLimits) -> None:
@@ -131,11 +131,11 @@ class LinkQueue:
         """Number of closures 'linked', 'dropped', and 'without a metric pose'."""
 
     def __len__(self) -> int:
-        """Return how many closures wait."""
+        """Return the number of waiting closures."""
         return len(self._waiting)
 
     def add(self, closure: Closure, now_s: float) -> bool:
-        """Take in a closure at a time of any steady clock; return False where it has no pose."""
+        """Add a closure at a time of any steady clock; return False if it has no pose."""
         if closure.pose is None:
             self.counts['without a metric pose'] += 1
             return False
@@ -143,7 +143,7 @@ class LinkQueue:
         return True
 
     def take(self, now_s: float) -> tuple[list[GraphLink], list[Dropped]]:
-        """Return the links that can be made now, and the closures that waited in vain."""
+        """Return the links that can be made now, and the closures that waited too long."""
         links: list[GraphLink] = []
         dropped: list[Dropped] = []
         waiting = []

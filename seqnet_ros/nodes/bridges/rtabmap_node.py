@@ -65,12 +65,12 @@ class RtabmapBridgeNode(Node):
     """Calls ``add_link`` for every loop closure with a metric pose.
 
     Args:
-        options: as of `rclpy.node.Node`.
+        options: as for `rclpy.node.Node`.
 
     Raises:
         MissingPackageError: rtabmap_msgs is not installed.
-        InputError: values of parameters do not go together.
-        rclpy.exceptions.ParameterException: a value of a parameter is refused.
+        InputError: values of parameters contradict each other.
+        rclpy.exceptions.ParameterException: a value of a parameter is rejected.
 
     Attributes:
         closures: the loop closures that arrive.
@@ -144,7 +144,7 @@ class RtabmapBridgeNode(Node):
             self.get_logger().warning(f'ignored odometry: {error}', once=True)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
-        # rtabmap takes the frame for that of the sensor which the pose is of, not for the map's.
+        # rtabmap interprets the frame as that of the sensor whose pose it is, not as the map's.
         message.header.frame_id = self._settings.base_frame
         self._global_poses.publish(message)
 
@@ -172,7 +172,7 @@ class RtabmapBridgeNode(Node):
         self._outbox.clear()
 
     def _send(self, link: GraphLink) -> None:
-        """Send a link unless rtabmap, which keeps one for two nodes, has it; it may refuse one."""
+        """Send a link unless rtabmap, which keeps one for two nodes, has it; it may reject one."""
         if (link.from_id, link.to_id) in self._in_graph:
             self._needless += 1
             return

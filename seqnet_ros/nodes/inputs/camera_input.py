@@ -15,10 +15,10 @@ CAMERA_INFO_TOPIC = 'camera_info'
 
 
 def parse_base_from_camera(text: str) -> np.ndarray:
-    """Read 'x y z qx qy qz qw'; an empty text is a camera that looks ahead.
+    """Read 'x y z qx qy qz qw'; an empty text is a camera that faces forward.
 
     Raises:
-        InputError: it is something else.
+        InputError: the text is invalid.
     """
     if not text.strip():
         return np.array(FORWARD)
@@ -32,15 +32,15 @@ def parse_base_from_camera(text: str) -> np.ndarray:
 
 
 class CameraInput:
-    """Listens to ``camera_info`` until closed, and hands each new calibration on.
+    """Subscribes to ``camera_info`` until closed, and passes each new calibration on.
 
     Args:
-        node: who subscribes.
-        base_from_camera: where the camera sits, as `parse_base_from_camera` reads it.
+        node: the subscribing node.
+        base_from_camera: pose of the camera, as `parse_base_from_camera` reads it.
         deliver: called with a calibration, on the executor's thread.
 
     Raises:
-        InputError: ``base_from_camera`` is not understood.
+        InputError: ``base_from_camera`` is invalid.
     """
 
     def __init__(self, node: Node, base_from_camera: str,

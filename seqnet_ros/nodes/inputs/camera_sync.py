@@ -8,7 +8,7 @@ KEPT = 10
 
 
 class Stamped(Protocol):
-    """Something taken at a time."""
+    """An item with a stamp."""
 
     @property
     def stamp_ns(self) -> int:
@@ -20,7 +20,7 @@ Item = TypeVar('Item', bound=Stamped)
 
 
 class CameraSync:
-    """Puts together images of cameras whose clocks agree.
+    """Groups images of cameras whose clocks agree.
 
     A moment is complete when every camera has an image within a tolerance of that of the first;
     the newest complete one counts, and what is older is dropped.

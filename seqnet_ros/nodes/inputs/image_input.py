@@ -1,4 +1,4 @@
-"""Camera images from topics, raw or compressed, with their stamps put right."""
+"""Camera images from topics, raw or compressed, with corrected stamps."""
 
 import math
 import time
@@ -52,12 +52,12 @@ def topic_of(node: Node, transport: str, camera: int = 0) -> str:
 
 
 class ImageInput:
-    """Subscribes to images until closed and hands each one on.
+    """Subscribes to images until closed and passes each one on.
 
     Args:
-        node: who subscribes.
+        node: the subscribing node.
         settings: transport and quality of service.
-        cameras: how many cameras there are; images of one moment are handed on together.
+        cameras: number of cameras; simultaneous images are passed on together.
         deliver: called with every image, on the executor's thread.
     """
 
@@ -106,7 +106,7 @@ class ImageInput:
 
         Args:
             silence_s: how long it has lasted.
-            recent_s: images of all cameras within this time do not fit together.
+            recent_s: if every camera sent an image within this time, their stamps do not match.
         """
         if len(self.topics) > 1 and min(self._arrivals_s) > time.monotonic() - recent_s:
             return (f'images arrive on {self.topic}, but none were simultaneous for '
@@ -156,7 +156,7 @@ class ImageInput:
         return int(self._node.get_clock().now().nanoseconds)
 
     def _warn_of_qos(self, topic: str, _: Any) -> None:
-        """Tell at once, not only when the silence is noticed."""
+        """Report at once, not only after a silence."""
         for mismatch in mismatches(self._node, topic, self._qos):
             self._node.get_logger().warning(
                 f'{topic}: {mismatch}; set image_reliability to best_effort')

@@ -16,13 +16,13 @@ class MessageInput:
     """Subscribes to a topic, and counts and logs what cannot be used.
 
     Args:
-        node: who subscribes.
+        node: the subscribing node.
         kind: type of the messages.
         topic: its name.
         qos: quality of service of the subscription.
         what: what a message holds, as in 'loop closure'.
         use: takes a message; raises `InputError` where it cannot be used.
-        errors: counts these errors; its own where none is given to share.
+        errors: counts these errors; its own if none is given.
 
     Attributes:
         received: messages that arrived.

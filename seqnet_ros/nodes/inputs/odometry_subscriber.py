@@ -22,7 +22,7 @@ class OdometrySubscriber:
     """Keeps recent odometry while it is subscribed to.
 
     Args:
-        node: who subscribes.
+        node: the subscribing node.
 
     Attributes:
         frame: the frame that the poses are in.
@@ -36,7 +36,7 @@ class OdometrySubscriber:
         self.frame = DEFAULT_FRAME
 
     def start(self, subscribe: bool) -> None:
-        """Forget earlier poses, and subscribe where that is wanted."""
+        """Discard earlier poses, and subscribe if enabled."""
         self._buffer = make_odometry_buffer()
         if subscribe:
             self._subscription = self._node.create_subscription(
@@ -70,7 +70,7 @@ class OdometrySubscriber:
         return self._buffer.at(stamp_ns, patience_s)
 
     def describe(self) -> str:
-        """Return what is known of odometry, human-readable."""
+        """Return the state of odometry, human-readable."""
         subscription = self._subscription
         if subscription is None:
             return 'off'

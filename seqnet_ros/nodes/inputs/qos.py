@@ -1,11 +1,11 @@
-"""Quality of service: what a publisher offers and a subscription asks, and why they do not meet."""
+"""Quality of service: offers of publishers and requests of subscriptions, compared."""
 
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
 
 def describe_qos(profile: QoSProfile) -> str:
-    """Return what matters of a profile, human-readable."""
+    """Return the relevant part of a profile, human-readable."""
     return ', '.join(policy.name.lower().replace('_', ' ')
                      for policy in (profile.reliability, profile.durability))
 

@@ -1,4 +1,4 @@
-"""Silence on a topic is noticed, explained and, when it is over, reported."""
+"""Detects, explains and reports the silence of a topic, and its end."""
 
 import time
 from collections.abc import Callable
@@ -10,17 +10,17 @@ _PERIOD_S = 0.2
 
 
 class SilenceWatch:
-    """Warns when messages stay away, at ever longer intervals, and reports when they are back.
+    """Warns when messages stop arriving, at increasing intervals, and reports when they resume.
 
     Runs on steady time: simulated time stops when it is not published.
 
     Args:
-        node: whose log it is.
+        node: the logging node.
         silence_after_s: returns how long a silence is normal, seconds.
         last_arrival_s: returns when the last message came, on the monotonic clock; None before the
             first.
         explain: returns a message about a silence of this many seconds and its possible cause.
-        resumed: the line in the log when messages are back.
+        resumed: the line to log when messages resume.
     """
 
     def __init__(self, node: Node, silence_after_s: Callable[[], float],

@@ -22,11 +22,11 @@ def pose_covariance(place_map: PlaceMap, candidates: tuple[Candidate, ...],
         variance of x, y, z  =  0.1^2 + s^2 + sum(score_i * distance_i^2) / sum(score_i)   [m^2]
         variance of yaw      =  (5 deg)^2 + a^2 + sum(score_i * angle_i^2) / sum(score_i)
 
-    where ``a`` is the turn to the neighboring places. Roll and pitch have the variance of yaw.
-    Near are candidates within ten spacings; rivals farther off are the business of acceptance.
+    where ``a`` is the turn to the neighboring places. Roll and pitch have the variance of yaw. Near
+    are candidates within ten spacings; acceptance handles rivals farther away.
 
     Args:
-        place_map: where the candidates lie.
+        place_map: the map of the candidates.
         candidates: best first, at least one.
         any_heading: the robot may drive against the direction of the map, so that its yaw is
             unknown: its deviation is then pi.

@@ -18,7 +18,7 @@ def compose(query: np.ndarray, match: np.ndarray | None, result: MatchResult) ->
     Args:
         query: RGB uint8 ``[H, W, 3]``, the newest image.
         match: picture of the best place; None where there is none to show.
-        result: what became of the query.
+        result: result for the query.
     """
     left = _fit(query)
     right = _nothing(left, result) if match is None else _fit(match)

@@ -24,10 +24,10 @@ def map_to_odom(map_from_base: np.ndarray, odom_from_base: np.ndarray) -> np.nda
 
 
 class MapToOdom:
-    """Publishes map -> odom on ``/tf``, over and over, from the first correction on.
+    """Publishes map -> odom on ``/tf`` periodically, from the first correction on.
 
     Args:
-        node: who publishes.
+        node: the publishing node.
         map_frame: the parent.
         tolerance_s: returns how far ahead the transform is stamped, seconds.
 
@@ -57,7 +57,7 @@ class MapToOdom:
 
     def correct(self, map_from_base: np.ndarray, odom_from_base: np.ndarray,
                 odom_frame: str) -> None:
-        """Take in where the robot is, ``[7]``, in the map and by odometry at the same time."""
+        """Set the pose ``[7]`` of the robot in the map, and by odometry at the same time."""
         pose = pose_to_message(map_to_odom(map_from_base, odom_from_base))
         transform = TransformStamped(child_frame_id=odom_frame)
         transform.header.frame_id = self._map_frame

@@ -14,7 +14,7 @@ MOST_POINTS = 20_000
 """Longer routes are thinned, because RViz cannot draw more."""
 
 Colour = tuple[float, float, float, float]
-# Blue and orange stay apart for colour-blind eyes; shape and text say the rest.
+# Blue and orange differ even for color-blind users; shape and text show the rest.
 ACCEPTED: Colour = (0.0, 0.45, 0.7, 1.0)
 REJECTED: Colour = (0.9, 0.6, 0.0, 1.0)
 ROUTE: Colour = (0.55, 0.55, 0.55, 0.8)
@@ -62,7 +62,7 @@ def match_markers(result: MatchResult, frame_id: str) -> MarkerArray:
 
 def loop_markers(positions: np.ndarray, edges: Sequence[tuple[int, int, bool]], frame_id: str,
                  stamp_ns: int) -> MarkerArray:
-    """Return the way driven and the loops in it.
+    """Return the trajectory and its loops.
 
     Args:
         positions: of all places, ``[N, 3]``, meters.

@@ -18,7 +18,7 @@ class PosePublisher:
     """Publishes ``~/pose`` and, where the settings ask for it, ``initialpose`` and map -> odom.
 
     Args:
-        node: who publishes; while it is not active nothing is sent.
+        node: the publishing node; nothing is sent while it is not active.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -54,7 +54,7 @@ class PosePublisher:
         self._initial_pose_due = self._settings.publish_initial_pose
 
     def forget_map(self) -> None:
-        """Begin again, as when another map is searched."""
+        """Restart, as when another map is searched."""
         self.expect_initial_pose()
         transform = self._transform
         if transform is not None:

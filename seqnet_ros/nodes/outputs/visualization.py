@@ -39,7 +39,7 @@ class VisualizationPublisher:
     """Publishes ``~/debug_image``, ``~/markers`` and, latched, ``~/map_markers``.
 
     Args:
-        node: who publishes; while it is not active nothing is sent.
+        node: the publishing node; nothing is sent while it is not active.
     """
 
     def __init__(self, node: LifecycleNode) -> None:
@@ -54,8 +54,8 @@ class VisualizationPublisher:
         Args:
             read: the newest image; it is decoded here only where the engine did not need to.
             frame_id: the camera's frame.
-            result: what became of it.
-            picture: returns that of the best place, or None.
+            result: result for it.
+            picture: returns the picture of the best place, or None.
         """
         if not _wanted(self._image):
             return

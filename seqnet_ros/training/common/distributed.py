@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 Gather = Callable[[Tensor], Tensor]
-"""Takes a tensor of one process to those of all, ``[world, ...]``."""
+"""Gathers a tensor of every process, ``[world, ...]``."""
 
 
 def gather_alone(values: Tensor) -> Tensor:
-    """Gather what the only process has."""
+    """Gather in a single process."""
     return values[None]
 
 

@@ -32,7 +32,7 @@ class Pixels(NamedTuple):
     Attributes:
         pixels: uint8 ``[B, H, W, 3]``, RGB.
         rows: int64 ``[B]``, numbers of these images among the requested ones.
-        complaints: about those that could not be read.
+        complaints: errors of images that could not be read.
     """
 
     pixels: Tensor
@@ -72,7 +72,7 @@ class ReadAhead(Generic[Item]):
     """Items by number, read ahead by threads, in order.
 
     Decoding and resizing let other threads run. Processes in their place would need the pixels
-    copied, and a signal to all of them can leave the one that trains waiting for ever.
+    copied, and a signal to all of them can leave the training process waiting forever.
 
     Args:
         count: number of items.
@@ -111,8 +111,8 @@ class Descriptors(NamedTuple):
 
     Attributes:
         values: float32 ``[N, D]``; zeros where an image could not be read.
-        lost: bool ``[N]``, which those are.
-        complaints: about them; with several processes about some of them.
+        lost: bool ``[N]``, images that could not be read.
+        complaints: errors of these images; with several processes, of some of them.
     """
 
     values: Tensor

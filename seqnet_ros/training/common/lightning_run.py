@@ -43,7 +43,7 @@ class LightningRun:
         validate_every: rounds between two validations.
         device: 'auto', 'cuda' or 'cpu'.
         precision: one of `PRECISIONS`; those of 16 bits are mixed with 32.
-        record: what the training was started with, as JSON has it.
+        record: options of the training, as JSON values.
         callbacks: in the order of their calls, before the state is kept.
         strategy: how several processes work together.
         sync_batch_norm: batch norms see the images of all processes, on a GPU.
@@ -74,7 +74,7 @@ class LightningRun:
             try:
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException:
-                # Of itself it would end the process as if all were done.
+                # By default it would end the process as if the training were complete.
                 raise SystemExit(128 + signal.SIGTERM) from None
             except SystemExit:
                 raise KeyboardInterrupt from None
@@ -123,7 +123,7 @@ def slice_of(module: LightningModule) -> ProcessGroupSlice:
 
 
 def require_state(folder: Path, state: str) -> None:
-    """Check that there is something to resume.
+    """Check that a run can be resumed.
 
     Raises:
         InputError: the run has not kept a state.
@@ -134,7 +134,7 @@ def require_state(folder: Path, state: str) -> None:
 
 
 class _RecordWriter(Callback):
-    """Notes what the training was started with."""
+    """Stores the options of the training."""
 
     def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
         self._folder, self._record = folder, record
@@ -156,12 +156,12 @@ def _quiet_lightning() -> Iterator[None]:
     """Suppress Lightning's messages about itself."""
     logging.getLogger('lightning.pytorch').setLevel(logging.WARNING)
     with warnings.catch_warnings():
-        # Tuples are index lists that are there already; workers would gain nothing.
+        # Tuples are index lists in memory; workers would not be faster.
         warnings.filterwarnings('ignore', '.*does not have many workers.*')
         warnings.filterwarnings('ignore', '.*Checkpoint directory .* exists and is not empty.*')
         warnings.filterwarnings('ignore', '.*The number of training batches.*')
         warnings.filterwarnings('ignore', '.*all_gather is deprecated.*')
-        # Batch norms are told at the start of every round what to do.
+        # The mode of batch norms is set at the start of every round.
         warnings.filterwarnings('ignore', r'.*module\(s\) in eval mode.*')
         warnings.filterwarnings('ignore', '.*`isinstance.treespec, LeafSpec.` is deprecated.*')
         yield

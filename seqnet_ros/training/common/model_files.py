@@ -24,7 +24,7 @@ class WeightsFile(NamedTuple):
     Attributes:
         suffix: what follows the name of the model, ``.safetensors`` included.
         section: the part of the model's document whose ``weights`` name the file.
-        tensors: what it holds.
+        tensors: its content.
     """
 
     suffix: str
@@ -33,7 +33,7 @@ class WeightsFile(NamedTuple):
 
 
 def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
-    """Check where a model shall be written, before the work of making it.
+    """Check the path of a new model before the model is made.
 
     Args:
         output: the YAML file.
@@ -41,7 +41,7 @@ def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
 
     Raises:
         InputError: a file exists, or the model file has another ending.
-        ModelError: the name of the file is no name of a model.
+        ModelError: the name of the file is not a valid model name.
     """
     path = Path(output)
     if path.suffix != '.yaml':
@@ -54,9 +54,9 @@ def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
 
 
 def document_of(preset: Preset, base_dir: Path) -> dict[str, Any]:
-    """Return what a model file says, to be changed and written to another folder.
+    """Return the content of a model file, to be changed and written to another folder.
 
-    License and paper are those of its weights, not of new ones, so they are left out.
+    License and paper belong to its weights, not to new ones, so they are omitted.
 
     Args:
         preset: the model file as read.
@@ -75,7 +75,7 @@ def write_model(path: Path, document: dict[str, Any],
 
     Args:
         path: the model file, see `new_model_path`.
-        document: what it says; the ``weights`` of the sections of ``files`` are filled in.
+        document: its content; the ``weights`` of the sections of ``files`` are filled in.
         files: the weights, named after the model.
 
     Returns:
@@ -102,7 +102,7 @@ def write_model(path: Path, document: dict[str, Any],
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write a safetensors file; one that lies there is replaced.
+    """Write a safetensors file; an existing one is replaced.
 
     Raises:
         InputError: it cannot be written.
@@ -111,4 +111,4 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
     except SafetensorError as error:
         raise InputError(f'{path} cannot be written: {error}') from error
-    path.chmod(0o644)  # safetensors lets nobody else read it
+    path.chmod(0o644)  # safetensors makes it readable for its owner only

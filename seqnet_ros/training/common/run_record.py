@@ -11,11 +11,11 @@ RECORD = 'training.json'
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Note what a training was started with, in a folder that may not exist yet.
+    """Store the options of a training in a folder that may not exist yet.
 
     Args:
         folder: of the run.
-        record: what JSON can hold.
+        record: the options, as JSON values.
 
     Raises:
         InputError: it cannot be written.

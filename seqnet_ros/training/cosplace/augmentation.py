@@ -62,13 +62,13 @@ class Changes(NamedTuple):
 
 def draw_changes(count: int, size: int, config: AugmentationConfig,
                  generator: np.random.Generator) -> Changes:
-    """Draw what is done to square images.
+    """Draw the changes of square images.
 
     Args:
         count: number of images B.
         size: edge of the images, pixels.
-        config: how far to go.
-        generator: decides everything.
+        config: ranges of the changes.
+        generator: source of all randomness.
     """
     def factors(most: float) -> Tensor:
         return torch.from_numpy(generator.uniform(1 - most, 1 + most, count).astype(np.float32))

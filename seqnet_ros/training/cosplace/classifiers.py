@@ -14,7 +14,7 @@ _SEED = 4
 
 
 class Classifiers:
-    """Classifiers by group; those not in use lie in the CPU's memory.
+    """Classifiers by group; those not in use are kept in CPU memory.
 
     Args:
         dim: length of the descriptors.
@@ -41,7 +41,7 @@ class Classifiers:
             self._all.append(CosFace(self._dim, classes))
 
     def bring(self, current: int, device: torch.device, optimizer: torch.optim.Optimizer) -> None:
-        """Keep one classifier and what Adam knows of it on the device, but no other."""
+        """Keep one classifier and its state of Adam on the device, but no other."""
         for group, classifier in enumerate(self._all):
             target = device if group == current else torch.device('cpu')
             classifier.weight.data = classifier.weight.data.to(target)

@@ -43,7 +43,7 @@ class ImageBatch(NamedTuple):
         pixels: uint8 ``[B, S, S, 3]``, RGB.
         labels: int64 ``[B]``, rows of the group's classifier.
         rows: int64 ``[B]``, which images of the step, over all processes, these are.
-        complaints: about images that could not be read.
+        complaints: errors of images that could not be read.
     """
 
     pixels: Tensor
@@ -112,8 +112,8 @@ class ImageStream:
     def read(self, step: int, rank: int = 0, world: int = 1) -> ImageBatch:
         """Read the images of a step, or this process's share of them.
 
-        In place of an image that cannot be read comes another one of its class. A class without
-        any is left out.
+        An image that cannot be read is replaced by another one of its class. A class without any
+        readable image is skipped.
         """
         images, labels, rows = [], [], []
         complaints: list[str] = []
@@ -131,7 +131,7 @@ class ImageStream:
 
     def _label(self, position: int) -> int:
         turn, place = divmod(position, len(self._rows))
-        shuffled = self._shuffled  # of several threads any may replace it
+        shuffled = self._shuffled  # any of several threads may replace it
         if shuffled is None or shuffled[0] != turn:
             generator = np.random.default_rng([self._seed, self._epoch, _ORDER, turn])
             self._shuffled = shuffled = turn, generator.permutation(len(self._rows))
@@ -154,7 +154,7 @@ class ImageSearch:
 
     Attributes:
         database: images that are searched.
-        queries: images that ask.
+        queries: images to search for.
         db_positions: UTM easting and northing, meters, float64 ``[N, 2]``.
         q_positions: the same, ``[M, 2]``.
     """
@@ -180,7 +180,7 @@ class ImageSearch:
 
     def recalls(self, database: np.ndarray, queries: np.ndarray, lost: Sequence[np.ndarray],
                 radius: float) -> dict[int, float]:
-        """Return Recall@n as CosPlace counts it: of all queries, those without a place included.
+        """Return Recall@n as CosPlace counts it: of all queries, including those without a place.
 
         Args:
             database: float32 ``[N, D]``.

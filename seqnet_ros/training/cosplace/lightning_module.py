@@ -62,7 +62,7 @@ def run_training(module: 'ImageModule', place: RunOptions, resume: bool) -> Best
 class ManualGradientSyncStrategy(DDPStrategy):
     """Several processes whose gradients the module itself sums, once a step.
 
-    A step goes backward twice, and the classifiers that are not in use lie in the CPU's memory.
+    A step has two backward passes, and the classifiers that are not in use are in CPU memory.
     """
 
     def configure_ddp(self) -> None:
@@ -75,7 +75,7 @@ class ImageModule(LightningModule):
     Attributes:
         chosen_by: the best weights have the highest Recall@n of this n.
         best_key: what the published code calls that recall.
-        image_weight: what the loss of images is multiplied with.
+        image_weight: weight of the image loss.
     """
 
     chosen_by: int
@@ -114,7 +114,7 @@ class ImageModule(LightningModule):
     def describe_model(self) -> str:
         """Return a human-readable description of the training."""
 
-    # What a round is made of.
+    # Parts of a round.
 
     @property
     def shared(self) -> ProcessGroupSlice:
@@ -128,7 +128,7 @@ class ImageModule(LightningModule):
         return ReadAhead(steps.number, steps.read, self._workers)
 
     def image_reader(self, number: int, first_step: int) -> Callable[[int], ImageBatch | None]:
-        """Return what reads this process's images of each step of a round.
+        """Return a function that reads this process's images of each step of a round.
 
         Args:
             number: of the round.
@@ -172,7 +172,8 @@ class ImageModule(LightningModule):
         weights = [*self.network.parameters(),
                    *(() if self.aggregator is None else self.aggregator.parameters())]
         groups = [{'params': weights, 'lr': self.config.lr}]
-        # Adam treats every tensor by itself: one of several groups is as good as several of them.
+        # Adam treats every tensor separately: one optimizer with several groups equals several of
+        # them.
         groups += [{'params': [self._classifiers[group].weight], 'lr': self.config.classifier_lr}
                    for group in range(len(self._classifiers))]
         return torch.optim.Adam(groups)
@@ -233,7 +234,7 @@ class ImageModule(LightningModule):
             self._require_finite()
 
     def _require_finite(self) -> None:
-        """Stop before anything of use is replaced by weights that are none."""
+        """Stop before usable weights are replaced by invalid ones."""
         if not all(bool(weight.isfinite().all()) for weight in self.parameters()):
             raise InputError(f'the weights are not finite after step {self.global_step}: use a '
                              'smaller learning rate')
@@ -329,7 +330,7 @@ class ImageModule(LightningModule):
         return self.on_one(lambda: search.recalls(database, queries, lost, self.config.radius))
 
     def on_one(self, compute: Callable[[], dict[int, float]]) -> dict[int, float]:
-        """Compute recalls on the first process and tell the others."""
+        """Compute recalls on the first process and send them to the others."""
         return self.trainer.strategy.broadcast(
             compute() if self.trainer.is_global_zero else {})
 
@@ -346,7 +347,7 @@ class ImageModule(LightningModule):
         _logger.info('epoch %d of %d: %s%s', epoch, self.config.epochs, _shown(self._recalls),
                      ', the best so far' if better else '')
 
-    # What is kept.
+    # Checkpoints.
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the state by the names of the published code, beside what Lightning needs."""

@@ -1,4 +1,4 @@
-"""The network that CosPlace and JIST train: where it starts, what stays fixed, how it is kept."""
+"""The network that CosPlace and JIST train: its initial weights, frozen layers and files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -140,13 +140,14 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
                 sequence: Mapping[str, Any] | None = None) -> TrainedModel:
     """Build the network to be trained, with the weights it starts from.
 
-    Of weights for ImageNet the trunk is taken. What has no weights is drawn: all of a model that
-    allows random weights, and the linear layer where the model has none of that size.
+    Only the trunk of ImageNet weights is used. Parts without weights are initialized at random: all
+    of a model that allows random weights, and the linear layer where the model has none of that
+    size.
 
     Args:
         frame_model: name or YAML file of a model of a network with GeM.
         fc_dim: length of the frame descriptors; None keeps that of the model.
-        seed: of what is drawn.
+        seed: of the random weights.
         sequence: how sequences are described, as ``sequence`` of a model file; None trains single
             images.
 
@@ -229,7 +230,7 @@ def fix_layers(model: TrainedModel, layers: int | None, usual: Mapping[str, int]
 
 
 def set_training_mode(model: TrainedModel, update: BatchNormUpdate) -> None:
-    """Bring the network into training mode; batch norms that shall not follow keep their numbers.
+    """Bring the network into training mode; the other batch norms keep their statistics.
 
     Args:
         model: the network.

@@ -17,7 +17,7 @@ class RunOptions:
         device: 'auto', 'cuda' or 'cpu'.
         precision: '32', '16' or 'bf16'; those of 16 bits are mixed with 32.
         workers: threads that read images; 0 reads them when they are needed.
-        record: what the training was started with, as JSON has it.
+        record: options of the training, as JSON values.
     """
 
     device: str = 'auto'
@@ -31,7 +31,7 @@ class Step(NamedTuple):
 
     Attributes:
         images: of classes; None where only sequences are trained.
-        sequences: what a training on sequences adds.
+        sequences: sequences of the step, in training on sequences.
     """
 
     images: ImageBatch | None
@@ -42,7 +42,7 @@ class Steps(NamedTuple):
     """The steps of a round.
 
     Attributes:
-        number: how many there are.
+        number: number of steps.
         read: reads one, whatever was read before.
     """
 
@@ -56,7 +56,7 @@ class PartLoss(NamedTuple):
     Attributes:
         name: human-readable.
         value: of this process; the sum over the processes is that of the step.
-        complaints: about images that could not be read.
+        complaints: errors of images that could not be read.
     """
 
     name: str

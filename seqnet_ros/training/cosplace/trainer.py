@@ -12,18 +12,18 @@ from seqnet_ros.training.cosplace.steps import Best, RunOptions, Step, Steps
 ITERATIONS_KEPT = 1000
 """Steps between two checkpoints."""
 
-# Of MobileNetV2, as of a ResNet, what works at less than a 16th of the image's size.
+# MobileNetV2, like a ResNet: the layers before a 16th of the image's size.
 _USUALLY_FIXED = {'resnet': 2, 'vgg16': 24, 'mobilenet_v2': 7}
 
 
 @dataclass(frozen=True, eq=False)
 class CosPlaceTraining:
-    """All that a training on single images needs.
+    """Everything that training on single images needs.
 
     Attributes:
         model: the network as it starts.
-        images: what to train on.
-        validation: what chooses the best weights, by Recall@1.
+        images: training data.
+        validation: data that selects the best weights, by Recall@1.
         config: network, loss and schedule.
         place: where and how to run.
     """
@@ -39,14 +39,14 @@ def train_cosplace(job: CosPlaceTraining, run: Path, resume: bool = False) -> Be
     """Train on single images, and leave a model that `load_model` and the published code load.
 
     After every validation that is the best so far the run holds ``model.yaml``,
-    ``model.safetensors`` and ``best_model.pth``; ``last_checkpoint.pth`` is what a stopped training
-    goes on from as if it had not been. Started by ``torchrun``, the processes share the work of
-    every step.
+    ``model.safetensors`` and ``best_model.pth``; ``last_checkpoint.pth`` resumes an interrupted
+    training as if it had not been interrupted. Started by ``torchrun``, the processes share the
+    work of every step.
 
     Args:
         job: model, data and settings.
         run: folder of the run.
-        resume: go on from the state in this folder.
+        resume: continue from the state in this folder.
 
     Returns:
         The best weights.
@@ -54,7 +54,7 @@ def train_cosplace(job: CosPlaceTraining, run: Path, resume: bool = False) -> Be
     Raises:
         KeyboardInterrupt: Ctrl-C; a SIGTERM ends in `SystemExit`. Both can be resumed.
         InputError: there is nothing to resume, or the run cannot be written.
-        ModelError: the device cannot be used, the trunk has fewer layers than shall be fixed, or
+        ModelError: the device cannot be used, the trunk has fewer layers than are to be frozen, or
             the run is of another architecture.
     """
     fix_layers(job.model, job.config.frozen_layers, _USUALLY_FIXED)

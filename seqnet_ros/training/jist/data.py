@@ -19,11 +19,11 @@ from seqnet_ros.training.common.image_reading import ImageSize, read_batch
 
 @dataclass(frozen=True, eq=False)
 class SequencePair:
-    """Sequences that are searched and sequences that ask, all of one length.
+    """Database and query sequences, all of one length.
 
     Attributes:
-        database: what is searched.
-        queries: what asks.
+        database: sequences that are searched.
+        queries: sequences to search for.
     """
 
     database: Sequences
@@ -56,7 +56,7 @@ class SequencePair:
 
 
 class Triplets(NamedTuple):
-    """Queries with what they are trained on; rows are those of the windows.
+    """Queries with their positives and negatives; all values are rows of windows.
 
     Attributes:
         queries: int64 ``[T]``.

@@ -1,6 +1,6 @@
 """Selection of JIST's training triplets: the partial mining of every round.
 
-Some queries and some places are drawn; of what lies near a query the place with the nearest
+Some queries and some places are drawn; among the places near a query, the one with the nearest
 descriptor is its positive, and the nearest of the drawn places further away are its negatives
 (Berton et al., RA-L 2024, after Warburg et al., "Mapillary Street-Level Sequences", CVPR 2020).
 """
@@ -49,7 +49,7 @@ class Draw(NamedTuple):
 
 
 class TripletSource:
-    """Draws what each round chooses from; that depends on the seed and the round alone."""
+    """Draws the candidates of each round, which depend on the seed and the round alone."""
 
     def __init__(self, pair: SequencePair, config: JistTrainingConfig) -> None:
         """Find the queries that can be trained on.
@@ -128,7 +128,7 @@ def choose_triplets(draw: Draw, queries: WindowDescriptors, places: WindowDescri
     with lost frames.
 
     Args:
-        draw: what to choose from.
+        draw: the candidates.
         queries: of ``draw.queries``, in this order.
         places: of ``draw.places``, in this order.
         negatives: number of negatives n.
@@ -192,7 +192,7 @@ def _hardest_negatives(draw: Draw, queries: Tensor, places: WindowDescriptors,
 
 
 def _marked(truth: GroundTruth, places: np.ndarray, rows: Tensor) -> Tensor:
-    """Return bool ``[B, P]``: the truth of a query names this place."""
+    """Return bool ``[B, P]``: this place is in the ground truth of a query."""
     first, last = int(rows[0]), int(rows[-1]) + 1
     owners = np.repeat(np.arange(last - first), np.diff(truth.indptr[first: last + 1]))
     named = truth.indices[truth.indptr[first]: truth.indptr[last]]

@@ -31,19 +31,19 @@ from seqnet_ros.training.jist.mining import (
 
 RECALL_NS = (1, 5, 10)
 
-# Of MobileNetV2, as of a ResNet, all but what works at a 32nd of the image's size.
+# MobileNetV2, like a ResNet: all layers except those at a 32nd of the image's size.
 _USUALLY_FIXED = {'resnet': 3, 'vgg16': 24, 'mobilenet_v2': 14}
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class JistTraining:
-    """All that a training on sequences needs.
+    """Everything that training on sequences needs.
 
     Attributes:
         model: the network as it starts, with its aggregator.
-        sequences: what to train on.
-        validation: sequences that choose the best weights, by Recall@5.
+        sequences: training data.
+        validation: sequences that select the best weights, by Recall@5.
         config: network, losses and schedule.
         images: single images to train on; None trains sequences alone.
         image_validation: single images to search, for the record; None where there are none.
@@ -70,7 +70,7 @@ def train_jist(job: JistTraining, run: Path, resume: bool = False) -> Best:
     Args:
         job: model, data and settings.
         run: folder of the run.
-        resume: go on from the state in this folder.
+        resume: continue from the state in this folder.
 
     Returns:
         The best weights.
@@ -79,7 +79,7 @@ def train_jist(job: JistTraining, run: Path, resume: bool = False) -> Best:
         KeyboardInterrupt: Ctrl-C; a SIGTERM ends in `SystemExit`. Both can be resumed.
         InputError: nothing can be trained or validated on this data, there is nothing to resume,
             or the run cannot be written.
-        ModelError: the device cannot be used, the trunk has fewer layers than shall be fixed, or
+        ModelError: the device cannot be used, the trunk has fewer layers than are to be frozen, or
             the run is of another architecture.
     """
     fix_layers(job.model, job.config.frozen_layers, _USUALLY_FIXED)

@@ -1,4 +1,4 @@
-"""NetVLAD from images alone: clusters, soft assignment and whitening for a trunk as it is.
+"""NetVLAD from images alone: clusters, soft assignment and whitening for a given trunk.
 
 Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition",
 CVPR 2016: what its training starts from, and the whitening that follows its training.
@@ -165,14 +165,14 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
     Args:
         config: the model, see `netvlad_to_fit`.
         trunk: its weights, see `load_trunk`.
-        source: images of the kind the model shall describe.
+        source: images similar to those that the model will describe.
         device: where the network runs.
-        sampling: what is drawn of them.
+        sampling: random samples of these images.
         scratch: folder of the temporary file.
-        progress: told how many images have been read, of `images_to_read`.
+        progress: called with the number of images read, of `images_to_read`.
 
     Raises:
-        InputError: there are too few images, or they are too much alike.
+        InputError: there are too few images, or they are too similar.
     """
     pooling = _pooling_of(config)
     random = np.random.default_rng(sampling.seed)
@@ -229,13 +229,13 @@ def write_fit(path: Path, preset: Preset, base_dir: Path, fit: NetVladFit) -> Pr
 
 def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], per_image: int,
                    random: np.random.Generator) -> np.ndarray:
-    """Return local features float32 ``[N, C]`` of random places of the images.
+    """Return local features float32 ``[N, C]`` at random positions of the images.
 
     Args:
         describer: its trunk makes the features.
         images: RGB uint8 ``[H, W, 3]``.
         per_image: features drawn of each image; all where there are fewer.
-        random: what draws.
+        random: random generator.
     """
     parts = []
     for batch in _batches(images):
@@ -314,7 +314,7 @@ class _Counter:
 
 
 def _check_count(images: int, pooling: NetVladConfig) -> None:
-    """Say at once what the whitening would say after hours."""
+    """Check in advance what the whitening would report after hours."""
     if pooling.wpca_dim is not None and images <= pooling.wpca_dim:
         raise InputError(f'{images} images cannot give a whitening of {pooling.wpca_dim} '
                          'dimensions, expected more images than dimensions')

@@ -21,7 +21,7 @@ class DrivePair:
         db_positions: float64 ``[N, K]``, of the rows of the reference.
         q_positions: float64 ``[M, K]``, of the rows of the query.
         radius: places within this distance (inclusive) are the same.
-        positive_radius: positives for training lie within this distance (inclusive).
+        positive_radius: positives for training are within this distance (inclusive).
     """
 
     reference: Drive
@@ -35,10 +35,10 @@ class DrivePair:
     def of(cls, struct: DbStruct, reference: Drive, query: Drive) -> 'DrivePair':
         """Join drives with the struct of all their frames.
 
-        Where the struct states no radius of positives, its only one counts.
+        If the struct has no radius of positives, its radius is used.
 
         Raises:
-            InputError: the struct is of other numbers of frames.
+            InputError: the struct has other numbers of frames.
         """
         positions = row_positions(struct, reference, query)
         positive = struct.radius if struct.positive_radius is None else struct.positive_radius
@@ -49,24 +49,24 @@ class DrivePair:
         return matches_within(self.db_positions, self.q_positions, self.radius)
 
     def positives(self) -> GroundTruth:
-        """Return the references that each query may be trained towards."""
+        """Return the references that are positives of each query."""
         return matches_within(self.db_positions, self.q_positions, self.positive_radius)
 
 
 def hold_out(pair: DrivePair, share: float) -> tuple[DrivePair, DrivePair]:
     """Split a stretch off the end of the query drive to validate on.
 
-    The stretch takes the references that show it. Whatever else lies within the radius of the
-    stretch is used for neither, and sequences end where frames were taken away, so that training
-    sees no frame and no place of the validation. A match of the validation lies within the radius
-    of positives, which is stricter than telling places apart.
+    The references that show the stretch belong to it. Everything else within the radius of the
+    stretch is used for neither part, and sequences end where frames were removed, so that training
+    sees no frame and no place of the validation. A match of the validation is within the radius of
+    positives, which is stricter than the radius of the same place.
 
     Args:
         pair: two drives.
         share: part of the queries to validate on, above 0 and below 1.
 
     Returns:
-        What to train on, and what to validate on.
+        The training data and the validation data.
 
     Raises:
         InputError: the share is out of range, or leaves nothing for one of the two.

@@ -55,7 +55,7 @@ class Traverse:
 
 @dataclass(frozen=True)
 class DatasetFiles:
-    """The files of a data set; a folder that holds the published code can take them over.
+    """The files of a data set, in the layout of the published code.
 
     Attributes:
         struct: positions, names and radii.
@@ -95,15 +95,15 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
 
     Args:
         source: the recording.
-        model: what describes.
+        model: its frame descriptor is used.
         folder: put before the names of the images.
-        progress: told how many images are done.
+        progress: called with the number of images done.
         every: spacing of the images that are used, such as '2m'; None uses every image.
-        timed: the stamps of the recording are times, not made up.
+        timed: the stamps of the recording are measured times.
 
     Raises:
-        InputError: no image can be used, or the spacing is none or needs poses that there are
-            not.
+        InputError: no image can be used, or the spacing is invalid, or needs poses and there are
+            none.
     """
     images: list[str] = []
     positions, poses, stamps, starts, descriptors = [], [], [], [], []
@@ -187,11 +187,11 @@ def _position(frame: Frame) -> list[float]:
 
 def check_dataset_options(name: str, split: str, radius: float, positive_radius: float,
                           output: Path) -> None:
-    """Say at once what would be wrong with a data set after all images are described.
+    """Check the arguments of a data set before its images are described.
 
     Raises:
         InputError: a radius is negative, not finite or in the wrong order, the name cannot name a
-            file, the split is unknown, or something lies at the output.
+            file, the split is unknown, or the output exists.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f'name {name!r} cannot name files, expected letters, digits, ".", "-" and '
@@ -215,7 +215,7 @@ def check_split_and_radii(split: str, radius: float, positive_radius: float) -> 
 
 
 def dataset_name(reference: Path, query: Path) -> str:
-    """Return a name made of those of two recordings."""
+    """Return a name made from the names of two recordings."""
     parts = [re.sub(r'[^\w.-]+', '-', path.resolve().stem, flags=re.ASCII).strip('-._')
              for path in (reference, query)]
     return '_'.join(part or 'drive' for part in parts)
@@ -231,7 +231,7 @@ def make_struct(reference: Traverse, query: Traverse, name: str, split: str, rad
 
 def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descriptor_name: str,
                   output: Path) -> DatasetFiles:
-    """Write a data set in the folders in which the published code looks for its own.
+    """Write a data set in the folder layout of the published code.
 
     Args:
         struct: see `make_struct`.

@@ -1,4 +1,4 @@
-"""From a trained SeqNet to a model file that localises."""
+"""Makes a model file from a trained SeqNet."""
 
 from os import PathLike
 from pathlib import Path
@@ -23,14 +23,14 @@ def create_model(run: SeqNetRun, frame_model: str | Path, output: str | PathLike
                  match_run: SeqNetRun | None = None) -> Preset:
     """Write a model of a trained SeqNet on the frame descriptors of another model.
 
-    The weights lie beside the model file, as safetensors. Centering is off: SeqNet is trained on
+    The weights are beside the model file, as safetensors. Centering is off: SeqNet is trained on
     descriptors as they are.
 
     Args:
         run: the trained SeqNet.
-        frame_model: name or YAML file of the model whose images, frame descriptors, keyframes and
-            matching are taken over.
-        output: the YAML file to write, named as the model shall be; it must not exist.
+        frame_model: name or YAML file of the model whose image, frame descriptor, keyframe and
+            matching settings are used.
+        output: the YAML file to write, which names the model; it must not exist.
         match_run: a SeqNet with kernel 1 that describes frames for sequence matching (the paper's
             HVPR); None matches the frame descriptors unchanged.
 

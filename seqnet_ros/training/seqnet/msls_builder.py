@@ -86,8 +86,8 @@ def write_city(struct: DbStruct, drives: tuple[MslsDrive, MslsDrive], files: Dat
         drives: database and query.
         files: of `city_files`.
         output: folder of the files.
-        model: what describes; None writes no descriptors.
-        progress: told how many images of both drives are done.
+        model: its frame descriptor is used; None writes no descriptors.
+        progress: called with the number of images of both drives done.
 
     Returns:
         What was written: the struct and the drives without skipped images.
@@ -178,7 +178,7 @@ def _shorten(path: Path, count: int) -> None:
 
 
 def _move_all(staging: Path, output: Path, last: Path) -> None:
-    """Put files in their places, first those without which the struct says nothing."""
+    """Move files to their places, the struct after the files that it needs."""
     paths = [path for path in staging.rglob('*') if path.is_file()]
     targets = {path: output / path.relative_to(staging) for path in paths}
     for path, target in sorted(targets.items(), key=lambda item: item[1] == last):

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
+from seqnet_ros.datasets.seqnet.published_options import DEFAULT_FLAGS
 from seqnet_ros.descriptors.weights import load_strictly, read_torch, write_torch
 from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 
@@ -26,19 +27,6 @@ Which = Literal['latest', 'best']
 FOLDER = 'checkpoints'
 FLAGS = 'flags.json'
 FILES: dict[Which, str] = {'latest': 'checkpoint.pth.tar', 'best': 'model_best.pth.tar'}
-DEFAULT_FLAGS: Mapping[str, Any] = {
-    'mode': 'train', 'batchSize': 16, 'cacheBatchSize': 24, 'cacheRefreshRate': 0, 'nEpochs': 200,
-    'start_epoch': 0, 'nGPU': 1, 'optim': 'SGD', 'lr': 1e-4, 'lrStep': 50, 'lrGamma': 0.5,
-    'weightDecay': 1e-3, 'momentum': 0.9, 'nocuda': False, 'threads': 8, 'seed': 123,
-    'expName': '0', 'runsPath': './data/runs', 'savePath': FOLDER, 'cachePath': './data/cache',
-    'resultsPath': None, 'resume': '', 'ckpt': 'latest', 'evalEvery': 1, 'patience': 0,
-    'split': 'val', 'numSamples2Project': -1, 'extractOnly': False, 'predictionsFile': None,
-    'seqL_filterData': None, 'dataset': 'nordland-sw', 'msls_trainCity': 'melbourne',
-    'msls_valCity': 'austin', 'pooling': 'seqnet', 'seqL': 5, 'w': 3, 'outDims': None,
-    'margin': 0.1, 'descType': 'netvlad-pytorch',
-}
-"""All options of the published code with their defaults; the published code expects all of them in
-a run."""
 
 _PREFIX = 'pool.0.'
 _WEIGHT, _BIAS = 'conv.weight', 'conv.bias'
@@ -46,7 +34,7 @@ _WEIGHT, _BIAS = 'conv.weight', 'conv.bias'
 
 @dataclass(frozen=True, eq=False)
 class SeqNetRun:
-    """A SeqNet as training left it.
+    """A trained SeqNet.
 
     Attributes:
         module: the network with its weights, in evaluation mode, on the CPU.
@@ -90,8 +78,8 @@ def load_run(path: str | PathLike[str], which: Which = 'latest') -> SeqNetRun:
     """Load a run, without running any code in its files.
 
     Args:
-        path: the folder of the run, or one of its checkpoint files, of which the options are read
-            where they lie beside it.
+        path: the folder of the run, or one of its checkpoint files, whose options are read if they
+            are beside it.
         which: 'latest' or 'best', where a folder is given.
 
     Raises:
@@ -117,7 +105,7 @@ def save_run(run: SeqNetRun, path: str | PathLike[str],
     Args:
         run: a state of the training.
         path: the folder of the run.
-        which: what this state is; of these an earlier state is replaced, the others stay.
+        which: 'latest' or 'best'; an earlier state of this kind is replaced, the other one stays.
 
     Returns:
         The path.
@@ -128,7 +116,8 @@ def save_run(run: SeqNetRun, path: str | PathLike[str],
     folder = Path(path) / FOLDER
     flags = {**DEFAULT_FLAGS, **run.flags, 'pooling': 'seqnet', 'w': run.kernel,
              'outDims': run.out_dim, 'seqL': run.length,
-             # Training on joins this to the folder of the new run.
+             # The published code appends this to the folder of the new run when it continues
+             # training.
              'savePath': FOLDER}
     try:
         text = json.dumps(flags, allow_nan=False)
@@ -236,7 +225,7 @@ def _checkpoint_of(run: SeqNetRun, flags: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fresh_optimizer(module: SeqNet, flags: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of an optimizer before its first step, for a run that brought none."""
+    """Return the state of an optimizer before its first step, for a run without one."""
     rate = float(flags['lr'])
     if flags['optim'] == 'ADAM':
         return torch.optim.Adam(module.parameters(), lr=rate).state_dict()
@@ -248,7 +237,7 @@ def _fresh_optimizer(module: SeqNet, flags: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _plain(value: Any) -> Any:
-    """Replace NumPy numbers, which careful readers refuse, by plain ones."""
+    """Replace NumPy numbers, which safe readers reject, by plain ones."""
     if isinstance(value, Mapping):
         return {key: _plain(element) for key, element in value.items()}
     if isinstance(value, (list, tuple)):

@@ -33,17 +33,17 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SeqNetTraining:
-    """All that a training needs.
+    """Everything that training needs.
 
     Attributes:
         training: the drives to train on.
-        validation: the drives that choose the best weights.
+        validation: the drives that select the best weights.
         config: network, tuples and schedule.
-        flags: further options to note in the run, by the names of the published code.
+        flags: further options to store in the run, by the names of the published code.
         initial: weights to start from; None draws them.
         device: 'auto', 'cuda' or 'cpu'.
         precision: '32', '16' or 'bf16'; those of 16 bits are mixed with 32.
-        record: what the training was started with, as JSON has it.
+        record: options of the training, as JSON values.
     """
 
     training: DrivePair
@@ -66,7 +66,7 @@ def train_seqnet(job: SeqNetTraining, run: Path, resume: bool = False) -> None:
     Args:
         job: data and settings.
         run: folder of the run.
-        resume: go on from `STATE` in this folder.
+        resume: continue from `STATE` in this folder.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; a SIGTERM ends in `SystemExit`. Both can be resumed.

@@ -1,4 +1,4 @@
-"""The tuples of one round of SeqNet training: cached descriptors, draws and what was remembered."""
+"""The tuples of one round of SeqNet training: cached descriptors, draws, remembered negatives."""
 
 from typing import NamedTuple
 
@@ -37,17 +37,17 @@ class DriveWindows:
     """Frame descriptors of a drive and the windows of its rows, on the device of the training."""
 
     def __init__(self, drive: Drive, length: int) -> None:
-        """Take over a drive; its descriptors are copied only where they have to be.
+        """Wrap a drive; its descriptors are copied only if necessary.
 
         Raises:
-            InputError: no sequence of the drive is that long.
+            InputError: no sequence of the drive has this length.
         """
         frames = np.require(drive.descriptors, dtype=np.float32, requirements=['C', 'W'])
         self._frames = torch.from_numpy(frames)
         self._windows = torch.from_numpy(drive.windows(length))
 
     def move_to(self, device: torch.device) -> None:
-        """Take everything to another device."""
+        """Move everything to another device."""
         self._frames, self._windows = self._frames.to(device), self._windows.to(device)
 
     def __len__(self) -> int:
@@ -79,7 +79,7 @@ class TupleMiner:
     """
 
     def __init__(self, pair: DrivePair, config: SeqNetTrainingConfig) -> None:
-        """Prepare the truth of all queries."""
+        """Prepare the ground truth of all queries."""
         self._config = config
         self._excluded, self._positives = pair.truth(), pair.positives()
         count = len(pair.query.rows)
@@ -89,7 +89,7 @@ class TupleMiner:
 
     @property
     def trainable_queries(self) -> int:
-        """Queries that have a positive and a place that is none."""
+        """Queries that have a positive and a negative."""
         fewer = np.diff(self._excluded.indptr) < self._excluded.references
         return int(np.count_nonzero(self._positives.has_match & fewer))
 

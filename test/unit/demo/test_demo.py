@@ -59,7 +59,7 @@ def test_the_robot_is_not_found_without_right_answers():
     with pytest.raises(DemoError, match='none of 10 searches was accepted'):
         require_found(judge(answers(1.0, False), stamps, truth))
     half = judge(answers(1.0, False)[:8] + answers(9.0, True)[8:], stamps, truth)
-    with pytest.raises(DemoError, match='0 % of the accepted are right'):
+    with pytest.raises(DemoError, match='0 % of the accepted are correct'):
         require_found(half)
     with pytest.raises(DemoError, match='0 answers'):
         require_found([])

@@ -280,7 +280,7 @@ def test_random_weights_leave_the_callers_random_numbers_alone():
 def test_files_with_code_are_refused_and_not_run(tmp_path):
     trace = tmp_path / 'code_ran'
     torch.save({'weight': torch.zeros(1), 'extra': RunsCode(trace)}, tmp_path / 'evil.pth')
-    with pytest.raises(ModelError, match='a file that needs unsafe loading is refused'):
+    with pytest.raises(ModelError, match='a file that needs unsafe loading is rejected'):
         read_tensors(tmp_path / 'evil.pth')
     assert not trace.exists()
 

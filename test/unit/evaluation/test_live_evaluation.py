@@ -211,7 +211,7 @@ def test_poses_of_another_frame_are_told(live, place_map):
 def test_truth_of_another_clock_is_told(live, place_map):
     live.add_result(found(place_map, 100, 0), 0.0)
     live.settle(10.0)
-    assert 'none has come' in live.note(live.accumulator.compute())
+    assert 'no true pose has arrived' in live.note(live.accumulator.compute())
     live.add_truth(40 * SECOND, place_map.poses[0], 10.0)
     note = live.note(live.accumulator.compute())
     assert '-60.0 s from the newest match: check that both use the same clock' in note

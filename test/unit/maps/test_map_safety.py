@@ -110,7 +110,7 @@ def test_a_manifest_cannot_make_other_files_part_of_the_map(
     document['files']['notes.txt'] = {'bytes': 9, 'sha256': '0' * 64}
     document['sha256'] = document_digest(document)
     (saved / 'manifest.json').write_text(json.dumps(document))
-    with pytest.raises(MapWriteError, match=r"lists 'notes\.txt', which is no file of a map"):
+    with pytest.raises(MapWriteError, match=r"lists 'notes\.txt', which is not a file of a map"):
         save_map(place_map, saved, overwrite=True)
     assert (saved / 'notes.txt').read_text() == 'important'
 

@@ -79,7 +79,7 @@ def test_full_windows_equal_the_reference(window_rows: list[dict[str, str]]) -> 
 def test_centred_windows_refuse_wrong_bounds() -> None:
     with pytest.raises(InputError, match=r'shape \(3,\), expected \[N, 2\]'):
         centred_windows(np.arange(3), 3)
-    with pytest.raises(InputError, match=r'frame 1 lies outside its sequence bounds \[2, 4\]'):
+    with pytest.raises(InputError, match=r'frame 1 is outside its sequence bounds \[2, 4\]'):
         centred_windows(np.array([[0, 2], [2, 4], [2, 4], [2, 4]]), 3)
 
 

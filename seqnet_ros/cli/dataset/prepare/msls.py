@@ -28,7 +28,8 @@ def msls(
     part how many images are in place, how many are copies, and what was skipped: panoramas,
     incomplete or contradictory rows, and missing or empty images.
 
-    The command can be repeated: images in place stay, and another file in such a place is refused.
+    The command can be repeated: it keeps images that are in place, and stops if a different file is
+    there.
     """
     from seqnet_ros.datasets.jist.msls_sequences import cities_by_split, read_official
     from seqnet_ros.datasets.jist.sequence_folders import SIDES

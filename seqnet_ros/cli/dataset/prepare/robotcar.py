@@ -28,9 +28,9 @@ def robotcar(
 ) -> None:
     """Make sequences of laps of the Oxford RobotCar data set; raw images are debayered.
 
-    Each image takes the position nearest in time; images without one within a second are skipped. A
-    lap is one sequence. The command can be repeated; a folder with images of another lap or spacing
-    is refused, as they would become one sequence with the new ones.
+    Each image gets the position nearest in time; images without one within a second are skipped. A
+    lap is one sequence. The command can be repeated; it stops if the folder has images of another
+    lap or spacing, because these would join the sequence.
     """
     from seqnet_ros.datasets.jist import robotcar as reader
 

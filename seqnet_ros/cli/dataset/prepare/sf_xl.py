@@ -44,7 +44,7 @@ def sf_xl(
 
 
 def _list_classes(folder: Path) -> bool:
-    """Print what classes the images make; return whether there are any."""
+    """Print the classes that the images form; return whether there are any."""
     import numpy as np
 
     from seqnet_ros.datasets.jist.sf_xl import (

@@ -14,7 +14,7 @@ def warn_left_out(part: str, what: str, count: int, first: str) -> None:
 
 
 def require_images(images: int, what: str, lost: str) -> None:
-    """Check that there is any image that can be used.
+    """Check that at least one image is usable.
 
     Raises:
         InputError: there is none.

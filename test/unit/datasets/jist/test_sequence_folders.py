@@ -213,8 +213,8 @@ class _Bad:
     ({'pIdx': []}, '1 queries, but matches of 0 and 1'),
     ({'db_paths': ['database/s/@1@2@s@0@.jpg,database/s/@1@2@s@1@.jpg',
                    'database/s/@1@2@s@0@.jpg']}, r'windows of \[1, 2\] frames'),
-    ({'db_paths': [3]}, 'is no list of paths'),
-    (None, 'is no cache of sequences'),
+    ({'db_paths': [3]}, 'is not a list of paths'),
+    (None, 'is not a cache of sequences'),
 ])
 def test_bad_caches_of_sequences_are_told(
         tmp_path: Path, changed: dict | None, complaint: str) -> None:
@@ -360,7 +360,7 @@ def test_the_official_folder_is_checked(msls: Path, tmp_path: Path) -> None:
         read_official(msls, 'test', 'query')
     with pytest.raises(InputError, match=r'holds none of trondheim, .*nairobi'):
         read_official(msls, 'train', 'database')
-    with pytest.raises(InputError, match="'cph' is no city of val, expected some of amsterdam"):
+    with pytest.raises(InputError, match="'cph' is not a city of val, expected some of amsterdam"):
         read_official(msls, 'val', 'database', ['cph'])
     raw = msls / 'train_val' / 'cph' / 'query' / 'raw.csv'
     whole = raw.read_text()

@@ -192,7 +192,7 @@ def test_folders_without_images_are_told(tmp_path: Path) -> None:
     (tmp_path / 'all_images_paths.txt').write_text('')
     with pytest.raises(InputError, match='names no image, expected paths that begin with train/'):
         read_image_list(tmp_path / 'train')
-    with pytest.raises(InputError, match=r'where .* is not'):
+    with pytest.raises(InputError, match=r'expected a list of'):
         read_image_list('/elsewhere/train', tmp_path / 'all_images_paths.txt')
 
 
@@ -263,8 +263,8 @@ class _Bad:
 def test_hostile_class_caches_are_refused(
         tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / 'cache.torch'
-    for content, complaint in (((_Bad(), {}), 'builtins.print'), (3, 'no cache of classes'),
-                               (([[(1, 2)]], {}), 'no cache of classes')):
+    for content, complaint in (((_Bad(), {}), 'builtins.print'), (3, 'not a cache of classes'),
+                               (([[(1, 2)]], {}), 'not a cache of classes')):
         with zipfile.ZipFile(file, 'w') as archive:
             archive.writestr('cache/data.pkl', pickle.dumps(content, protocol=2).replace(
                 b'__builtin__\nprint', b'builtins\nprint'))

@@ -124,7 +124,7 @@ class TestSplits:
 
     @pytest.mark.parametrize(('arrays', 'message'), [
         ({'x': np.zeros(2)}, 'holds x, expected trainInds'),
-        ({'train_db': np.zeros(2, int)}, 'train_db alone'),
+        ({'train_db': np.zeros(2, int)}, 'holds only train_db'),
         ({'train_db': np.zeros(2), 'train_query': np.zeros(2)}, 'float64 .2., expected a vector'),
         ({'train_db': np.array([-1]), 'train_query': np.array([0])}, 'holds the index -1'),
         ({'testInds': np.zeros(3, int)}, 'expected two vectors'),

@@ -110,7 +110,7 @@ def test_refuses_a_truncated_struct(tmp_path: Path) -> None:
     ({'q_positions': np.zeros((2, 1))}, 'database positions have 2 coordinates'),
     ({'radius': -1.0}, 'the radius is -1.0'),
     ({'positive_radius': np.nan}, 'the radius of positives is nan'),
-    ({'db_gps': np.zeros((2, 2))}, '2 database positions of the earth, expected 3'),
+    ({'db_gps': np.zeros((2, 2))}, '2 latitudes and longitudes of the database, expected 3'),
     ({'q_stamps': np.arange(3)}, '3 query times, expected 2'),
 ])
 def test_refuses_contradictions(changes: dict, message: str) -> None:
@@ -126,7 +126,7 @@ def test_refuses_contradictions(changes: dict, message: str) -> None:
     ('numImages', 4, 'numImages is 4, but 3 names are listed'),
     ('nonTrivPosDistSqThr', -1.0, 'nonTrivPosDistSqThr is -1, expected 0 or more'),
     ('dbImageFns', [], '0 database images but positions of shape [3, 2]'),
-    ('gpsQ', np.zeros((2, 9)), '9 query positions of the earth, expected 2'),
+    ('gpsQ', np.zeros((2, 9)), '9 latitudes and longitudes of the queries, expected 2'),
 ])
 def test_refuses_fields_that_make_no_sense(tmp_path: Path, field: str, value: object,
                                            message: str) -> None:

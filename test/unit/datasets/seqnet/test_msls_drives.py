@@ -111,7 +111,7 @@ def test_the_files_of_a_city(tmp_path):
     assert read_names(names) == struct.q_images == query.names
     bounds = output / 'structFiles' / 'seqBoundsFiles' / 'msls_goa_query_seqBounds.txt'
     assert read_bounds(bounds).tolist() == BOUNDS
-    assert 'panoramas left out     2 and 2' in shown
+    assert 'panoramas skipped      2 and 2' in shown
     assert 'descriptors            none, expected in' in shown
     assert '8 reference, 8 query' in shown
 

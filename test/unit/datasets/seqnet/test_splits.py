@@ -294,8 +294,8 @@ def lose_structs(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(('spoil', 'message'), [
-    (spoil_count, 'town_query.npy is of 8 frames, but .* lists 9'),
-    (spoil_bounds, 'town_query_seqBounds.txt is of 8 frames, but .* lists 9'),
+    (spoil_count, 'town_query.npy has 8 frames, but .* lists 9'),
+    (spoil_bounds, 'town_query_seqBounds.txt has 8 frames, but .* lists 9'),
     (spoil_dim, 'has 2 values a row, .* 3, expected as many'),
     (lose_bounds, 'town_query_seqBounds.txt is missing'),
     (lose_query, 'town_query.npy is missing'),

@@ -294,7 +294,7 @@ def test_centring_subtracts_the_mean_of_the_frames_in_use() -> None:
 def test_what_does_not_belong_together_is_told() -> None:
     database, queries = noisy(walk(), 0.02, 0), noisy(walk(count=20), 0.02, 1)
     truth = sequence_ground_truth(database.sequences, queries.sequences, 25.0)
-    with pytest.raises(InputError, match='the truth is of 18 queries and 38 places, expected 38'):
+    with pytest.raises(InputError, match='ground truth has 18 queries and 38 places, expected 38'):
         evaluate(queries, database, SeqGeM(), truth)
     other = Described(queries.sequences, queries.descriptors[:, :5])
     with pytest.raises(InputError, match='query descriptors 5, expected as many'):

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from seqnet_ros.cli.main import app
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.datasets.seqnet.published_options import DEFAULT_FLAGS
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.mapper import Mapper
@@ -24,7 +25,7 @@ from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.seqnet_aggregators import SeqNet
 from seqnet_ros.sequences.windows import centred_windows
 from seqnet_ros.training.seqnet.model import create_model
-from seqnet_ros.training.seqnet.run import DEFAULT_FLAGS, SeqNetRun, load_run, save_run
+from seqnet_ros.training.seqnet.run import SeqNetRun, load_run, save_run
 
 DIM = 36
 
@@ -236,7 +237,7 @@ class TestRefusals:
         with pytest.raises(ModelError, match='not a whole torch file'):
             load_run(tmp_path / 'run')
         torch.save({'state_dict': RunsCode(tmp_path / 'trace')}, path)
-        with pytest.raises(ModelError, match='refused'):
+        with pytest.raises(ModelError, match='rejected'):
             load_run(tmp_path / 'run')
         assert not (tmp_path / 'trace').exists()
 
