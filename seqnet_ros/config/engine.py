@@ -121,7 +121,7 @@ class FilterConfig(Settings):
     evidence: float = Field(
         1.0, gt=0, le=10, description='Factor on the evidence of a frame; 1 is as calibrated.')
     background_frames: float = Field(
-        20.0, ge=1, le=10000,
+        40.0, ge=1, le=10000,
         description='Number of keyframes over which the similarity of a place to everything is '
                     'averaged.')
 

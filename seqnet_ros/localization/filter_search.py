@@ -9,12 +9,13 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.rule import Match
 from seqnet_ros.localization.map_search import MapSearch
-from seqnet_ros.localization.place_filter.place_filter import Hypothesis, PlaceFilter, Step
-from seqnet_ros.localization.place_filter.pose_estimate import PoseEstimate, estimate_pose
-from seqnet_ros.localization.place_filter.scene_change import SceneChange
-from seqnet_ros.localization.place_filter.state_space import StateSpace
 from seqnet_ros.localization.result import Candidate, Reason
+from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.search.hierarchical_search import Ranking
+from seqnet_ros.maps.states import frame_distances, state_space
+from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
+from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
+from seqnet_ros.place_filter.scene_change import SceneChange
 
 _JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
@@ -68,7 +69,9 @@ class FilterSearch:
         self._searches = searches
         self._engine = engine
         self._maps = [search.map for search in searches]
-        self._filter = PlaceFilter(_state_space(searches), engine.filter, engine.matching.reverse)
+        self._filter = PlaceFilter(
+            state_space(self._maps), engine.filter, engine.matching.reverse,
+            [_bias(place_map) for place_map in self._maps])
         self._scene = SceneChange.of_drive(
             self._maps[0].matching_frames, self._maps[0].segment_starts)
         self._last: Keyframe | None = None
@@ -111,7 +114,7 @@ class FilterSearch:
             MapError: a map was changed meanwhile, or an accepted place of it is damaged.
         """
         self._filter.predict(self._step(keyframe))
-        distances = [_distances(search.map.matching_frames, frame)
+        distances = [frame_distances(search.map.matching_frames, frame)
                      for search, frame in zip(self._searches, keyframe.frames, strict=True)]
         self._filter.update({'frame': np.concatenate(distances)})
         self._last, self._jump = keyframe, 0.0
@@ -157,8 +160,7 @@ class FilterSearch:
             return Reason.ACCEPTED
         if self._filter.off_map >= _OFF_MAP:
             return Reason.OFF_MAP
-        both = sum(hypothesis.mass for hypothesis in hypotheses[:2])
-        if self._filter.confidence.probability(min(both, 1.0), np.inf) >= wanted:
+        if self._filter.probability_of_any(hypotheses[:2]) >= wanted:
             return Reason.AMBIGUOUS
         return Reason.CONVERGING
 
@@ -170,21 +172,10 @@ class FilterSearch:
         return estimate_pose(self._filter.marginal[states], space.poses, first)
 
 
-def _state_space(searches: Sequence[MapSearch]) -> StateSpace:
-    maps = [search.map for search in searches]
-    bounds = np.cumsum([0, *map(len, maps)])
-    starts = [place_map.segment_starts + first
-              for place_map, first in zip(maps, bounds.tolist(), strict=False)]
-    return StateSpace(
-        tuple(bounds.tolist()), np.concatenate(starts),
-        np.concatenate([place_map.poses for place_map in maps]),
-        tuple(place_map.step_m for place_map in maps),
-        tuple(place_map.manifest.has_poses for place_map in maps))
-
-
-def _distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """Return the L2 distances of a unit vector ``[D]`` to others ``[N, D]``."""
-    return np.sqrt(np.maximum(2 - 2 * (frames @ frame).astype(np.float64), 0.0))
+def _bias(place_map: PlaceMap) -> float:
+    calibration = place_map.manifest.filter_calibration
+    assert calibration is not None
+    return calibration.bias
 
 
 def _candidate(search: MapSearch, place: int, frame_distance: float, score: float) -> Candidate:

@@ -13,6 +13,7 @@ from seqnet_ros.localization.geometry.geometric_check import GeometricCheck
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.builder import with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking
@@ -34,6 +35,10 @@ def prepare_map(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig) ->
     calibration = prepared.manifest.calibration
     if calibration is None or calibration.matching != engine.matching:
         prepared = prepared.with_calibration(calibrate(model, prepared, engine.matching))
+    known = prepared.manifest.filter_calibration
+    if engine.localization.method == 'filter' and (
+            known is None or known.settings != engine.filter):
+        prepared = prepared.with_filter_calibration(calibrate_filter(prepared, engine.filter))
     return prepared
 
 

@@ -14,6 +14,7 @@ from seqnet_ros.core.poses import check_pose, make_pose
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
@@ -241,6 +242,8 @@ class Mapper:
             extended = with_sequence_length(
                 self._extends, self.model, self.engine.sequence.length)
             place_map = extend_map(extended, place_map)
+        place_map = place_map.with_filter_calibration(
+            calibrate_filter(place_map, self.engine.filter))
         return place_map.with_calibration(
             calibrate(self.model, place_map, self.engine.matching))
 

@@ -13,7 +13,12 @@ from pydantic import (
     model_validator,
 )
 
-from seqnet_ros.config.engine import EngineConfig, GeometryConfig, MatchingConfig
+from seqnet_ros.config.engine import (
+    EngineConfig,
+    FilterConfig,
+    GeometryConfig,
+    MatchingConfig,
+)
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
@@ -59,6 +64,16 @@ class Calibration(Settings):
         return self
 
 
+class FilterCalibration(Settings):
+    """How sure the place filter must be on a map."""
+
+    settings: FilterConfig = Field(description='Settings of the filter it was measured with.')
+    bias: float = Field(
+        ge=-20, le=20, allow_inf_nan=False,
+        description='Log odds of the mass of a place at which 99 % of the matches are correct.')
+    keyframes: int = Field(ge=0, description='Number of keyframes it was measured over.')
+
+
 class FeatureRecord(Settings):
     """Settings of a map's local features."""
 
@@ -100,6 +115,7 @@ class MapManifest(Settings):
     source: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where the poses come from.')
     calibration: Calibration | None = None
+    filter_calibration: FilterCalibration | None = None
     features: FeatureRecord | None = Field(None, description='Local features of the places.')
     images: bool = Field(False, description='Whether the map contains an image of every place.')
     camera: dict[str, Any] | None = Field(
@@ -172,7 +188,7 @@ class MapManifest(Settings):
         """Omit these parts if the map has none, as earlier versions did."""
         document = handler(self)
         document['model'] = join_document(document['model'], document.pop('engine'))
-        for part in ('features', 'images', 'camera'):
+        for part in ('features', 'images', 'camera', 'filter_calibration'):
             if not document.get(part):
                 document.pop(part, None)
         return document
@@ -316,8 +332,13 @@ class PlaceMap:
         return self.manifest.places
 
     def with_calibration(self, calibration: Calibration) -> 'PlaceMap':
-        """Return the map with another calibration."""
+        """Return the map with another calibration of the sequence search."""
         manifest = self.manifest.model_copy(update={'calibration': calibration})
+        return replace(self, manifest=manifest)
+
+    def with_filter_calibration(self, calibration: FilterCalibration) -> 'PlaceMap':
+        """Return the map with another calibration of the place filter."""
+        manifest = self.manifest.model_copy(update={'filter_calibration': calibration})
         return replace(self, manifest=manifest)
 
     @property

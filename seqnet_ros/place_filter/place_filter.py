@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
-from seqnet_ros.localization.place_filter.belief import Belief
-from seqnet_ros.localization.place_filter.confidence import Confidence
-from seqnet_ros.localization.place_filter.evidence import Evidence, Weighed
-from seqnet_ros.localization.place_filter.motion import MotionModel
-from seqnet_ros.localization.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.belief import Belief
+from seqnet_ros.place_filter.confidence import Confidence
+from seqnet_ros.place_filter.evidence import Evidence, Weighed
+from seqnet_ros.place_filter.motion import MotionModel
+from seqnet_ros.place_filter.state_space import StateSpace
 
 _USUAL_STEPS = 50
 _LEAST_MASS = 1e-6
@@ -59,12 +59,16 @@ class PlaceFilter:
         space: the places.
         config: the settings.
         reverse: the robot may drive against the direction of the map.
+        biases: for each map the log odds of the mass at which 99 % of the matches are correct;
+            0 where they are not known.
     """
 
-    def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False) -> None:
+    def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False,
+                 biases: Sequence[float] | None = None) -> None:
         self._config = config
         self._space = space
         self._motion = MotionModel(config, reverse)
+        self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
         self._evidence: dict[str, Evidence] = {}
         self.confidence = Confidence()
         self._measured = False
@@ -177,10 +181,17 @@ class PlaceFilter:
             deviation = float(self._weighed.deviations[near].max())
             if number == 0:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
+            bias = self._biases[self._space.map_of(state)]
             found.append(Hypothesis(
-                state, inside, self.confidence.probability(inside, deviation)))
+                state, inside, self.confidence.probability(inside, deviation, bias)))
             mass[near] = 0.0
         return found
+
+    def probability_of_any(self, hypotheses: Sequence[Hypothesis]) -> float:
+        """Return the probability that the robot is at one of some places."""
+        mass = sum(hypothesis.mass for hypothesis in hypotheses)
+        bias = max(self._biases[self._space.map_of(one.state)] for one in hypotheses)
+        return self.confidence.probability(min(mass, 1.0), np.inf, bias)
 
 
 def _smoothed(mass: np.ndarray) -> np.ndarray:

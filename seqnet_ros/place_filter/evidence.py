@@ -29,8 +29,8 @@ _FEW, _MANY = 100, 400
 _LOWER_OF_FEW = 0.16
 _SAMPLED = 4096
 
-SLOPE = 3.0
-ZERO = 0.6
+SLOPE = 2.0
+ZERO = 0.9
 LEAST, MOST = -3.0, 6.0
 """Log-likelihood ratio of a frame for a place as a function of its deviation: ``SLOPE`` times its
 distance from ``ZERO``, limited; from correct and wrong places of Gardens Point and Nordland."""

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from seqnet_ros.localization.place_filter.motion import Kernel, Transition
-from seqnet_ros.localization.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.motion import Kernel, Transition
+from seqnet_ros.place_filter.state_space import StateSpace
 
 
 class Belief:

@@ -23,9 +23,9 @@ class Calibration:
             standard deviations.
     """
 
-    offset: float = 1.0
-    mass: float = 1.6
-    support: float = 0.0
+    offset: float = 4.6
+    mass: float = 1.5
+    support: float = 2.25
 
 
 class Confidence:
@@ -61,16 +61,17 @@ class Confidence:
         self._weight = fade * self._weight + prior + mass * novelty
         self._sum = fade * self._sum + prior * _PRIOR_DEVIATION + mass * novelty * deviation
 
-    def probability(self, mass: float, deviation: float) -> float:
+    def probability(self, mass: float, deviation: float, bias: float = 0.0) -> float:
         """Return the probability that the robot is within the tolerance of a place.
 
         Args:
             mass: probability of the places within the tolerance, by the belief.
             deviation: how far the place stands out for the newest frame.
+            bias: log odds of the mass at which 99 % of the matches are correct.
         """
         mass = min(max(mass, _EPSILON), 1 - _EPSILON)
         lacking = min((deviation - self.usual_deviation) / _SPREAD, 0.0)
         fitted = self._calibration
-        odds = (fitted.offset + fitted.mass * float(np.log(mass / (1 - mass)))
+        odds = (fitted.offset + fitted.mass * (float(np.log(mass / (1 - mass))) - bias)
                 + fitted.support * lacking)
         return float(1 / (1 + np.exp(-odds)))

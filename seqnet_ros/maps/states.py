@@ -1,0 +1,25 @@
+"""The places of maps as states of the place filter."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.place_filter.state_space import StateSpace
+
+
+def state_space(maps: Sequence[PlaceMap]) -> StateSpace:
+    """Return the places of maps, one map after the other."""
+    bounds = np.cumsum([0, *map(len, maps)]).tolist()
+    starts = [place_map.segment_starts + first
+              for place_map, first in zip(maps, bounds, strict=False)]
+    return StateSpace(
+        tuple(bounds), np.concatenate(starts),
+        np.concatenate([place_map.poses for place_map in maps]),
+        tuple(place_map.step_m for place_map in maps),
+        tuple(place_map.manifest.has_poses for place_map in maps))
+
+
+def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:
+    """Return the L2 distances of a unit vector ``[D]`` to others ``[N, D]``, float64 ``[N]``."""
+    return np.sqrt(np.maximum(2 - 2 * (frames @ frame).astype(np.float64), 0.0))
