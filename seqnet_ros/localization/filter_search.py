@@ -8,18 +8,14 @@ import numpy as np
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.rule import Match
+from seqnet_ros.localization.filter_decision import JUMP, decide, ranking_of
 from seqnet_ros.localization.map_search import MapSearch
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.search.hierarchical_search import Ranking
 from seqnet_ros.maps.states import frame_distances, state_space
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 from seqnet_ros.place_filter.scene_change import SceneChange
-
-_JUMP = 0.999
-"""Probability that the robot is elsewhere after a break in the recording."""
-_OFF_MAP = 0.5
 
 
 @dataclass(frozen=True)
@@ -99,7 +95,7 @@ class FilterSearch:
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
-        self._jump = _JUMP
+        self._jump = JUMP
 
     def clear(self) -> None:
         """Drop the belief."""
@@ -128,11 +124,11 @@ class FilterSearch:
             _candidate(search, place, float(distances[number][place]), hypothesis.probability)
             for hypothesis, (number, search, place) in zip(hypotheses, located, strict=True))
         candidates = candidates[:self._engine.matching.candidates]
-        reason = self._decide(hypotheses)
+        reason = decide(self._filter, hypotheses, self._engine.acceptance)
         if reason is Reason.ACCEPTED:
             _, search, place = located[0]
             search.verify(place)
-            ranking = _ranking(candidates, search.map_id)
+            ranking = ranking_of(candidates, search.map_id)
             match = Match(ranking, keyframe.number, candidates)
             reason = search.confirm(match, keyframe.image)
             candidates = match.candidates
@@ -153,17 +149,6 @@ class FilterSearch:
         number = space.map_of(hypothesis.state)
         return number, self._searches[number], hypothesis.state - space.bounds[number]
 
-    def _decide(self, hypotheses: Sequence[Hypothesis]) -> Reason:
-        wanted = 1 - self._engine.acceptance.false_positive_rate
-        best = hypotheses[0]
-        if best.probability >= wanted:
-            return Reason.ACCEPTED
-        if self._filter.off_map >= _OFF_MAP:
-            return Reason.OFF_MAP
-        if self._filter.probability_of_any(hypotheses[:2]) >= wanted:
-            return Reason.AMBIGUOUS
-        return Reason.CONVERGING
-
     def _estimate(self, hypothesis: Hypothesis) -> PoseEstimate:
         space, reach = self._filter.space, self._engine.filter.tolerance
         first = max(hypothesis.state - reach, int(space.starts[hypothesis.state]))
@@ -182,11 +167,3 @@ def _candidate(search: MapSearch, place: int, frame_distance: float, score: floa
     place_map = search.map
     return Candidate(place, int(place_map.stamps_ns[place]), place_map.poses[place].copy(),
                      frame_distance, frame_distance, score, search.map_id)
-
-
-def _ranking(candidates: Sequence[Candidate], map_id: str) -> Ranking:
-    """Return the candidates in one map as the rules take them."""
-    own = [candidate for candidate in candidates if candidate.map_id == map_id]
-    distances = np.array([candidate.sequence_distance for candidate in own])
-    return Ranking(np.array([candidate.place_id for candidate in own]), distances, distances,
-                   np.ones(len(own)))

@@ -18,6 +18,7 @@ from seqnet_ros.localization.geometry.geometric_check import (
     PlaceView,
     choose_neighbours,
 )
+from seqnet_ros.localization.loop_filter import LoopFilter
 from seqnet_ros.localization.result import Candidate, LoopResult, Reason
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.mapper import Mapper
@@ -116,6 +117,7 @@ class LoopCloser:
         self._acceptance = Acceptance(
             RuleContext(engine, past, self._geometry, self._drive),
             self._wrong.calibration(), self._by_distance_alone)
+        self._filter: LoopFilter | None = None
 
     def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings, as of the constructor; places and loops so far stay.
@@ -146,7 +148,7 @@ class LoopCloser:
         past = self._new_past()
         for number in range(len(self._mapper)):
             place = self._mapper[number]
-            past.add(place.descriptor, place.pose[:3], place.segment_start)
+            past.add(place.descriptor, place.pose, place.segment_start)
         past.release(self._past.released)
         return past
 
@@ -205,7 +207,9 @@ class LoopCloser:
         place, first = self._add_newest()
         candidates: tuple[Candidate, ...] = ()
         reason = Reason.BUFFER_FILLING
-        if place - first + 1 >= self.sequence_length:
+        if self._engine.localization.method == 'filter':
+            candidates, reason = self._follow(place)
+        elif place - first + 1 >= self.sequence_length:
             candidates, reason = self._look_back(place)
         oldest = max(first, place - self.sequence_length + 1)
         return LoopResult(
@@ -242,15 +246,34 @@ class LoopCloser:
     def _add_newest(self) -> tuple[int, int]:
         """Add the place just mapped to the past; return it and the first one of its stretch."""
         newest = self._mapper[-1]
-        place = self._past.add(newest.descriptor, newest.pose[:3], newest.segment_start)
+        place = self._past.add(newest.descriptor, newest.pose, newest.segment_start)
         broken = newest.segment_start == place
         if broken:
             self._acceptance.forget()
             self._wrong.forget()
+            if self._filter is not None:
+                self._filter.note_break()
         old = self._recent.add(
             newest.stamp_ns, newest.pose[:3] if self._mapper.posed else None, broken)
         self._past.release(old)
         return place, newest.segment_start
+
+    def _follow(self, place: int) -> tuple[tuple[Candidate, ...], Reason]:
+        if self._filter is None:
+            self._filter = LoopFilter(self._past, self._engine, self._mapper.posed, self._seen)
+        candidates, reason, ranking = self._filter.search(place)
+        if reason is not Reason.ACCEPTED:
+            return candidates, reason
+        return self._confirm(Match(ranking, place, candidates))
+
+    def _confirm(self, match: Match) -> tuple[tuple[Candidate, ...], Reason]:
+        if self._geometry is not None:
+            match.features = partial(self._mapper.features, match.keyframe)
+        reason = self._acceptance.confirm(match)
+        return match.candidates, reason
+
+    def _seen(self, place: int) -> tuple[int, np.ndarray]:
+        return self._mapper[place].stamp_ns, self._mapper[place].pose
 
     def _look_back(self, place: int) -> tuple[tuple[Candidate, ...], Reason]:
         described = None if self._engine.matching.reverse else self._past.newest_sequence()
@@ -258,13 +281,11 @@ class LoopCloser:
             self._past.window(place), self._acceptance.expected_speed,
             projected=self._past.projected_window(place), described=described)
         reason = self._acceptance.judge(ranking, place)
-        match = Match(ranking, place, self._candidates(ranking))
-        if self._geometry is not None:
-            match.features = partial(self._mapper.features, place)
+        candidates = self._candidates(ranking)
         self._learn(place, ranking)
-        if reason is Reason.ACCEPTED:
-            reason = self._acceptance.confirm(match)
-        return match.candidates, reason
+        if reason is not Reason.ACCEPTED:
+            return candidates, reason
+        return self._confirm(Match(ranking, place, candidates))
 
     def _learn(self, place: int, ranking: Ranking) -> None:
         """Learn from the newest search what wrong matches look like."""
@@ -285,5 +306,4 @@ class LoopCloser:
 
     def _candidates(self, ranking: Ranking) -> tuple[Candidate, ...]:
         return list_candidates(
-            ranking, self._engine.matching.candidates, self._acceptance.score,
-            lambda place: (self._mapper[place].stamp_ns, self._mapper[place].pose))
+            ranking, self._engine.matching.candidates, self._acceptance.score, self._seen)

@@ -41,7 +41,7 @@ class GrowingMap:
             capacity, describe_frames(model.projection, trial[:1]).shape[1])
         self._sequence_dim = aggregate(
             model.aggregator, trial, np.arange(length)[None]).shape[1]
-        self._positions = np.empty((capacity, 3))
+        self._poses = np.empty((capacity, 7))
         self._starts = np.empty(capacity, dtype=np.int64)
         self._count = 0
         self._boundaries: list[int] = []
@@ -75,7 +75,17 @@ class GrowingMap:
     @property
     def positions(self) -> np.ndarray:
         """Positions of the places, float64 ``[N, 3]``, meters."""
-        return self._positions[:self._count]
+        return self._poses[:self._count, :3]
+
+    @property
+    def poses(self) -> np.ndarray:
+        """Poses of the places, float64 ``[N, 7]``, meters."""
+        return self._poses[:self._count]
+
+    @property
+    def segment_starts(self) -> np.ndarray:
+        """First place of the unbroken stretch each place is on, int64 ``[N]``."""
+        return self._starts[:self._count]
 
     @property
     def step_m(self) -> float:
@@ -98,12 +108,12 @@ class GrowingMap:
             raise InputError(
                 f'the drive has {self._count} places, the maximum allowed')
 
-    def add(self, descriptor: np.ndarray, position: np.ndarray, segment_start: int) -> int:
+    def add(self, descriptor: np.ndarray, pose: np.ndarray, segment_start: int) -> int:
         """Add a place; return its number.
 
         Args:
             descriptor: float32 ``[D]``, as the model's describer made it.
-            position: ``[3]``, meters.
+            pose: ``[7]``, meters.
             segment_start: first place of its unbroken stretch.
 
         Raises:
@@ -111,7 +121,7 @@ class GrowingMap:
         """
         self.check_room()
         place = self._count
-        self._positions[place] = position
+        self._poses[place] = pose
         self._starts[place] = segment_start
         if segment_start == place:
             self._boundaries.append(place)
