@@ -31,7 +31,7 @@ class KeyframeConfig(Settings):
         0.25, ge=0, le=10,
         description='Without poses, an image counts as stationary if its descriptor changed by '
                     "less than this share of the map's usual step between keyframes; 0 disables "
-                    'this.')
+                    'this. The place filter ignores it for a spacing in images.')
     max_gap_s: float = Field(
         5.0, gt=0, le=86400, description='A longer pause between images clears the sequence, s.')
     max_gap_m: float = Field(
@@ -103,6 +103,9 @@ class FilterConfig(Settings):
     tolerance: int = Field(
         3, ge=0, le=10000,
         description='A match is correct within this many places; `score` is its probability.')
+    start: float = Field(
+        0.5, gt=0, lt=1,
+        description='Probability of being on the map when the node or the recording starts.')
     leave: float = Field(
         0.003, gt=0, lt=1,
         description='Probability of leaving the map, or of being carried away, between two '

@@ -21,7 +21,7 @@ from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregator import RollingDescriptor
 from seqnet_ros.sequences.aggregators import describe_frames
-from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict, keyframe_settings
 
 _logger = logging.getLogger(__name__)
 
@@ -91,8 +91,7 @@ class Localizer:
         self._filter: FilterSearch | None = None
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
         self._take(maps, self._prepare_all(maps, engine), engine)
-        self._gate = KeyframeGate(
-            self._engine.keyframes, self._spacing(), self.map.manifest.usual_change)
+        self._gate = KeyframeGate(*self._gate_settings())
 
     def use_maps(self, maps: Sequence[PlaceMap], engine: EngineConfig | None = None) -> None:
         """Look in other maps from the next image on, with other settings where they are given.
@@ -109,8 +108,7 @@ class Localizer:
         spacing = self._spacing()
         engine = engine or self._engine
         self._take(list(maps), self._prepare_all(maps, engine), engine)
-        self._gate.use(
-            self._engine.keyframes, self._spacing(), self.map.manifest.usual_change)
+        self._gate.use(*self._gate_settings())
         if self._spacing() != spacing:
             self.reset()
         for frame in self._buffer:
@@ -127,7 +125,7 @@ class Localizer:
         self._take(self._sources, prepared, engine)
         for search, old in zip(self._searches, before, strict=True):
             search.go_on_from(old)
-        self._gate.use(engine.keyframes, self._spacing(), self.map.manifest.usual_change)
+        self._gate.use(*self._gate_settings())
 
     def _take(self, sources: list[PlaceMap], prepared: list[PlaceMap],
               engine: EngineConfig) -> None:
@@ -187,6 +185,11 @@ class Localizer:
         for search in self._searches:
             if search.mean is not None:
                 search.mean.add(descriptor)
+
+    def _gate_settings(self) -> tuple[KeyframeConfig, Spacing, float]:
+        spacing = self._spacing()
+        return (keyframe_settings(self._engine, spacing), spacing,
+                self.map.manifest.usual_change)
 
     def _spacing(self) -> Spacing:
         every = self._engine.keyframes.every

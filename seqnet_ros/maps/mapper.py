@@ -19,7 +19,7 @@ from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, 
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
-from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
+from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict, keyframe_settings
 
 _logger = logging.getLogger(__name__)
 _DEFAULT_METRES = '1m'
@@ -95,7 +95,7 @@ class Mapper:
         """
         if self._gate is not None:
             self._spacing = self._choose_spacing(engine.keyframes.every, self._posed)
-            self._gate.use(engine.keyframes, self._spacing, None)
+            self._gate.use(keyframe_settings(engine, self._spacing), self._spacing, None)
         self.engine = engine
 
     @property
@@ -195,7 +195,7 @@ class Mapper:
         keyframes = self.engine.keyframes
         self._spacing = self._choose_spacing(keyframes.every, posed)
         self._posed = posed
-        self._gate = KeyframeGate(keyframes, self._spacing)
+        self._gate = KeyframeGate(keyframe_settings(self.engine, self._spacing), self._spacing)
 
     def _choose_spacing(self, every: str, posed: bool) -> Spacing:
         if every == 'auto' and self._extends is not None:

@@ -48,6 +48,13 @@ class Belief:
         self.mass[:] = 0.0
         self.off = 1.0
 
+    def enter(self, probability: float, modes: np.ndarray) -> None:
+        """Spread a share of what is off the map evenly over all places."""
+        if self.mass.size:
+            entering = probability * self.off
+            self.mass += modes[:, None] * (entering / self.mass.shape[1])
+            self.off -= entering
+
     def predict(self, transition: Transition) -> None:
         """Move on to the next keyframe; what runs off the end of a stretch is off the map."""
         modes = transition.modes[:, None]
@@ -59,12 +66,10 @@ class Belief:
             self._move(row, target, kernel)
         stayed = moved.sum()
         off = self.off + max(before - stayed, 0.0)
-        count = len(self._space)
-        entering = self._enter * off if count else 0.0
         self.mass = (1 - transition.leave) * moved
-        if count:
-            self.mass += modes * (entering / count)
-        self.off = off - entering + transition.leave * stayed
+        self.off = off
+        self.enter(self._enter, transition.modes)
+        self.off += transition.leave * stayed
 
     def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
         for steps, weight in kernel:

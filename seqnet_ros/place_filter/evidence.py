@@ -36,6 +36,7 @@ LEAST, MOST = -3.0, 6.0
 distance from ``ZERO``, limited; from correct and wrong places of Gardens Point and Nordland."""
 
 _EPSILON = 1e-6
+_LEAST_UNIT = 0.3
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ class Evidence:
     def forget(self, places: int) -> None:
         """Start again, among this many places."""
         self._background = np.zeros(places)
+        self._filled = 0.0
         self._last = np.zeros(0)
 
     def grow(self, places: int) -> None:
@@ -91,6 +93,7 @@ class Evidence:
         for part in maps:
             raw = standardize(np.asarray(distances[part], dtype=np.float64))
             deviations[part] = self._without_background(raw, part)
+        self._filled += self._decay * (1 - self._filled)
         novelty = self._novelty(deviations)
         self._last = deviations
         log_ratios = np.clip(SLOPE * (deviations - ZERO), LEAST, MOST)
@@ -103,9 +106,10 @@ class Evidence:
         power = float(centred @ centred)
         explained = 0.0
         if power > _EPSILON:
-            explained = max(float((raw - raw.mean()) @ centred) / power, 0.0)
+            # A short memory holds the last few frames, whose place is not background.
+            explained = self._filled * max(float((raw - raw.mean()) @ centred) / power, 0.0)
         background += self._decay * (raw - background)
-        return standardize(explained * centred - raw) if explained else raw
+        return standardize(explained * centred - raw, _LEAST_UNIT) if explained else raw
 
     def _novelty(self, deviations: np.ndarray) -> float:
         """Return what a frame adds to the last one, seen from the same place or the next."""
@@ -116,18 +120,22 @@ class Evidence:
         return float(np.sqrt((1 - repeated) / (1 + repeated)))
 
 
-def standardize(distances: np.ndarray) -> np.ndarray:
+def standardize(distances: np.ndarray, least_unit: float = _EPSILON) -> np.ndarray:
     """Return how far distances ``[N]`` lie below their median, in units of their lower spread.
 
     The quantile that gives the spread is wider for few places, among which the correct one and its
     neighbors are a large share.
+
+    Args:
+        distances: the distances.
+        least_unit: smallest unit; what is left of a frame that repeats others is noise.
     """
     count = len(distances)
     share = float(np.interp(count, (_FEW, _MANY), (_LOWER_OF_FEW, _LOWER)))
     sample = distances[:: max(1, count // _SAMPLED)]
     low, middle = _quantiles(sample, share)
     unit = (middle - low) * _UNIT / NormalDist().inv_cdf(1 - share)
-    return (middle - distances) / max(unit, _EPSILON)
+    return (middle - distances) / max(unit, least_unit)
 
 
 def _quantiles(sample: np.ndarray, share: float) -> tuple[float, float]:

@@ -1,5 +1,6 @@
 """Motion model: where the belief moves between two keyframes."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
@@ -16,11 +17,14 @@ _SPREAD = 0.35
 _SLOWEST_SPREAD = 0.5
 _TYPICAL = 0.35
 """Standard deviation of the logarithm of the relative speed before anything is known."""
+_STANDING_SHARE = 0.1
+_STANDING: Kernel = ((0, 1.0),)
 _IRREGULAR_SHARE = 0.1
 _IRREGULAR: Kernel = ((0, 0.1), (1, 0.3), (2, 0.3), (3, 0.2), (4, 0.1))
 _SLIP_SHARE = 0.02
 _SPEEDS = 7
 _LEAST_WEIGHT = 1e-4
+_LEAST_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,8 @@ class MotionModel:
     """Makes transitions.
 
     With odometry, and a map in meters, the step is known up to drift. Without, a set of relative
-    speeds is followed at once; one more mode has irregular steps, as of keyframes that are dropped.
+    speeds is followed at once; one more mode stands still, and one has irregular steps, as of
+    keyframes that are dropped.
 
     Args:
         config: the settings.
@@ -57,7 +62,8 @@ class MotionModel:
         self._speeds = np.geomspace(config.min_speed, config.max_speed, _SPEEDS)
         usual = np.exp(-0.5 * (np.log(self._speeds) / _TYPICAL) ** 2)
         self._free = self._both_ways(
-            np.append((1 - _IRREGULAR_SHARE) * usual / usual.sum(), _IRREGULAR_SHARE))
+            np.append((1 - _STANDING_SHARE - _IRREGULAR_SHARE) * usual / usual.sum(),
+                      [_STANDING_SHARE, _IRREGULAR_SHARE]))
         self._known = self._both_ways(np.array([1 - _SLIP_SHARE, _SLIP_SHARE]))
 
     def _both_ways(self, modes: np.ndarray) -> np.ndarray:
@@ -84,7 +90,8 @@ class MotionModel:
             else:
                 kernels.extend(_kernel(speed * advance, _SPREAD * max(speed, _SLOWEST_SPREAD),
                                        direction) for speed in self._speeds.tolist())
-            kernels.append(_scaled(_IRREGULAR, advance, direction))
+                kernels.append(_STANDING)
+            kernels.append(_scaled(_IRREGULAR, round(advance, 2), direction))
         return Transition(tuple(kernels), self._config.switching, self.modes(measured), leave)
 
 
@@ -94,26 +101,34 @@ def _kernel(mean: float, spread: float, direction: int) -> Kernel:
 
 @lru_cache(maxsize=4096)
 def _gaussian(mean: float, spread: float, direction: int) -> Kernel:
-    """Return a normal distribution in whole steps."""
-    normal = NormalDist(mean, max(spread, 0.05))
-    first, last = int(np.floor(mean - 4 * spread)), int(np.ceil(mean + 4 * spread))
-    weights = {step: normal.cdf(step + 0.5) - normal.cdf(step - 0.5)
-               for step in range(first, last + 1)}
-    kept = {step: weight for step, weight in weights.items() if weight >= _LEAST_WEIGHT}
-    total = sum(kept.values())
-    return tuple((direction * step, weight / total) for step, weight in kept.items())
+    """Return whole steps with exactly this mean: the two nearest ones, blurred."""
+    blur = _rounded_normal(spread)
+    return _shared(((mean + step, weight) for step, weight in blur), direction)
 
 
 @lru_cache(maxsize=4096)
 def _scaled(kernel: Kernel, advance: float, direction: int) -> Kernel:
     """Return a kernel for a longer or shorter way."""
-    if round(advance, 1) == 1.0:
-        return tuple((direction * step, weight) for step, weight in kernel)
-    scaled: dict[int, float] = {}
-    for step, weight in kernel:
-        low = int(np.floor(step * advance))
-        share = step * advance - low
-        for place, part in ((low, 1 - share), (low + 1, share)):
+    return _shared(((step * advance, weight) for step, weight in kernel), direction)
+
+
+def _rounded_normal(spread: float) -> Kernel:
+    """Return a normal distribution about zero in whole steps."""
+    normal = NormalDist(0.0, max(spread, _LEAST_SPREAD))
+    reach = int(np.ceil(4 * spread))
+    weights = {step: normal.cdf(step + 0.5) - normal.cdf(step - 0.5)
+               for step in range(-reach, reach + 1)}
+    kept = {step: weight for step, weight in weights.items() if weight >= _LEAST_WEIGHT}
+    total = sum(kept.values())
+    return tuple((step, weight / total) for step, weight in kept.items())
+
+
+def _shared(steps: Iterable[tuple[float, float]], direction: int) -> Kernel:
+    """Share steps that are not whole between the two next to them."""
+    shared: dict[int, float] = {}
+    for step, weight in steps:
+        low = int(np.floor(step))
+        for place, part in ((low, low + 1 - step), (low + 1, step - low)):
             if part > 0:
-                scaled[direction * place] = scaled.get(direction * place, 0.0) + weight * part
-    return tuple(sorted(scaled.items()))
+                shared[direction * place] = shared.get(direction * place, 0.0) + weight * part
+    return tuple(sorted(shared.items()))

@@ -121,13 +121,14 @@ class PlaceFilter:
 
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
-        if not self._started:
-            self._started = True
-            step = Step(0.0 if step.travelled_m is not None else None, 1.0)
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured
             self._belief.use(self._space, self._motion.modes(measured))
+        if not self._started:
+            self._started = True
+            self._belief.enter(self._config.start, self._motion.modes(measured))
+            return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
         stay = (1 - odds / (1 + odds)) * (1 - step.jump)
         self._belief.predict(self._motion.transition(

@@ -8,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from seqnet_ros.config.engine import KeyframeConfig
+from seqnet_ros.config.engine import EngineConfig, KeyframeConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import NANOSECONDS, distance
 
@@ -40,6 +40,17 @@ class Spacing:
     def __str__(self) -> str:
         """Return the text that `parse` reads."""
         return f'{self.value:g}{self.unit}'
+
+
+def keyframe_settings(engine: EngineConfig, spacing: Spacing) -> KeyframeConfig:
+    """Return the settings of the gate for an engine and the spacing in use.
+
+    The place filter has a mode of standing still, so a spacing in images counts all of them: in a
+    tunnel images do not change although the robot drives.
+    """
+    if engine.localization.method == 'filter' and spacing.unit == '':
+        return engine.keyframes.model_copy(update={'min_change': 0.0})
+    return engine.keyframes
 
 
 class Verdict(Enum):

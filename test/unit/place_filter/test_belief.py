@@ -1,0 +1,113 @@
+"""The belief: prediction and update by hand, and what holds for all inputs."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from seqnet_ros.place_filter.belief import Belief
+from seqnet_ros.place_filter.motion import Transition
+from seqnet_ros.place_filter.state_space import StateSpace
+
+ONE_MODE = np.array([1.0])
+
+
+def line(places: int, starts: list[int] | None = None) -> StateSpace:
+    """Return places on a straight line, one meter apart."""
+    poses = np.zeros((places, 7))
+    poses[:, 0] = np.arange(places)
+    poses[:, 6] = 1.0
+    return StateSpace((0, places), np.array(starts or [0] * places), poses, (1.0,), (True,))
+
+
+def step(kernel=((1, 1.0),), leave=0.0, switching=0.0, modes=ONE_MODE) -> Transition:
+    return Transition((kernel,) * len(modes), switching, modes, leave)
+
+
+def known(space: StateSpace, marginal: list[float], enter: float = 0.0) -> Belief:
+    belief = Belief(space, ONE_MODE, enter)
+    belief.set(np.array(marginal), 1.0 - sum(marginal), ONE_MODE)
+    return belief
+
+
+class TestThreePlaces:
+    """Every number is worked out on paper."""
+
+    def test_prediction(self):
+        belief = known(line(3), [0.5, 0.3, 0.0], enter=0.3)
+        belief.predict(step(((0, 0.2), (1, 0.8)), leave=0.1))
+        # Moved: .5 * .2 = .10, .5 * .8 + .3 * .2 = .46, .3 * .8 = .24; .9 of it stays on the map.
+        # Off the map: .2, of which .06 enters, .02 at each place, and .1 * .8 = .08 leaves.
+        np.testing.assert_allclose(belief.marginal, [0.11, 0.434, 0.236], atol=1e-12)
+        assert belief.off == pytest.approx(0.22)
+
+    def test_update(self):
+        belief = known(line(3), [0.2, 0.2, 0.2])
+        belief.update(np.log([1.0, 3.0, 0.5]))
+        # .2 + .6 + .1 + .4 = 1.3
+        np.testing.assert_allclose(belief.marginal, np.array([0.2, 0.6, 0.1]) / 1.3)
+        assert belief.off == pytest.approx(0.4 / 1.3)
+
+    def test_what_runs_off_the_end_is_off_the_map(self):
+        belief = known(line(3), [0.0, 0.0, 1.0])
+        belief.predict(step())
+        assert belief.marginal.sum() == 0.0
+        assert belief.off == 1.0
+
+    def test_nothing_moves_from_one_stretch_to_the_next(self):
+        belief = known(line(3, [0, 0, 2]), [0.4, 0.6, 0.0])
+        belief.predict(step())
+        np.testing.assert_allclose(belief.marginal, [0.0, 0.4, 0.0])
+        assert belief.off == pytest.approx(0.6)
+
+    def test_driving_backward(self):
+        belief = known(line(3, [0, 1, 1]), [0.0, 0.4, 0.6])
+        belief.predict(step(((-1, 1.0),)))
+        np.testing.assert_allclose(belief.marginal, [0.0, 0.6, 0.0])
+        assert belief.off == pytest.approx(0.4)
+
+    def test_two_speeds_are_told_apart_by_where_the_robot_is_found(self):
+        space, modes = line(5), np.array([0.5, 0.5])
+        belief = Belief(space, modes, 0.0)
+        belief.set(np.array([1.0, 0, 0, 0, 0]), 0.0, modes)
+        both = Transition((((1, 1.0),), ((2, 1.0),)), 0.0, modes, 0.0)
+        belief.predict(both)
+        belief.update(np.log([1e-9, 1e-9, 1.0, 1e-9, 1e-9]))
+        belief.predict(both)
+        # Whoever is at place 2 after one step drives two places a step.
+        assert belief.marginal.argmax() == 4
+        assert belief.marginal[4] == pytest.approx(1.0, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), places=st.integers(1, 40), modes=st.integers(1, 4),
+       keyframes=st.integers(1, 30))
+def test_probabilities_sum_to_one_whatever_happens(seed, places, modes, keyframes):
+    rng = np.random.default_rng(seed)
+    starts = np.maximum.accumulate(np.arange(places) * (rng.random(places) < 0.2))
+    space = line(places, starts.tolist())
+    share = rng.dirichlet(np.ones(modes))
+    belief = Belief(space, share, rng.random())
+    for _ in range(keyframes):
+        kernels = tuple(
+            tuple(zip(rng.integers(-3, 4, 3).tolist(), rng.dirichlet(np.ones(3)).tolist(),
+                      strict=True)) for _ in range(modes))
+        belief.predict(Transition(kernels, rng.random(), share, rng.random()))
+        belief.update(rng.uniform(-10, 10, places))
+        assert np.isfinite(belief.mass).all()
+        assert (belief.mass >= 0).all()
+        assert belief.off >= 0
+        assert belief.mass.sum() + belief.off == pytest.approx(1.0)
+
+
+def test_places_that_are_added_start_without_mass():
+    belief = known(line(2), [0.5, 0.5])
+    belief.use(line(4), ONE_MODE)
+    np.testing.assert_allclose(belief.marginal, [0.5, 0.5, 0.0, 0.0])
+
+
+def test_other_modes_keep_the_places():
+    belief = known(line(3), [0.1, 0.2, 0.3])
+    belief.use(line(3), np.array([0.25, 0.75]))
+    np.testing.assert_allclose(belief.marginal, [0.1, 0.2, 0.3])
+    np.testing.assert_allclose(belief.mass[1], 3 * belief.mass[0])
