@@ -338,7 +338,9 @@ class Localizer:
                      else self._rolling.push(self.model.prepare(descriptor)))
         if self._filter is not None:
             answer = self._filter.search(
-                Keyframe(self._compared(), pose, self._keyframes, image))
+                Keyframe(
+                    self._compared(), [frame.descriptor for frame in self._buffer], pose,
+                    self._keyframes, image))
             estimate = answer.estimate
             return MatchResult(
                 query, stamp_ns, self._buffer[0].stamp_ns, answer.candidates, answer.reason,

@@ -28,14 +28,21 @@ class Belief:
         """Probability of each place, float64 ``[N]``."""
         return self.mass.sum(axis=0)
 
-    def use(self, space: StateSpace, modes: np.ndarray) -> None:
-        """Go on with other modes of motion, or with more places at the end."""
-        mass = np.zeros((len(modes), len(space)))
-        known = min(self.mass.shape[1], len(space))
-        if len(modes) == len(self.mass):
-            mass[:, :known] = self.mass[:, :known]
-        else:
-            mass[:, :known] = modes[:, None] * self.marginal[:known]
+    def use_modes(self, modes: np.ndarray) -> None:
+        """Go on with other modes of motion, of which nothing is known, ``[S]``."""
+        self.mass = modes[:, None] * self.marginal
+
+    def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
+        """Go on among other places; the mass of places that are gone is off the map.
+
+        Args:
+            space: the places.
+            origin: for each its number so far, or -1, int ``[N]``.
+        """
+        mass = np.zeros((len(self.mass), len(space)))
+        kept = origin >= 0
+        mass[:, kept] = self.mass[:, origin[kept]]
+        self.off += max(float(self.mass.sum() - mass.sum()), 0.0)
         self.mass, self._space = mass, space
 
     def set(self, marginal: np.ndarray, off: float, modes: np.ndarray) -> None:

@@ -98,33 +98,43 @@ class PlaceFilter:
         for evidence in self._evidence.values():
             evidence.forget(len(self._space))
 
-    def go_on_from(self, other: 'PlaceFilter', parts: Sequence[tuple[slice, slice]]) -> None:
+    def go_on_from(self, other: 'PlaceFilter', marginal: np.ndarray) -> None:
         """Take over the belief of another filter.
 
         Args:
             other: the other filter.
-            parts: states that both have, here and there.
+            marginal: what it knows of each of the places here, ``[N]``.
         """
-        marginal, off = np.zeros(len(self._space)), 1.0
-        for here, there in parts:
-            marginal[here] = other.marginal[there]
-        off -= float(marginal.sum())
         self._measured = other._measured
-        self._belief.set(marginal, max(off, 0.0), self._motion.modes(self._measured))
+        self._belief.set(marginal, max(1.0 - float(marginal.sum()), 0.0),
+                         self._motion.modes(self._measured))
         self._started, self._steps = other._started, other._steps
         self.confidence = other.confidence
 
+    def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
+        """Go on among other places; what is known of those that stay is kept.
+
+        Args:
+            space: the places.
+            origin: for each its number so far, or -1, int ``[N]``.
+        """
+        self._space = space
+        self._belief.use_states(space, origin)
+        for evidence in self._evidence.values():
+            evidence.use_states(origin)
+
     def grow(self, space: StateSpace) -> None:
         """Go on with more places at the end."""
-        self._space = space
-        self._belief.use(space, self._motion.modes(self._measured))
+        origin = np.arange(len(space))
+        origin[len(self._space):] = -1
+        self.use_states(space, origin)
 
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured
-            self._belief.use(self._space, self._motion.modes(measured))
+            self._belief.use_modes(self._motion.modes(measured))
         if not self._started:
             self._started = True
             self._belief.enter(self._config.start, self._motion.modes(measured))
@@ -145,11 +155,13 @@ class PlaceFilter:
         usual = float(np.median(self._steps))
         return travelled_m / usual if usual > 0 else 1.0
 
-    def update(self, distances: dict[str, np.ndarray]) -> Weighed:
+    def update(self, distances: dict[str, np.ndarray],
+               sample: np.ndarray | None = None) -> Weighed:
         """Take in the newest keyframe.
 
         Args:
             distances: for each kind of descriptor its distance to all places, ``[N]``.
+            sample: places that stand for the whole map, ``[J]``; None for all.
 
         Returns:
             What the first kind said.
@@ -160,7 +172,7 @@ class PlaceFilter:
             if kind not in self._evidence:
                 self._evidence[kind] = Evidence(
                     self._config.background_frames, self._config.evidence)
-            weighed.append(self._evidence[kind].weigh(values, maps))
+            weighed.append(self._evidence[kind].weigh(values, maps, sample))
         self._belief.update(np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed))
         self._weighed = weighed[0]
         return weighed[0]
