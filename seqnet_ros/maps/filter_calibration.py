@@ -23,9 +23,9 @@ _FEWEST = 100
 """Smaller maps have too few places that are elsewhere."""
 _MOST_COMPARED = 20_000
 _HIDDEN_PLACES = 20
-_QUANTILE = 0.75
-_FACTOR, _OFFSET = 0.6, 0.5
-_LEAST, _MOST = -0.5, 3.0
+_QUANTILES = (0.5, 0.75)
+_FACTOR, _OFFSET = 0.3, 1.5
+_LEAST, _MOST = -0.5, 1.5
 _EPSILON = 1e-9
 
 
@@ -40,7 +40,8 @@ def calibrate_filter(place_map: PlaceMap, config: FilterConfig) -> FilterCalibra
              for value in _follow(place_map, config, first, end)]
     bias = _LEAST
     if len(place_map) >= _FEWEST and found:
-        bias = float(np.clip(_FACTOR * np.quantile(found, _QUANTILE) + _OFFSET, _LEAST, _MOST))
+        wrong = float(np.quantile(found, _QUANTILES).sum())
+        bias = min(max(_FACTOR * wrong + _OFFSET, _LEAST), _MOST)
     return FilterCalibration(settings=config, bias=round(bias, 3), keyframes=len(found))
 
 
