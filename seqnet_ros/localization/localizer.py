@@ -216,6 +216,11 @@ class Localizer:
         return len(self._buffer)
 
     @property
+    def begins_anew(self) -> bool:
+        """Whether the newest keyframe is the first one, or the first after a break."""
+        return self._keyframes == 1
+
+    @property
     def threshold(self) -> float:
         """Largest sequence distance that is accepted, in the first map."""
         return self._searches[0].acceptance.threshold

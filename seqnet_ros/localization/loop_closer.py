@@ -214,7 +214,7 @@ class LoopCloser:
         oldest = max(first, place - self.sequence_length + 1)
         return LoopResult(
             query, stamp_ns, self._mapper[oldest].stamp_ns, candidates, reason,
-            describe_seconds, time.perf_counter() - started, place)
+            describe_seconds, time.perf_counter() - started, place_id=place)
 
     def use_camera(self, camera: CameraModel) -> None:
         """Take the calibration of the camera, which becomes known late."""

@@ -33,7 +33,8 @@ from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup, StateError
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
 
-ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
+ENGINE_PARAMETERS = (
+    'sequence', 'keyframes', 'localization', 'filter', 'matching', 'acceptance')
 WITHOUT_MAP = 'hog'
 """The model of a localizer that is given neither a model nor a map."""
 
@@ -209,9 +210,10 @@ class LocalizerNode(ManagedNode):
             return
         self._last = result
         self.pipeline.statistics.describe.add(result.describe_seconds)
-        if result.reason is Reason.STATIONARY and not self._stationary.due(result.stamp_ns):
-            return
-        if result.reason is Reason.BUFFER_FILLING:
+        if result.reason is Reason.STATIONARY:
+            if not self._stationary.due(result.stamp_ns):
+                return
+        elif result.reason is Reason.BUFFER_FILLING or engine.begins_anew:
             self._pose_publisher.expect_initial_pose()
         if result.candidates:
             self.pipeline.statistics.match.add(result.match_seconds)
