@@ -75,9 +75,12 @@ class FilterSearch:
     Args:
         searches: the maps, each with its rules and its geometric check.
         engine: the settings.
+        overlapping: several maps may show the same places, so that belief in another map does not
+            make a place less probable.
     """
 
-    def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig) -> None:
+    def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig, *,
+                 overlapping: bool = False) -> None:
         self._searches = searches
         self._engine = engine
         self._maps = [search.map for search in searches]
@@ -85,7 +88,7 @@ class FilterSearch:
         self._active = self._all_states()
         self._filter = PlaceFilter(
             self._active.space, engine.filter, engine.matching.reverse,
-            [_bias(place_map) for place_map in self._maps])
+            [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
         self._scene = SceneChange.of_drive(
             self._maps[0].matching_frames, self._maps[0].segment_starts)
         self._last: Keyframe | None = None
@@ -112,16 +115,20 @@ class FilterSearch:
     def go_on_from(self, other: 'FilterSearch') -> None:
         """Keep what another search knows of the places of maps that both search."""
         marginal, known = np.zeros(len(self._whole)), other.marginal
+        there = np.full(len(self._whole), -1)
         parts = dict(zip(other.map_ids, other._whole.slices(), strict=True))
         for map_id, part in zip(self.map_ids, self._whole.slices(), strict=True):
             if map_id in parts:
                 marginal[part] = known[parts[map_id]]
+                there[part] = np.arange(parts[map_id].start, parts[map_id].stop)
         if self._sparse:
             self._active = choose_states(
                 self._whole, self._sample, marginal, np.arange(len(self._whole)), _NO_PLACES)
-            self._filter.use_states(self._active.space, np.full(len(self._active.places), -1))
-        self._filter.go_on_from(other._filter, marginal[self._active.places])
-        self._last, self._jump = other._last, other._jump
+        self._filter.go_on_from(other._filter, self._active.space, origins(
+            other._active.places, there[self._active.places]))
+        self._jump = other._jump
+        if self.map_ids[0] == other.map_ids[0]:  # frames are centered with the mean of this map
+            self._last = other._last
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""

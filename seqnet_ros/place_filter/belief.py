@@ -45,6 +45,14 @@ class Belief:
         self.off += max(float(self.mass.sum() - mass.sum()), 0.0)
         self.mass, self._space = mass, space
 
+    def go_on_from(self, other: 'Belief', space: StateSpace, origin: np.ndarray,
+                   modes: np.ndarray) -> None:
+        """Take over the belief of another, as of `use_states`; its modes too if they are alike."""
+        self.mass, self.off = other.mass, other.off
+        self.use_states(space, origin)
+        if len(modes) != len(self.mass):
+            self.use_modes(modes)
+
     def set(self, marginal: np.ndarray, off: float, modes: np.ndarray) -> None:
         """Know this much of each place ``[N]`` and nothing of the motion."""
         self.mass = modes[:, None] * marginal

@@ -75,6 +75,14 @@ class Evidence:
         self._filled = 0.0
         self._last = np.zeros(0)
 
+    def moved(self, origin: np.ndarray, memory: float, strength: float) -> 'Evidence':
+        """Return the same with other settings among other places, as of `use_states`."""
+        other = Evidence(memory, strength)
+        other._background, other._last = self._background, self._last
+        other._filled = self._filled
+        other.use_states(origin)
+        return other
+
     def use_states(self, origin: np.ndarray) -> None:
         """Go on among other places.
 

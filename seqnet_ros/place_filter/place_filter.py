@@ -61,14 +61,16 @@ class PlaceFilter:
         reverse: the robot may drive against the direction of the map.
         biases: for each map the log odds of the mass at which 99 % of the matches are correct;
             0 where they are not known.
+        overlapping: belief in another map does not make a place less probable.
     """
 
     def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False,
-                 biases: Sequence[float] | None = None) -> None:
+                 biases: Sequence[float] | None = None, *, overlapping: bool = False) -> None:
         self._config = config
         self._space = space
         self._motion = MotionModel(config, reverse)
         self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
+        self._overlapping = overlapping
         self._evidence: dict[str, Evidence] = {}
         self.confidence = Confidence()
         self._measured = False
@@ -98,16 +100,21 @@ class PlaceFilter:
         for evidence in self._evidence.values():
             evidence.forget(len(self._space))
 
-    def go_on_from(self, other: 'PlaceFilter', marginal: np.ndarray) -> None:
-        """Take over the belief of another filter.
+    def go_on_from(self, other: 'PlaceFilter', space: StateSpace, origin: np.ndarray) -> None:
+        """Take over what another filter knows.
 
         Args:
             other: the other filter.
-            marginal: what it knows of each of the places here, ``[N]``.
+            space: the places here.
+            origin: for each its number there, or -1, int ``[N]``.
         """
+        self._space = space
         self._measured = other._measured
-        self._belief.set(marginal, max(1.0 - float(marginal.sum()), 0.0),
-                         self._motion.modes(self._measured))
+        self._belief.go_on_from(
+            other._belief, space, origin, self._motion.modes(self._measured))
+        self._evidence = {kind: evidence.moved(origin, self._config.background_frames,
+                                               self._config.evidence)
+                          for kind, evidence in other._evidence.items()}
         self._started, self._steps = other._started, other._steps
         self.confidence = other.confidence
 
@@ -183,6 +190,7 @@ class PlaceFilter:
         The belief round each is taken away before the next is chosen.
         """
         mass = self.marginal
+        of_map = [float(mass[part].sum()) for part in self._space.slices()]
         found = []
         for number in range(most):
             state = int(np.argmax(_smoothed(mass)))
@@ -191,6 +199,8 @@ class PlaceFilter:
             candidates = np.flatnonzero(mass > _LEAST_MASS * mass[state])
             near = candidates[self._space.nearby(state, candidates, self._config.tolerance)]
             inside = min(float(mass[near].sum()), 1.0)
+            if self._overlapping:
+                inside /= of_map[self._space.map_of(state)] + self.off_map
             deviation = float(self._weighed.deviations[near].max())
             if number == 0:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
