@@ -22,6 +22,7 @@ from seqnet_ros.place_filter.active_states import (
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 from seqnet_ros.place_filter.scene_change import SceneChange
+from seqnet_ros.place_filter.turns import turn_between
 
 _EXACT_BYTES = 48 << 20
 _EXACT_PLACES = 16_384
@@ -178,11 +179,12 @@ class FilterSearch:
         last = self._last
         if last is None:
             return Step()
-        travelled = None
+        travelled = turned = None
         if keyframe.pose is not None and last.pose is not None:
             travelled = distance(keyframe.pose, last.pose)
+            turned = float(turn_between(last.pose, keyframe.pose))
         similarity = float(keyframe.frames[0] @ last.frames[0])
-        return Step(travelled, self._jump, self._scene.log_ratio(similarity))
+        return Step(travelled, self._jump, self._scene.log_ratio(similarity), turned)
 
     def _all_states(self) -> ActiveStates:
         """Return the places to start with: all, or of a large map those of the sample."""

@@ -16,6 +16,7 @@ from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence, Weighed
 from seqnet_ros.place_filter.motion import MotionModel
 from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.turns import turn_log_ratios
 
 _USUAL_STEPS = 50
 _LEAST_MASS = 1e-6
@@ -42,6 +43,8 @@ class Step:
 
     Attributes:
         travelled_m: distance by odometry, meters; None without odometry.
+        turned: rotation by odometry about the robot's vertical axis, radians; None where headings
+            are not known.
         jump: probability that the robot is no longer where the motion model takes it.
         jump_log_ratio: log-likelihood ratio of a jump against driving on, by the change of the
             images.
@@ -50,6 +53,7 @@ class Step:
     travelled_m: float | None = None
     jump: float = 0.0
     jump_log_ratio: float = 0.0
+    turned: float | None = None
 
 
 class PlaceFilter:
@@ -138,6 +142,7 @@ class PlaceFilter:
 
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
+        self._turn: np.ndarray | None = None
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured
@@ -148,6 +153,9 @@ class PlaceFilter:
             return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
         stay = (1 - odds / (1 + odds)) * (1 - step.jump)
+        if measured and step.turned is not None and self._space.turns is not None:
+            assert step.travelled_m is not None
+            self._turn = turn_log_ratios(self._space.turns, step.turned, step.travelled_m)
         self._belief.predict(self._motion.transition(
             self._advance(step.travelled_m, measured), measured, float(1 - stay)))
 
@@ -180,7 +188,10 @@ class PlaceFilter:
                 self._evidence[kind] = Evidence(
                     self._config.background_frames, self._config.evidence)
             weighed.append(self._evidence[kind].weigh(values, maps, sample))
-        self._belief.update(np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed))
+        log_ratios = np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed)
+        if self._turn is not None:
+            log_ratios += self._turn
+        self._belief.update(log_ratios)
         self._weighed = weighed[0]
         return weighed[0]
 
