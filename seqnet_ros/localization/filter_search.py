@@ -19,6 +19,7 @@ from seqnet_ros.place_filter.active_states import (
     origins,
     spread_sample,
 )
+from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 from seqnet_ros.place_filter.scene_change import SceneChange
@@ -93,6 +94,7 @@ class FilterSearch:
         self._scene = SceneChange.of_drive(
             self._maps[0].matching_frames, self._maps[0].segment_starts)
         self._last: Keyframe | None = None
+        self._anchor: Anchor | None = None
         self._jump = 0.0
         self._unsearched = _SEARCHED_EVERY
 
@@ -129,7 +131,7 @@ class FilterSearch:
             other._active.places, there[self._active.places]))
         self._jump = other._jump
         if self.map_ids[0] == other.map_ids[0]:  # frames are centered with the mean of this map
-            self._last = other._last
+            self._last, self._anchor = other._last, other._anchor
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
@@ -139,6 +141,7 @@ class FilterSearch:
         """Drop the belief."""
         self._filter.clear()
         self._last = None
+        self._anchor = None
         self._jump = 0.0
 
     def search(self, keyframe: Keyframe) -> Answer:
@@ -173,18 +176,28 @@ class FilterSearch:
             match = Match(ranking, keyframe.number, candidates)
             reason = search.confirm(match, keyframe.image)
             candidates = match.candidates
-        return Answer(candidates, reason, self._filter.off_map, self._estimate(hypotheses[0]))
+        estimate = self._estimate(hypotheses[0])
+        number = self._active.space.map_of(hypotheses[0].state)
+        if (reason is Reason.ACCEPTED and keyframe.pose is not None
+                and self._whole.posed[number]):
+            self._anchor = Anchor(number, estimate.pose, keyframe.pose, keyframe.pose)
+        return Answer(candidates, reason, self._filter.off_map, estimate)
 
     def _step(self, keyframe: Keyframe) -> Step:
         last = self._last
         if last is None:
             return Step()
         travelled = turned = None
+        if keyframe.pose is None or self._jump:
+            self._anchor = None
+        elif self._anchor is not None:
+            self._anchor = self._anchor.carried(keyframe.pose)
         if keyframe.pose is not None and last.pose is not None:
             travelled = distance(keyframe.pose, last.pose)
             turned = float(turn_between(last.pose, keyframe.pose))
         similarity = float(keyframe.frames[0] @ last.frames[0])
-        return Step(travelled, self._jump, self._scene.log_ratio(similarity), turned)
+        return Step(travelled, self._jump, self._scene.log_ratio(similarity), turned,
+                    self._anchor)
 
     def _all_states(self) -> ActiveStates:
         """Return the places to start with: all, or of a large map those of the sample."""

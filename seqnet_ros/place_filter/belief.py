@@ -63,15 +63,30 @@ class Belief:
         self.mass[:] = 0.0
         self.off = 1.0
 
-    def enter(self, probability: float, modes: np.ndarray) -> None:
-        """Spread a share of what is off the map evenly over all places."""
-        if self.mass.size:
-            entering = probability * self.off
-            self.mass += modes[:, None] * (entering / self.mass.shape[1])
-            self.off -= entering
+    def enter(self, probability: float, modes: np.ndarray,
+              entry: np.ndarray | None = None) -> None:
+        """Move a share of what is off the map onto it.
 
-    def predict(self, transition: Transition) -> None:
-        """Move on to the next keyframe; what runs off the end of a stretch is off the map."""
+        Args:
+            probability: the share.
+            modes: probability of each mode of motion, ``[S]``.
+            entry: probability of each place, ``[N]``, of sum 1 at most; None for all alike.
+        """
+        if not self.mass.size:
+            return
+        if entry is None:
+            entry = np.full(self.mass.shape[1], 1 / self.mass.shape[1])
+        entering = probability * self.off * entry
+        self.mass += modes[:, None] * entering
+        self.off -= float(entering.sum())
+
+    def predict(self, transition: Transition, entry: np.ndarray | None = None) -> None:
+        """Move on to the next keyframe; what runs off the end of a stretch is off the map.
+
+        Args:
+            transition: how states change.
+            entry: where the robot comes onto the map, as of `enter`.
+        """
         modes = transition.modes[:, None]
         before = self.mass.sum()
         mixed = (1 - transition.switching) * self.mass
@@ -83,8 +98,8 @@ class Belief:
         off = self.off + max(before - stayed, 0.0)
         self.mass = (1 - transition.leave) * moved
         self.off = off
-        self.enter(self._enter, transition.modes)
-        self.off += transition.leave * stayed
+        self.enter(self._enter, transition.modes, entry)
+        self.off = float(self.off + transition.leave * stayed)
 
     def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
         for steps, weight in kernel:
@@ -106,4 +121,4 @@ class Belief:
         self.mass *= np.exp(log_ratios)
         total = self.mass.sum() + self.off
         self.mass /= total
-        self.off /= total
+        self.off = float(self.off / total)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
+from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.belief import Belief
 from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence, Weighed
@@ -45,6 +46,7 @@ class Step:
         travelled_m: distance by odometry, meters; None without odometry.
         turned: rotation by odometry about the robot's vertical axis, radians; None where headings
             are not known.
+        anchor: the last fix, carried on to this keyframe; None without fix or odometry.
         jump: probability that the robot is no longer where the motion model takes it.
         jump_log_ratio: log-likelihood ratio of a jump against driving on, by the change of the
             images.
@@ -54,6 +56,7 @@ class Step:
     jump: float = 0.0
     jump_log_ratio: float = 0.0
     turned: float | None = None
+    anchor: Anchor | None = None
 
 
 class PlaceFilter:
@@ -157,7 +160,8 @@ class PlaceFilter:
             assert step.travelled_m is not None
             self._turn = turn_log_ratios(self._space.turns, step.turned, step.travelled_m)
         self._belief.predict(self._motion.transition(
-            self._advance(step.travelled_m, measured), measured, float(1 - stay)))
+            self._advance(step.travelled_m, measured), measured, float(1 - stay)),
+            None if step.anchor is None else step.anchor.entry(self._space))
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
         """Return how far the robot went, in places or relative to its usual step."""
