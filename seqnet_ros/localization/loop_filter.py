@@ -16,7 +16,7 @@ from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import StateSpace
 from seqnet_ros.place_filter.turns import turn_between, turns_per_meter
 
-_FEWEST_PLACES = 10
+_FEWEST_PLACES = 20
 """Among fewer places none can stand out."""
 _BIAS = 0.5
 """Log odds of the mass at which loops are accepted; there is no map to calibrate on."""

@@ -27,7 +27,7 @@ _MOST_COMPARED = 20_000
 _HIDDEN_PLACES = 20
 _QUANTILES = (0.5, 0.75)
 _FACTOR, _OFFSET = 0.3, 1.5
-_LEAST, _MOST = -0.5, 1.5
+_LEAST, _LEAST_WITH_ODOMETRY, _MOST = -0.5, 0.5, 1.5
 _EPSILON = 1e-9
 
 
@@ -40,10 +40,11 @@ def calibrate_filter(place_map: PlaceMap, config: FilterConfig) -> FilterCalibra
     """
     found = [value for first, end in _runs(len(place_map))
              for value in _follow(place_map, config, first, end)]
-    bias = _LEAST
+    least = _LEAST_WITH_ODOMETRY if place_map.manifest.has_poses else _LEAST
+    bias = least
     if len(place_map) >= _FEWEST and found:
         wrong = float(np.quantile(found, _QUANTILES).sum())
-        bias = min(max(_FACTOR * wrong + _OFFSET, _LEAST), _MOST)
+        bias = min(max(_FACTOR * wrong + _OFFSET, least), _MOST)
     return FilterCalibration(settings=config, bias=round(bias, 3), keyframes=len(found))
 
 
