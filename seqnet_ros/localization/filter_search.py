@@ -91,8 +91,8 @@ class FilterSearch:
         self._filter = PlaceFilter(
             self._active.space, engine.filter, engine.matching.reverse,
             [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
-        self._scene = SceneChange.of_drive(
-            self._maps[0].matching_frames, self._maps[0].segment_starts)
+        self._scenes = [SceneChange.of_drive(place_map.matching_frames, place_map.segment_starts)
+                        for place_map in self._maps]
         self._last: Keyframe | None = None
         self._anchor: Anchor | None = None
         self._jump = 0.0
@@ -130,7 +130,7 @@ class FilterSearch:
         self._filter.go_on_from(other._filter, self._active.space, origins(
             other._active.places, there[self._active.places]))
         self._jump = other._jump
-        if self.map_ids[0] == other.map_ids[0]:  # frames are centered with the mean of this map
+        if self.map_ids == other.map_ids:  # frames are centered with the means of these maps
             self._last, self._anchor = other._last, other._anchor
 
     def note_break(self) -> None:
@@ -195,8 +195,9 @@ class FilterSearch:
         if keyframe.pose is not None and last.pose is not None:
             travelled = distance(keyframe.pose, last.pose)
             turned = float(turn_between(last.pose, keyframe.pose))
-        similarity = float(keyframe.frames[0] @ last.frames[0])
-        return Step(travelled, self._jump, self._scene.log_ratio(similarity), turned,
+        changes = [scene.log_ratio(float(frame @ before)) for scene, frame, before in zip(
+            self._scenes, keyframe.frames, last.frames, strict=True)]
+        return Step(travelled, self._jump, float(np.mean(changes)), turned,
                     self._anchor)
 
     def _all_states(self) -> ActiveStates:

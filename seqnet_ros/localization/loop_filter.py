@@ -10,7 +10,7 @@ from seqnet_ros.localization.filter_decision import JUMP, decide, ranking_of
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.search.hierarchical_search import Ranking
-from seqnet_ros.maps.states import frame_distances
+from seqnet_ros.maps.states import frame_distances, mean_step
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import StateSpace
@@ -86,7 +86,7 @@ class LoopFilter:
     def _space(self) -> StateSpace:
         released = self._past.released
         starts, poses = self._past.segment_starts[:released], self._past.poses[:released]
-        return StateSpace((0, released), starts, poses, (self._past.step_m,), (self._posed,),
+        return StateSpace((0, released), starts, poses, (mean_step(poses[:, :3], starts),), (self._posed,),
                           turns_per_meter(poses, starts) if self._posed else None)
 
     def _step(self, place: int) -> Step:

@@ -93,7 +93,8 @@ class Evidence:
         self._last = _taken(self._last, origin) if len(self._last) else self._last
 
     def weigh(self, distances: np.ndarray, maps: Sequence[slice],
-              sample: np.ndarray | None = None) -> Weighed:
+              sample: np.ndarray | None = None,
+              present: np.ndarray | None = None) -> Weighed:
         """Weigh a frame.
 
         Args:
@@ -101,6 +102,8 @@ class Evidence:
             maps: the places of each map. They are standardized on their own, because the maps may
                 be made in different light.
             sample: places that stand for the whole map, ascending, ``[J]``; None for all.
+            present: how probable it is that the robot is near each place, ``[N]``. There, standing
+                out is no background: the robot may stand still for long.
         """
         if not len(self._background):
             self._background = np.zeros(len(distances))
@@ -109,7 +112,7 @@ class Evidence:
             chosen = _sample_of(part, sample)
             if part.stop > part.start:
                 raw = standardize(np.asarray(distances[part], dtype=np.float64), chosen)
-                deviations[part] = self._without_background(raw, part, chosen)
+                deviations[part] = self._without_background(raw, part, chosen, present)
         self._filled += self._decay * (1 - self._filled)
         novelty = self._novelty(deviations)
         self._last = deviations
@@ -118,7 +121,8 @@ class Evidence:
         return Weighed(deviations, log_ratios, novelty)
 
     def _without_background(self, raw: np.ndarray, part: slice,
-                            chosen: slice | np.ndarray) -> np.ndarray:
+                            chosen: slice | np.ndarray,
+                            present: np.ndarray | None) -> np.ndarray:
         background = self._background[part]
         centred = background - background[chosen].mean()
         power = float(centred[chosen] @ centred[chosen])
@@ -127,7 +131,8 @@ class Evidence:
             # A short memory holds the last few frames, whose place is not background.
             explained = self._filled * max(
                 float((raw[chosen] - raw[chosen].mean()) @ centred[chosen]) / power, 0.0)
-        background += self._decay * (raw - background)
+        absent = 1.0 if present is None else 1 - present[part]
+        background += self._decay * absent * (raw - background)
         return standardize(explained * centred - raw, chosen, _LEAST_UNIT) if explained else raw
 
     def _novelty(self, deviations: np.ndarray) -> float:

@@ -31,11 +31,13 @@ class Hypothesis:
         state: its number among all states.
         mass: probability of the places within the tolerance, by the belief.
         probability: calibrated probability that the robot is within the tolerance.
+        deviation: how far the place stands out for the newest frame.
     """
 
     state: int
     mass: float
     probability: float
+    deviation: float
 
 
 @dataclass(frozen=True)
@@ -186,12 +188,16 @@ class PlaceFilter:
             What the first kind said.
         """
         maps = self._space.slices()
+        reach = 2 * self._config.tolerance + 1
+        present = np.minimum(np.convolve(self.marginal, np.ones(reach), 'same'), 1.0)
+        if len(present) > len(self._space):  # fewer places than the reach
+            present = np.full(len(self._space), min(float(self.marginal.sum()), 1.0))
         weighed = []
         for kind, values in distances.items():
             if kind not in self._evidence:
                 self._evidence[kind] = Evidence(
                     self._config.background_frames, self._config.evidence)
-            weighed.append(self._evidence[kind].weigh(values, maps, sample))
+            weighed.append(self._evidence[kind].weigh(values, maps, sample, present))
         log_ratios = np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed)
         if self._turn is not None:
             log_ratios += self._turn
@@ -221,7 +227,8 @@ class PlaceFilter:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
             bias = self._biases[self._space.map_of(state)]
             found.append(Hypothesis(
-                state, inside, self.confidence.probability(inside, deviation, bias)))
+                state, inside, self.confidence.probability(inside, deviation, bias),
+                deviation))
             mass[near] = 0.0
         return found
 
@@ -229,7 +236,8 @@ class PlaceFilter:
         """Return the probability that the robot is at one of some places."""
         mass = sum(hypothesis.mass for hypothesis in hypotheses)
         bias = max(self._biases[self._space.map_of(one.state)] for one in hypotheses)
-        return self.confidence.probability(min(mass, 1.0), np.inf, bias)
+        deviation = max(one.deviation for one in hypotheses)
+        return self.confidence.probability(min(mass, 1.0), deviation, bias)
 
 
 def _smoothed(mass: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ class StateSpace:
         bounds: first state of each map and one past the last of all, ``[M + 1]``.
         starts: first state of the unbroken stretch each state is on, int64 ``[N]``.
         poses: float64 ``[N, 7]``, each in the frame of its map, meters.
-        step_m: usual distance between successive places of each map, meters.
+        step_m: mean distance between successive places of each map, meters.
         posed: whether the poses of each map were measured.
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
