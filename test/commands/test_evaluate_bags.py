@@ -123,7 +123,7 @@ class TestOneEngine:
                 tmp_path / 'again', '-L', 5, '--tolerance', '5m,45deg')
         first, again = contents(evaluated), contents(tmp_path / 'again')
         assert set(first) == {'results.json', 'queries.csv', 'precision_recall.csv', 'recall.csv',
-                              'reliability.csv', 'report.html'}
+                              'reliability.csv', 'report.html', 'belief.npz'}
         assert first == again
 
     def test_several_recordings_are_one_drive(self, drives, tmp_path):

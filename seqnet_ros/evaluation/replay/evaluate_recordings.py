@@ -21,6 +21,7 @@ from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.metrics.search_run import watch_memory
+from seqnet_ros.evaluation.replay.belief_history import write_belief
 from seqnet_ros.evaluation.replay.clock_offset import ClockOffset
 from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache, device_name
@@ -181,6 +182,7 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
     timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
     write_results(folder, results)
     write_curves(folder, replayed.accumulator, metrics)
+    write_belief(folder, replayed.belief)
     write_timing(folder, timing)
     return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing)
 

@@ -30,7 +30,9 @@ DESCRIPTORS = 'descriptors'
 COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 'outcome',
            'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
            'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
-           'found_y')
+           'found_y', 'off_map')
+_EARLIER = len(COLUMNS) - 1
+"""Columns of runs from before the place filter."""
 _DIGITS = 6
 
 
@@ -102,7 +104,8 @@ def _row(query: Query, place_frames: np.ndarray) -> list[object]:
     row += [_flag(judgement.in_map) if judgement.known else '', _short(judgement.nearest),
             judgement.true_place if judgement.true_place >= 0 else '']
     row += ['', ''] if query.truth is None else [_short(query.truth[0]), _short(query.truth[1])]
-    return row + (['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])])
+    row += ['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])]
+    return [*row, '' if result.off_map is None else _short(result.off_map)]
 
 
 def _frame(place_frames: np.ndarray, place: int) -> int | str:
@@ -118,7 +121,7 @@ def _short(value: float) -> str:
 
 
 def read_queries(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of a run's ``queries.csv``.
+    """Read the rows of a run's ``queries.csv``; columns that an earlier run lacks are empty.
 
     Raises:
         InputError: there is none, or it is not a table of this kind.
@@ -127,9 +130,9 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding='utf-8', newline='') as file:
             table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != COLUMNS:
+            if tuple(table.fieldnames or ()) not in (COLUMNS, COLUMNS[:_EARLIER]):
                 raise InputError(f'{path} has other columns than an evaluation writes')
-            return list(table)
+            return [{**dict.fromkeys(COLUMNS, ''), **row} for row in table]
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
 

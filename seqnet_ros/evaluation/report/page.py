@@ -16,6 +16,7 @@ from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
 from seqnet_ros.evaluation.replay.replay import Query
 from seqnet_ros.evaluation.replay.run_files import REPORT
 from seqnet_ros.evaluation.report import plots, svg
+from seqnet_ros.evaluation.report.belief_charts import belief_map, probability_chart
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
 from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
@@ -74,6 +75,7 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
             curve, metrics.accepted),
         'recall': plots.recall_plot(metrics.recall, metrics.recall_by_distance),
         'reliability': plots.reliability_plot(metrics.calibration),
+        'belief': _belief(run),
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
         'failures': len(order), 'episodes': len(episodes),
@@ -154,6 +156,15 @@ def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
     drawn = RouteMap(positions, places)
     outcomes = [query.judged.outcome for query in queries]
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
+
+
+def _belief(run: EvaluationRun) -> dict[str, Any] | None:
+    """Return the charts of the place filter; None where it did not run."""
+    history, queries = run.replayed.belief, run.replayed.queries
+    if history is None:
+        return None
+    return {'probabilities': probability_chart(queries), 'map': belief_map(history, queries),
+            'stride': history.stride}
 
 
 def _matrix(run: EvaluationRun) -> Markup | None:
