@@ -175,7 +175,8 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
             tolerance=str(request.tolerance),
             pairs=None if request.pairs is None else str(request.pairs),
             clock_offsets=offsets),
-        settings=ReplaySettings.model_validate(preset.document()),
+        settings=ReplaySettings.model_validate({
+            **preset.document(), 'localization': preset.engine.localization.model_dump()}),
         fingerprint=model.fingerprint,
         device=device_name(model.device),
         versions=versions())
@@ -322,7 +323,7 @@ def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, qu
                      f'{min(nearest):.6g} {metrics.unit} away: check that the poses of both drives '
                      'are in the same frame and that the drives overlap')
     if not counts.searched:
-        notes.append('nothing was searched: the recording never filled a sequence of keyframes')
+        notes.append('nothing was searched: the recording has too few keyframes')
     return tuple(notes)
 
 

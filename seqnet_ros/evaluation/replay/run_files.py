@@ -31,8 +31,8 @@ COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 
            'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
            'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
            'found_y', 'off_map')
-_EARLIER = len(COLUMNS) - 1
-"""Columns of runs from before the place filter."""
+FIRST_COLUMNS = COLUMNS.index('off_map')
+"""Number of columns of runs from before the place filter."""
 _DIGITS = 6
 
 
@@ -130,7 +130,7 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding='utf-8', newline='') as file:
             table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) not in (COLUMNS, COLUMNS[:_EARLIER]):
+            if tuple(table.fieldnames or ()) not in (COLUMNS, COLUMNS[:FIRST_COLUMNS]):
                 raise InputError(f'{path} has other columns than an evaluation writes')
             return [{**dict.fromkeys(COLUMNS, ''), **row} for row in table]
     except OSError as error:

@@ -40,7 +40,7 @@ def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics) -> Verd
     """Put metrics into words."""
     queries = metrics.queries
     if not queries.searched:
-        return _unknown('Nothing was searched: no sequence of images filled.')
+        return _unknown('Nothing was searched: there were too few keyframes.')
     if not queries.with_truth:
         return _unknown('The true positions of the queries are unknown.',
                         f'{queries.searched} searches were made and are listed below.')

@@ -18,6 +18,7 @@ from seqnet_ros.evaluation.replay.run_files import REPORT
 from seqnet_ros.evaluation.report import plots, svg
 from seqnet_ros.evaluation.report.belief_charts import belief_map, probability_chart
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
+from seqnet_ros.evaluation.report.reasons import reason_rows
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
 from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.summary import summary_rows
@@ -78,6 +79,7 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
         'belief': _belief(run),
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
+        'reasons': reason_rows(metrics.reasons, results.settings.method),
         'failures': len(order), 'episodes': len(episodes),
         'settings': yaml.safe_dump(results.settings.as_json(), sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
