@@ -141,6 +141,7 @@ class MetricsAccumulator:
             'distances': np.nan if best is None else best.sequence_distance,
             'scores': np.nan if best is None else best.score,
             'errors': np.nan if best is None else float(judgement.errors[0]),
+            'pose_errors': judgement.pose_error,
             'travelled': travelled}
         for name, value in values.items():
             self._columns[name].append(value)
@@ -192,6 +193,11 @@ class MetricsAccumulator:
         table = self._table
         return table.errors[table.accepted & table.known]
 
+    def accepted_pose_errors(self) -> np.ndarray:
+        """Return the errors ``[P]`` of poses between places of accepted results, where known."""
+        table = self._table
+        return table.pose_errors[table.accepted & np.isfinite(table.pose_errors)]
+
     def gaps(self) -> list[Gap]:
         """Return stretches of the mapped route without a correct accepted place, longest first."""
         table = self._table
@@ -242,11 +248,14 @@ class MetricsAccumulator:
         table = self._table
         judged = table.accepted & table.known
         right = int(table.hits.sum())
-        return AcceptedPlaces(
+        found = AcceptedPlaces(
             results=int(table.accepted.sum()), right=right,
             wrong=int((judged & ~table.hits).sum()), precision=_mean(table.hits[judged]),
             recall=_share(right, int((table.searched & table.in_map).sum())),
             error=Spread.of(self.accepted_errors()))
+        of_poses = self.accepted_pose_errors()
+        return found.model_copy(
+            update={'pose_error': Spread.of(of_poses)} if len(of_poses) else {})
 
     def _route(self) -> RouteCoverage:
         table, gaps = self._table, self.gaps()
@@ -285,7 +294,7 @@ class MetricsAccumulator:
 _KINDS: dict[str, type] = {
     'stamps_ns': np.int64, 'searched': bool, 'accepted': bool, 'known': bool, 'in_map': bool,
     'hits': bool, 'first_hit': np.int64, 'distances': np.float64, 'scores': np.float64,
-    'errors': np.float64, 'travelled': np.float64}
+    'errors': np.float64, 'pose_errors': np.float64, 'travelled': np.float64}
 
 
 @dataclass(frozen=True, eq=False)
@@ -302,6 +311,7 @@ class _Table:
     distances: np.ndarray
     scores: np.ndarray
     errors: np.ndarray
+    pose_errors: np.ndarray
     travelled: np.ndarray
 
     @cached_property

@@ -123,7 +123,7 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
     walk = FrameWalk(recordings, progress=progress)
     for found, (result, travelled) in walk.results(push):
         if result is not None:
-            judgement = truth.judge(found, [one.place_id for one in result.candidates])
+            judgement = truth.judge_result(found, result)
             query = Query(found.number, found.recording,
                           replayed.accumulator.add(result, judgement, travelled), found.truth)
             replayed.queries.append(replace(query, judged=query.judged.shortened()))

@@ -30,7 +30,7 @@ DESCRIPTORS = 'descriptors'
 COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 'outcome',
            'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
            'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
-           'found_y', 'off_map')
+           'found_y', 'off_map', 'pose_x', 'pose_y', 'pose_error')
 FIRST_COLUMNS = COLUMNS.index('off_map')
 """Number of columns of runs from before the place filter."""
 _DIGITS = 6
@@ -105,7 +105,9 @@ def _row(query: Query, place_frames: np.ndarray) -> list[object]:
             judgement.true_place if judgement.true_place >= 0 else '']
     row += ['', ''] if query.truth is None else [_short(query.truth[0]), _short(query.truth[1])]
     row += ['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])]
-    return [*row, '' if result.off_map is None else _short(result.off_map)]
+    row.append('' if result.off_map is None else _short(result.off_map))
+    row += ['', ''] if result.pose is None else [_short(result.pose[0]), _short(result.pose[1])]
+    return [*row, _short(judgement.pose_error)]
 
 
 def _frame(place_frames: np.ndarray, place: int) -> int | str:

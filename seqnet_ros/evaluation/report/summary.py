@@ -39,12 +39,18 @@ def _search_rows(metrics: LocalizationMetrics) -> list[Row]:
 def _localization_rows(metrics: LocalizationMetrics) -> list[Row]:
     accepted, error, route, unit = (
         metrics.accepted, metrics.accepted.error, metrics.route, metrics.unit)
+    of_poses = accepted.pose_error
     return [
         Row('Accepted', accepted.results,
             f'{accepted.right} correct, {accepted.wrong} wrong: precision '
             f'{percent(accepted.precision)}, recall {percent(accepted.recall)}'),
-        Row('Error of the accepted', length(error.median, unit),
-            f'Median; 90 %: {length(error.p90, unit)}, maximum: {length(error.worst, unit)}'),
+        Row('Error of the place', length(error.median, unit),
+            f'Median of the accepted; 90 %: {length(error.p90, unit)}, maximum: '
+            f'{length(error.worst, unit)}'),
+        *([] if of_poses is None else [Row(
+            'Error of the pose', length(of_poses.median, unit),
+            'The same, of the position that is interpolated between places; 90 %: '
+            f'{length(of_poses.p90, unit)}, maximum: {length(of_poses.worst, unit)}')]),
         Row('Route localized', percent(route.localized),
             f'Share of the {length(route.in_map, unit)} of the route in the map '
             f'({length(route.travelled, unit)} in total)'),

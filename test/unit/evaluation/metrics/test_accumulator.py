@@ -1,6 +1,7 @@
 """Measures of a drive, checked by hand and against scikit-learn."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,29 @@ class TestByHand:
             {'begin': 3.0, 'end': 21.0, 'length': 5.0}, {'begin': 1.0, 'end': 3.0, 'length': 2.0},
             {'begin': 0.0, 'end': 1.0, 'length': 1.0}]
         assert numbers['first_fix'] == {'seconds': 1.0, 'distance': 1.0, 'right': True}
+
+    def test_poses_between_places_have_an_error_of_their_own(self):
+        truth, measures = PoseGroundTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
+        for query, (x, shift, reason) in enumerate([
+                (0.4, 0.1, Reason.ACCEPTED), (1.4, -0.3, Reason.ACCEPTED),
+                (2.4, 5.0, Reason.CONVERGING), (None, 0.0, Reason.ACCEPTED)]):
+            place = 0 if x is None else int(x)
+            robot = None if x is None else make_pose(x, 0.0)
+            judgement = truth.judge(robot, [place])
+            pose = make_pose((x or 0.0) + shift, 0.0)
+            measures.add(result(query, [place], reason=reason),
+                         replace(judgement, pose_error=truth.pose_error(robot, pose)), query)
+        accepted = measures.compute().as_json()['accepted']
+        assert accepted['error']['median'] == pytest.approx(0.4)
+        assert accepted['pose_error'] == {
+            'median': pytest.approx(0.2), 'p90': pytest.approx(0.28), 'worst': pytest.approx(0.3)}
+
+    def test_heights_count_for_poses_as_for_places(self):
+        high = make_pose(3.0, 0.0, z=50.0)
+        pose = make_pose(3.0, 0.2)
+        assert PoseGroundTruth(PLACES, Tolerance(1.0)).pose_error(high, pose) > 49
+        assert PoseGroundTruth(PLACES, Tolerance(1.0), planar=True).pose_error(
+            high, pose) == pytest.approx(0.2)
 
     def test_the_curve(self):
         # By distance: right, right, wrong, right, wrong (not in the map); four can be right.

@@ -236,6 +236,8 @@ class TestPage:
             'localization.method': 'sequence', 'sequence.length': 5})
         text = render_page(evaluated)
         assert 'id="belief"' not in text
+        assert 'Error of the pose' not in text
+        assert evaluated.results.measures.accepted.pose_error is None
         assert not (tmp_path / BELIEF).exists()
         assert 'The sequence is not long enough yet' in text
         assert {row['off_map'] for row in read_queries(tmp_path)} == {''}
@@ -250,6 +252,18 @@ class TestPage:
         # What is not at a place is off the map.
         whole = history.probabilities.sum(axis=1) + [float(row['off_map']) for row in rows]
         np.testing.assert_allclose(whole, 1, atol=1e-4)
+
+    def test_errors_of_poses_are_those_of_the_table(self, run):
+        evaluated, page = run
+        accepted = evaluated.results.measures.accepted
+        rows = [row for row in read_queries(page.parent) if row['pose_error']]
+        errors = [float(row['pose_error']) for row in rows if row['accepted'] == 'true']
+        assert np.median(errors) == pytest.approx(accepted.pose_error.median, abs=1e-5)
+        for row in rows:
+            apart = np.hypot(float(row['pose_x']) - float(row['x']),
+                             float(row['pose_y']) - float(row['y']))
+            assert float(row['pose_error']) == pytest.approx(apart, abs=0.01)
+        assert 'Error of the pose' in page.read_text()
 
     def test_words_hold_in_light_and_dark(self, run):
         words = re.sub('<[^>]+>', ' ', run[1].read_text(encoding='utf-8').split('<main')[-1])
