@@ -182,7 +182,7 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
         versions=versions())
     timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
     write_results(folder, results)
-    write_curves(folder, replayed.accumulator, metrics)
+    write_curves(folder, replayed.accumulator, metrics, results.settings.method)
     write_belief(folder, replayed.belief)
     write_timing(folder, timing)
     return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing)

@@ -157,17 +157,24 @@ def write_results(folder: Path, results: ReplayResults) -> None:
     write_document(folder / RESULTS, results)
 
 
-def write_curves(folder: Path, accumulator: MetricsAccumulator,
-                 metrics: LocalizationMetrics) -> None:
+def write_curves(folder: Path, accumulator: MetricsAccumulator, metrics: LocalizationMetrics,
+                 method: str) -> None:
     """Write the tables behind the plots.
+
+    Args:
+        folder: of the run.
+        accumulator: all results.
+        metrics: of these.
+        method: `LocalizationConfig.method`, which decides what places are ordered by.
 
     Raises:
         InputError: one of them cannot be written.
     """
     curve = accumulator.curve()
-    points = () if curve is None else zip(curve.thresholds, curve.precision, curve.recall,
+    name, sign = ('score', -1) if method == 'filter' else ('sequence_distance', 1)
+    points = () if curve is None else zip(sign * curve.thresholds, curve.precision, curve.recall,
                                           strict=True)
-    _write_table(folder / CURVE, ('sequence_distance', 'precision', 'recall'), points)
+    _write_table(folder / CURVE, (name, 'precision', 'recall'), points)
     _write_table(folder / RECALL, ('candidates', 'recall', 'recall_by_distance'), (
         (n, value, metrics.recall_by_distance[n]) for n, value in metrics.recall.items()))
     scores = accumulator.scores()

@@ -72,6 +72,7 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
         'route': route,
         'legend': [(name, OUTCOMES[name], count, Markup(svg.glyph(name, 10, 10, 6)))
                    for name, count in metrics.outcomes if count],
+        'method': results.settings.method,
         'precision_recall': None if curve is None else plots.precision_recall_plot(
             curve, metrics.accepted),
         'recall': plots.recall_plot(metrics.recall, metrics.recall_by_distance),

@@ -20,7 +20,8 @@ def summary_rows(results: ReplayResults) -> list[Row]:
     metrics = results.measures
     return [
         *_search_rows(metrics), *_localization_rows(metrics),
-        _first_fix_row(results.restarts, metrics.unit), *_score_rows(metrics),
+        _first_fix_row(results.restarts, metrics.unit),
+        *_score_rows(metrics, results.settings.method),
         _map_row(results.map, metrics.unit)]
 
 
@@ -66,11 +67,12 @@ def _first_fix_row(restarts: RestartMetrics, unit: str) -> Row:
                f'{restarts.never} none')
 
 
-def _score_rows(metrics: LocalizationMetrics) -> list[Row]:
+def _score_rows(metrics: LocalizationMetrics, method: str) -> list[Row]:
+    by = 'score' if method == 'filter' else 'distance'
     curve, elsewhere = metrics.precision_recall, metrics.not_in_map
     rows = [] if curve is None else [
         Row('Area under the curve', f'{curve.area:.3f}',
-            'Precision-recall curve when places are accepted by distance alone; best F1 '
+            f'Precision-recall curve when places are accepted by {by} alone; best F1 '
             f'{curve.best_f1:.3f}'),
         Row('Recall at 100 % precision', percent(curve.recall_at_precision_100),
             'Recall before the first error; at 99 % precision '
@@ -79,7 +81,8 @@ def _score_rows(metrics: LocalizationMetrics) -> list[Row]:
     return [
         *rows,
         Row('Calibration error', '-' if error is None else f'{error:.3f}',
-            'Mean difference between the score and the share of correct places'),
+            'Mean difference between the score of the best place, accepted or not, and the share '
+            'of correct places'),
         Row('Not in the map', f'{elsewhere.accepted} of {elsewhere.searched}',
             'Accepted searches at places that are not in the map: '
             f'{percent(elsewhere.rate)}')]

@@ -120,6 +120,29 @@ class TestByHand:
         assert math.isnan(found.right[0])
         assert found.expected_error == pytest.approx((0.65 + 2 * 0.35 + 2 * 0.025) / 5)
 
+    def test_the_filter_is_ordered_by_its_score(self):
+        truth, measures = PoseGroundTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
+        for query, (x, distance, score) in enumerate([
+                (0.0, 0.9, 0.99), (0.0, 0.8, 0.9), (5.0, 0.1, 0.8), (0.0, 0.2, 0.7)]):
+            found = replace(result(query, [0], distance, score), off_map=1 - score)
+            measures.add(found, truth.judge(make_pose(x, 0.0), [0]), float(query))
+        curve = measures.curve()
+        np.testing.assert_allclose(-curve.thresholds, [0.99, 0.9, 0.8, 0.7])
+        np.testing.assert_allclose(curve.precision, [1, 1, 2 / 3, 3 / 4])
+
+    @pytest.mark.parametrize(('inflated', 'least', 'most'), [(False, 0.0, 0.02), (True, 0.15, 0.18)])
+    def test_scores_of_rejected_places_count_as_probabilities(self, inflated, least, most):
+        rng, measures = np.random.default_rng(4), MetricsAccumulator()
+        for query, chance in enumerate(rng.random(4000)):
+            right = rng.random(1) < chance
+            score = np.sqrt(chance) if inflated else chance
+            reason = Reason.ACCEPTED if score > 0.99 else Reason.CONVERGING
+            found = replace(result(query, [0], 0.5, float(score), reason), off_map=1 - score)
+            measures.add(found, Judgement(np.zeros(1), right, True, True, 0.0, 0), float(query))
+        calibration = measures.compute().calibration
+        assert sum(calibration.counts) == 4000
+        assert least <= calibration.expected_error <= most
+
     def test_nothing_yet(self):
         numbers = MetricsAccumulator().compute().as_json()
         assert numbers['recall']['1'] is None
