@@ -21,6 +21,7 @@ from seqnet_ros.evaluation.replay.run_files import COLUMNS, read_queries, read_r
 from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
 
 TIMING = {'timing.json', 'timing.js'}
+SEQUENCES = ('--set', 'localization.method=sequence')
 
 
 def write_bag(path: Path, drive: Drive, shift: tuple[float, float] = (0.0, 0.0)) -> Path:
@@ -132,7 +133,7 @@ class TestOneEngine:
                  write_folder(tmp_path / 'query', second, range(60))]
         parts = [write_folder(tmp_path / 'query1', second, range(30)),
                  write_folder(tmp_path / 'query2', second, range(30, 60))]
-        common = ('--map-source', whole[0], '--tolerance', '3frames', '-L', 5)
+        common = ('--map-source', whole[0], '--tolerance', '3frames', '-L', 5, *SEQUENCES)
         succeed('evaluate', 'bags', *common, '--query-source', whole[1], '--output',
                 tmp_path / 'one')
         succeed('evaluate', 'bags', *common, '--query-source', parts[0], '--query-source',
@@ -192,9 +193,9 @@ class TestResults:
         succeed('evaluate', 'bags', '--map-source', folders[0], '--query-source', folders[1],
                 '--pairs', pairs, '--tolerance', '40frames', '--output', tmp_path / 'run', '-L', 5)
         found = results_of(tmp_path / 'run')
-        assert found['measures']['queries'] == {'searched': 36, 'with_truth': 21, 'in_map': 20}
+        assert found['measures']['queries'] == {'searched': 40, 'with_truth': 21, 'in_map': 20}
         assert found['measures']['recall']['1'] == 1.0
-        assert 'the true place of 15 of 36 searches is unknown' in found['notes'][0]
+        assert 'the true place of 19 of 40 searches is unknown' in found['notes'][0]
 
 
 class TestInterruption:
@@ -360,7 +361,7 @@ class TestBadInput:
             'evaluate', 'bags', '--query-source', folder, '--output', tmp_path / 'run')
         other = write_bag(tmp_path / 'short', Drive(
             Town(7, (2, 1)), DAY, Camera(96, 72), length=4.0, speed=9.0))
-        result = self.evaluate((bags[0], other), tmp_path)
+        result = self.evaluate((bags[0], other), tmp_path, *SEQUENCES)
         assert 'nothing was searched' in result.stderr
 
 

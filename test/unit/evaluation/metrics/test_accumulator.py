@@ -130,7 +130,8 @@ class TestByHand:
         np.testing.assert_allclose(-curve.thresholds, [0.99, 0.9, 0.8, 0.7])
         np.testing.assert_allclose(curve.precision, [1, 1, 2 / 3, 3 / 4])
 
-    @pytest.mark.parametrize(('inflated', 'least', 'most'), [(False, 0.0, 0.02), (True, 0.15, 0.18)])
+    @pytest.mark.parametrize(('inflated', 'least', 'most'), [
+        (False, 0.0, 0.02), (True, 0.15, 0.18)])
     def test_scores_of_rejected_places_count_as_probabilities(self, inflated, least, most):
         rng, measures = np.random.default_rng(4), MetricsAccumulator()
         for query, chance in enumerate(rng.random(4000)):
