@@ -17,7 +17,7 @@ _SCALE_M = 20
 _GREEN, _RED, _AMBER, _GREY = '#2a9d3a', '#d62728', '#e69f00', '#9a9a9a'
 _LABELS = {
     _GREEN: 'accepted, right', _RED: 'accepted, wrong', _AMBER: 'searched, not accepted',
-    _GREY: 'not searched (sequence fills, standing)'}
+    _GREY: 'not searched (standing, or sequence fills)'}
 
 
 def draw_picture(judged: Sequence[Judged], map_bag: Path, query_bag: Path,

@@ -57,8 +57,8 @@ def tune(
     check_query_range: Annotated[str | None, typer.Option(
         help="Frames of the check's query source to use.", show_default='all')] = None,
     search: Annotated[list[str] | None, typer.Option(
-        metavar='SETTING=VALUE,VALUE', show_default='length, spacing, K, speeds, threshold',
-        help='Values to try of a setting, such as matching.top_k=10,20, instead of the usual '
+        metavar='SETTING=VALUE,VALUE', show_default='those of the method',
+        help='Values to try of a setting, such as filter.evidence=0.5,1,2, instead of the usual '
              'settings. Repeatable.')] = None,
     trials: Annotated[int, typer.Option(min=1, help='Largest number of trials.')] = 60,
     precision: Annotated[float, typer.Option(
@@ -70,9 +70,11 @@ def tune(
 ) -> None:
     """Search for the settings that localize most of a drive in the map of another.
 
-    Sequence length, spacing, candidates, speeds and threshold are varied one after the other until
-    nothing improves. The best settings localize the largest share of the mapped route, among those
-    that reach --precision. Frames are described once for all trials.
+    With the place filter, spacing, evidence, leaving, background and false-positive rate are varied
+    one after the other until nothing improves; with localization.method sequence in the model file,
+    sequence length, spacing, candidates, speeds and false-positive rate. The best settings localize
+    the largest share of the mapped route, among those that reach --precision. Frames are described
+    once for all trials.
 
     The settings are then checked on another pair, against those of the model, and written as a
     parameter file that the node loads; it names the command that builds the map. The exit status is
@@ -111,7 +113,7 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
         name, equals, values = text.partition('=')
         if not equals or name not in setting_fields():
             raise InputError(f'--search {text!r} is invalid, expected a setting and values such as '
-                             "'matching.top_k=10,20'")
+                             "'filter.evidence=0.5,1,2'")
         parsed = [yaml.safe_load(value) for value in values.split(',')]
         textual = setting_fields()[name].annotation is str
         found[name] = tuple(str(value) if textual else value for value in parsed)

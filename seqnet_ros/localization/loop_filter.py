@@ -86,8 +86,9 @@ class LoopFilter:
     def _space(self) -> StateSpace:
         released = self._past.released
         starts, poses = self._past.segment_starts[:released], self._past.poses[:released]
-        return StateSpace((0, released), starts, poses, (mean_step(poses[:, :3], starts),), (self._posed,),
-                          turns_per_meter(poses, starts) if self._posed else None)
+        return StateSpace(
+            (0, released), starts, poses, (mean_step(poses[:, :3], starts),), (self._posed,),
+            turns_per_meter(poses, starts) if self._posed else None)
 
     def _step(self, place: int) -> Step:
         if self._last is None:

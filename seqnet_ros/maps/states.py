@@ -27,8 +27,8 @@ def state_space(maps: Sequence[PlaceMap]) -> StateSpace:
 def mean_step(positions: np.ndarray, starts: np.ndarray) -> float:
     """Return the mean distance between successive places of unbroken stretches, meters.
 
-    Not the median: where images come every 0.8 m and keyframes every meter, places are 0.8 and 1.6 m
-    apart in turn, and the robot passes one of them per 1.2 m.
+    Not the median: where images come every 0.8 m and keyframes every meter, places are 0.8 m
+    and 1.6 m apart in turn, and the median of that is too small.
     """
     steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)[starts[1:] == starts[:-1]]
     return float(steps.mean()) if len(steps) else 0.0

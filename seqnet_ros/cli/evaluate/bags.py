@@ -14,6 +14,7 @@ from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
+    from seqnet_ros.evaluation.metrics.localization_metrics import Spread
     from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRun
 
 _USUAL_TOLERANCE = '5m'
@@ -113,6 +114,13 @@ def _read_offset(text: str | None) -> float | str | None:
             f"--clock-offset is {text!r}, expected seconds or 'auto'") from None
 
 
+def _spread(errors: 'Spread', unit: str) -> str:
+    from seqnet_ros.evaluation.replay.verdict import length
+
+    return (f'median {length(errors.median, unit)}, 90 % within {length(errors.p90, unit)}, '
+            f'maximum {length(errors.worst, unit)}')
+
+
 def _show(run: 'EvaluationRun', report: Path) -> None:
     from seqnet_ros.evaluation.replay.verdict import length, percent
 
@@ -126,9 +134,9 @@ def _show(run: 'EvaluationRun', report: Path) -> None:
         'report': report,
         'recall': f'{recalls} of {metrics.queries.in_map} searches',
         'accepted': f'{accepted.results}, {accepted.right} correct, {accepted.wrong} wrong',
-        'error': f'median {length(accepted.error.median, unit)}, 90 % within '
-                 f'{length(accepted.error.p90, unit)}, maximum '
-                 f'{length(accepted.error.worst, unit)}',
+        'error of the place': _spread(accepted.error, unit),
+        **({} if accepted.pose_error is None else {
+            'error of the pose': _spread(accepted.pose_error, unit)}),
         'localized': f'{percent(route.localized)} of {length(route.in_map, unit)}, longest '
                      f'distance without {length(route.longest_without, unit)}',
         'time': f'{timing.seconds} s in all for {timing.recorded_seconds} s of recording, '

@@ -138,9 +138,10 @@ class MetricsAccumulator:
             'stamps_ns': result.stamp_ns, 'searched': row.searched, 'accepted': result.accepted,
             'known': judgement.known, 'in_map': judgement.in_map,
             'hits': result.accepted and row.right, 'first_hit': _first(judgement.right),
-            'distances': np.nan if best is None else best.sequence_distance,
+            'ranks': _rank(result),
             'scores': np.nan if best is None else best.score,
             'errors': np.nan if best is None else float(judgement.errors[0]),
+            'pose_errors': judgement.pose_error,
             'travelled': travelled}
         for name, value in values.items():
             self._columns[name].append(value)
@@ -171,15 +172,16 @@ class MetricsAccumulator:
     def curve(self) -> PrecisionRecall | None:
         """Return precision and recall of the best candidates; None if no candidate can be correct.
 
-        They are accepted in order of increasing sequence distance; the decision of the localizer is
-        ignored.
+        They are accepted in order of increasing sequence distance or, of the place filter, of
+        decreasing score; the decision of the localizer is ignored. Thresholds are distances, or
+        scores with a minus sign.
         """
         table = self._table
         matched = int((table.searched & table.in_map).sum())
         asked = table.searched & table.known
         if not matched:
             return None
-        return rank_by_distance(table.distances[asked], table.first_hit[asked] == 0, matched)
+        return rank_by_distance(table.ranks[asked], table.first_hit[asked] == 0, matched)
 
     def scores(self) -> Reliability:
         """Return how often best candidates are correct, by score."""
@@ -191,6 +193,11 @@ class MetricsAccumulator:
         """Return the errors ``[A]`` of accepted places, where there is ground truth."""
         table = self._table
         return table.errors[table.accepted & table.known]
+
+    def accepted_pose_errors(self) -> np.ndarray:
+        """Return the errors ``[P]`` of poses between places of accepted results, where known."""
+        table = self._table
+        return table.pose_errors[table.accepted & np.isfinite(table.pose_errors)]
 
     def gaps(self) -> list[Gap]:
         """Return stretches of the mapped route without a correct accepted place, longest first."""
@@ -242,11 +249,14 @@ class MetricsAccumulator:
         table = self._table
         judged = table.accepted & table.known
         right = int(table.hits.sum())
-        return AcceptedPlaces(
+        found = AcceptedPlaces(
             results=int(table.accepted.sum()), right=right,
             wrong=int((judged & ~table.hits).sum()), precision=_mean(table.hits[judged]),
             recall=_share(right, int((table.searched & table.in_map).sum())),
             error=Spread.of(self.accepted_errors()))
+        of_poses = self.accepted_pose_errors()
+        return found.model_copy(
+            update={'pose_error': Spread.of(of_poses)} if len(of_poses) else {})
 
     def _route(self) -> RouteCoverage:
         table, gaps = self._table, self.gaps()
@@ -284,13 +294,16 @@ class MetricsAccumulator:
 
 _KINDS: dict[str, type] = {
     'stamps_ns': np.int64, 'searched': bool, 'accepted': bool, 'known': bool, 'in_map': bool,
-    'hits': bool, 'first_hit': np.int64, 'distances': np.float64, 'scores': np.float64,
-    'errors': np.float64, 'travelled': np.float64}
+    'hits': bool, 'first_hit': np.int64, 'ranks': np.float64, 'scores': np.float64,
+    'errors': np.float64, 'pose_errors': np.float64, 'travelled': np.float64}
 
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Columns of all results, ``[R]``; ``first_hit`` is the rank of the first correct candidate."""
+    """Columns of all results, ``[R]``; ``first_hit`` is the rank of the first correct candidate.
+
+    ``ranks`` is what best candidates are ordered by.
+    """
 
     stamps_ns: np.ndarray
     searched: np.ndarray
@@ -299,9 +312,10 @@ class _Table:
     in_map: np.ndarray
     hits: np.ndarray
     first_hit: np.ndarray
-    distances: np.ndarray
+    ranks: np.ndarray
     scores: np.ndarray
     errors: np.ndarray
+    pose_errors: np.ndarray
     travelled: np.ndarray
 
     @cached_property
@@ -314,6 +328,13 @@ class _Table:
         way = np.diff(self.travelled, prepend=self.travelled[:1])
         known_before = np.append(True, self.known[:-1])[:len(way)]
         return np.where(known_before, way, 0.0)
+
+
+def _rank(result: MatchResult) -> float:
+    """Return what the best candidates of results are ordered by, the surest first."""
+    if result.best is None:
+        return float('nan')
+    return result.best.sequence_distance if result.off_map is None else -result.best.score
 
 
 def _first(right: np.ndarray) -> int:

@@ -66,7 +66,18 @@ class Spread(ResultDocument):
 
 
 class AcceptedPlaces(ResultDocument):
-    """Results that were accepted. Right, wrong and precision refer to results with ground truth."""
+    """Results that were accepted. Right, wrong and precision refer to results with ground truth.
+
+    Attributes:
+        results: number of them.
+        right: of these, the correct ones.
+        wrong: the wrong ones.
+        precision: share of correct ones.
+        recall: correct ones as a share of the searches at places in the map.
+        error: distance of the place from the ground truth.
+        pose_error: distance of the pose between places, meters; unset where no such pose or no true
+            pose is known.
+    """
 
     results: int
     right: int
@@ -74,6 +85,7 @@ class AcceptedPlaces(ResultDocument):
     precision: Metric
     recall: Metric
     error: Spread
+    pose_error: Spread | None = None
 
 
 class Gap(ResultDocument):

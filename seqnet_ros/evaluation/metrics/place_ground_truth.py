@@ -72,6 +72,8 @@ class Judgement:
         nearest: distance of the nearest place of the map from the ground truth, regardless of
             heading; NaN without ground truth.
         true_place: index of that place, -1 without ground truth.
+        pose_error: distance of the pose between places from the ground truth, meters; NaN where
+            either is not known.
     """
 
     errors: np.ndarray
@@ -80,6 +82,7 @@ class Judgement:
     in_map: bool
     nearest: float
     true_place: int
+    pose_error: float = float('nan')
 
     @classmethod
     def unknown(cls, places: Sequence[int] | np.ndarray) -> 'Judgement':
@@ -128,6 +131,12 @@ class PoseGroundTruth:
         nearest, row = self._tree.query(truth[:self._axes])
         return Judgement(errors, self._right(found, errors, truth), True, self._in_map(truth),
                          float(nearest), int(self._posed[row]))
+
+    def pose_error(self, truth: np.ndarray | None, pose: np.ndarray) -> float:
+        """Return the distance of a pose ``[7]`` from the ground truth, NaN without any."""
+        if truth is None:
+            return float('nan')
+        return float(np.linalg.norm((pose - truth)[:self._axes]))
 
     def _in_map(self, truth: np.ndarray) -> bool:
         around = self._tree.query_ball_point(

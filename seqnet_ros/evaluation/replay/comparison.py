@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import JsonValue
 
+from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.replay.comparison_results import (
     Change,
@@ -210,9 +211,21 @@ def differing_settings(
     """Return those settings, by dotted name, that are not the same in all runs."""
     flat = [dict(_flatten(one)) for one in settings]
     names = dict.fromkeys(name for one in flat for name in one)
-    found = {name: [one.get(name) for one in flat] for name in names}
+    found = {name: [one.get(name, _omitted(name)) for one in flat] for name in names}
     return {name: values for name, values in found.items()
             if any(value != values[0] for value in values) and name != 'description'}
+
+
+def _omitted(name: str) -> JsonValue:
+    """Return the value of a setting in documents without it: sections as by default are omitted.
+
+    The method is written in any case, except by runs from before there was another one.
+    """
+    if name == 'localization.method':
+        return 'sequence'
+    section, _, field = name.partition('.')
+    value: JsonValue = getattr(getattr(EngineConfig(), section, None), field, None)
+    return value
 
 
 def _flatten(settings: Mapping[str, JsonValue], prefix: str = '',

@@ -21,6 +21,7 @@ from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.metrics.search_run import watch_memory
+from seqnet_ros.evaluation.replay.belief_history import write_belief
 from seqnet_ros.evaluation.replay.clock_offset import ClockOffset
 from seqnet_ros.evaluation.replay.cold_starts import summarize_cold_starts
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache, device_name
@@ -174,13 +175,15 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
             tolerance=str(request.tolerance),
             pairs=None if request.pairs is None else str(request.pairs),
             clock_offsets=offsets),
-        settings=ReplaySettings.model_validate(preset.document()),
+        settings=ReplaySettings.model_validate({
+            **preset.document(), 'localization': preset.engine.localization.model_dump()}),
         fingerprint=model.fingerprint,
         device=device_name(model.device),
         versions=versions())
     timing = _timing(replayed, seconds, time.perf_counter() - started, memory.grown_bytes)
     write_results(folder, results)
-    write_curves(folder, replayed.accumulator, metrics)
+    write_curves(folder, replayed.accumulator, metrics, results.settings.method)
+    write_belief(folder, replayed.belief)
     write_timing(folder, timing)
     return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing)
 
@@ -320,7 +323,7 @@ def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, qu
                      f'{min(nearest):.6g} {metrics.unit} away: check that the poses of both drives '
                      'are in the same frame and that the drives overlap')
     if not counts.searched:
-        notes.append('nothing was searched: the recording never filled a sequence of keyframes')
+        notes.append('nothing was searched: the recording has too few keyframes')
     return tuple(notes)
 
 

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 from pydantic import ConfigDict, JsonValue
 
+from seqnet_ros.config.engine import LocalizationConfig
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics, RestartMetrics
 from seqnet_ros.evaluation.replay.verdict import Verdict
 from seqnet_ros.evaluation.result_document import ResultDocument
@@ -124,6 +125,12 @@ class ReplaySettings(ResultDocument):
     __pydantic_extra__: dict[str, JsonValue]
 
     name: str
+    localization: LocalizationConfig | None = None
+
+    @property
+    def method(self) -> str:
+        """`LocalizationConfig.method`; runs from before there was a choice searched sequences."""
+        return 'sequence' if self.localization is None else self.localization.method
 
 
 class ReplayResults(EvaluationResults):

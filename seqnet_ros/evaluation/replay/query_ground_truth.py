@@ -1,10 +1,12 @@
 """Ground truth of replayed queries: from poses, frame numbers or a list of pairs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import pose_from_matrix, pose_matrix, relative_pose
 from seqnet_ros.evaluation.metrics.accumulator import Odometer
 from seqnet_ros.evaluation.metrics.place_ground_truth import (
     FRAMES,
@@ -16,6 +18,7 @@ from seqnet_ros.evaluation.metrics.place_ground_truth import (
 )
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
 from seqnet_ros.evaluation.replay.reference_map import ReferenceMap
+from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.maps.mapper import FRAME_NUMBERS
 
 
@@ -62,7 +65,7 @@ class QueryGroundTruth:
         check_ground_truth(tolerance, queries, maps, pairs)
         self.tolerance = tolerance
         self.unit = tolerance.unit
-        self._queries = queries
+        self._queries, self._mapped = queries, mapped
         self._shift = 0 if maps is None else maps.first
         self._pairs: dict[int, list[int]] | None = None
         if self.unit == FRAMES:
@@ -85,6 +88,28 @@ class QueryGroundTruth:
         if self._pairs is not None:
             return self._by_frame.judge(self._pairs.get(asked.number), places)
         return self._by_frame.judge([asked.number - self._queries.first + self._shift], places)
+
+    def judge_result(self, asked: ReplayFrame, result: MatchResult) -> Judgement:
+        """Judge the candidates of a result, and its pose between places where that is metric."""
+        judgement = self.judge(asked, [one.place_id for one in result.candidates])
+        metric = self.unit != FRAMES and self._mapped.place_map.manifest.has_poses
+        if not metric or result.pose is None or result.best is None:
+            return judgement
+        pose = self._true_pose(result.pose, result.best.place_id)
+        return replace(judgement, pose_error=self._by_pose.pose_error(asked.truth, pose))
+
+    def _true_pose(self, pose: np.ndarray, place: int) -> np.ndarray:
+        """Return a pose ``[7]`` of the map in the frame of the true poses.
+
+        The poses of the map may be those of odometry. A pose beside a place is as far from its true
+        pose as from its pose in the map.
+        """
+        believed, true = self._mapped.place_map.poses[place], self._mapped.truth[place]
+        if np.array_equal(believed, true):
+            return pose
+        if not np.isfinite(true).all():
+            return np.full(7, np.nan)
+        return pose_from_matrix(pose_matrix(true) @ pose_matrix(relative_pose(believed, pose)))
 
 
 def _frames_of_places(mapped: ReferenceMap) -> np.ndarray:

@@ -15,6 +15,7 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk
 from seqnet_ros.evaluation.metrics.accumulator import RECALL_NS, Judged, MetricsAccumulator
+from seqnet_ros.evaluation.replay.belief_history import BeliefHistory, BeliefRecorder
 from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, ColdStart, ColdStarts
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, Way
@@ -55,6 +56,7 @@ class Replayed:
         damaged: why images could not be read.
         describe_seconds: of each frame that was described.
         match_seconds: of each result.
+        belief: of the place filter after each result; None where it did not run.
     """
 
     accumulator: MetricsAccumulator
@@ -64,6 +66,7 @@ class Replayed:
     damaged: list[str] = field(default_factory=list)
     describe_seconds: list[float] = field(default_factory=list)
     match_seconds: list[float] = field(default_factory=list)
+    belief: BeliefHistory | None = None
 
 
 def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
@@ -109,6 +112,7 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
     replayed = Replayed(MetricsAccumulator(truth.unit))
     way = Way(truth.unit, recordings)
     starts = ColdStarts(recordings, restarts, engine, truth)
+    recorder = BeliefRecorder()
 
     def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
         travelled = way.to(found)
@@ -119,14 +123,18 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
     walk = FrameWalk(recordings, progress=progress)
     for found, (result, travelled) in walk.results(push):
         if result is not None:
-            judgement = truth.judge(found, [one.place_id for one in result.candidates])
+            judgement = truth.judge_result(found, result)
             query = Query(found.number, found.recording,
                           replayed.accumulator.add(result, judgement, travelled), found.truth)
             replayed.queries.append(replace(query, judged=query.judged.shortened()))
             replayed.match_seconds.append(result.match_seconds)
             if result.describe_seconds:
                 replayed.describe_seconds.append(described.last_seconds)
+            belief = localizer.belief
+            if belief is not None:
+                recorder.add(belief)
             keep(query)
     walk.require_used(', '.join(source.name for source in recordings.sources))
     replayed.restarts.extend(starts.all)
-    return replace(replayed, frames=len(recordings), damaged=walk.damaged)
+    return replace(replayed, frames=len(recordings), damaged=walk.damaged,
+                   belief=recorder.history())

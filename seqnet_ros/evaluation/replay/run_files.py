@@ -30,7 +30,9 @@ DESCRIPTORS = 'descriptors'
 COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 'outcome',
            'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
            'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
-           'found_y')
+           'found_y', 'off_map', 'pose_x', 'pose_y', 'pose_error')
+FIRST_COLUMNS = COLUMNS.index('off_map')
+"""Number of columns of runs from before the place filter."""
 _DIGITS = 6
 
 
@@ -102,7 +104,10 @@ def _row(query: Query, place_frames: np.ndarray) -> list[object]:
     row += [_flag(judgement.in_map) if judgement.known else '', _short(judgement.nearest),
             judgement.true_place if judgement.true_place >= 0 else '']
     row += ['', ''] if query.truth is None else [_short(query.truth[0]), _short(query.truth[1])]
-    return row + (['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])])
+    row += ['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])]
+    row.append('' if result.off_map is None else _short(result.off_map))
+    row += ['', ''] if result.pose is None else [_short(result.pose[0]), _short(result.pose[1])]
+    return [*row, _short(judgement.pose_error)]
 
 
 def _frame(place_frames: np.ndarray, place: int) -> int | str:
@@ -118,7 +123,7 @@ def _short(value: float) -> str:
 
 
 def read_queries(folder: Path) -> list[dict[str, str]]:
-    """Read the rows of a run's ``queries.csv``.
+    """Read the rows of a run's ``queries.csv``; columns that an earlier run lacks are empty.
 
     Raises:
         InputError: there is none, or it is not a table of this kind.
@@ -127,9 +132,9 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
     try:
         with path.open(encoding='utf-8', newline='') as file:
             table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) != COLUMNS:
+            if tuple(table.fieldnames or ()) not in (COLUMNS, COLUMNS[:FIRST_COLUMNS]):
                 raise InputError(f'{path} has other columns than an evaluation writes')
-            return list(table)
+            return [{**dict.fromkeys(COLUMNS, ''), **row} for row in table]
     except OSError as error:
         raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
 
@@ -152,17 +157,24 @@ def write_results(folder: Path, results: ReplayResults) -> None:
     write_document(folder / RESULTS, results)
 
 
-def write_curves(folder: Path, accumulator: MetricsAccumulator,
-                 metrics: LocalizationMetrics) -> None:
+def write_curves(folder: Path, accumulator: MetricsAccumulator, metrics: LocalizationMetrics,
+                 method: str) -> None:
     """Write the tables behind the plots.
+
+    Args:
+        folder: of the run.
+        accumulator: all results.
+        metrics: of these.
+        method: `LocalizationConfig.method`, which decides what places are ordered by.
 
     Raises:
         InputError: one of them cannot be written.
     """
     curve = accumulator.curve()
-    points = () if curve is None else zip(curve.thresholds, curve.precision, curve.recall,
+    name, sign = ('score', -1) if method == 'filter' else ('sequence_distance', 1)
+    points = () if curve is None else zip(sign * curve.thresholds, curve.precision, curve.recall,
                                           strict=True)
-    _write_table(folder / CURVE, ('sequence_distance', 'precision', 'recall'), points)
+    _write_table(folder / CURVE, (name, 'precision', 'recall'), points)
     _write_table(folder / RECALL, ('candidates', 'recall', 'recall_by_distance'), (
         (n, value, metrics.recall_by_distance[n]) for n, value in metrics.recall.items()))
     scores = accumulator.scores()

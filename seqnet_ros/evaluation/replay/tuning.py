@@ -34,18 +34,25 @@ SPEEDS = 'matching.speeds'
 Settings = dict[str, Any]
 
 
-def usual_search(posed: bool) -> dict[str, tuple[Any, ...]]:
+def usual_search(posed: bool, method: str) -> dict[str, tuple[Any, ...]]:
     """Return the values that are tried, by dotted name.
 
     Args:
         posed: whether images have poses, which decides the unit of the spacing.
+        method: `LocalizationConfig.method`; other settings have an effect on each.
     """
+    spacing = {'keyframes.every': ('0.5m', '1m', '2m') if posed else ('1', '2', '3')}
+    rate = {'acceptance.false_positive_rate': (0.001, 0.003, 0.01, 0.03, 0.1)}
+    if method == 'filter':
+        return {
+            **spacing,
+            'filter.evidence': (0.5, 0.7, 1.0, 1.4, 2.0),
+            'filter.leave': (0.001, 0.003, 0.01, 0.03),
+            'filter.background_frames': (20.0, 40.0, 80.0),
+            **rate}
     return {
-        'sequence.length': (3, 5, 10, 15, 20),
-        'keyframes.every': ('0.5m', '1m', '2m') if posed else ('1', '2', '3'),
-        'matching.top_k': (10, 20, 50),
-        SPEEDS: _SPEEDS,
-        'acceptance.false_positive_rate': (0.001, 0.003, 0.01, 0.03, 0.1)}
+        'sequence.length': (3, 5, 10, 15, 20), **spacing, 'matching.top_k': (10, 20, 50),
+        SPEEDS: _SPEEDS, **rate}
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +148,8 @@ class Tuner:
     def _map(self, engine: EngineConfig) -> ReferenceMap:
         # Threshold and the search leave the places as they are; the calibration is recomputed.
         # The local features of the places are those of the geometry settings.
-        key = engine.keyframes.every, engine.sequence.length, repr(engine.geometry)
+        key = (repr(engine.keyframes), engine.localization.method, engine.sequence.length,
+               repr(engine.geometry))
         if key not in self._maps:
             self._maps = {key: map_recordings(
                 self._described, self._pair.maps, lambda done: None, engine, self._camera)}

@@ -95,7 +95,7 @@ def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -
     described = DescriptorCache(
         build_model(preset, training.device, base_dir), output / DESCRIPTORS)
     tuner = Tuner(described, preset, pair, training.camera)
-    searched = request.searched or usual_search(pair.posed)
+    searched = request.searched or usual_search(pair.posed, preset.engine.localization.method)
     start = _start(preset, pair.posed, searched)
     try:
         with bars('trials', request.trials) as show:
@@ -111,17 +111,18 @@ def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -
 def _start(preset: Preset, posed: bool, searched: Mapping[str, tuple[Any, ...]],
            ) -> dict[str, Any]:
     """Return the model's own values of the settings that are searched."""
-    values = preset.engine.model_dump()
+    engine = preset.engine
     found: dict[str, Any] = {}
     for name in searched:
         if name == SPEEDS:
-            found[name] = values['matching']['min_speed'], values['matching']['max_speed']
+            found[name] = engine.matching.min_speed, engine.matching.max_speed
             continue
         section, _, field = name.partition('.')
-        if values.get(section) is None:
+        settings = getattr(engine, section, None)
+        if settings is None:
             raise InputError(f'model {preset.model.name} has no {section} settings, so {name} '
                              f"cannot be searched: expected a model file with '{section}: {{}}'")
-        found[name] = values[section][field]
+        found[name] = getattr(settings, field)
     if found.get('keyframes.every') == 'auto':
         found['keyframes.every'] = '1m' if posed else '1'
     return found
@@ -155,7 +156,7 @@ def write_parameters(found: TuningRun, verdict: str, path: Path) -> None:
     text = parameter_file(found.settings, [
         'Settings found by seqnet_ros tune; ' + verdict + '.',
         f'Training pair: {best}; with the settings of the model: {base}.',
-        'Build the map with the same spacing and sequence length:',
+        'Build the map with the same settings, some of which are properties of it:',
         f'seqnet_ros map build SOURCE --output MAP {build}'])
     with whole_file(path) as file:
         file.write(text.encode())

@@ -40,7 +40,7 @@ def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics) -> Verd
     """Put metrics into words."""
     queries = metrics.queries
     if not queries.searched:
-        return _unknown('Nothing was searched: no sequence of images filled.')
+        return _unknown('Nothing was searched: there were too few keyframes.')
     if not queries.with_truth:
         return _unknown('The true positions of the queries are unknown.',
                         f'{queries.searched} searches were made and are listed below.')
@@ -92,6 +92,12 @@ def _details(metrics: LocalizationMetrics, restarts: RestartMetrics) -> list[str
         found.append(f'The position error of accepted places is {length(error.median, unit)} in '
                      f'the median, {length(error.p90, unit)} at 90 %, and '
                      f'{length(error.worst, unit)} at most.')
+    of_poses = metrics.accepted.pose_error
+    if of_poses is not None:
+        found.append('The error of the pose between places is '
+                     f'{length(of_poses.median, unit)} in the median, '
+                     f'{length(of_poses.p90, unit)} at 90 %, and '
+                     f'{length(of_poses.worst, unit)} at most.')
     if metrics.route.longest_without:
         gap = metrics.route.gaps[0]
         found.append('The longest distance without a correct accepted place was '

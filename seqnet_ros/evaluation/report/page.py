@@ -16,7 +16,9 @@ from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
 from seqnet_ros.evaluation.replay.replay import Query
 from seqnet_ros.evaluation.replay.run_files import REPORT
 from seqnet_ros.evaluation.report import plots, svg
+from seqnet_ros.evaluation.report.belief_charts import belief_map, probability_chart
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
+from seqnet_ros.evaluation.report.reasons import reason_rows
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
 from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.summary import summary_rows
@@ -70,12 +72,15 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
         'route': route,
         'legend': [(name, OUTCOMES[name], count, Markup(svg.glyph(name, 10, 10, 6)))
                    for name, count in metrics.outcomes if count],
+        'method': results.settings.method,
         'precision_recall': None if curve is None else plots.precision_recall_plot(
             curve, metrics.accepted),
         'recall': plots.recall_plot(metrics.recall, metrics.recall_by_distance),
         'reliability': plots.reliability_plot(metrics.calibration),
+        'belief': _belief(run),
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
+        'reasons': reason_rows(metrics.reasons, results.settings.method),
         'failures': len(order), 'episodes': len(episodes),
         'settings': yaml.safe_dump(results.settings.as_json(), sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
@@ -154,6 +159,15 @@ def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
     drawn = RouteMap(positions, places)
     outcomes = [query.judged.outcome for query in queries]
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
+
+
+def _belief(run: EvaluationRun) -> dict[str, Any] | None:
+    """Return the charts of the place filter; None where it did not run."""
+    history, queries = run.replayed.belief, run.replayed.queries
+    if history is None:
+        return None
+    return {'probabilities': probability_chart(queries), 'map': belief_map(history, queries),
+            'stride': history.stride}
 
 
 def _matrix(run: EvaluationRun) -> Markup | None:

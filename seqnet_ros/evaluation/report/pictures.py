@@ -23,6 +23,11 @@ def data_uri(content: tuple[str, bytes]) -> str:
     return f'data:{content[0]};base64,{base64.b64encode(content[1]).decode()}'
 
 
+def png(picture: np.ndarray) -> tuple[str, bytes]:
+    """Return a gray image, uint8 ``[H, W]``, as a media type and bytes without loss."""
+    return 'image/png', cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()
+
+
 class Pictures:
     """Reads frames once more and keeps them small.
 

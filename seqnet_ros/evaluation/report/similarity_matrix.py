@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from markupsafe import Markup
 
 from seqnet_ros.evaluation.metrics.localization_metrics import OUTCOMES
 from seqnet_ros.evaluation.report import svg
-from seqnet_ros.evaluation.report.pictures import data_uri
+from seqnet_ros.evaluation.report.pictures import data_uri, png
 
 _EDGE = 640
 _MOST_WHOLE = 4096
@@ -69,7 +68,7 @@ def draw_matrix(picture: np.ndarray, rows: Sequence[int], places: Sequence[int],
     height = float(np.clip(width * size[0] / size[1], 240, 720))
     left, top = 26.0, 22.0
     crowded = len(rows) > _CROWD
-    content = (f'<image href="{data_uri(_png(picture))}" x="{left}" y="{top}" '
+    content = (f'<image href="{data_uri(png(picture))}" x="{left}" y="{top}" '
                f'width="{svg.num(width)}" height="{svg.num(height)}" preserveAspectRatio="none" '
                f'class="crisp"/><g class="{"crowded" if crowded else ""}">')
     for outcome in reversed(OUTCOMES):
@@ -86,7 +85,3 @@ def draw_matrix(picture: np.ndarray, rows: Sequence[int], places: Sequence[int],
         width + left + 4, height + top + 4, 'Similarity of every query to every place',
         'Bright means similar. A bright diagonal is the common route; marks are the places found.',
         content)
-
-
-def _png(picture: np.ndarray) -> tuple[str, bytes]:
-    return 'image/png', cv2.imencode('.png', picture, [cv2.IMWRITE_PNG_COMPRESSION, 9])[1].tobytes()

@@ -20,7 +20,8 @@ def summary_rows(results: ReplayResults) -> list[Row]:
     metrics = results.measures
     return [
         *_search_rows(metrics), *_localization_rows(metrics),
-        _first_fix_row(results.restarts, metrics.unit), *_score_rows(metrics),
+        _first_fix_row(results.restarts, metrics.unit),
+        *_score_rows(metrics, results.settings.method),
         _map_row(results.map, metrics.unit)]
 
 
@@ -39,12 +40,18 @@ def _search_rows(metrics: LocalizationMetrics) -> list[Row]:
 def _localization_rows(metrics: LocalizationMetrics) -> list[Row]:
     accepted, error, route, unit = (
         metrics.accepted, metrics.accepted.error, metrics.route, metrics.unit)
+    of_poses = accepted.pose_error
     return [
         Row('Accepted', accepted.results,
             f'{accepted.right} correct, {accepted.wrong} wrong: precision '
             f'{percent(accepted.precision)}, recall {percent(accepted.recall)}'),
-        Row('Error of the accepted', length(error.median, unit),
-            f'Median; 90 %: {length(error.p90, unit)}, maximum: {length(error.worst, unit)}'),
+        Row('Error of the place', length(error.median, unit),
+            f'Median of the accepted; 90 %: {length(error.p90, unit)}, maximum: '
+            f'{length(error.worst, unit)}'),
+        *([] if of_poses is None else [Row(
+            'Error of the pose', length(of_poses.median, unit),
+            'The same, of the position that is interpolated between places; 90 %: '
+            f'{length(of_poses.p90, unit)}, maximum: {length(of_poses.worst, unit)}')]),
         Row('Route localized', percent(route.localized),
             f'Share of the {length(route.in_map, unit)} of the route in the map '
             f'({length(route.travelled, unit)} in total)'),
@@ -60,11 +67,12 @@ def _first_fix_row(restarts: RestartMetrics, unit: str) -> Row:
                f'{restarts.never} none')
 
 
-def _score_rows(metrics: LocalizationMetrics) -> list[Row]:
+def _score_rows(metrics: LocalizationMetrics, method: str) -> list[Row]:
+    by = 'score' if method == 'filter' else 'distance'
     curve, elsewhere = metrics.precision_recall, metrics.not_in_map
     rows = [] if curve is None else [
         Row('Area under the curve', f'{curve.area:.3f}',
-            'Precision-recall curve when places are accepted by distance alone; best F1 '
+            f'Precision-recall curve when places are accepted by {by} alone; best F1 '
             f'{curve.best_f1:.3f}'),
         Row('Recall at 100 % precision', percent(curve.recall_at_precision_100),
             'Recall before the first error; at 99 % precision '
@@ -73,7 +81,8 @@ def _score_rows(metrics: LocalizationMetrics) -> list[Row]:
     return [
         *rows,
         Row('Calibration error', '-' if error is None else f'{error:.3f}',
-            'Mean difference between the score and the share of correct places'),
+            'Mean difference between the score of the best place, accepted or not, and the share '
+            'of correct places'),
         Row('Not in the map', f'{elsewhere.accepted} of {elsewhere.searched}',
             'Accepted searches at places that are not in the map: '
             f'{percent(elsewhere.rate)}')]

@@ -108,6 +108,16 @@ class Axes:
 SHARES = [(value, f'{value:g}') for value in (0.0, 0.25, 0.5, 0.75, 1.0)]
 
 
+def ticks(end: float, begin: float = 0.0, wanted: int = 6) -> list[tuple[float, str]]:
+    """Return about as many round whole numbers as wanted, below an end, with their labels."""
+    span = max(end - begin, 1.0)
+    power = 10.0 ** np.floor(np.log10(span / wanted))
+    step = max(min((factor * power for factor in (1, 2, 5, 10)),
+                   key=lambda one: abs(span / one - wanted)), 1.0)
+    values = np.arange(np.ceil(begin / step) * step, end, step)
+    return [(float(value), f'{value:.0f}') for value in values]
+
+
 def thin(columns: np.ndarray, most: int = 800) -> np.ndarray:
     """Return at most about this many of the points ``[N, 2]`` of a curve, its ends among them."""
     if len(columns) <= most:

@@ -23,7 +23,7 @@
     if (row[REASON] !== 'accepted') parts.push(row[REASON].replace('_', ' '));
     if (row[PLACE] >= 0) parts.push(`place ${row[PLACE]}`);
     if (row[ERROR] !== null) parts.push(`${way(row[ERROR])} off`);
-    if (row[SCORE] !== null) parts.push(`score ${row[SCORE].toFixed(2)}, distance ${row[DISTANCE].toFixed(3)}`);
+    if (row[SCORE] !== null) parts.push(`score ${row[SCORE].toFixed(3)}, distance ${row[DISTANCE].toFixed(3)}`);
     return `${parts.join(', ')}.`;
   }
 

@@ -1,6 +1,7 @@
 """Measures of a drive, checked by hand and against scikit-learn."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -78,6 +79,29 @@ class TestByHand:
             {'begin': 0.0, 'end': 1.0, 'length': 1.0}]
         assert numbers['first_fix'] == {'seconds': 1.0, 'distance': 1.0, 'right': True}
 
+    def test_poses_between_places_have_an_error_of_their_own(self):
+        truth, measures = PoseGroundTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
+        for query, (x, shift, reason) in enumerate([
+                (0.4, 0.1, Reason.ACCEPTED), (1.4, -0.3, Reason.ACCEPTED),
+                (2.4, 5.0, Reason.CONVERGING), (None, 0.0, Reason.ACCEPTED)]):
+            place = 0 if x is None else int(x)
+            robot = None if x is None else make_pose(x, 0.0)
+            judgement = truth.judge(robot, [place])
+            pose = make_pose((x or 0.0) + shift, 0.0)
+            measures.add(result(query, [place], reason=reason),
+                         replace(judgement, pose_error=truth.pose_error(robot, pose)), query)
+        accepted = measures.compute().as_json()['accepted']
+        assert accepted['error']['median'] == pytest.approx(0.4)
+        assert accepted['pose_error'] == {
+            'median': pytest.approx(0.2), 'p90': pytest.approx(0.28), 'worst': pytest.approx(0.3)}
+
+    def test_heights_count_for_poses_as_for_places(self):
+        high = make_pose(3.0, 0.0, z=50.0)
+        pose = make_pose(3.0, 0.2)
+        assert PoseGroundTruth(PLACES, Tolerance(1.0)).pose_error(high, pose) > 49
+        assert PoseGroundTruth(PLACES, Tolerance(1.0), planar=True).pose_error(
+            high, pose) == pytest.approx(0.2)
+
     def test_the_curve(self):
         # By distance: right, right, wrong, right, wrong (not in the map); four can be right.
         curve = drive().curve()
@@ -95,6 +119,30 @@ class TestByHand:
         assert found.right[8] == 0.5
         assert math.isnan(found.right[0])
         assert found.expected_error == pytest.approx((0.65 + 2 * 0.35 + 2 * 0.025) / 5)
+
+    def test_the_filter_is_ordered_by_its_score(self):
+        truth, measures = PoseGroundTruth(PLACES, Tolerance.parse('1m')), MetricsAccumulator()
+        for query, (x, distance, score) in enumerate([
+                (0.0, 0.9, 0.99), (0.0, 0.8, 0.9), (5.0, 0.1, 0.8), (0.0, 0.2, 0.7)]):
+            found = replace(result(query, [0], distance, score), off_map=1 - score)
+            measures.add(found, truth.judge(make_pose(x, 0.0), [0]), float(query))
+        curve = measures.curve()
+        np.testing.assert_allclose(-curve.thresholds, [0.99, 0.9, 0.8, 0.7])
+        np.testing.assert_allclose(curve.precision, [1, 1, 2 / 3, 3 / 4])
+
+    @pytest.mark.parametrize(('inflated', 'least', 'most'), [
+        (False, 0.0, 0.02), (True, 0.15, 0.18)])
+    def test_scores_of_rejected_places_count_as_probabilities(self, inflated, least, most):
+        rng, measures = np.random.default_rng(4), MetricsAccumulator()
+        for query, chance in enumerate(rng.random(4000)):
+            right = rng.random(1) < chance
+            score = np.sqrt(chance) if inflated else chance
+            reason = Reason.ACCEPTED if score > 0.99 else Reason.CONVERGING
+            found = replace(result(query, [0], 0.5, float(score), reason), off_map=1 - score)
+            measures.add(found, Judgement(np.zeros(1), right, True, True, 0.0, 0), float(query))
+        calibration = measures.compute().calibration
+        assert sum(calibration.counts) == 4000
+        assert least <= calibration.expected_error <= most
 
     def test_nothing_yet(self):
         numbers = MetricsAccumulator().compute().as_json()

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from command_line import refusal, run, succeed
 
+from seqnet_ros.config.engine import EngineConfig, LocalizationConfig, setting_fields
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
@@ -22,8 +23,20 @@ from seqnet_ros.evaluation.replay.evaluation_results import (
     ReplayResults,
     ReplaySettings,
 )
-from seqnet_ros.evaluation.replay.run_files import COLUMNS, read_results, write_results
-from seqnet_ros.evaluation.replay.tuning import SPEEDS, Trial, engine_settings, parameter_file, tune
+from seqnet_ros.evaluation.replay.run_files import (
+    COLUMNS,
+    FIRST_COLUMNS,
+    read_results,
+    write_results,
+)
+from seqnet_ros.evaluation.replay.tuning import (
+    SPEEDS,
+    Trial,
+    engine_settings,
+    parameter_file,
+    tune,
+    usual_search,
+)
 from seqnet_ros.evaluation.replay.verdict import give_verdict
 from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
 
@@ -137,6 +150,30 @@ class TestComparison:
         assert differing_settings([{'a': {'b': 1, 'c': 2}}, {'a': {'b': 1, 'c': 3}}]) == {
             'a.c': [2, 3]}
 
+    def test_settings_that_documents_omit_count_by_their_defaults(self):
+        assert differing_settings([
+            {'localization': {'method': 'filter'}, 'filter': {'leave': 0.01}},
+            {'localization': {'method': 'filter'}},
+            {}]) == {'localization.method': ['filter', 'filter', 'sequence'],
+                     'filter.leave': [0.01, 0.003, 0.003]}
+
+    def test_runs_of_both_methods_and_from_before_the_filter(self, tmp_path):
+        right = np.arange(100) % 2 > 0
+        first, second = (make_run(tmp_path / name, right, right) for name in ('old', 'new'))
+        table = second / 'queries.csv'
+        rows = [line.rsplit(',', len(COLUMNS) - FIRST_COLUMNS)[0]
+                for line in (first / 'queries.csv').read_text().splitlines()]
+        (first / 'queries.csv').write_text('\n'.join(rows) + '\n')
+        assert len(rows[0]) < len(table.read_text().splitlines()[0])
+        settings = {'name': 'hog', 'localization': LocalizationConfig(method='filter')}
+        write_results(second, read_results(second).model_copy(
+            update={'settings': ReplaySettings(**settings)}))
+        found = compare_runs([first, second])
+        assert found.settings['localization.method'] == ('sequence', 'filter')
+        assert found.runs[1].verdicts()['Recall@1'] == 'no clear difference'
+        assert [read_results(run).settings.method for run in (first, second)] == [
+            'sequence', 'filter']
+
     def test_the_command(self, tmp_path):
         right = np.arange(100) % 2 > 0
         first = make_run(tmp_path / 'first', right, right, top_k=20)
@@ -191,6 +228,21 @@ class TestSearch:
     def test_speeds_are_two_settings(self):
         assert engine_settings({SPEEDS: (0.5, 2.0), 'matching.top_k': 3}) == {
             'matching.top_k': 3, 'matching.min_speed': 0.5, 'matching.max_speed': 2.0}
+
+    @pytest.mark.parametrize('posed', [True, False])
+    def test_the_usual_settings_are_those_of_the_method(self, posed):
+        of_filter, of_sequence = (usual_search(posed, method) for method in ('filter', 'sequence'))
+        fields = setting_fields()
+        assert set(of_filter) <= set(fields)
+        assert {name for name in of_filter if name.startswith('filter.')} == {
+            'filter.evidence', 'filter.leave', 'filter.background_frames'}
+        assert not any(name.startswith(('matching.', 'sequence.')) for name in of_filter)
+        assert not any(name.startswith('filter.') for name in of_sequence)
+        assert {'sequence.length', 'matching.top_k', SPEEDS} <= set(of_sequence)
+        engine = EngineConfig()
+        for name, values in of_filter.items():
+            section, _, field = name.partition('.')
+            assert getattr(getattr(engine, section), field) in (*values, 'auto')
 
     def test_the_parameter_file(self):
         text = parameter_file({'sequence.length': 5, 'keyframes.every': '2'}, ['why'])
@@ -256,10 +308,37 @@ class TestTune:
         finally:
             rclpy.shutdown()
 
+    @pytest.mark.parametrize(('method', 'header'), [
+        ('filter', ('keyframes.every,filter.evidence,filter.leave,filter.background_frames,'
+                   'acceptance.false_positive_rate,')),
+        ('sequence', ('sequence.length,keyframes.every,matching.top_k,matching.speeds,'
+                     'acceptance.false_positive_rate,'))])
+    def test_the_usual_settings_start_with_those_of_the_model(self, folders, tmp_path, method,
+                                                              header):
+        model = tmp_path / 'model.yaml'
+        model.write_text(f'name: model\nlocalization: {{method: {method}}}\n')
+        succeed('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+                '--tolerance', '2frames', '--model', model, '--trials', 2, '--output',
+                tmp_path / 'tuned')
+        table = (tmp_path / 'tuned' / 'trials.csv').read_text().splitlines()
+        assert table[0].startswith(header)
+        first = dict(zip(table[0].split(','), table[1].split(','), strict=True))
+        assert first['acceptance.false_positive_rate'] == '0.01'
+        assert first['problem'] == '""'
+
+    def test_both_methods_can_be_tried(self, folders, tmp_path):
+        succeed('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+                '--tolerance', '2frames', '--search', 'localization.method=filter,sequence',
+                '--output', tmp_path / 'tuned')
+        rows = [row.split(',') for row in
+                (tmp_path / 'tuned' / 'trials.csv').read_text().splitlines()[1:]]
+        assert [row[0] for row in rows] == ['filter', 'sequence']
+        assert all(row[-1] == '""' for row in rows)
+
     def test_refusals(self, folders, tmp_path):
         common = ('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
                   '--output', tmp_path / 'out', '--tolerance', '2frames')
-        assert "such as 'matching.top_k=10,20'" in refusal(*common, '--search', 'top=1')
+        assert "such as 'filter.evidence=0.5,1,2'" in refusal(*common, '--search', 'top=1')
         assert 'expected both' in refusal(*common, '--check-map-source', folders['map2'])
         assert 'no settings could be evaluated' in refusal(
             *common[:-1], '2m', '--search', 'matching.top_k=5')

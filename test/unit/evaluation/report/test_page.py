@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
+from seqnet_ros.evaluation.replay.belief_history import BELIEF, read_belief
 from seqnet_ros.evaluation.replay.evaluate_recordings import (
     EvaluationRequest,
     EvaluationRun,
@@ -68,6 +69,9 @@ window.addEventListener('load', () => setTimeout(() => {
   answers.unnamed = [...document.querySelectorAll('svg[role=img], button, input, img[src]')]
     .filter((one) => !(one.getAttribute('aria-label') || one.getAttribute('aria-labelledby')
       || one.textContent.trim() || one.alt || one.labels?.length)).length;
+  const belief = document.querySelector('#belief .belief:not(.swatch)');
+  answers.belief = belief && [belief.getBoundingClientRect().width,
+    getComputedStyle(belief).fill, getComputedStyle(belief).maskImage];
   answers.scripts = [...document.scripts].map((one) => one.getAttribute('src')).filter(Boolean);
   answers.timing = document.getElementById('timing').hidden;
   const ids = [...document.querySelectorAll('[id]')].map((one) => one.id);
@@ -113,10 +117,12 @@ def drives(tmp_path_factory) -> tuple[Path, Path]:
     return paths[0], paths[1]
 
 
-def evaluate(drives: tuple[Path, Path], folder: Path, tolerance: str) -> EvaluationRun:
+def evaluate(drives: tuple[Path, Path], folder: Path, tolerance: str,
+             **settings: object) -> EvaluationRun:
     first, second = (RecordingOptions((path,), poses=(path.with_name(f'{path.name}.tum'),))
                      for path in drives)
-    return evaluate_recordings(EvaluationRequest(second, Tolerance.parse(tolerance), first), folder)
+    return evaluate_recordings(EvaluationRequest(
+        second, Tolerance.parse(tolerance), first, settings=settings), folder)
 
 
 @pytest.fixture(scope='module')
@@ -175,6 +181,8 @@ class TestInABrowser:
         assert found['card'][0] == found['card'][1]
         assert found['focused'] == 'slider'
         assert found['hidden'] == 'none'
+        assert 0.7 * width < found['belief'][0] < width
+        assert 'belief-mask' in found['belief'][2]
 
     def test_nothing_is_loaded_but_the_timing_beside_it(self, run, tmp_path):
         found = browse(run[1], DESK, tmp_path)
@@ -198,6 +206,8 @@ class TestInABrowser:
         assert brightness(light['color']) < 60
         assert brightness(dark['background']) < 40
         assert brightness(dark['color']) > 200
+        assert brightness(light['belief'][1]) < 80
+        assert brightness(dark['belief'][1]) > 180
 
     def test_a_drive_in_frames_without_any_hit(self, drives, tmp_path):
         evaluated = evaluate(drives, tmp_path, '0frames')
@@ -220,6 +230,40 @@ class TestPage:
         assert evaluated.results.verdict.headline in text
         assert '<b>dusk' not in text
         assert '&lt;b&gt;dusk &amp;' in text
+
+    def test_a_search_with_sequences_has_its_reasons_and_no_belief(self, drives, tmp_path):
+        evaluated = evaluate(drives, tmp_path, '2m', **{
+            'localization.method': 'sequence', 'sequence.length': 5})
+        text = render_page(evaluated)
+        assert 'id="belief"' not in text
+        assert 'Error of the pose' not in text
+        assert evaluated.results.measures.accepted.pose_error is None
+        assert not (tmp_path / BELIEF).exists()
+        assert 'The sequence is not long enough yet' in text
+        assert {row['off_map'] for row in read_queries(tmp_path)} == {''}
+
+    def test_the_belief_is_that_of_the_run(self, run):
+        evaluated, page = run
+        rows, history = read_queries(page.parent), read_belief(page.parent)
+        assert 'id="belief"' in page.read_text()
+        assert 'The sequence is not long enough yet' not in page.read_text()
+        assert history.results == len(rows)
+        assert history.places == evaluated.results.map.places
+        # What is not at a place is off the map.
+        whole = history.probabilities.sum(axis=1) + [float(row['off_map']) for row in rows]
+        np.testing.assert_allclose(whole, 1, atol=1e-4)
+
+    def test_errors_of_poses_are_those_of_the_table(self, run):
+        evaluated, page = run
+        accepted = evaluated.results.measures.accepted
+        rows = [row for row in read_queries(page.parent) if row['pose_error']]
+        errors = [float(row['pose_error']) for row in rows if row['accepted'] == 'true']
+        assert np.median(errors) == pytest.approx(accepted.pose_error.median, abs=1e-5)
+        for row in rows:
+            apart = np.hypot(float(row['pose_x']) - float(row['x']),
+                             float(row['pose_y']) - float(row['y']))
+            assert float(row['pose_error']) == pytest.approx(apart, abs=0.01)
+        assert 'Error of the pose' in page.read_text()
 
     def test_words_hold_in_light_and_dark(self, run):
         words = re.sub('<[^>]+>', ' ', run[1].read_text(encoding='utf-8').split('<main')[-1])
