@@ -28,7 +28,7 @@ from seqnet_ros.place_filter.turns import turn_between
 _EXACT_BYTES = 48 << 20
 _EXACT_PLACES = 16_384
 """Up to this size all places are compared with every keyframe."""
-_FOUND = 128
+_FOUND = 64
 _SEARCHED_EVERY = 5
 _LOST = 0.01
 _NO_PLACES = np.empty(0, dtype=np.int64)

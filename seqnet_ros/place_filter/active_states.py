@@ -16,7 +16,7 @@ BLOCK = 16
 """Places are taken in runs of this many, so that the belief can move in them."""
 _SAMPLE = 1024
 _LEAST_MASS = 1e-6
-_MOST_BLOCKS = 256
+_MOST_BLOCKS = 64
 
 
 @dataclass(frozen=True)
@@ -50,14 +50,20 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         places: the numbers of those, ``[K]``.
         found: places that the index found, ``[F]``, nearest first.
     """
-    held = np.flatnonzero(marginal > _LEAST_MASS)
-    held = held[np.argsort(-marginal[held], kind='stable')][:_MOST_BLOCKS * BLOCK]
+    held = _held_blocks(marginal, places)
     blocks = np.unique(np.concatenate([
-        places[held] // BLOCK, (places[held] + BLOCK) // BLOCK, found // BLOCK,
-        (found + BLOCK) // BLOCK]))
+        held, held + 1, found // BLOCK, (found + BLOCK) // BLOCK]))
     runs = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
     chosen = np.unique(np.concatenate([runs[runs < len(whole)], sample]))
     return ActiveStates(chosen, _part(whole, chosen), np.searchsorted(chosen, sample))
+
+
+def _held_blocks(marginal: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return the blocks that hold the belief, int64."""
+    blocks, row = np.unique(places // BLOCK, return_inverse=True)
+    mass = np.bincount(row, weights=marginal, minlength=len(blocks))
+    kept = np.argsort(-mass, kind='stable')[:_MOST_BLOCKS]
+    return blocks[kept[mass[kept] > _LEAST_MASS]]
 
 
 def origins(before: np.ndarray, after: np.ndarray) -> np.ndarray:

@@ -20,7 +20,9 @@ from seqnet_ros.place_filter.state_space import StateSpace
 from seqnet_ros.place_filter.turns import turn_log_ratios
 
 _USUAL_STEPS = 50
-_LEAST_MASS = 1e-6
+_LEAST_SHARE = 1e-4
+"""Of the most probable place; places below are not listed."""
+_MOST_LISTED = 512
 
 
 @dataclass(frozen=True)
@@ -212,24 +214,30 @@ class PlaceFilter:
         """
         mass = self.marginal
         of_map = [float(mass[part].sum()) for part in self._space.slices()]
+        peaks = _smoothed(mass)
+        # What holds next to nothing decides nothing, and would take the time.
+        held = np.flatnonzero(mass > _LEAST_SHARE * mass.max(initial=0.0))
+        if len(held) > _MOST_LISTED:
+            held = np.sort(held[np.argpartition(mass[held], -_MOST_LISTED)[-_MOST_LISTED:]])
+        peaks = peaks[held]
         found = []
-        for number in range(most):
-            state = int(np.argmax(_smoothed(mass)))
-            if mass[state] <= 0:
+        for number in range(min(most, len(held))):
+            best = int(np.argmax(peaks))
+            if peaks[best] <= 0:
                 break
-            candidates = np.flatnonzero(mass > _LEAST_MASS * mass[state])
-            near = candidates[self._space.nearby(state, candidates, self._config.tolerance)]
-            inside = min(float(mass[near].sum()), 1.0)
+            state = int(held[best])
+            near = self._space.nearby(state, held, self._config.tolerance)
+            inside = min(float(mass[held[near]].sum()), 1.0)
             if self._overlapping:
                 inside /= of_map[self._space.map_of(state)] + self.off_map
-            deviation = float(self._weighed.deviations[near].max())
+            deviation = float(self._weighed.deviations[held[near]].max())
             if number == 0:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
             bias = self._biases[self._space.map_of(state)]
             found.append(Hypothesis(
                 state, inside, self.confidence.probability(inside, deviation, bias),
                 deviation))
-            mass[near] = 0.0
+            mass[held[near]] = peaks[near] = 0.0
         return found
 
     def probability_of_any(self, hypotheses: Sequence[Hypothesis]) -> float:
@@ -245,5 +253,4 @@ def _smoothed(mass: np.ndarray) -> np.ndarray:
     smoothed = mass.copy()
     smoothed[1:] += 0.5 * mass[:-1]
     smoothed[:-1] += 0.5 * mass[1:]
-    smoothed[mass <= 0] = 0.0
     return smoothed
