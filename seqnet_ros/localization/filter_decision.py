@@ -12,6 +12,8 @@ from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter
 JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
 _OFF_MAP = 0.5
+_RIVAL = 0.1
+"""A rival holds at least this share of the mass of the most probable place."""
 
 
 def decide(place_filter: PlaceFilter, hypotheses: Sequence[Hypothesis],
@@ -28,7 +30,8 @@ def decide(place_filter: PlaceFilter, hypotheses: Sequence[Hypothesis],
         return Reason.ACCEPTED
     if place_filter.off_map >= _OFF_MAP:
         return Reason.OFF_MAP
-    if place_filter.probability_of_any(hypotheses[:2]) >= wanted:
+    rivals = [one for one in hypotheses[:2] if one.mass >= _RIVAL * hypotheses[0].mass]
+    if len(rivals) > 1 and place_filter.probability_of_any(rivals) >= wanted:
         return Reason.AMBIGUOUS
     return Reason.CONVERGING
 

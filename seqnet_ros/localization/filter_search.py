@@ -13,9 +13,25 @@ from seqnet_ros.localization.map_search import MapSearch
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.states import frame_distances, state_space
+from seqnet_ros.place_filter.active_states import (
+    ActiveStates,
+    choose_states,
+    origins,
+    spread_sample,
+)
+from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 from seqnet_ros.place_filter.scene_change import SceneChange
+from seqnet_ros.place_filter.turns import turn_between
+
+_EXACT_BYTES = 48 << 20
+_EXACT_PLACES = 16_384
+"""Up to this size all places are compared with every keyframe."""
+_FOUND = 128
+_SEARCHED_EVERY = 5
+_LOST = 0.01
+_NO_PLACES = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -25,12 +41,14 @@ class Keyframe:
     Attributes:
         frames: for each map the frame as it is compared with its places, float32 ``[D'']``; they
             differ by the mean that is subtracted.
+        window: descriptors ``[D]`` of the last keyframes as described, oldest first.
         pose: odometry pose ``[7]``, meters; None without odometry.
         number: its number since the start.
         image: RGB uint8 ``[H, W, 3]``, for the geometric check.
     """
 
     frames: Sequence[np.ndarray]
+    window: Sequence[np.ndarray]
     pose: np.ndarray | None
     number: int
     image: np.ndarray
@@ -59,24 +77,38 @@ class FilterSearch:
     Args:
         searches: the maps, each with its rules and its geometric check.
         engine: the settings.
+        overlapping: several maps may show the same places, so that belief in another map does not
+            make a place less probable.
     """
 
-    def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig) -> None:
+    def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig, *,
+                 overlapping: bool = False) -> None:
         self._searches = searches
         self._engine = engine
         self._maps = [search.map for search in searches]
+        self._whole = state_space(self._maps)
+        self._active = self._all_states()
         self._filter = PlaceFilter(
-            state_space(self._maps), engine.filter, engine.matching.reverse,
-            [_bias(place_map) for place_map in self._maps])
+            self._active.space, engine.filter, engine.matching.reverse,
+            [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
         self._scene = SceneChange.of_drive(
             self._maps[0].matching_frames, self._maps[0].segment_starts)
         self._last: Keyframe | None = None
+        self._anchor: Anchor | None = None
         self._jump = 0.0
+        self._unsearched = _SEARCHED_EVERY
+
+    @property
+    def map_ids(self) -> list[str]:
+        """Ids of the maps, in their order."""
+        return [search.map_id for search in self._searches]
 
     @property
     def marginal(self) -> np.ndarray:
         """Probability of each place, of all maps one after the other, float64 ``[N]``."""
-        return self._filter.marginal
+        marginal = np.zeros(len(self._whole))
+        marginal[self._active.places] = self._filter.marginal
+        return marginal
 
     @property
     def off_map(self) -> float:
@@ -85,13 +117,21 @@ class FilterSearch:
 
     def go_on_from(self, other: 'FilterSearch') -> None:
         """Keep what another search knows of the places of maps that both search."""
-        places = {search.map_id: part for search, part in zip(
-            other._searches, other._filter.space.slices(), strict=True)}
-        parts = [(part, places[search.map_id]) for search, part in zip(
-            self._searches, self._filter.space.slices(), strict=True)
-            if search.map_id in places]
-        self._filter.go_on_from(other._filter, parts)
-        self._last, self._jump = other._last, other._jump
+        marginal, known = np.zeros(len(self._whole)), other.marginal
+        there = np.full(len(self._whole), -1)
+        parts = dict(zip(other.map_ids, other._whole.slices(), strict=True))
+        for map_id, part in zip(self.map_ids, self._whole.slices(), strict=True):
+            if map_id in parts:
+                marginal[part] = known[parts[map_id]]
+                there[part] = np.arange(parts[map_id].start, parts[map_id].stop)
+        if self._sparse:
+            self._active = choose_states(
+                self._whole, self._sample, marginal, np.arange(len(self._whole)), _NO_PLACES)
+        self._filter.go_on_from(other._filter, self._active.space, origins(
+            other._active.places, there[self._active.places]))
+        self._jump = other._jump
+        if self.map_ids[0] == other.map_ids[0]:  # frames are centered with the mean of this map
+            self._last, self._anchor = other._last, other._anchor
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
@@ -101,6 +141,7 @@ class FilterSearch:
         """Drop the belief."""
         self._filter.clear()
         self._last = None
+        self._anchor = None
         self._jump = 0.0
 
     def search(self, keyframe: Keyframe) -> Answer:
@@ -109,10 +150,13 @@ class FilterSearch:
         Raises:
             MapError: a map was changed meanwhile, or an accepted place of it is damaged.
         """
+        if self._sparse:
+            self._activate(keyframe)
         self._filter.predict(self._step(keyframe))
-        distances = [frame_distances(search.map.matching_frames, frame)
-                     for search, frame in zip(self._searches, keyframe.frames, strict=True)]
-        self._filter.update({'frame': np.concatenate(distances)})
+        distances = np.concatenate([
+            frame_distances(self._frames(number), frame)
+            for number, frame in enumerate(keyframe.frames)])
+        self._filter.update({'frame': distances}, self._active.sample if self._sparse else None)
         self._last, self._jump = keyframe, 0.0
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         for search in self._searches:
@@ -121,33 +165,76 @@ class FilterSearch:
             return Answer((), Reason.NO_CANDIDATES, self._filter.off_map, None)
         located = [self._locate(hypothesis) for hypothesis in hypotheses]
         candidates = tuple(
-            _candidate(search, place, float(distances[number][place]), hypothesis.probability)
-            for hypothesis, (number, search, place) in zip(hypotheses, located, strict=True))
+            _candidate(search, place, float(distances[hypothesis.state]), hypothesis.probability)
+            for hypothesis, (search, place) in zip(hypotheses, located, strict=True))
         candidates = candidates[:self._engine.matching.candidates]
         reason = decide(self._filter, hypotheses, self._engine.acceptance)
         if reason is Reason.ACCEPTED:
-            _, search, place = located[0]
+            search, place = located[0]
             search.verify(place)
             ranking = ranking_of(candidates, search.map_id)
             match = Match(ranking, keyframe.number, candidates)
             reason = search.confirm(match, keyframe.image)
             candidates = match.candidates
-        return Answer(candidates, reason, self._filter.off_map, self._estimate(hypotheses[0]))
+        estimate = self._estimate(hypotheses[0])
+        number = self._active.space.map_of(hypotheses[0].state)
+        if (reason is Reason.ACCEPTED and keyframe.pose is not None
+                and self._whole.posed[number]):
+            self._anchor = Anchor(number, estimate.pose, keyframe.pose, keyframe.pose)
+        return Answer(candidates, reason, self._filter.off_map, estimate)
 
     def _step(self, keyframe: Keyframe) -> Step:
         last = self._last
         if last is None:
             return Step()
-        travelled = None
+        travelled = turned = None
+        if keyframe.pose is None or self._jump:
+            self._anchor = None
+        elif self._anchor is not None:
+            self._anchor = self._anchor.carried(keyframe.pose)
         if keyframe.pose is not None and last.pose is not None:
             travelled = distance(keyframe.pose, last.pose)
+            turned = float(turn_between(last.pose, keyframe.pose))
         similarity = float(keyframe.frames[0] @ last.frames[0])
-        return Step(travelled, self._jump, self._scene.log_ratio(similarity))
+        return Step(travelled, self._jump, self._scene.log_ratio(similarity), turned,
+                    self._anchor)
 
-    def _locate(self, hypothesis: Hypothesis) -> tuple[int, MapSearch, int]:
-        space = self._filter.space
-        number = space.map_of(hypothesis.state)
-        return number, self._searches[number], hypothesis.state - space.bounds[number]
+    def _all_states(self) -> ActiveStates:
+        """Return the places to start with: all, or of a large map those of the sample."""
+        frames = [place_map.matching_frames for place_map in self._maps]
+        size = sum(array.shape[0] * array.shape[1] * array.itemsize for array in frames)
+        self._sparse = size > _EXACT_BYTES or len(self._whole) > _EXACT_PLACES
+        self._sample = spread_sample(len(self._whole))
+        if self._sparse:
+            return choose_states(self._whole, self._sample, np.zeros(0), _NO_PLACES, _NO_PLACES)
+        return ActiveStates(np.arange(len(self._whole)), self._whole, self._sample)
+
+    def _activate(self, keyframe: Keyframe) -> None:
+        """Choose the places that matter for a keyframe."""
+        found = [_NO_PLACES]
+        self._unsearched += 1
+        if self._filter.off_map > _LOST or self._unsearched >= _SEARCHED_EVERY:
+            self._unsearched = 0
+            found = [search.nearest(keyframe.window, _FOUND) + first for search, first in zip(
+                self._searches, self._whole.bounds, strict=False)]
+        before = self._active.places
+        self._active = choose_states(
+            self._whole, self._sample, self._filter.marginal, before, np.concatenate(found))
+        self._filter.use_states(self._active.space, origins(before, self._active.places))
+
+    def _frames(self, number: int) -> np.ndarray:
+        """Return the frames of the places of a map that matter, float32 ``[K, D]``."""
+        frames = self._maps[number].matching_frames
+        if not self._sparse:
+            return frames
+        bounds = self._active.space.bounds
+        places = self._active.places[bounds[number]:bounds[number + 1]]
+        return frames[places - self._whole.bounds[number]]
+
+    def _locate(self, hypothesis: Hypothesis) -> tuple[MapSearch, int]:
+        number = self._active.space.map_of(hypothesis.state)
+        place = int(self._active.places[hypothesis.state]) - self._whole.bounds[number]
+        return self._searches[number], place
 
     def _estimate(self, hypothesis: Hypothesis) -> PoseEstimate:
         space, reach = self._filter.space, self._engine.filter.tolerance

@@ -146,7 +146,7 @@ class Localizer:
     def _make_filter(self, engine: EngineConfig) -> FilterSearch | None:
         if engine.localization.method != 'filter':
             return None
-        made = FilterSearch(self._searches, engine)
+        made = FilterSearch(self._searches, engine, overlapping=self._overlapping)
         if self._filter is not None:
             made.go_on_from(self._filter)
         return made
@@ -176,7 +176,7 @@ class Localizer:
 
     def _rolling_descriptor(self) -> RollingDescriptor | None:
         """Return what follows a drive frame by frame; a mean that moves on changes all frames."""
-        if self.model.config.centring:
+        if self.model.config.centring or self._filter is not None:
             return None
         rolling = self.model.aggregator.rolling(self.sequence_length, self.model.describer.dim)
         if rolling is None:
@@ -361,7 +361,9 @@ class Localizer:
                      else self._rolling.push(self.model.prepare(descriptor)))
         if self._filter is not None:
             answer = self._filter.search(
-                Keyframe(self._compared(), pose, self._keyframes, image))
+                Keyframe(
+                    self._compared(), [frame.descriptor for frame in self._buffer], pose,
+                    self._keyframes, image))
             estimate = answer.estimate
             return MatchResult(
                 query, stamp_ns, self._buffer[0].stamp_ns, answer.candidates, answer.reason,

@@ -62,6 +62,9 @@ class _PastDrive:
         self._mapper = mapper
         self._past = past
         self._merge_frames = engine.matching.merge_frames
+        if engine.localization.method == 'filter':
+            # The belief that follows the youngest place is spread over the ones before it.
+            self._merge_frames = max(self._merge_frames, 2 * engine.filter.tolerance)
         self.max_drift = loops.max_drift
         self.way_back_m = window.way_back_m
 
@@ -214,7 +217,7 @@ class LoopCloser:
         oldest = max(first, place - self.sequence_length + 1)
         return LoopResult(
             query, stamp_ns, self._mapper[oldest].stamp_ns, candidates, reason,
-            describe_seconds, time.perf_counter() - started, place)
+            describe_seconds, time.perf_counter() - started, place_id=place)
 
     def use_camera(self, camera: CameraModel) -> None:
         """Take the calibration of the camera, which becomes known late."""

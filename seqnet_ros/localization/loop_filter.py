@@ -14,10 +14,11 @@ from seqnet_ros.maps.states import frame_distances
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.turns import turn_between, turns_per_meter
 
 _FEWEST_PLACES = 10
 """Among fewer places none can stand out."""
-_BIAS = -0.5
+_BIAS = 0.5
 """Log odds of the mass at which loops are accepted; there is no map to calibrate on."""
 _GROWN_BY = 1.25
 
@@ -84,8 +85,9 @@ class LoopFilter:
 
     def _space(self) -> StateSpace:
         released = self._past.released
-        return StateSpace((0, released), self._past.segment_starts[:released],
-                          self._past.poses[:released], (self._past.step_m,), (self._posed,))
+        starts, poses = self._past.segment_starts[:released], self._past.poses[:released]
+        return StateSpace((0, released), starts, poses, (self._past.step_m,), (self._posed,),
+                          turns_per_meter(poses, starts) if self._posed else None)
 
     def _step(self, place: int) -> Step:
         if self._last is None:
@@ -97,5 +99,6 @@ class LoopFilter:
                 frames[:self._past.released], self._past.segment_starts[:self._past.released])
             self._scene_due = round(self._past.released * _GROWN_BY) + 1
         similarity = float(frames[place] @ frames[self._last])
+        turned = float(turn_between(self._past.poses[self._last], self._past.poses[place]))
         return Step(travelled if self._posed else None, self._jump,
-                    self._scene.log_ratio(similarity))
+                    self._scene.log_ratio(similarity), turned)

@@ -18,6 +18,7 @@ from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranking
 from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.centring import RunningMean
 
 
@@ -93,6 +94,20 @@ class MapSearch:
         """Return a frame ``[D]`` as it is compared with the places, float32 ``[D]``."""
         mean = None if self.mean is None else self.mean.value
         return self._model.prepare(frame[None], mean)[0]
+
+    def nearest(self, frames: Sequence[np.ndarray], count: int) -> np.ndarray:
+        """Return the places that the coarse index finds for a window, int64 ``[<= count]``.
+
+        Args:
+            frames: descriptors ``[D]``, oldest first; of fewer than L the first counts repeatedly.
+            count: number of places.
+        """
+        mean = None if self.mean is None else self.mean.value
+        length = self.map.manifest.sequence_length
+        padded = [*frames[:1]] * (length - len(frames)) + list(frames[-length:])
+        window = self._model.prepare(np.stack(padded), mean)
+        described = aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
+        return self.map.index.search(described, count)[1]
 
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:

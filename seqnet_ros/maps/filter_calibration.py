@@ -10,11 +10,13 @@ descriptors of the map suffice.
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
+from seqnet_ros.core.poses import distance
 from seqnet_ros.maps.calibration import similar_distance_m
 from seqnet_ros.maps.place_map import FilterCalibration, PlaceMap
 from seqnet_ros.maps.states import frame_distances, state_space
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.turns import turn_between
 
 _RUNS = 3
 _RUN_LENGTH = 250
@@ -23,9 +25,9 @@ _FEWEST = 100
 """Smaller maps have too few places that are elsewhere."""
 _MOST_COMPARED = 20_000
 _HIDDEN_PLACES = 20
-_QUANTILE = 0.75
-_FACTOR, _OFFSET = 0.6, 0.5
-_LEAST, _MOST = -0.5, 3.0
+_QUANTILES = (0.5, 0.75)
+_FACTOR, _OFFSET = 0.3, 1.5
+_LEAST, _MOST = -0.5, 1.5
 _EPSILON = 1e-9
 
 
@@ -40,7 +42,8 @@ def calibrate_filter(place_map: PlaceMap, config: FilterConfig) -> FilterCalibra
              for value in _follow(place_map, config, first, end)]
     bias = _LEAST
     if len(place_map) >= _FEWEST and found:
-        bias = float(np.clip(_FACTOR * np.quantile(found, _QUANTILE) + _OFFSET, _LEAST, _MOST))
+        wrong = float(np.quantile(found, _QUANTILES).sum())
+        bias = min(max(_FACTOR * wrong + _OFFSET, _LEAST), _MOST)
     return FilterCalibration(settings=config, bias=round(bias, 3), keyframes=len(found))
 
 
@@ -61,7 +64,7 @@ def _follow(place_map: PlaceMap, config: FilterConfig, first: int, end: int) -> 
     space = _part(state_space([place_map]), compared)
     place_filter = PlaceFilter(space, config)
     alike_m = similar_distance_m(place_map.manifest.route_length_m)
-    step = Step(place_map.step_m if place_map.manifest.has_poses else None)
+    posed = place_map.manifest.has_poses
     values = []
     for number in range(first, end):
         distances = frame_distances(frames, place_map.matching_frames[number])
@@ -72,7 +75,7 @@ def _follow(place_map: PlaceMap, config: FilterConfig, first: int, end: int) -> 
         if hidden.all():
             continue
         distances[hidden] = np.median(distances[~hidden])
-        place_filter.predict(step)
+        place_filter.predict(_step(place_map, number) if posed else Step())
         place_filter.update({'frame': distances})
         best = place_filter.hypotheses(1)
         mass = min(max(best[0].mass if best else 0.0, _EPSILON), 1 - _EPSILON)
@@ -81,8 +84,14 @@ def _follow(place_map: PlaceMap, config: FilterConfig, first: int, end: int) -> 
     return values
 
 
+def _step(place_map: PlaceMap, number: int) -> Step:
+    """Return the step to a place as odometry would measure it."""
+    before, after = place_map.poses[max(number - 1, 0)], place_map.poses[number]
+    return Step(distance(before, after), turned=float(turn_between(before, after)))
+
+
 def _part(space: StateSpace, part: slice) -> StateSpace:
     """Return some successive places of one map."""
     return StateSpace((0, part.stop - part.start),
                       np.maximum(space.starts[part] - part.start, 0), space.poses[part],
-                      space.step_m, space.posed)
+                      space.step_m, space.posed, None if space.turns is None else space.turns[part])

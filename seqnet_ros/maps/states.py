@@ -6,6 +6,7 @@ import numpy as np
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.turns import turns_per_meter
 
 
 def state_space(maps: Sequence[PlaceMap]) -> StateSpace:
@@ -13,11 +14,14 @@ def state_space(maps: Sequence[PlaceMap]) -> StateSpace:
     bounds = np.cumsum([0, *map(len, maps)]).tolist()
     starts = [place_map.segment_starts + first
               for place_map, first in zip(maps, bounds, strict=False)]
+    posed = tuple(place_map.manifest.has_poses for place_map in maps)
+    turns = [turns_per_meter(place_map.poses, place_map.segment_starts) for place_map in maps]
+    known = [turn for turn in turns if turn is not None]
     return StateSpace(
         tuple(bounds), np.concatenate(starts),
         np.concatenate([place_map.poses for place_map in maps]),
         tuple(place_map.step_m for place_map in maps),
-        tuple(place_map.manifest.has_poses for place_map in maps))
+        posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None)
 
 
 def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -28,15 +28,30 @@ class Belief:
         """Probability of each place, float64 ``[N]``."""
         return self.mass.sum(axis=0)
 
-    def use(self, space: StateSpace, modes: np.ndarray) -> None:
-        """Go on with other modes of motion, or with more places at the end."""
-        mass = np.zeros((len(modes), len(space)))
-        known = min(self.mass.shape[1], len(space))
-        if len(modes) == len(self.mass):
-            mass[:, :known] = self.mass[:, :known]
-        else:
-            mass[:, :known] = modes[:, None] * self.marginal[:known]
+    def use_modes(self, modes: np.ndarray) -> None:
+        """Go on with other modes of motion, of which nothing is known, ``[S]``."""
+        self.mass = modes[:, None] * self.marginal
+
+    def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
+        """Go on among other places; the mass of places that are gone is off the map.
+
+        Args:
+            space: the places.
+            origin: for each its number so far, or -1, int ``[N]``.
+        """
+        mass = np.zeros((len(self.mass), len(space)))
+        kept = origin >= 0
+        mass[:, kept] = self.mass[:, origin[kept]]
+        self.off += max(float(self.mass.sum() - mass.sum()), 0.0)
         self.mass, self._space = mass, space
+
+    def go_on_from(self, other: 'Belief', space: StateSpace, origin: np.ndarray,
+                   modes: np.ndarray) -> None:
+        """Take over the belief of another, as of `use_states`; its modes too if they are alike."""
+        self.mass, self.off = other.mass, other.off
+        self.use_states(space, origin)
+        if len(modes) != len(self.mass):
+            self.use_modes(modes)
 
     def set(self, marginal: np.ndarray, off: float, modes: np.ndarray) -> None:
         """Know this much of each place ``[N]`` and nothing of the motion."""
@@ -48,15 +63,30 @@ class Belief:
         self.mass[:] = 0.0
         self.off = 1.0
 
-    def enter(self, probability: float, modes: np.ndarray) -> None:
-        """Spread a share of what is off the map evenly over all places."""
-        if self.mass.size:
-            entering = probability * self.off
-            self.mass += modes[:, None] * (entering / self.mass.shape[1])
-            self.off -= entering
+    def enter(self, probability: float, modes: np.ndarray,
+              entry: np.ndarray | None = None) -> None:
+        """Move a share of what is off the map onto it.
 
-    def predict(self, transition: Transition) -> None:
-        """Move on to the next keyframe; what runs off the end of a stretch is off the map."""
+        Args:
+            probability: the share.
+            modes: probability of each mode of motion, ``[S]``.
+            entry: probability of each place, ``[N]``, of sum 1 at most; None for all alike.
+        """
+        if not self.mass.size:
+            return
+        if entry is None:
+            entry = np.full(self.mass.shape[1], 1 / self.mass.shape[1])
+        entering = probability * self.off * entry
+        self.mass += modes[:, None] * entering
+        self.off -= float(entering.sum())
+
+    def predict(self, transition: Transition, entry: np.ndarray | None = None) -> None:
+        """Move on to the next keyframe; what runs off the end of a stretch is off the map.
+
+        Args:
+            transition: how states change.
+            entry: where the robot comes onto the map, as of `enter`.
+        """
         modes = transition.modes[:, None]
         before = self.mass.sum()
         mixed = (1 - transition.switching) * self.mass
@@ -68,8 +98,8 @@ class Belief:
         off = self.off + max(before - stayed, 0.0)
         self.mass = (1 - transition.leave) * moved
         self.off = off
-        self.enter(self._enter, transition.modes)
-        self.off += transition.leave * stayed
+        self.enter(self._enter, transition.modes, entry)
+        self.off = float(self.off + transition.leave * stayed)
 
     def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
         for steps, weight in kernel:
@@ -91,4 +121,4 @@ class Belief:
         self.mass *= np.exp(log_ratios)
         total = self.mass.sum() + self.off
         self.mass /= total
-        self.off /= total
+        self.off = float(self.off / total)

@@ -75,24 +75,41 @@ class Evidence:
         self._filled = 0.0
         self._last = np.zeros(0)
 
-    def grow(self, places: int) -> None:
-        """Go on among more places."""
-        self._background = _extended(self._background, places)
+    def moved(self, origin: np.ndarray, memory: float, strength: float) -> 'Evidence':
+        """Return the same with other settings among other places, as of `use_states`."""
+        other = Evidence(memory, strength)
+        other._background, other._last = self._background, self._last
+        other._filled = self._filled
+        other.use_states(origin)
+        return other
 
-    def weigh(self, distances: np.ndarray, maps: Sequence[slice]) -> Weighed:
+    def use_states(self, origin: np.ndarray) -> None:
+        """Go on among other places.
+
+        Args:
+            origin: for each its number so far, or -1, int ``[N]``.
+        """
+        self._background = _taken(self._background, origin)
+        self._last = _taken(self._last, origin) if len(self._last) else self._last
+
+    def weigh(self, distances: np.ndarray, maps: Sequence[slice],
+              sample: np.ndarray | None = None) -> Weighed:
         """Weigh a frame.
 
         Args:
             distances: float ``[N]``, to all places.
             maps: the places of each map. They are standardized on their own, because the maps may
                 be made in different light.
+            sample: places that stand for the whole map, ascending, ``[J]``; None for all.
         """
-        if len(self._background) != len(distances):
-            self.grow(len(distances))
+        if not len(self._background):
+            self._background = np.zeros(len(distances))
         deviations = np.empty(len(distances))
         for part in maps:
-            raw = standardize(np.asarray(distances[part], dtype=np.float64))
-            deviations[part] = self._without_background(raw, part)
+            chosen = _sample_of(part, sample)
+            if part.stop > part.start:
+                raw = standardize(np.asarray(distances[part], dtype=np.float64), chosen)
+                deviations[part] = self._without_background(raw, part, chosen)
         self._filled += self._decay * (1 - self._filled)
         novelty = self._novelty(deviations)
         self._last = deviations
@@ -100,27 +117,30 @@ class Evidence:
         log_ratios *= self._strength * novelty
         return Weighed(deviations, log_ratios, novelty)
 
-    def _without_background(self, raw: np.ndarray, part: slice) -> np.ndarray:
+    def _without_background(self, raw: np.ndarray, part: slice,
+                            chosen: slice | np.ndarray) -> np.ndarray:
         background = self._background[part]
-        centred = background - background.mean()
-        power = float(centred @ centred)
+        centred = background - background[chosen].mean()
+        power = float(centred[chosen] @ centred[chosen])
         explained = 0.0
         if power > _EPSILON:
             # A short memory holds the last few frames, whose place is not background.
-            explained = self._filled * max(float((raw - raw.mean()) @ centred) / power, 0.0)
+            explained = self._filled * max(
+                float((raw[chosen] - raw[chosen].mean()) @ centred[chosen]) / power, 0.0)
         background += self._decay * (raw - background)
-        return standardize(explained * centred - raw, _LEAST_UNIT) if explained else raw
+        return standardize(explained * centred - raw, chosen, _LEAST_UNIT) if explained else raw
 
     def _novelty(self, deviations: np.ndarray) -> float:
         """Return what a frame adds to the last one, seen from the same place or the next."""
-        last = _extended(self._last, len(deviations))
-        if not len(self._last) or len(deviations) < 3:
+        last = self._last
+        if not len(last) or len(deviations) < 3:
             return 1.0
         repeated = max(_correlation(deviations, last), _correlation(deviations[1:], last[:-1]), 0.0)
         return float(np.sqrt((1 - repeated) / (1 + repeated)))
 
 
-def standardize(distances: np.ndarray, least_unit: float = _EPSILON) -> np.ndarray:
+def standardize(distances: np.ndarray, sample: slice | np.ndarray | None = None,
+                least_unit: float = _EPSILON) -> np.ndarray:
     """Return how far distances ``[N]`` lie below their median, in units of their lower spread.
 
     The quantile that gives the spread is wider for few places, among which the correct one and its
@@ -128,14 +148,23 @@ def standardize(distances: np.ndarray, least_unit: float = _EPSILON) -> np.ndarr
 
     Args:
         distances: the distances.
+        sample: those that median and spread are taken of, ``[J]``; None for all.
         least_unit: smallest unit; what is left of a frame that repeats others is noise.
     """
-    count = len(distances)
-    share = float(np.interp(count, (_FEW, _MANY), (_LOWER_OF_FEW, _LOWER)))
-    sample = distances[:: max(1, count // _SAMPLED)]
-    low, middle = _quantiles(sample, share)
+    values = distances if sample is None else distances[sample]
+    share = float(np.interp(len(values), (_FEW, _MANY), (_LOWER_OF_FEW, _LOWER)))
+    low, middle = _quantiles(values, share)
     unit = (middle - low) * _UNIT / NormalDist().inv_cdf(1 - share)
     return (middle - distances) / max(unit, least_unit)
+
+
+def _sample_of(part: slice, sample: np.ndarray | None) -> slice | np.ndarray:
+    """Return the sample of a map, counted from its first place."""
+    count = part.stop - part.start
+    if sample is None:
+        return slice(0, count, max(1, count // _SAMPLED))
+    first, end = np.searchsorted(sample, (part.start, part.stop))
+    return sample[first:end] - part.start
 
 
 def _quantiles(sample: np.ndarray, share: float) -> tuple[float, float]:
@@ -149,5 +178,9 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b) / max(float(np.sqrt((a @ a) * (b @ b))), _EPSILON)
 
 
-def _extended(values: np.ndarray, count: int) -> np.ndarray:
-    return values if len(values) >= count else np.append(values, np.zeros(count - len(values)))
+def _taken(values: np.ndarray, origin: np.ndarray) -> np.ndarray:
+    """Return values in another order, 0 where there was none."""
+    taken = np.zeros(len(origin))
+    kept = origin >= 0
+    taken[kept] = values[origin[kept]]
+    return taken

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
+from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.belief import Belief
 from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence, Weighed
 from seqnet_ros.place_filter.motion import MotionModel
 from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.turns import turn_log_ratios
 
 _USUAL_STEPS = 50
 _LEAST_MASS = 1e-6
@@ -42,6 +44,9 @@ class Step:
 
     Attributes:
         travelled_m: distance by odometry, meters; None without odometry.
+        turned: rotation by odometry about the robot's vertical axis, radians; None where headings
+            are not known.
+        anchor: the last fix, carried on to this keyframe; None without fix or odometry.
         jump: probability that the robot is no longer where the motion model takes it.
         jump_log_ratio: log-likelihood ratio of a jump against driving on, by the change of the
             images.
@@ -50,6 +55,8 @@ class Step:
     travelled_m: float | None = None
     jump: float = 0.0
     jump_log_ratio: float = 0.0
+    turned: float | None = None
+    anchor: Anchor | None = None
 
 
 class PlaceFilter:
@@ -61,14 +68,16 @@ class PlaceFilter:
         reverse: the robot may drive against the direction of the map.
         biases: for each map the log odds of the mass at which 99 % of the matches are correct;
             0 where they are not known.
+        overlapping: belief in another map does not make a place less probable.
     """
 
     def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False,
-                 biases: Sequence[float] | None = None) -> None:
+                 biases: Sequence[float] | None = None, *, overlapping: bool = False) -> None:
         self._config = config
         self._space = space
         self._motion = MotionModel(config, reverse)
         self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
+        self._overlapping = overlapping
         self._evidence: dict[str, Evidence] = {}
         self.confidence = Confidence()
         self._measured = False
@@ -98,41 +107,61 @@ class PlaceFilter:
         for evidence in self._evidence.values():
             evidence.forget(len(self._space))
 
-    def go_on_from(self, other: 'PlaceFilter', parts: Sequence[tuple[slice, slice]]) -> None:
-        """Take over the belief of another filter.
+    def go_on_from(self, other: 'PlaceFilter', space: StateSpace, origin: np.ndarray) -> None:
+        """Take over what another filter knows.
 
         Args:
             other: the other filter.
-            parts: states that both have, here and there.
+            space: the places here.
+            origin: for each its number there, or -1, int ``[N]``.
         """
-        marginal, off = np.zeros(len(self._space)), 1.0
-        for here, there in parts:
-            marginal[here] = other.marginal[there]
-        off -= float(marginal.sum())
+        self._space = space
         self._measured = other._measured
-        self._belief.set(marginal, max(off, 0.0), self._motion.modes(self._measured))
+        self._belief.go_on_from(
+            other._belief, space, origin, self._motion.modes(self._measured))
+        self._evidence = {kind: evidence.moved(origin, self._config.background_frames,
+                                               self._config.evidence)
+                          for kind, evidence in other._evidence.items()}
         self._started, self._steps = other._started, other._steps
         self.confidence = other.confidence
 
+    def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
+        """Go on among other places; what is known of those that stay is kept.
+
+        Args:
+            space: the places.
+            origin: for each its number so far, or -1, int ``[N]``.
+        """
+        self._space = space
+        self._belief.use_states(space, origin)
+        for evidence in self._evidence.values():
+            evidence.use_states(origin)
+
     def grow(self, space: StateSpace) -> None:
         """Go on with more places at the end."""
-        self._space = space
-        self._belief.use(space, self._motion.modes(self._measured))
+        origin = np.arange(len(space))
+        origin[len(self._space):] = -1
+        self.use_states(space, origin)
 
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
+        self._turn: np.ndarray | None = None
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured
-            self._belief.use(self._space, self._motion.modes(measured))
+            self._belief.use_modes(self._motion.modes(measured))
         if not self._started:
             self._started = True
             self._belief.enter(self._config.start, self._motion.modes(measured))
             return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
         stay = (1 - odds / (1 + odds)) * (1 - step.jump)
+        if measured and step.turned is not None and self._space.turns is not None:
+            assert step.travelled_m is not None
+            self._turn = turn_log_ratios(self._space.turns, step.turned, step.travelled_m)
         self._belief.predict(self._motion.transition(
-            self._advance(step.travelled_m, measured), measured, float(1 - stay)))
+            self._advance(step.travelled_m, measured), measured, float(1 - stay)),
+            None if step.anchor is None else step.anchor.entry(self._space))
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
         """Return how far the robot went, in places or relative to its usual step."""
@@ -145,11 +174,13 @@ class PlaceFilter:
         usual = float(np.median(self._steps))
         return travelled_m / usual if usual > 0 else 1.0
 
-    def update(self, distances: dict[str, np.ndarray]) -> Weighed:
+    def update(self, distances: dict[str, np.ndarray],
+               sample: np.ndarray | None = None) -> Weighed:
         """Take in the newest keyframe.
 
         Args:
             distances: for each kind of descriptor its distance to all places, ``[N]``.
+            sample: places that stand for the whole map, ``[J]``; None for all.
 
         Returns:
             What the first kind said.
@@ -160,8 +191,11 @@ class PlaceFilter:
             if kind not in self._evidence:
                 self._evidence[kind] = Evidence(
                     self._config.background_frames, self._config.evidence)
-            weighed.append(self._evidence[kind].weigh(values, maps))
-        self._belief.update(np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed))
+            weighed.append(self._evidence[kind].weigh(values, maps, sample))
+        log_ratios = np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed)
+        if self._turn is not None:
+            log_ratios += self._turn
+        self._belief.update(log_ratios)
         self._weighed = weighed[0]
         return weighed[0]
 
@@ -171,6 +205,7 @@ class PlaceFilter:
         The belief round each is taken away before the next is chosen.
         """
         mass = self.marginal
+        of_map = [float(mass[part].sum()) for part in self._space.slices()]
         found = []
         for number in range(most):
             state = int(np.argmax(_smoothed(mass)))
@@ -179,6 +214,8 @@ class PlaceFilter:
             candidates = np.flatnonzero(mass > _LEAST_MASS * mass[state])
             near = candidates[self._space.nearby(state, candidates, self._config.tolerance)]
             inside = min(float(mass[near].sum()), 1.0)
+            if self._overlapping:
+                inside /= of_map[self._space.map_of(state)] + self.off_map
             deviation = float(self._weighed.deviations[near].max())
             if number == 0:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)

@@ -19,6 +19,8 @@ class StateSpace:
         poses: float64 ``[N, 7]``, each in the frame of its map, meters.
         step_m: usual distance between successive places of each map, meters.
         posed: whether the poses of each map were measured.
+        turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
+            where their headings are not known.
     """
 
     bounds: tuple[int, ...]
@@ -26,6 +28,7 @@ class StateSpace:
     poses: np.ndarray
     step_m: tuple[float, ...]
     posed: tuple[bool, ...]
+    turns: np.ndarray | None = None
     _within: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:

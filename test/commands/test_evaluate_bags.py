@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 from command_line import refusal, run, succeed
+from sequence_search import METHODS, OPTIONS
 
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.datasets.recordings.bag_writer import BagWriter
@@ -90,6 +91,15 @@ def evaluated(tmp_path_factory, bags) -> Path:
     return folder
 
 
+@pytest.fixture(scope='module')
+def with_sequences(tmp_path_factory, bags) -> Path:
+    """A run of both with the sequence search."""
+    folder = tmp_path_factory.mktemp('runs') / 'run'
+    succeed('evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1], '--output',
+            folder, '-L', 5, '--tolerance', '5m,45deg', *OPTIONS)
+    return folder
+
+
 class TestOneEngine:
     def test_results_are_those_of_localize(self, evaluated, bags, tmp_path):
         succeed('map', 'build', bags[0], '--output', tmp_path / 'map', '-L', 5)
@@ -126,13 +136,15 @@ class TestOneEngine:
                               'reliability.csv', 'report.html'}
         assert first == again
 
-    def test_several_recordings_are_one_drive(self, drives, tmp_path):
+    @pytest.mark.parametrize('method', METHODS)
+    def test_several_recordings_are_one_drive(self, drives, tmp_path, method):
+        method_option = ('--set', f'localization.method={method}')
         first, second = drives
         whole = [write_folder(tmp_path / 'map', first, range(60)),
                  write_folder(tmp_path / 'query', second, range(60))]
         parts = [write_folder(tmp_path / 'query1', second, range(30)),
                  write_folder(tmp_path / 'query2', second, range(30, 60))]
-        common = ('--map-source', whole[0], '--tolerance', '3frames', '-L', 5)
+        common = ('--map-source', whole[0], '--tolerance', '3frames', '-L', 5, *method_option)
         succeed('evaluate', 'bags', *common, '--query-source', whole[1], '--output',
                 tmp_path / 'one')
         succeed('evaluate', 'bags', *common, '--query-source', parts[0], '--query-source',
@@ -140,11 +152,13 @@ class TestOneEngine:
         one, two = read_queries(tmp_path / 'one'), read_queries(tmp_path / 'two')
         assert [row['query'] for row in one] == [row['query'] for row in two]
         assert {row['recording'] for row in two} == {'0', '1'}
-        # Time begins anew with the second folder, so that the sequence fills again.
+        # Time begins anew with the second folder, so that the place must be found again.
         assert [row['place_id'] for row in one[:30]] == [row['place_id'] for row in two[:30]]
-        assert [row['reason'] for row in two[30:34]] == ['buffer_filling'] * 4
+        assert two[30]['accepted'] == 'false'
+        if method == 'sequence':
+            assert [row['reason'] for row in two[30:34]] == ['buffer_filling'] * 4
         ranged = ('--map-source', whole[0], '--query-source', whole[1], '--query-range', '30:60',
-                  '--map-range', '30:60', '--tolerance', '3frames', '-L', 5)
+                  '--map-range', '30:60', '--tolerance', '3frames', '-L', 5, *method_option)
         succeed('evaluate', 'bags', *ranged, '--output', tmp_path / 'part')
         part = read_queries(tmp_path / 'part')
         assert part[0]['query'] == '30'
@@ -152,8 +166,9 @@ class TestOneEngine:
 
 
 class TestResults:
-    def test_the_street_is_found_and_what_lies_beyond_is_not(self, evaluated):
-        found = results_of(evaluated)
+    @pytest.mark.parametrize('run_of', ['evaluated', 'with_sequences'])
+    def test_the_street_is_found_and_what_lies_beyond_is_not(self, request, run_of):
+        found = results_of(request.getfixturevalue(run_of))
         measures = found['measures']
         assert measures['recall']['1'] > 0.8
         assert measures['recall']['1'] <= measures['recall']['5'] <= measures['recall']['20']
@@ -183,18 +198,22 @@ class TestResults:
         assert 0 < timing['replay_seconds'] < timing['recorded_seconds']
         assert timing['match_milliseconds']['p50'] > 0
 
-    def test_pairs_tell_the_truth(self, drives, tmp_path):
+    @pytest.mark.parametrize(('method', 'searched'), [('filter', 40), ('sequence', 36)])
+    def test_pairs_tell_the_truth(self, drives, tmp_path, method, searched):
         folders = [write_folder(tmp_path / name, drive, range(40))
                    for name, drive in zip(('map', 'query'), drives, strict=True)]
         pairs = tmp_path / 'pairs.csv'
         pairs.write_text('query,map\n' + ''.join(f'{n}.png,{n}\n' for n in range(10, 30))
                          + '35,\n')
         succeed('evaluate', 'bags', '--map-source', folders[0], '--query-source', folders[1],
-                '--pairs', pairs, '--tolerance', '40frames', '--output', tmp_path / 'run', '-L', 5)
+                '--pairs', pairs, '--tolerance', '40frames', '--output', tmp_path / 'run', '-L', 5,
+                '--set', f'localization.method={method}')
         found = results_of(tmp_path / 'run')
-        assert found['measures']['queries'] == {'searched': 36, 'with_truth': 21, 'in_map': 20}
+        assert found['measures']['queries'] == {
+            'searched': searched, 'with_truth': 21, 'in_map': 20}
         assert found['measures']['recall']['1'] == 1.0
-        assert 'the true place of 15 of 36 searches is unknown' in found['notes'][0]
+        assert (f'the true place of {searched - 21} of {searched} searches is unknown'
+                in found['notes'][0])
 
 
 class TestInterruption:
@@ -360,7 +379,7 @@ class TestBadInput:
             'evaluate', 'bags', '--query-source', folder, '--output', tmp_path / 'run')
         other = write_bag(tmp_path / 'short', Drive(
             Town(7, (2, 1)), DAY, Camera(96, 72), length=4.0, speed=9.0))
-        result = self.evaluate((bags[0], other), tmp_path)
+        result = self.evaluate((bags[0], other), tmp_path, *OPTIONS)
         assert 'nothing was searched' in result.stderr
 
 

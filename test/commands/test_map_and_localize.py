@@ -20,6 +20,7 @@ import typer
 import yaml
 from command_line import refusal, run, succeed
 from image_sets import image_set
+from sequence_search import METHODS, OPTIONS
 
 from seqnet_ros import __version__
 from seqnet_ros.cli.main import app
@@ -228,10 +229,12 @@ class TestMapBuild:
 
     def test_settings_become_the_maps(self, images, tmp_path):
         path = tmp_path / 'map'
-        succeed('map', 'build', images, '--output', path, '-L', '3', '--set', 'matching.top_k=7')
+        succeed('map', 'build', images, '--output', path, '-L', '3', '--set', 'matching.top_k=7',
+                *OPTIONS)
         config = json.loads((path / 'manifest.json').read_text())['manifest']['model']
         assert config['sequence']['length'] == 3
         assert config['matching']['top_k'] == 7
+        assert config['localization']['method'] == 'sequence'
         succeed('localize', images, '--map', path, '--output', tmp_path / 'out')
         fillings = [row for row in read_matches(tmp_path / 'out')
                     if row['reason'] == 'buffer_filling']
@@ -362,17 +365,20 @@ def copy_map(path: Path, target: Path) -> Path:
 
 
 class TestLocalize:
-    def test_a_drive_is_found_in_its_own_map(self, images, place_map, tmp_path, drive):
-        succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out')
+    @pytest.mark.parametrize('method', METHODS)
+    def test_a_drive_is_found_in_its_own_map(self, images, place_map, tmp_path, drive, method):
+        succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out',
+                '--set', f'localization.method={method}')
         rows = read_matches(tmp_path / 'out')
         assert list(rows[0]) == COLUMNS
         assert [int(row['query']) for row in rows] == list(range(len(drive)))
         assert [int(row['stamp_ns']) for row in rows] == [
             index * 100_000_000 for index in range(len(drive))]
-        for row in rows[:4]:
+        filling = 4 if method == 'sequence' else 0
+        for row in rows[:filling]:
             assert (row['accepted'], row['reason']) == ('false', 'buffer_filling')
             assert [row[name] for name in COLUMNS[4:]] == [''] * 4
-        for row in rows[4:]:
+        for row in rows[filling:]:
             assert row['place_id'] == row['query']
             assert row['accepted'] == str(row['reason'] == 'accepted').lower()
             assert row['reason'] in {reason.name.lower() for reason in Reason}
@@ -466,32 +472,36 @@ class TestLocalize:
             'localize', broken, '--map', place_map, '--output', out)
         assert {name: (out / name).read_bytes() for name in names_in(out)} == before
 
-    def test_the_summary_counts_everything(self, images, place_map, tmp_path):
-        shown = succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out')
+    @pytest.mark.parametrize(('method', 'searched'), [('filter', 31), ('sequence', 27)])
+    def test_the_summary_counts_everything(self, images, place_map, tmp_path, method, searched):
+        shown = succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out',
+                        '--set', f'localization.method={method}')
         summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
         assert summary['images'] == summary['results'] == 31
-        assert summary['searched'] == 27
+        assert summary['searched'] == searched
         assert sum(summary['reasons'].values()) == 31
         assert summary['milliseconds_per_search']['p50'] > 0
         assert 'device cpu' in shown.stderr or 'device cuda' in shown.stderr
 
     def test_too_short_a_drive_is_said(self, images, place_map, tmp_path):
         result = succeed('localize', images, '--map', place_map, '--output', tmp_path / 'out',
-                         '-L', '50')
+                         '-L', '50', *OPTIONS)
         assert 'never filled a sequence of 50 keyframes' in result.stderr
         assert all(row['place_id'] == '' for row in read_matches(tmp_path / 'out'))
 
-    def test_options_reach_the_engine(self, images, place_map, tmp_path):
+    @pytest.mark.parametrize(('method', 'counts'), [('filter', {1}), ('sequence', {0, 1})])
+    def test_options_reach_the_engine(self, images, place_map, tmp_path, method, counts):
         backwards = tmp_path / 'backwards'
         backwards.mkdir()
         for index in range(31):
             (backwards / f'{30 - index}.png').write_bytes((images / f'{index}.png').read_bytes())
         succeed('localize', backwards, '--map', place_map, '--output', tmp_path / 'out',
-                '--reverse', '--set', 'matching.candidates=1')
+                '--reverse', '--set', 'matching.candidates=1',
+                '--set', f'localization.method={method}')
         rows = read_matches(tmp_path / 'out')
         assert all(int(row['place_id']) == 30 - int(row['query']) for row in rows[5:-5])
         documents = (tmp_path / 'out' / 'matches.jsonl').read_text().splitlines()
-        assert {len(json.loads(line)['candidates']) for line in documents} == {0, 1}
+        assert {len(json.loads(line)['candidates']) for line in documents} == counts
 
     def test_another_model_is_refused_with_both_names(self, images, tmp_path):
         """The weights that a map's model names were replaced since."""
@@ -516,14 +526,15 @@ class TestLocalize:
         """Real images: day left against day right (Glover 2014), aligned by frame."""
         drives = image_set(shared_data, 'gardens_point')
         succeed('map', 'build', drives / 'day_left', '--output', tmp_path / 'map')
-        for length, least in ((5, 0.66), (10, 0.85), (20, 0.97)):
-            out = tmp_path / str(length)
+        for method, length, least in (('sequence', 5, 0.66), ('sequence', 10, 0.85),
+                                      ('sequence', 20, 0.97), ('filter', 10, 0.97)):
+            out = tmp_path / f'{method}{length}'
             succeed('localize', drives / 'day_right', '--map', tmp_path / 'map', '--output', out,
-                    '-L', length)
+                    '-L', length, '--set', f'localization.method={method}')
             rows = [row for row in read_matches(out) if row['place_id']]
             right = [abs(int(row['place_id']) - int(row['query'])) <= 2 for row in rows]
             assert len(rows) > 200 - 2 * length
-            assert np.mean(right) >= least, length
+            assert np.mean(right) >= least, (method, length)
 
 
 def save_weights(path: Path) -> None:

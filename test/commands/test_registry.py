@@ -100,6 +100,7 @@ paper: None, it is a toy
 frame: {{kind: thumbnail, side: 12}}
 sequence: {{length: {LENGTH}, aggregator: newest}}
 keyframes: {{every: '1', min_change: 0.0}}
+localization: {{method: sequence}}
 acceptance: {{agreement: 1, agreement_window: 1, min_margin: 0.0}}
 rules: {{up_to: {{last_place: {LAST_PLACE}}}}}
 """
@@ -190,6 +191,14 @@ def test_the_settings_of_a_rule_can_be_set(site, images, toy_map, tmp_path):
                       tmp_path / 'not', '--set', 'rules.up_to.last_place=-1')
     assert refused.returncode == 2
     assert 'up_to.last_place: Input should be greater than or equal to 0' in refused.stderr
+
+
+def test_a_rule_holds_for_the_filter(site, images, toy_map, tmp_path):
+    succeed(site, 'localize', images, '--map', toy_map, '--output', tmp_path / 'found',
+            '--set', 'localization.method=filter')
+    found = reasons(tmp_path / 'found')
+    assert 'accepted' in found[:LAST_PLACE + 1]
+    assert set(found[LAST_PLACE + 1:]) == {'odometry'}
 
 
 def test_the_model_is_listed_with_license_and_paper(site):

@@ -64,7 +64,9 @@ def send(node: Any, peer: Peer, frames: list) -> None:
         deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
 
 
-def test_poses_are_measured_where_the_geometry_is_metric(model_file, tmp_path):
+@pytest.mark.parametrize('localization', [
+    {'localization.method': 'sequence'}, {'acceptance.false_positive_rate': 0.2}])
+def test_poses_are_measured_where_the_geometry_is_metric(localization, model_file, tmp_path):
     path = tmp_path / 'map'
     with mapping(model=str(model_file), map=str(path), **CAMERA) as (node, peer):
         calibrate(node, peer)
@@ -75,7 +77,7 @@ def test_poses_are_measured_where_the_geometry_is_metric(model_file, tmp_path):
     assert place_map.manifest.camera_model is not None
     frames = shown(seed=2, length=36.0, lateral_offset=0.6)
     truth = {stamp_ns: pose for stamp_ns, _, pose in frames}
-    with localizing(map=str(path), **CAMERA) as (node, peer):
+    with localizing(map=str(path), **CAMERA, **localization) as (node, peer):
         calibrate(node, peer)
         send(node, peer, frames)
         settle(node)

@@ -28,6 +28,7 @@ from node_harness import (
     wait_for_odometry,
     with_keyframes,
 )
+from sequence_search import PARAMETERS as SEQUENCES
 
 from seqnet_ros.localization.result import Reason
 from seqnet_ros.maps.map_reader import open_map
@@ -170,8 +171,8 @@ def test_a_standing_robot_says_so_once_a_second(town_map, second_drive):
         settle(node)
         eventually(lambda: len(peer.matches) >= 4, 'results')
         time.sleep(0.2)
-        assert [match.reason for match in peer.matches] == [
-            Reason.BUFFER_FILLING] + [Reason.STATIONARY] * 3
+        assert peer.matches[0].reason not in (Reason.ACCEPTED, Reason.STATIONARY)
+        assert [match.reason for match in peer.matches[1:]] == [Reason.STATIONARY] * 3
         assert not peer.poses
 
 
@@ -196,8 +197,9 @@ def test_a_seqnet_model_gives_in_the_node_what_the_engine_gives(
         mapper.push(image, stamp_ns, pose)
     save_map(mapper.finish(), tmp_path / 'map')
     assert open_map(tmp_path / 'map', model).projected.shape == (len(first_drive), 48)
-    expected = offline(model, tmp_path / 'map', second_drive, every='1', min_change=0.0)
-    with localizing(map=str(tmp_path / 'map'), **TOWN_EVERY) as (node, peer):
+    expected = offline(model, tmp_path / 'map', second_drive, method='sequence', every='1',
+                       min_change=0.0)
+    with localizing(map=str(tmp_path / 'map'), **TOWN_EVERY, **SEQUENCES) as (node, peer):
         for stamp_ns, image, _ in second_drive:
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         eventually(lambda: len(peer.matches) == len(expected), 'a result for every image')
@@ -232,8 +234,18 @@ def test_unusable_images_are_survived_counted_and_told_once(town_map, second_dri
             for value in peer.diagnostics[-1].status[0].values), 'the count in /diagnostics')
 
 
-def test_backward_time_clears_the_sequence(town_map, second_drive):
+def test_backward_time_drops_what_was_believed(town_map, second_drive):
     with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        for stamp_ns, image, _ in (*second_drive[:20], second_drive[0]):
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        eventually(lambda: len(peer.matches) == 21, 'a result for every image')
+        assert peer.matches[19].accepted
+        assert not peer.matches[20].accepted
+        assert peer.matches[20].sequence_start == peer.matches[20].header.stamp
+
+
+def test_backward_time_clears_the_sequence(town_map, second_drive):
+    with localizing(map=str(town_map), **TOWN_EVERY, **SEQUENCES) as (node, peer):
         for stamp_ns, image, _ in (*second_drive[:6], *second_drive[:2]):
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
         eventually(lambda: len(peer.matches) == 8, 'a result for every image')

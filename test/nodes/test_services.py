@@ -24,6 +24,8 @@ from node_harness import (
     wait_for_odometry,
     with_keyframes,
 )
+from sequence_search import METHODS
+from sequence_search import PARAMETERS as SEQUENCES
 
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
@@ -179,15 +181,19 @@ def test_clear_begins_a_new_map(first_drive, tmp_path):
 # Several maps, and maps that change.
 
 
-def test_several_maps_are_searched_at_once(model, town_map, elsewhere, second_drive):
+@pytest.mark.parametrize('method', METHODS)
+def test_several_maps_are_searched_at_once(method, model, town_map, elsewhere, second_drive):
     ids = [open_map(path).manifest.map_id for path in (elsewhere, town_map)]
-    with localizing(map=f'{elsewhere}:{town_map}', **TOWN_EVERY) as (node, peer):
+    with localizing(map=f'{elsewhere}:{town_map}', **TOWN_EVERY,
+                    **{'localization.method': method}) as (node, peer):
         show_all(node, peer, second_drive)
         eventually(lambda: len(peer.matches) == len(second_drive), 'all results')
         late = [item for item in peer.matches[15:] if item.candidates]
         assert [item.map_id for item in late] == [ids[1]] * len(late)
         assert any(item.accepted for item in late)
-        assert {item.map_id for match in late for item in match.candidates} == set(ids)
+        # The filter names no place of the other map once it is certain.
+        named = late if method == 'sequence' else peer.matches
+        assert {item.map_id for match in named for item in match.candidates} == set(ids)
         assert len(peer.poses) == sum(item.accepted for item in peer.matches)
         both = str(len(open_map(town_map)) + len(open_map(elsewhere)))
         eventually(lambda: ('map places', both) in {
@@ -302,6 +308,37 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
 
 def test_engine_settings_are_applied_at_once(town_map, second_drive):
     with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        show_all(node, peer, second_drive[:20])
+        eventually(lambda: len(peer.matches) == 20, 'results')
+        assert peer.matches[-1].accepted
+        assert set_parameter(peer, 'acceptance.false_positive_rate', 1e-15) == ''
+        eventually(lambda: node.config.acceptance.false_positive_rate == 1e-15, 'the new rate')
+        show_all(node, peer, second_drive[20:22])
+        eventually(lambda: len(peer.matches) == 22, 'results')
+        assert not any(item.accepted for item in peer.matches[-2:])
+        assert set_parameter(peer, 'acceptance.false_positive_rate', 0.01) == ''
+        assert set_parameter(peer, 'matching.candidates', 1) == ''
+        eventually(lambda: node.config.matching.candidates == 1, 'one candidate')
+        show_all(node, peer, second_drive[22:24])
+        eventually(lambda: len(peer.matches) == 24, 'results')
+        for item in peer.matches[-2:]:
+            assert item.accepted
+            assert len(item.candidates) == 1
+        assert abs(peer.matches[-1].candidates[0].place_id - 23) <= 2
+        for method in reversed(METHODS):
+            before = len(peer.matches)
+            assert set_parameter(peer, 'localization.method', method) == ''
+            eventually(lambda method=method: node.config.localization.method == method, method)
+            show_all(node, peer, second_drive[before:before + 2])
+            eventually(lambda before=before: len(peer.matches) == before + 2, 'results')
+            # The filter begins without a belief here.
+            assert peer.matches[-1].candidates
+            if method == 'sequence':
+                assert abs(peer.matches[-1].candidates[0].place_id - before - 1) <= 2
+
+
+def test_settings_of_sequences_are_applied_at_once(town_map, second_drive):
+    with localizing(map=str(town_map), **TOWN_EVERY, **SEQUENCES) as (node, peer):
         show_all(node, peer, second_drive[:20])
         eventually(lambda: len(peer.matches) == 20, 'results')
         assert peer.matches[-1].accepted

@@ -72,7 +72,8 @@ def belief_markers(belief: np.ndarray | None, maps: Sequence[np.ndarray], frame_
     The opacity of a place is its probability as a share of that of the most probable place.
 
     Args:
-        belief: probability of each place, of all maps one after the other, ``[N]``; None without one.
+        belief: probability of each place, of all maps one after the other, ``[N]``; None gives
+            no markers.
         maps: positions of the places of each map, ``[K, 3]`` each, N together, meters.
         frame_id: their frame.
         stamp_ns: stamp of the markers.

@@ -115,7 +115,8 @@ def test_the_loop_is_found_though_the_nearest_places_are_all_recent(
         small: PlaceModel, street: Street) -> None:
     """The robot creeps over ground it knows: what it just saw is nearer than what it saw before."""
     engine = small.preset.with_settings({
-        'matching.top_k': 5, 'keyframes.every': '1', 'keyframes.min_change': 0.0}).engine
+        'matching.top_k': 5, 'keyframes.every': '1', 'keyframes.min_change': 0.0,
+        'localization.method': 'sequence'}).engine
     creeping = [130 + 0.125 * n for n in range(40)]
 
     def newest(exclude_frames: int) -> LoopResult:
@@ -188,12 +189,25 @@ def test_a_standing_robot_closes_no_loop(small: PlaceModel, street: Street) -> N
 
 def test_a_break_clears_the_sequence_and_keeps_the_places(
         small: PlaceModel, street: Street) -> None:
-    closer = LoopCloser(small, loops=NEAR)
+    engine = small.preset.with_settings({'localization.method': 'sequence'}).engine
+    closer = LoopCloser(small, engine, NEAR)
     drive(closer, street, range(ROUND_M))
     results = drive(closer, street, range(120, 160), first=0)  # stamps go back: a bag loops
     assert [result.reason for result in results[:4]] == [Reason.BUFFER_FILLING] * 4
     assert best_places(results[6:]) == list(range(26, 60))
     assert any(result.accepted for result in results)
+
+
+def test_a_break_takes_the_belief_away(small: PlaceModel, street: Street) -> None:
+    """A bag loops: its first images are no loop where the robot was, but soon where it is."""
+    closer = LoopCloser(small, loops=NEAR)
+    drive(closer, street, range(ROUND_M + 30))
+    results = drive(closer, street, range(120, 160), first=0)
+    assert not any(result.accepted for result in results[:2])
+    accepted = [(n, result) for n, result in enumerate(results) if result.accepted]
+    assert len(accepted) > 20
+    for n, result in accepted:
+        assert abs(result.best.place_id - (20 + n)) <= 3
 
 
 def test_the_drive_becomes_a_map(small: PlaceModel, street: Street) -> None:

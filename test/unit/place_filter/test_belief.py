@@ -102,12 +102,19 @@ def test_probabilities_sum_to_one_whatever_happens(seed, places, modes, keyframe
 
 def test_places_that_are_added_start_without_mass():
     belief = known(line(2), [0.5, 0.5])
-    belief.use(line(4), ONE_MODE)
+    belief.use_states(line(4), np.array([0, 1, -1, -1]))
     np.testing.assert_allclose(belief.marginal, [0.5, 0.5, 0.0, 0.0])
 
 
 def test_other_modes_keep_the_places():
     belief = known(line(3), [0.1, 0.2, 0.3])
-    belief.use(line(3), np.array([0.25, 0.75]))
+    belief.use_modes(np.array([0.25, 0.75]))
     np.testing.assert_allclose(belief.marginal, [0.1, 0.2, 0.3])
     np.testing.assert_allclose(belief.mass[1], 3 * belief.mass[0])
+
+
+def test_places_that_are_gone_leave_their_mass_off_the_map():
+    belief = known(line(3), [0.2, 0.3, 0.4])
+    belief.use_states(line(2), np.array([2, 0]))
+    np.testing.assert_allclose(belief.marginal, [0.4, 0.2])
+    assert belief.off == pytest.approx(0.4)

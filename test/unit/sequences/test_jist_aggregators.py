@@ -7,6 +7,7 @@ import pytest
 import torch
 import yaml
 from image_sets import image_set
+from sequence_search import with_sequences
 
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import parse_preset
@@ -307,7 +308,7 @@ def test_maps_of_sums_are_saved_and_found_again(
     assert not opened.mean.any()
     assert np.linalg.norm(opened.frames, axis=1).min() > 2
     np.testing.assert_allclose(np.linalg.norm(opened.projected, axis=1), 1, atol=1e-5)
-    localizer = Localizer(seqvlad, opened)
+    localizer = Localizer(seqvlad, opened, with_sequences(seqvlad.engine))
     results = [localizer.push(image, number * STEP_NS)
                for number, image in enumerate(walk[20:40], 20)]
     matched = [result for result in results if result is not None and result.candidates]
@@ -490,7 +491,7 @@ def test_frames_of_any_length_are_mapped_and_found(walk: list[np.ndarray]) -> No
     lengths = np.linalg.norm(place_map.frames, axis=1)
     assert lengths.min() > 1.05
     np.testing.assert_allclose(place_map.projected, place_map.frames / lengths[:, None], atol=1e-6)
-    localizer = Localizer(model, place_map)
+    localizer = Localizer(model, place_map, with_sequences(model.engine))
     results = [localizer.push(image, number * STEP_NS)
                for number, image in enumerate(walk[10:25], 10)]
     matched = [result for result in results if result is not None and result.candidates]
@@ -526,7 +527,7 @@ def test_the_rolling_descriptor_finds_what_the_window_finds(
     place_map = mapped(model, walk)
 
     def places() -> list[list[tuple[int, float]]]:
-        localizer = Localizer(model, place_map)
+        localizer = Localizer(model, place_map, with_sequences(model.engine))
         found = []
         for number, image in enumerate(walk[10:50]):
             if number == 20:

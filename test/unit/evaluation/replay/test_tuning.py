@@ -203,10 +203,12 @@ class TestSearch:
 def tuned(folders, tmp_path_factory) -> Path:
     """Search a few settings on one pair and check them on the other."""
     output = tmp_path_factory.mktemp('tuned') / 'out'
+    model = output.with_name('sequences.yaml')
+    model.write_text('name: sequences\nlocalization: {method: sequence}\n')
     result = run(
         'tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
         '--check-map-source', folders['map2'], '--check-query-source', folders['query2'],
-        '--tolerance', '2frames', '--search', 'sequence.length=3,8', '--search',
+        '--tolerance', '2frames', '--model', model, '--search', 'sequence.length=3,8', '--search',
         'acceptance.false_positive_rate=0.01,0.05', '--search', 'keyframes.every=1,2',
         '--output', output)
     assert result.exit_code in (0, 1), result.stderr

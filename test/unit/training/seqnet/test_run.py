@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from sequence_search import with_sequences
 from typer.testing import CliRunner
 
 from seqnet_ros.cli.main import app
@@ -282,7 +283,7 @@ class TestModels:
             expected = run.module(torch.from_numpy(frames)[None])[0].numpy()
         np.testing.assert_allclose(place_map.sequences[10], expected, atol=1e-6)
 
-        localizer = Localizer(model, place_map)
+        localizer = Localizer(model, place_map, with_sequences(model.engine))
         for index, image in enumerate(images[10:20]):
             match = localizer.push(image, index * 10**8)
         assert match.candidates[0].place_id == 19

@@ -1,0 +1,78 @@
+"""A part of a large map, as much of it as the belief needs.
+
+A map of a million places is not compared with every frame. The filter then works on places that
+may matter: those that hold the belief, those it may move to, the nearest by the coarse index, and a
+sample spread over the map that tells how near wrong places are. All others have no mass; the robot
+being there counts as off the map until the index finds the place.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqnet_ros.place_filter.state_space import StateSpace
+
+BLOCK = 16
+"""Places are taken in runs of this many, so that the belief can move in them."""
+_SAMPLE = 1024
+_LEAST_MASS = 1e-6
+_MOST_BLOCKS = 256
+
+
+@dataclass(frozen=True)
+class ActiveStates:
+    """Some places of a space, in their order.
+
+    Attributes:
+        places: their numbers in the whole space, int64 ``[K]``, ascending.
+        space: these places as a space of their own.
+        sample: which of them are the sample, int64 ``[J]``.
+    """
+
+    places: np.ndarray
+    space: StateSpace
+    sample: np.ndarray
+
+
+def spread_sample(count: int) -> np.ndarray:
+    """Return places spread evenly over ``count``, int64 ``[J]``."""
+    return np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+
+
+def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
+                  places: np.ndarray, found: np.ndarray) -> ActiveStates:
+    """Return the places that matter for the next keyframe.
+
+    Args:
+        whole: all places.
+        sample: `spread_sample` of them.
+        marginal: belief over the places that mattered so far, ``[K]``.
+        places: the numbers of those, ``[K]``.
+        found: places that the index found, ``[F]``, nearest first.
+    """
+    held = np.flatnonzero(marginal > _LEAST_MASS)
+    held = held[np.argsort(-marginal[held], kind='stable')][:_MOST_BLOCKS * BLOCK]
+    blocks = np.unique(np.concatenate([
+        places[held] // BLOCK, (places[held] + BLOCK) // BLOCK, found // BLOCK,
+        (found + BLOCK) // BLOCK]))
+    runs = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
+    chosen = np.unique(np.concatenate([runs[runs < len(whole)], sample]))
+    return ActiveStates(chosen, _part(whole, chosen), np.searchsorted(chosen, sample))
+
+
+def origins(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return where places are among others, both ascending; -1 where they are not, ``[K]``."""
+    if not len(before):
+        return np.full(len(after), -1)
+    position = np.minimum(np.searchsorted(before, after), len(before) - 1)
+    return np.where(before[position] == after, position, -1)
+
+
+def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
+    """Return some places as a space; a gap between them ends a stretch."""
+    first = np.ones(len(places), dtype=bool)
+    first[1:] = (np.diff(places) != 1) | (whole.starts[places[1:]] != whole.starts[places[:-1]])
+    starts = np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))
+    bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
+    return StateSpace(bounds, starts, whole.poses[places], whole.step_m, whole.posed,
+                      None if whole.turns is None else whole.turns[places])
