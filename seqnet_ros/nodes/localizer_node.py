@@ -25,6 +25,7 @@ from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.map_services import MapServices
 from seqnet_ros.nodes.model_loading import describe_model, local_weights, model_values
+from seqnet_ros.nodes.outputs.belief import BeliefPublisher
 from seqnet_ros.nodes.outputs.markers import (
     belief_markers,
     match_markers,
@@ -79,6 +80,7 @@ class LocalizerNode(ManagedNode):
         self._pose_publisher = PosePublisher(self)
         self._status = StatusPublisher(self, self._read_status, lambda: self.pipeline.silent)
         self._visualization = VisualizationPublisher(self)
+        self._belief = BeliefPublisher(self)
         self._stationary = Throttle(STATIONARY_EVERY_NS)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
@@ -271,7 +273,7 @@ class LocalizerNode(ManagedNode):
 
     def _show_belief(self, engine: Localizer, result: MatchResult) -> None:
         if result.off_map is not None:
-            self._visualization.publish_belief(lambda: belief_markers(
+            self._belief.publish(lambda: belief_markers(
                 engine.belief, [item.positions for item in engine.maps.values()],
                 self._map_frame, result.stamp_ns))
 
@@ -280,7 +282,7 @@ class LocalizerNode(ManagedNode):
         now_ns = self.get_clock().now().nanoseconds
         self._visualization.publish_map(route_markers(
             [item.positions for item in maps], self._map_frame, now_ns))
-        self._visualization.publish_belief(lambda: [no_belief(self._map_frame, now_ns)])
+        self._belief.publish(lambda: [no_belief(self._map_frame, now_ns)])
 
     def _read_status(self) -> Status | None:
         return None if self.engine is None else self._tracker.status

@@ -1,13 +1,13 @@
 """Debug images and markers, published only while they have subscribers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
-from visualization_msgs.msg import Marker, MarkerArray
+from visualization_msgs.msg import MarkerArray
 
 from seqnet_ros.core.images import View, first_image
 from seqnet_ros.localization.result import MatchResult
@@ -36,7 +36,7 @@ class CachedImage:
 
 
 class VisualizationPublisher:
-    """Publishes ``~/debug_image``, ``~/markers``, ``~/belief`` and, latched, ``~/map_markers``.
+    """Publishes ``~/debug_image``, ``~/markers`` and, latched, ``~/map_markers``.
 
     Args:
         node: the publishing node; nothing is sent while it is not active.
@@ -45,7 +45,6 @@ class VisualizationPublisher:
     def __init__(self, node: LifecycleNode) -> None:
         self._image = node.create_lifecycle_publisher(Image, '~/debug_image', 1)
         self._markers = node.create_lifecycle_publisher(MarkerArray, '~/markers', 10)
-        self._belief = node.create_lifecycle_publisher(Marker, '~/belief', 10)
         self._map = node.create_lifecycle_publisher(MarkerArray, '~/map_markers', _LATCHED)
 
     def publish_debug_image(self, read: CachedImage, frame_id: str, result: MatchResult,
@@ -68,12 +67,6 @@ class VisualizationPublisher:
         """Publish the result of ``make`` if there are subscribers."""
         if _wanted(self._markers):
             self._markers.publish(make())
-
-    def publish_belief(self, make: Callable[[], Sequence[Marker]]) -> None:
-        """Publish the results of ``make`` one after the other if there are subscribers."""
-        if _wanted(self._belief):
-            for marker in make():
-                self._belief.publish(marker)
 
     def publish_map(self, markers: MarkerArray) -> None:
         """Publish the markers of a map; later subscribers receive them, too."""
