@@ -1,10 +1,15 @@
 """Matches that contradict odometry wait until others confirm them."""
 
 import pytest
+from sequence_search import METHODS
+from streets import Street, small_model
 
 from seqnet_ros.config.engine import LocalizationConfig
 from seqnet_ros.core.poses import make_pose
+from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.odometry_gate import OdometryGate
+from seqnet_ros.localization.result import Reason
+from seqnet_ros.maps.mapper import Mapper
 
 
 def passes(gate: OdometryGate, found: float, driven: float, map_id: str = 'town') -> bool:
@@ -86,3 +91,37 @@ def test_a_robot_that_may_face_either_way_is_judged_by_its_way_alone(gate):
         either.move(make_pose(x, 0))
     assert either.passes('town', make_pose(60, 0), make_pose(39, 0))
     assert not either.passes('town', make_pose(0, 0), make_pose(39, 0))
+
+
+# In the localizer.
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_a_localizer_holds_back_what_odometry_contradicts(method):
+    street, model = Street(3), small_model()
+    mapper = Mapper(model)
+    for x in range(110):
+        mapper.push(street.view(x), x * 10**9, make_pose(x, 0))
+    place_map = mapper.finish()
+
+    def drive(posed: bool, **settings: object) -> list[Reason]:
+        """Drive from 10 to 39, and from there go on at 70, which odometry does not know."""
+        engine = model.preset.with_settings({
+            'localization.method': method, 'acceptance.agreement': 2,
+            **{f'localization.{name}': value for name, value in settings.items()}}).engine
+        localizer = Localizer(model, place_map, engine)
+        places = [*range(10, 40), *range(70, 95)]
+        results = [localizer.push(street.view(x, seed=1), number * 10**9,
+                                  make_pose(number, 5) if posed else None)
+                   for number, x in enumerate(places)]
+        return [result.reason for result in results if result is not None]
+
+    reasons = drive(posed=True)
+    assert Reason.ACCEPTED in reasons[:30]
+    assert Reason.ODOMETRY not in reasons[:30]
+    first = reasons.index(Reason.ODOMETRY)
+    assert reasons[first:first + 3] == [Reason.ODOMETRY, Reason.ODOMETRY, Reason.ACCEPTED]
+    assert reasons[-5:] == [Reason.ACCEPTED] * 5
+    assert drive(posed=True, max_drift=0.0)[first] is Reason.ACCEPTED
+    assert drive(posed=True, confirmations=1)[first] is Reason.ACCEPTED
+    assert Reason.ODOMETRY not in drive(posed=False)
