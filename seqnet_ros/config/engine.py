@@ -95,6 +95,15 @@ class LocalizationConfig(Settings):
     method: Literal['filter', 'sequence'] = Field(
         'filter', description='Recursive filter over all places, or hierarchical search with '
                               'sequences as in the SeqNet paper.')
+    max_drift: float = Field(
+        0.1, ge=0, le=10,
+        description='An accepted match that is farther from where odometry has carried the robot '
+                    'than this share of the distance since the last one, plus 10 m, is held back. '
+                    '0 disables this.')
+    confirmations: int = Field(
+        3, ge=1, le=1000,
+        description='A match that contradicts odometry is accepted if this many successive ones '
+                    'agree, including itself.')
 
 
 class FilterConfig(Settings):

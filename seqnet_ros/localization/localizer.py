@@ -4,6 +4,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from seqnet_ros.core.poses import check_pose
 from seqnet_ros.localization.acceptance.rule import Match
 from seqnet_ros.localization.filter_search import FilterSearch, Keyframe
 from seqnet_ros.localization.map_search import MapSearch, prepare_map
+from seqnet_ros.localization.odometry_gate import OdometryGate
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
@@ -89,6 +91,7 @@ class Localizer:
         self._keyframes = 0
         self._buffer: deque[_Frame] = deque()
         self._filter: FilterSearch | None = None
+        self._odometry_gate = OdometryGate(engine.localization, engine.matching.reverse)
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
         self._take(maps, self._prepare_all(maps, engine), engine)
         self._gate = KeyframeGate(*self._gate_settings())
@@ -133,6 +136,7 @@ class Localizer:
             MapSearch(self.model, item, engine, self._camera, overlapping=self._overlapping)
             for item in prepared]
         self._filter = self._make_filter(engine)
+        self._odometry_gate.use(engine.localization, engine.matching.reverse)
         self._engine = engine
         self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources
@@ -246,6 +250,7 @@ class Localizer:
             self._rolling.clear()
         for search in self._searches:
             search.acceptance.forget()
+        self._odometry_gate.forget()
         if self._filter is not None:
             self._filter.note_break()
         self._keyframes = 0
@@ -329,7 +334,20 @@ class Localizer:
         if verdict is Verdict.STATIONARY:
             return self._without_match(query, stamp_ns, Reason.STATIONARY, describe_seconds)
         assert descriptor is not None
-        return self._match(query, stamp_ns, descriptor, first_image(image), pose, describe_seconds)
+        result = self._match(
+            query, stamp_ns, descriptor, first_image(image), pose, describe_seconds)
+        return self._gated(result, pose)
+
+    def _gated(self, result: MatchResult, odometry: np.ndarray | None) -> MatchResult:
+        """Hold a match back that contradicts odometry, where both are in meters."""
+        self._odometry_gate.move(odometry)
+        best = result.best
+        if not result.accepted or best is None or not self.maps[best.map_id].manifest.has_poses:
+            return result
+        pose = best.pose if result.pose is None else result.pose
+        if self._odometry_gate.passes(best.map_id, pose, odometry):
+            return result
+        return replace(result, reason=Reason.ODOMETRY)
 
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
                pose: np.ndarray | None, describe_seconds: float) -> MatchResult:

@@ -130,6 +130,13 @@ class ImagePipeline:
         self._silence = self._images = self._camera_input = None
         self.odometry.stop()
 
+    @property
+    def silent(self) -> bool:
+        """Whether images are ignored, none arrived yet, or none for ``silence_after_s``."""
+        images, silence = self._images, self._silence
+        return (self.paused or images is None or silence is None
+                or images.last_arrival_s is None or silence.silence_s >= self._silence_after_s())
+
     def _silence_after_s(self) -> float:
         return float(self._node.get_parameter('silence_after_s').value)
 

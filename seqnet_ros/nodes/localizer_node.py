@@ -12,6 +12,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult, Reason
+from seqnet_ros.localization.status import Status, StatusTracker
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_model, load_model, load_preset
@@ -24,11 +25,19 @@ from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.map_services import MapServices
 from seqnet_ros.nodes.model_loading import describe_model, local_weights, model_values
-from seqnet_ros.nodes.outputs.markers import match_markers, route_markers
+from seqnet_ros.nodes.outputs.belief import BeliefPublisher
+from seqnet_ros.nodes.outputs.markers import (
+    belief_markers,
+    match_markers,
+    no_belief,
+    route_markers,
+)
 from seqnet_ros.nodes.outputs.pose_publisher import PosePublisher
+from seqnet_ros.nodes.outputs.status import StatusPublisher
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
 from seqnet_ros.nodes.outputs.visualization import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.parameters import NodeParameters
+from seqnet_ros.nodes.relocalize import RelocalizeService
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup, StateError
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
@@ -56,6 +65,7 @@ class LocalizerNode(ManagedNode):
         self.engine: Localizer | None = None
         self.map_paths: tuple[Path, ...] = ()
         self._last: MatchResult | None = None
+        self._tracker = StatusTracker(LocalizerSettings().carry_limit_m)
         services = ServiceGroup(self)
         self.pipeline = ImagePipeline(
             self, services, lambda: self.phase, process=self._process,
@@ -64,9 +74,13 @@ class LocalizerNode(ManagedNode):
             services, self.pipeline, lambda: self.engine, self._prepare_maps,
             self._use_maps, lambda: self.map_paths)
         FindPlaceService(services, self.pipeline, lambda: self.engine)
+        self._relocalization = RelocalizeService(
+            self, services, self.pipeline, lambda: self.phase, self._relocalize)
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
         self._pose_publisher = PosePublisher(self)
+        self._status = StatusPublisher(self, self._read_status, lambda: self.pipeline.silent)
         self._visualization = VisualizationPublisher(self)
+        self._belief = BeliefPublisher(self)
         self._stationary = Throttle(STATIONARY_EVERY_NS)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
@@ -88,6 +102,8 @@ class LocalizerNode(ManagedNode):
         assert self.model is not None
         settings: LocalizerSettings = self.settings.read()
         calibrated = self.model.engine.geometry is not None and settings.use_camera_info
+        self._tracker = StatusTracker(settings.carry_limit_m)
+        self._status.start(settings.map_frame)
         self._pose_publisher.start(settings)
         try:
             self.pipeline.start(settings, self.model.config.cameras, calibrated)
@@ -106,6 +122,8 @@ class LocalizerNode(ManagedNode):
         """Unsubscribe and wait for the image in work."""
         self.pipeline.stop()
         self._pose_publisher.stop()
+        self._relocalization.cancel('the node was deactivated')
+        self._status.stop()
 
     def cleanup(self) -> None:
         """Stop the worker and release model and maps."""
@@ -167,10 +185,12 @@ class LocalizerNode(ManagedNode):
         self.config = self.settings.read_engine(own)
         self.map_paths = tuple(paths)
         self._last = None
+        self._tracker.forget()
         self._pose_publisher.forget_map()
         for path, place_map in zip(paths, maps, strict=True):
             self.get_logger().info(f'map {path}: {len(place_map)} places')
         self._show_maps()
+        self._status.update()
         return self.engine
 
     def _use_settings(self) -> None:
@@ -188,14 +208,27 @@ class LocalizerNode(ManagedNode):
         paths = ', '.join(map(str, self.map_paths)) or 'no map'
         self._forget_maps()
         self._pose_publisher.forget_map()
+        self._relocalization.lose_map()
         self._show_maps()
+        self._status.update()
         return f'{paths} is no longer searched'
 
     def _forget_maps(self) -> None:
         self.engine = None
         self.map_paths = ()
         self._last = None
+        self._tracker.forget()
         self._stationary.reset()
+
+    def _relocalize(self) -> bool:
+        """Drop the belief; return whether there is a map to find the robot in."""
+        if self.engine is None:
+            return False
+        self.engine.reset()
+        self._tracker.forget()
+        self._pose_publisher.begin_anew()
+        self._status.update()
+        return True
 
     # Images, on the worker's thread.
 
@@ -206,24 +239,30 @@ class LocalizerNode(ManagedNode):
         pose = self.pipeline.pose_at(image.stamp_ns)
         read = CachedImage(image.read)
         result = engine.push_lazily(read, image.stamp_ns, pose)
+        broken = _begins_anew(result, engine)
+        if broken:
+            self._pose_publisher.begin_anew()
+        self._tracker.note(image.stamp_ns, pose, result, broken)
+        self._status.update()
+        if result is None or not result.accepted:
+            self._pose_publisher.carry(pose, self.config.filter.odometry_drift, image.stamp_ns)
         if result is None:
             return
         self._last = result
         self.pipeline.statistics.describe.add(result.describe_seconds)
-        if result.reason is Reason.STATIONARY:
-            if not self._stationary.due(result.stamp_ns):
-                return
-        elif result.reason is Reason.BUFFER_FILLING or engine.begins_anew:
-            self._pose_publisher.expect_initial_pose()
+        if result.reason is Reason.STATIONARY and not self._stationary.due(result.stamp_ns):
+            return
         if result.candidates:
             self.pipeline.statistics.match.add(result.match_seconds)
         if result.accepted:
             self._publish_pose(result, pose, engine)
-        self._matches.publish(
-            match_to_message(result, image.frame_id, engine.map.manifest.map_id))
+        match = match_to_message(result, image.frame_id, engine.map.manifest.map_id)
+        self._matches.publish(match)
+        self._relocalization.note(result, match)
         self._visualization.publish_debug_image(
             read, image.frame_id, result, lambda: _map_image(engine, result))
         self._visualization.publish_markers(lambda: match_markers(result, self._map_frame))
+        self._show_belief(engine, result)
 
     def _publish_pose(self, result: MatchResult, odometry: np.ndarray | None,
                       engine: Localizer) -> None:
@@ -232,11 +271,21 @@ class LocalizerNode(ManagedNode):
             result, engine.maps[result.best.map_id], self.config.matching.reverse, odometry,
             self.pipeline.odometry.frame)
 
+    def _show_belief(self, engine: Localizer, result: MatchResult) -> None:
+        if result.off_map is not None:
+            self._belief.publish(lambda: belief_markers(
+                engine.belief, [item.positions for item in engine.maps.values()],
+                self._map_frame, result.stamp_ns))
+
     def _show_maps(self) -> None:
         maps = [] if self.engine is None else list(self.engine.maps.values())
+        now_ns = self.get_clock().now().nanoseconds
         self._visualization.publish_map(route_markers(
-            [item.positions for item in maps], self._map_frame,
-            self.get_clock().now().nanoseconds))
+            [item.positions for item in maps], self._map_frame, now_ns))
+        self._belief.publish(lambda: [no_belief(self._map_frame, now_ns)])
+
+    def _read_status(self) -> Status | None:
+        return None if self.engine is None else self._tracker.status
 
     # Diagnostics.
 
@@ -277,6 +326,12 @@ def _load_model(settings: LocalizerSettings) -> PlaceModel:
     if settings.model or not settings.map:
         return load_model(settings.model or WITHOUT_MAP, settings.device, weights)
     return build_model(_preset(settings), settings.device, weights=weights)
+
+
+def _begins_anew(result: MatchResult | None, engine: Localizer) -> bool:
+    """Return whether a result is the first, or the first after a break."""
+    return (result is not None and result.reason is not Reason.STATIONARY
+            and engine.begins_anew)
 
 
 def _map_image(engine: Localizer, result: MatchResult) -> np.ndarray | None:

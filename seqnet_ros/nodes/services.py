@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future as ThreadFuture
 from typing import Any
 
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.node import Node
 from rclpy.task import Future
 
@@ -17,7 +17,7 @@ class StateError(SeqnetRosError):
 
 
 class ServiceGroup:
-    """The services of a node, one at a time, in a callback group of their own.
+    """The services of a node, in callback groups of their own: one at a time, or concurrent.
 
     Args:
         node: the serving node.
@@ -26,10 +26,20 @@ class ServiceGroup:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._group = MutuallyExclusiveCallbackGroup()
+        self._concurrent = ReentrantCallbackGroup()
 
-    def add(self, kind: Any, name: str, answer: Callable[[Any, Any], Any]) -> None:
-        """Offer a service; ``answer`` takes request and response, and may be a coroutine."""
-        self._node.create_service(kind, name, answer, callback_group=self._group)
+    def add(self, kind: Any, name: str, answer: Callable[[Any, Any], Any], *,
+            concurrent: bool = False) -> None:
+        """Offer a service.
+
+        Args:
+            kind: its type.
+            name: its name.
+            answer: takes request and response, and may be a coroutine.
+            concurrent: other services, and this one, answer while it waits.
+        """
+        self._node.create_service(
+            kind, name, answer, callback_group=self._concurrent if concurrent else self._group)
 
     async def wait(self, outcome: ThreadFuture) -> Any:
         """Wait for a job on another thread; return what it returns or raise what it raises."""

@@ -83,7 +83,18 @@ class LocalizerSettings(NodeSettings):
     publish_initial_pose: bool = Field(
         False, json_schema_extra=AT_ACTIVATION,
         description="Publish the first accepted pose on 'initialpose', and again after a map was "
-                    'loaded, a pause, or a break in the images.')
+                    'loaded, ~/relocalize, a pause, or a break in the images.')
+    carry_pose: bool = Field(
+        False, json_schema_extra=AT_ACTIVATION,
+        description='Publish ~/pose for the images between accepted matches too, carried by '
+                    'odometry.')
+    carry_limit_m: float = Field(
+        20.0, ge=0, le=1e6, json_schema_extra=AT_ACTIVATION,
+        description='Way over which odometry carries the pose of an accepted match, m.')
+    relocalize_timeout_s: float = Field(
+        30.0, gt=0, le=86400, json_schema_extra=AT_ONCE,
+        description='How long ~/relocalize waits for an accepted match if the request does not '
+                    'say so, s of wall time.')
 
 
 class MappingSettings(NodeSettings):

@@ -44,6 +44,16 @@ def test_reasons_have_the_numbers_of_the_core():
     assert constants(PlaceMatch) == {reason.name: reason.value for reason in Reason}
 
 
+def test_states_have_the_numbers_of_the_core():
+    from seqnet_ros.msg import LocalizationStatus
+
+    from seqnet_ros.localization.status import State
+
+    assert constants(LocalizationStatus) == {state.name: state.value for state in State}
+    fields = LocalizationStatus.get_fields_and_field_types()
+    assert next(iter(fields)) == 'header'
+
+
 def test_loop_closure_names_both_frames():
     from seqnet_ros.msg import LoopClosure
 
@@ -66,13 +76,13 @@ def test_an_evaluation_says_what_it_measures_in_plain_numbers():
 
 
 def test_service_results_are_numbered_and_explained():
-    from seqnet_ros.srv import FindPlace, LoadMap, SaveEvaluation, SaveMap
+    from seqnet_ros.srv import FindPlace, LoadMap, Relocalize, SaveEvaluation, SaveMap
 
     assert constants(LoadMap.Response) == {
         'RESULT_SUCCESS': 0, 'RESULT_MAP_NOT_FOUND': 1, 'RESULT_INVALID_MAP': 2,
         'RESULT_MODEL_MISMATCH': 3, 'RESULT_UNDEFINED_FAILURE': 255,
     }
-    for service in (LoadMap, SaveMap, SaveEvaluation, FindPlace):
+    for service in (LoadMap, SaveMap, SaveEvaluation, FindPlace, Relocalize):
         response = service.Response.get_fields_and_field_types()
         assert response['result'] == 'uint8'
         assert response['message'] == 'string'
@@ -80,6 +90,8 @@ def test_service_results_are_numbered_and_explained():
         assert numbers['RESULT_SUCCESS'] == 0
         assert len(set(numbers.values())) == len(numbers)
     assert FindPlace.Response().get_fields_and_field_types()['match'] == 'seqnet_ros/PlaceMatch'
+    assert (Relocalize.Response().get_fields_and_field_types()['match']
+            == 'seqnet_ros/PlaceMatch')
 
 
 def test_a_place_match_arrives_as_it_was_sent():

@@ -69,7 +69,7 @@ def test_raw_images_give_what_the_engine_gives(model, town_map, second_drive):
         assert len(peer.poses) == len(accepted)
         for pose, result in zip(peer.poses, accepted, strict=True):
             assert pose.header.frame_id == 'map'
-            assert pose.pose.pose.position.x == result.best.pose[0]
+            assert pose.pose.pose.position.x == result.pose[0]
             covariance = np.array(pose.pose.covariance).reshape(6, 6)
             assert np.isfinite(covariance).all()
             assert (np.linalg.eigvalsh(covariance) > 1e-3).all()

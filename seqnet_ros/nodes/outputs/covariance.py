@@ -1,15 +1,64 @@
-"""Covariance of a reported pose."""
+"""A reported pose and its covariance."""
 
 import numpy as np
 
 from seqnet_ros.core.poses import angle_between, distance, pose_from_matrix, pose_matrix
-from seqnet_ros.localization.result import Candidate
+from seqnet_ros.localization.result import Candidate, MatchResult
 from seqnet_ros.maps.place_map import PlaceMap
 
 POSITION_FLOOR_M = 0.1
 ANGLE_FLOOR_RAD = np.deg2rad(5.0)
 NEAR_SPACINGS = 10.0
 """Candidates within this many spacings of the best are on the same stretch of road."""
+TURNS_OVER_M = 10.0
+"""Odometry that is off by a share of the distance turns by as many radians over this distance."""
+
+
+def robot_pose(result: MatchResult, place_map: PlaceMap,
+               any_heading: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pose ``[7]`` of an accepted match in the map, and its covariance ``[6, 6]``.
+
+    A metric pose of the geometric check comes first, then that between the places which the place
+    filter estimates. Its position has the covariance of the estimate and the floor of 0.1 m, for
+    the offset across the road; its rotation has that of the place.
+
+    Args:
+        result: the match.
+        place_map: the map of its best place.
+        any_heading: as of `pose_covariance`.
+    """
+    best = result.best
+    assert best is not None
+    if best.relative_is_metric:
+        return metric_pose(best)
+    same_map = tuple(item for item in result.candidates if item.map_id == best.map_id)
+    covariance = pose_covariance(place_map, same_map, any_heading)
+    if result.pose is None or result.position_covariance is None:
+        return best.pose, covariance
+    covariance[:3, :3] = result.position_covariance + POSITION_FLOOR_M**2 * np.eye(3)
+    return result.pose, covariance
+
+
+def carried_covariance(covariance: np.ndarray, distance_m: float, moved_m: float,
+                       drift: float) -> np.ndarray:
+    """Return the covariance ``[6, 6]`` of a pose that odometry has carried on.
+
+    With the way ``d`` since the match and the straight distance ``m`` from it::
+
+        variance of x, y, z   +=  (drift * d)^2 + (variance of yaw) * m^2   [m^2]
+        variance of rotation  +=  drift^2 * d / 10 m                        [rad^2]
+
+    where the second term is what a wrong heading of the match does to the position.
+
+    Args:
+        covariance: of the match, ``[6, 6]``.
+        distance_m: length of the way since then, meters.
+        moved_m: straight distance, meters.
+        drift: error of odometry as a share of the distance.
+    """
+    position = (drift * distance_m)**2 + covariance[5, 5] * moved_m**2
+    rotation = drift**2 * distance_m / TURNS_OVER_M
+    return covariance + np.diag([position] * 3 + [rotation] * 3)
 
 
 def pose_covariance(place_map: PlaceMap, candidates: tuple[Candidate, ...],

@@ -13,6 +13,11 @@ from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 MOST_POINTS = 20_000
 """Longer routes are thinned, because RViz cannot draw more."""
 
+MOST_PROBABLE = 2_000
+"""Of a belief, at most this many places are shown, the most probable ones."""
+_LEAST_SHARE = 0.01
+"""Places that are less probable than this share of the most probable one are not shown."""
+
 Colour = tuple[float, float, float, float]
 # Blue and orange differ even for color-blind users; shape and text show the rest.
 ACCEPTED: Colour = (0.0, 0.45, 0.7, 1.0)
@@ -58,6 +63,48 @@ def match_markers(result: MatchResult, frame_id: str) -> MarkerArray:
                    points=_points(np.stack([item.pose[:3] for item in result.candidates])))
     dots.colors = [_by_score(item) for item in result.candidates]
     return MarkerArray(markers=[dots, arrow, text])
+
+
+def belief_markers(belief: np.ndarray | None, maps: Sequence[np.ndarray], frame_id: str,
+                   stamp_ns: int) -> list[Marker]:
+    """Return where the robot may be, one marker for each map.
+
+    The opacity of a place is its probability as a share of that of the most probable place.
+
+    Args:
+        belief: probability of each place, of all maps one after the other, ``[N]``; None gives
+            no markers.
+        maps: positions of the places of each map, ``[K, 3]`` each, N together, meters.
+        frame_id: their frame.
+        stamp_ns: stamp of the markers.
+    """
+    header = Header(frame_id=frame_id, stamp=stamp_from_ns(stamp_ns))
+    if belief is None:
+        return []
+    shares = belief / max(float(belief.max(initial=0.0)), np.finfo(float).tiny)
+    least = _LEAST_SHARE
+    if len(shares) > MOST_PROBABLE:
+        least = max(least, float(np.partition(shares, -MOST_PROBABLE)[-MOST_PROBABLE]))
+    shown = np.flatnonzero(shares >= least)
+    shown = shown[np.argsort(-shares[shown], kind='stable')][:MOST_PROBABLE]
+    markers, first = [], 0
+    for number, positions in enumerate(maps):
+        own = shown[(shown >= first) & (shown < first + len(positions))]
+        if len(own):
+            marker = _marker(header, 'belief', number, Marker.POINTS, ACCEPTED, _SIZE_M,
+                             points=_points(positions[own - first]))
+            marker.colors = [_colour((*ACCEPTED[:3], share)) for share in shares[own]]
+        else:
+            marker = Marker(header=header, ns='belief', id=number, action=Marker.DELETE)
+        markers.append(marker)
+        first += len(positions)
+    return markers
+
+
+def no_belief(frame_id: str, stamp_ns: int) -> Marker:
+    """Return what removes all markers of a belief."""
+    return Marker(header=Header(frame_id=frame_id, stamp=stamp_from_ns(stamp_ns)), ns='belief',
+                  action=Marker.DELETEALL)
 
 
 def loop_markers(positions: np.ndarray, edges: Sequence[tuple[int, int, bool]], frame_id: str,

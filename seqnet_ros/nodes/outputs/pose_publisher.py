@@ -4,10 +4,11 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
 
+from seqnet_ros.localization.carried_pose import CarriedPose
 from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import pose_with_covariance
-from seqnet_ros.nodes.outputs.covariance import metric_pose, pose_covariance
+from seqnet_ros.nodes.outputs.covariance import carried_covariance, robot_pose
 from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
 from seqnet_ros.nodes.settings import LocalizerSettings
 
@@ -16,6 +17,8 @@ INITIAL_POSE_TOPIC = 'initialpose'
 
 class PosePublisher:
     """Publishes ``~/pose`` and, where the settings ask for it, ``initialpose`` and map -> odom.
+
+    With ``carry_pose`` the pose of an accepted match is carried on by odometry until the next.
 
     Args:
         node: the publishing node; nothing is sent while it is not active.
@@ -26,6 +29,8 @@ class PosePublisher:
         self._settings = LocalizerSettings()
         self._initial_pose_due = False
         self._transform: MapToOdom | None = None
+        self._carried: CarriedPose | None = None
+        self._covariance = np.zeros((6, 6))
         self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
         self._initial_poses = node.create_lifecycle_publisher(
             PoseWithCovarianceStamped, INITIAL_POSE_TOPIC, 1)
@@ -44,7 +49,8 @@ class PosePublisher:
                 lambda: float(self._node.get_parameter('tf_tolerance_s').value))
 
     def stop(self) -> None:
-        """Stop publishing the transform."""
+        """Stop publishing the transform and carrying the pose."""
+        self._carried = None
         if self._transform is not None:
             self._transform.close()
             self._transform = None
@@ -53,9 +59,14 @@ class PosePublisher:
         """Publish the next pose as initial pose too, where the settings ask for that."""
         self._initial_pose_due = self._settings.publish_initial_pose
 
+    def begin_anew(self) -> None:
+        """Carry no pose until the next match, which is an initial pose, as after a break."""
+        self._carried = None
+        self.expect_initial_pose()
+
     def forget_map(self) -> None:
         """Restart, as when another map is searched."""
-        self.expect_initial_pose()
+        self.begin_anew()
         transform = self._transform
         if transform is not None:
             transform.forget()
@@ -71,13 +82,8 @@ class PosePublisher:
             odometry: pose ``[7]`` by odometry at the same time, None where it is not known.
             odometry_frame: frame of this pose, where the settings name none.
         """
-        best = result.best
-        assert best is not None
-        if best.relative_is_metric:
-            pose, covariance = metric_pose(best)
-        else:
-            same_map = tuple(item for item in result.candidates if item.map_id == best.map_id)
-            pose, covariance = best.pose, pose_covariance(place_map, same_map, any_heading)
+        pose, covariance = robot_pose(result, place_map, any_heading)
+        self._carried, self._covariance = CarriedPose(pose, odometry), covariance
         message = pose_with_covariance(
             pose, covariance, result.stamp_ns, self._settings.map_frame)
         self._poses.publish(message)
@@ -87,3 +93,24 @@ class PosePublisher:
         transform = self._transform
         if transform is not None and odometry is not None:
             transform.correct(pose, odometry, self._settings.odom_frame or odometry_frame)
+
+    def carry(self, odometry: np.ndarray | None, drift: float, stamp_ns: int) -> None:
+        """Carry the pose of the last accepted match on to an image, and publish it if asked for.
+
+        Args:
+            odometry: pose ``[7]`` by odometry at the time of the image; without one, nothing is
+                published until the next accepted match.
+            drift: error of odometry as a share of the distance.
+            stamp_ns: of the image.
+        """
+        carried = self._carried
+        if carried is None or not self._settings.carry_pose:
+            return
+        carried.move(odometry)
+        pose = carried.pose
+        if pose is None or carried.distance_m > self._settings.carry_limit_m:
+            self._carried = None
+            return
+        self._poses.publish(pose_with_covariance(
+            pose, carried_covariance(self._covariance, carried.distance_m, carried.moved_m, drift),
+            stamp_ns, self._settings.map_frame))

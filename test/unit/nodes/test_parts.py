@@ -2,6 +2,7 @@
 
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -199,6 +200,85 @@ def test_covariance_is_never_zero(score):
 def test_the_next_stretch_is_no_neighbour():
     places = Places([make_pose(0, 0), make_pose(500, 0)], starts=[0, 1])
     assert covariance(places, (0, 1.0))[0, 0] == pytest.approx(0.01)
+
+
+def matched(places: Places, **fields: Any):
+    from seqnet_ros.localization.result import MatchResult, Reason
+
+    return MatchResult(0, 0, 0, candidates(places, (5, 1.0)), Reason.ACCEPTED, **fields)
+
+
+def test_the_pose_of_the_filter_comes_before_that_of_the_place():
+    from seqnet_ros.nodes.outputs.covariance import robot_pose
+
+    places = line(2.0)
+    pose, values = robot_pose(matched(places), places)
+    assert pose is not places.poses[6]
+    assert pose == pytest.approx(places.poses[5])
+    assert values == pytest.approx(covariance(places, (5, 1.0)))
+    estimated = make_pose(10.7, 0.0, yaw=0.1)
+    spread = np.diag([0.4, 0.0, 0.0])
+    pose, values = robot_pose(
+        matched(places, pose=estimated, position_covariance=spread), places, any_heading=True)
+    assert pose == pytest.approx(estimated)
+    assert np.diag(values) == pytest.approx(
+        [0.41, 0.01, 0.01, np.deg2rad(5) ** 2, np.deg2rad(5) ** 2, np.pi**2])
+
+
+def test_a_metric_pose_comes_first():
+    from dataclasses import replace
+
+    from seqnet_ros.nodes.outputs.covariance import robot_pose
+
+    places = line(2.0)
+    measured = matched(places, pose=make_pose(10.7, 0.0), position_covariance=np.eye(3))
+    best = replace(measured.candidates[0], relative_pose=make_pose(0.3, -0.2),
+                   relative_covariance=1e-3 * np.eye(6), relative_is_metric=True)
+    pose, values = robot_pose(replace(measured, candidates=(best,)), places)
+    assert pose == pytest.approx(make_pose(10.3, -0.2))
+    assert values == pytest.approx(1e-3 * np.eye(6))
+
+
+def test_a_carried_pose_is_less_sure_the_farther_it_goes():
+    from seqnet_ros.nodes.outputs.covariance import carried_covariance
+
+    start = np.diag([0.1, 0.1, 0.1, 0.01, 0.01, 0.02])
+    assert carried_covariance(start, 0.0, 0.0, 0.05) == pytest.approx(start)
+    values = carried_covariance(start, 20.0, 10.0, 0.05)
+    assert np.diag(values)[:3] == pytest.approx([0.1 + 1.0 + 0.02 * 100] * 3)
+    assert np.diag(values)[3:] == pytest.approx(np.array([0.01, 0.01, 0.02]) + 0.0025 * 2)
+
+
+# The belief.
+
+
+def test_only_places_that_are_probable_are_shown():
+    from visualization_msgs.msg import Marker
+
+    from seqnet_ros.nodes.outputs.markers import belief_markers
+
+    belief = np.array([0.2, 0.0, 0.001, 0.4, 1e-9, 1e-9])
+    positions = np.arange(18.0).reshape(6, 3)
+    first, second = belief_markers(belief, [positions[:4], positions[4:]], 'map', 0)
+    assert (first.id, first.type, first.action) == (0, Marker.POINTS, Marker.ADD)
+    assert [[p.x, p.y, p.z] for p in first.points] == positions[[3, 0]].tolist()
+    assert [color.a for color in first.colors] == [1.0, 0.5]
+    assert (second.id, second.action) == (1, Marker.DELETE)
+    assert belief_markers(None, [positions], 'map', 0) == []
+    assert belief_markers(np.zeros(6), [positions], 'map', 0)[0].action == Marker.DELETE
+
+
+def test_of_many_places_the_most_probable_are_shown():
+    from seqnet_ros.nodes.outputs.markers import MOST_PROBABLE, belief_markers
+
+    count = 3 * MOST_PROBABLE
+    belief = np.linspace(0.5, 1.0, count)
+    positions = np.repeat(np.arange(float(count))[:, None], 3, axis=1)
+    marker, = belief_markers(belief / belief.sum(), [positions], 'map', 0)
+    assert len(marker.points) == MOST_PROBABLE
+    assert min(point.x for point in marker.points) == count - MOST_PROBABLE
+    even, = belief_markers(np.full(count, 1 / count), [positions], 'map', 0)
+    assert len(even.points) == MOST_PROBABLE
 
 
 # Conversions.
