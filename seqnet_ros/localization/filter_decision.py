@@ -12,6 +12,8 @@ from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter
 JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
 _OFF_MAP = 0.5
+_FEWEST = 3
+"""Keyframes since the start or a break before anything is accepted: one image may be anything."""
 _RIVAL = 0.1
 """A rival holds at least this share of the mass of the most probable place."""
 
@@ -27,7 +29,7 @@ def decide(place_filter: PlaceFilter, hypotheses: Sequence[Hypothesis],
     """
     wanted = 1 - acceptance.false_positive_rate
     if hypotheses[0].probability >= wanted:
-        return Reason.ACCEPTED
+        return Reason.ACCEPTED if place_filter.keyframes >= _FEWEST else Reason.CONVERGING
     if place_filter.off_map >= _OFF_MAP:
         return Reason.OFF_MAP
     rivals = [one for one in hypotheses[:2] if one.mass >= _RIVAL * hypotheses[0].mass]

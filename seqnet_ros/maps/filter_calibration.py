@@ -41,8 +41,8 @@ def calibrate_filter(place_map: PlaceMap, config: FilterConfig) -> FilterCalibra
     found = [value for first, end in _runs(len(place_map))
              for value in _follow(place_map, config, first, end)]
     least = _LEAST_WITH_ODOMETRY if place_map.manifest.has_poses else _LEAST
-    bias = least
-    if len(place_map) >= _FEWEST and found:
+    bias = _LEAST
+    if found:
         wrong = float(np.quantile(found, _QUANTILES).sum())
         bias = min(max(_FACTOR * wrong + _OFFSET, least), _MOST)
     return FilterCalibration(settings=config, bias=round(bias, 3), keyframes=len(found))

@@ -87,6 +87,8 @@ class PlaceFilter:
         self._measured = False
         self._belief = Belief(space, self._motion.modes(False), config.enter)
         self._started = False
+        self.keyframes = 0
+        """Keyframes since the start or the last break."""
         self._steps: list[float] = []
 
     @property
@@ -108,6 +110,7 @@ class PlaceFilter:
         """Drop the belief: the robot may be anywhere, or off the map."""
         self._belief.clear()
         self._started = False
+        self.keyframes = 0
         for evidence in self._evidence.values():
             evidence.forget(len(self._space))
 
@@ -127,6 +130,7 @@ class PlaceFilter:
                                                self._config.evidence)
                           for kind, evidence in other._evidence.items()}
         self._started, self._steps = other._started, other._steps
+        self.keyframes = other.keyframes
         self.confidence = other.confidence
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
@@ -150,6 +154,7 @@ class PlaceFilter:
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
         self._turn: np.ndarray | None = None
+        self.keyframes = 1 if step.jump else self.keyframes + 1
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured

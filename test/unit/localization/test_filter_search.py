@@ -176,7 +176,7 @@ def test_the_rate_moves_the_outcome_over_its_whole_range(small, street, unposed)
         results = drive(Localizer(small, unposed, engine), street, range(100, 140))
         accepted.append(sum(result.accepted for result in results))
     assert accepted == sorted(accepted)
-    assert accepted[0] < accepted[-1] == 40
+    assert accepted[0] < accepted[-1] == 38  # all but the first two
 
 
 def test_a_large_map_is_followed_on_the_places_that_matter(small, street, posed, monkeypatch):

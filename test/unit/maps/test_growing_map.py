@@ -8,6 +8,7 @@ import pytest
 
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import make_pose
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.growing_map import SETTLED, GrowingMap
 from seqnet_ros.maps.index import GrowingIndex
@@ -16,7 +17,7 @@ from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
 
 DIM, LENGTH, K = 324, 5, 20
-WHERE = np.zeros(3)
+WHERE = make_pose(0.0, 0.0)
 
 
 def model_of(**values: object) -> PlaceModel:
@@ -67,7 +68,7 @@ def grown(model: PlaceModel, rows: np.ndarray, starts: np.ndarray | None = None,
     past = GrowingMap(model, LENGTH, capacity)
     starts = np.zeros(len(rows), dtype=int) if starts is None else starts
     for number, (row, start) in enumerate(zip(rows, starts, strict=True)):
-        assert past.add(row, np.array([2.0 * number, 0.0, 0.0]), int(start)) == number
+        assert past.add(row, make_pose(2.0 * number, 0.0), int(start)) == number
         past.release(min(number + 1, released))
     return past
 
