@@ -12,6 +12,8 @@ from seqnet_ros.nodes.conversions import stamp_to_ns
 from soak.check_results import CheckResults
 from soak.sent_images import SearchedMaps, SentImages
 
+_NEAR_M = 5.0
+"""A pose lies between the places within the tolerance of the filter."""
 _WITHOUT_CANDIDATES = {Reason.BUFFER_FILLING, Reason.STATIONARY, Reason.NO_CANDIDATES}
 _ROUNDING = 1e-5
 Arrived = Iterable[tuple[float, Any]]
@@ -39,6 +41,8 @@ def check_match(message: Any, arrived_s: float, sent: SentImages, findings: Chec
 def _check_order(message: Any, findings: CheckResults) -> None:
     scores = [item.score for item in message.candidates]
     findings.expect(bool((np.diff(scores) <= _ROUNDING).all()), 'candidates out of order', scores)
+    if all(item.descriptor_distance == item.sequence_distance for item in message.candidates):
+        return  # of the place filter, whose order is that of the scores alone
     distances = defaultdict(list)
     for item in message.candidates:
         distances[item.map_id].append(item.sequence_distance)
@@ -77,12 +81,19 @@ def pose_values(pose: Any) -> list[float]:
 
 def check_poses(matches: Arrived, poses: Arrived, findings: CheckResults) -> None:
     """Check that a pose was published for every accepted match, and for no other."""
-    accepted = Counter(
-        (stamp_to_ns(match.header.stamp), *pose_values(match.candidates[0].pose))
-        for _, match in matches if match.accepted and match.candidates)
+    accepted = Counter(stamp_to_ns(match.header.stamp)
+                       for _, match in matches if match.accepted and match.candidates)
+    places = defaultdict(list)  # stamps repeat where a bag loops
+    for _, match in matches:
+        if match.accepted and match.candidates:
+            places[stamp_to_ns(match.header.stamp)].append(pose_values(match.candidates[0].pose))
     published: Counter = Counter()
     for _, pose in poses:
-        published[(stamp_to_ns(pose.header.stamp), *pose_values(pose.pose.pose))] += 1
+        stamp_ns, values = stamp_to_ns(pose.header.stamp), pose_values(pose.pose.pose)
+        published[stamp_ns] += 1
+        apart = min((float(np.linalg.norm(np.subtract(values, place)[:3]))
+                     for place in places[stamp_ns]), default=0.0)
+        findings.expect(bool(apart <= _NEAR_M), 'pose far from the accepted place', apart)
         variances = np.diag(np.reshape(pose.pose.covariance, (6, 6)))
         findings.expect(bool((variances > 0).all()), 'pose without uncertainty', variances)
     findings.expect(not published - accepted, 'pose without an accepted match',

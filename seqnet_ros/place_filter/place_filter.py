@@ -243,7 +243,7 @@ class PlaceFilter:
                 state, inside, self.confidence.probability(inside, deviation, bias),
                 deviation))
             mass[held[near]] = peaks[near] = 0.0
-        return found
+        return sorted(found, key=lambda one: -one.probability)
 
     def probability_of_any(self, hypotheses: Sequence[Hypothesis]) -> float:
         """Return the probability that the robot is at one of some places."""
