@@ -156,7 +156,7 @@ class FilterSearch:
         distances = np.concatenate([
             frame_distances(self._frames(number), frame)
             for number, frame in enumerate(keyframe.frames)])
-        self._filter.update({'frame': distances}, self._active.sample if self._sparse else None)
+        self._filter.update(distances, self._active.sample if self._sparse else None)
         self._last, self._jump = keyframe, 0.0
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         for search in self._searches:

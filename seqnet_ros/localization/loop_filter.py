@@ -69,7 +69,7 @@ class LoopFilter:
         self._filter.predict(self._step(place))
         frames = self._past.matching_frames
         distances = frame_distances(frames[:self._past.released], frames[place])
-        self._filter.update({'frame': distances})
+        self._filter.update(distances)
         self._last, self._jump = place, 0.0
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         if not hypotheses:

@@ -77,7 +77,7 @@ def _follow(place_map: PlaceMap, config: FilterConfig, first: int, end: int) -> 
             continue
         distances[hidden] = np.median(distances[~hidden])
         place_filter.predict(_step(place_map, number) if posed else Step())
-        place_filter.update({'frame': distances})
+        place_filter.update(distances)
         best = place_filter.hypotheses(1)
         mass = min(max(best[0].mass if best else 0.0, _EPSILON), 1 - _EPSILON)
         if number - first >= _WARM_UP:

@@ -53,11 +53,6 @@ class Belief:
         if len(modes) != len(self.mass):
             self.use_modes(modes)
 
-    def set(self, marginal: np.ndarray, off: float, modes: np.ndarray) -> None:
-        """Know this much of each place ``[N]`` and nothing of the motion."""
-        self.mass = modes[:, None] * marginal
-        self.off = off
-
     def clear(self) -> None:
         """Know nothing: the robot is off the map."""
         self.mass[:] = 0.0

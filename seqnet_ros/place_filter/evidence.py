@@ -67,11 +67,11 @@ class Evidence:
     def __init__(self, memory: float, strength: float = 1.0) -> None:
         self._decay = 1.0 / memory
         self._strength = strength
-        self.forget(0)
+        self.forget()
 
-    def forget(self, places: int) -> None:
-        """Start again, among this many places."""
-        self._background = np.zeros(places)
+    def forget(self) -> None:
+        """Start again, among as many places as the next frame has."""
+        self._background = np.zeros(0)
         self._filled = 0.0
         self._last = np.zeros(0)
 
@@ -89,8 +89,9 @@ class Evidence:
         Args:
             origin: for each its number so far, or -1, int ``[N]``.
         """
-        self._background = _taken(self._background, origin)
-        self._last = _taken(self._last, origin) if len(self._last) else self._last
+        if len(self._last):
+            self._background = _taken(self._background, origin)
+            self._last = _taken(self._last, origin)
 
     def weigh(self, distances: np.ndarray, maps: Sequence[slice],
               sample: np.ndarray | None = None,
@@ -105,7 +106,7 @@ class Evidence:
             present: how probable it is that the robot is near each place, ``[N]``. There, standing
                 out is no background: the robot may stand still for long.
         """
-        if not len(self._background):
+        if not len(self._last):
             self._background = np.zeros(len(distances))
         deviations = np.empty(len(distances))
         for part in maps:

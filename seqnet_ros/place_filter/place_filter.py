@@ -14,7 +14,7 @@ from seqnet_ros.config.engine import FilterConfig
 from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.belief import Belief
 from seqnet_ros.place_filter.confidence import Confidence
-from seqnet_ros.place_filter.evidence import Evidence, Weighed
+from seqnet_ros.place_filter.evidence import Evidence
 from seqnet_ros.place_filter.motion import MotionModel
 from seqnet_ros.place_filter.state_space import StateSpace
 from seqnet_ros.place_filter.turns import turn_log_ratios
@@ -82,7 +82,7 @@ class PlaceFilter:
         self._motion = MotionModel(config, reverse)
         self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
         self._overlapping = overlapping
-        self._evidence: dict[str, Evidence] = {}
+        self._evidence = Evidence(config.background_frames, config.evidence)
         self.confidence = Confidence()
         self._measured = False
         self._belief = Belief(space, self._motion.modes(False), config.enter)
@@ -111,8 +111,7 @@ class PlaceFilter:
         self._belief.clear()
         self._started = False
         self.keyframes = 0
-        for evidence in self._evidence.values():
-            evidence.forget(len(self._space))
+        self._evidence.forget()
 
     def go_on_from(self, other: 'PlaceFilter', space: StateSpace, origin: np.ndarray) -> None:
         """Take over what another filter knows.
@@ -126,9 +125,8 @@ class PlaceFilter:
         self._measured = other._measured
         self._belief.go_on_from(
             other._belief, space, origin, self._motion.modes(self._measured))
-        self._evidence = {kind: evidence.moved(origin, self._config.background_frames,
-                                               self._config.evidence)
-                          for kind, evidence in other._evidence.items()}
+        self._evidence = other._evidence.moved(
+            origin, self._config.background_frames, self._config.evidence)
         self._started, self._steps = other._started, other._steps
         self.keyframes = other.keyframes
         self.confidence = other.confidence
@@ -142,8 +140,7 @@ class PlaceFilter:
         """
         self._space = space
         self._belief.use_states(space, origin)
-        for evidence in self._evidence.values():
-            evidence.use_states(origin)
+        self._evidence.use_states(origin)
 
     def grow(self, space: StateSpace) -> None:
         """Go on with more places at the end."""
@@ -183,34 +180,20 @@ class PlaceFilter:
         usual = float(np.median(self._steps))
         return travelled_m / usual if usual > 0 else 1.0
 
-    def update(self, distances: dict[str, np.ndarray],
-               sample: np.ndarray | None = None) -> Weighed:
+    def update(self, distances: np.ndarray, sample: np.ndarray | None = None) -> None:
         """Take in the newest keyframe.
 
         Args:
-            distances: for each kind of descriptor its distance to all places, ``[N]``.
+            distances: its distance to all places, ``[N]``.
             sample: places that stand for the whole map, ``[J]``; None for all.
-
-        Returns:
-            What the first kind said.
         """
-        maps = self._space.slices()
         reach = 2 * self._config.tolerance + 1
         present = np.minimum(np.convolve(self.marginal, np.ones(reach), 'same'), 1.0)
         if len(present) > len(self._space):  # fewer places than the reach
             present = np.full(len(self._space), min(float(self.marginal.sum()), 1.0))
-        weighed = []
-        for kind, values in distances.items():
-            if kind not in self._evidence:
-                self._evidence[kind] = Evidence(
-                    self._config.background_frames, self._config.evidence)
-            weighed.append(self._evidence[kind].weigh(values, maps, sample, present))
-        log_ratios = np.sum([one.log_ratios for one in weighed], axis=0) / len(weighed)
-        if self._turn is not None:
-            log_ratios += self._turn
-        self._belief.update(log_ratios)
-        self._weighed = weighed[0]
-        return weighed[0]
+        self._weighed = self._evidence.weigh(distances, self._space.slices(), sample, present)
+        log_ratios = self._weighed.log_ratios
+        self._belief.update(log_ratios if self._turn is None else log_ratios + self._turn)
 
     def hypotheses(self, most: int) -> list[Hypothesis]:
         """Return the most probable distinct places, best first.

@@ -26,7 +26,7 @@ def step(kernel=((1, 1.0),), leave=0.0, switching=0.0, modes=ONE_MODE) -> Transi
 
 def known(space: StateSpace, marginal: list[float], enter: float = 0.0) -> Belief:
     belief = Belief(space, ONE_MODE, enter)
-    belief.set(np.array(marginal), 1.0 - sum(marginal), ONE_MODE)
+    belief.enter(1.0, ONE_MODE, np.array(marginal))
     return belief
 
 
@@ -69,7 +69,7 @@ class TestThreePlaces:
     def test_two_speeds_are_told_apart_by_where_the_robot_is_found(self):
         space, modes = line(5), np.array([0.5, 0.5])
         belief = Belief(space, modes, 0.0)
-        belief.set(np.array([1.0, 0, 0, 0, 0]), 0.0, modes)
+        belief.enter(1.0, modes, np.array([1.0, 0, 0, 0, 0]))
         both = Transition((((1, 1.0),), ((2, 1.0),)), 0.0, modes, 0.0)
         belief.predict(both)
         belief.update(np.log([1e-9, 1e-9, 1.0, 1e-9, 1e-9]))
