@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.rule import Match
 from seqnet_ros.localization.filter_decision import JUMP, decide, ranking_of
@@ -110,11 +111,6 @@ class FilterSearch:
         marginal[self._active.places] = self._filter.marginal
         return marginal
 
-    @property
-    def off_map(self) -> float:
-        """Probability that the robot is off the map."""
-        return self._filter.off_map
-
     def go_on_from(self, other: 'FilterSearch') -> None:
         """Keep what another search knows of the places of maps that both search."""
         marginal, known = np.zeros(len(self._whole)), other.marginal
@@ -180,7 +176,7 @@ class FilterSearch:
         number = self._active.space.map_of(hypotheses[0].state)
         if (reason is Reason.ACCEPTED and keyframe.pose is not None
                 and self._whole.posed[number]):
-            self._anchor = Anchor(number, estimate.pose, keyframe.pose, keyframe.pose)
+            self._anchor = Anchor(number, CarriedPose(estimate.pose, keyframe.pose))
         return Answer(candidates, reason, self._filter.off_map, estimate)
 
     def _step(self, keyframe: Keyframe) -> Step:
@@ -191,7 +187,7 @@ class FilterSearch:
         if keyframe.pose is None or self._jump:
             self._anchor = None
         elif self._anchor is not None:
-            self._anchor = self._anchor.carried(keyframe.pose)
+            self._anchor.carried.move(keyframe.pose)
         if keyframe.pose is not None and last.pose is not None:
             travelled = distance(keyframe.pose, last.pose)
             turned = float(turn_between(last.pose, keyframe.pose))

@@ -3,9 +3,9 @@
 import numpy as np
 
 from seqnet_ros.config.engine import LocalizationConfig
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.odometry import SAME_PLACE_M
-from seqnet_ros.localization.carried_pose import CarriedPose
 
 
 class OdometryGate:

@@ -6,8 +6,8 @@ from enum import IntEnum
 
 import numpy as np
 
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import NANOSECONDS
-from seqnet_ros.localization.carried_pose import CarriedPose
 from seqnet_ros.localization.result import MatchResult, Reason
 
 

@@ -4,7 +4,7 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
 
-from seqnet_ros.localization.carried_pose import CarriedPose
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.localization.result import MatchResult
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import pose_with_covariance

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix
-from seqnet_ros.localization.carried_pose import CarriedPose
 from seqnet_ros.localization.result import Candidate, MatchResult, Reason
 from seqnet_ros.localization.status import State, StatusTracker
 

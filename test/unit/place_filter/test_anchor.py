@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.state_space import StateSpace
@@ -13,18 +14,23 @@ def east(places: int) -> StateSpace:
     return StateSpace((0, places), np.zeros(places, int), poses, (1.0,), (True,))
 
 
+def carried_to(odometry: np.ndarray) -> Anchor:
+    """Return a fix at 20 m, where odometry begins, carried on to a pose of odometry."""
+    fix = Anchor(0, CarriedPose(make_pose(20, 0), make_pose(0, 0)))
+    fix.carried.move(odometry)
+    return fix
+
+
 def test_odometry_carries_the_fix_in_the_frame_of_the_map():
     # Odometry has an origin and a heading of its own: it drives 10 m along its y axis.
-    fix = Anchor(0, make_pose(20, 0), make_pose(3, 4, yaw=np.pi / 2),
-                 make_pose(3, 4, yaw=np.pi / 2))
-    carried = fix.carried(make_pose(3, 14, yaw=np.pi / 2))
-    np.testing.assert_allclose(carried.position, [30, 0, 0], atol=1e-9)
-    assert carried.travelled_m == pytest.approx(10.0)
+    fix = Anchor(0, CarriedPose(make_pose(20, 0), make_pose(3, 4, yaw=np.pi / 2)))
+    fix.carried.move(make_pose(3, 14, yaw=np.pi / 2))
+    np.testing.assert_allclose(fix.carried.pose[:3], [30, 0, 0], atol=1e-9)
+    assert fix.carried.distance_m == pytest.approx(10.0)
 
 
 def test_the_robot_comes_back_near_where_odometry_sees_it():
-    fix = Anchor(0, make_pose(20, 0), make_pose(0, 0), make_pose(0, 0))
-    entry = fix.carried(make_pose(30, 0)).entry(east(200))
+    entry = carried_to(make_pose(30, 0)).entry(east(200))
     assert entry.sum() == pytest.approx(1.0)
     assert entry.argmax() == 50
     assert entry[150] == pytest.approx(0.02 / 200)
@@ -32,7 +38,6 @@ def test_the_robot_comes_back_near_where_odometry_sees_it():
 
 
 def test_far_from_the_map_only_a_carried_robot_comes_back():
-    fix = Anchor(0, make_pose(20, 0), make_pose(0, 0), make_pose(0, 0))
-    entry = fix.carried(make_pose(0, 500)).entry(east(200))
+    entry = carried_to(make_pose(0, 500)).entry(east(200))
     assert entry.sum() < 0.3
-    assert fix.carried(make_pose(0, 100)).entry(east(200)).sum() == pytest.approx(0.02, abs=1e-3)
+    assert carried_to(make_pose(0, 100)).entry(east(200)).sum() == pytest.approx(0.02, abs=1e-3)
