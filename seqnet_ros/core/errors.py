@@ -37,6 +37,10 @@ class MapModelMismatchError(MapError):
     """The map was made with another model than the one in use."""
 
 
+class DuplicateMapError(MapError, InputError):
+    """A map is given twice."""
+
+
 class MapWriteError(MapError):
     """A map could not be saved; what was at the path before is untouched."""
 

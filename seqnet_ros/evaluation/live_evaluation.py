@@ -6,7 +6,7 @@ the stamps of results and poses share another clock, which may stop, run fast, o
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -209,6 +209,8 @@ class LiveEvaluation:
         pose = self._poses.at(result.stamp_ns)
         judgement = (Judgement.unknown(item.places) if pose is None
                      else self._truth.judge(pose, item.places))
+        if result.pose is not None:
+            judgement = replace(judgement, pose_error=self._truth.pose_error(pose, result.pose))
         self.accumulator.add(result, judgement, self._path.walk(result.stamp_ns))
         self.last_stamp_ns = result.stamp_ns
         self.most_candidates = max(self.most_candidates, len(item.places))

@@ -11,7 +11,7 @@ import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig, KeyframeConfig, LocalizationConfig
 from seqnet_ros.core.camera import CameraModel
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import DuplicateMapError, InputError
 from seqnet_ros.core.images import View, first_image
 from seqnet_ros.core.poses import check_pose
 from seqnet_ros.localization.acceptance.rule import Match
@@ -157,13 +157,17 @@ class Localizer:
         ids = [item.manifest.map_id for item in maps]
         for map_id in ids:
             if ids.count(map_id) > 1:
-                raise InputError(f'map {map_id} is given {ids.count(map_id)} times, expected '
-                                 'different maps')
+                raise DuplicateMapError(f'map {map_id} is given {ids.count(map_id)} times, '
+                                        'expected different maps')
         return [prepare_map(item, self.model, engine) for item in maps]
 
     def _prepare(self, engine: EngineConfig) -> list[PlaceMap]:
         known = self._prepared.get(engine.sequence.length)
-        if known is not None and engine.matching == self._engine.matching:
+        present = self._engine
+        calibrated = engine.matching == present.matching and (
+            engine.localization.method != 'filter' or (
+                present.localization.method == 'filter' and engine.filter == present.filter))
+        if known is not None and calibrated:
             return known
         return self._prepare_all(self._sources, engine)
 

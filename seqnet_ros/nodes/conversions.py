@@ -89,28 +89,35 @@ def image_to_message(image: np.ndarray, stamp_ns: int, frame_id: str) -> Image:
     return message
 
 
-def match_to_message(result: MatchResult, frame_id: str, map_id: str) -> PlaceMatch:
+def match_to_message(result: MatchResult, frame_id: str, map_id: str, map_frame: str,
+                     robot_id: str = '') -> PlaceMatch:
     """Return a result as a message, stamped with the newest image of its sequence.
 
     Args:
         result: result for an image.
         frame_id: the camera's frame.
         map_id: the map searched, where no candidate says so.
+        map_frame: frame of the poses of the places.
+        robot_id: name of the robot.
     """
-    if result.best is not None and result.best.map_id:
-        map_id = result.best.map_id
-    return PlaceMatch(
+    best = result.best
+    message: Any = PlaceMatch(
         header=Header(stamp=stamp_from_ns(result.stamp_ns), frame_id=frame_id),
-        sequence_start=stamp_from_ns(result.sequence_start_ns), map_id=map_id,
-        candidates=[_candidate_to_message(candidate) for candidate in result.candidates],
+        robot_id=robot_id, sequence_start=stamp_from_ns(result.sequence_start_ns),
+        map_id=map_id if best is None else best.map_id or map_id, map_frame_id=map_frame,
+        candidates=[_candidate_to_message(candidate, map_id) for candidate in result.candidates],
         accepted=bool(result.accepted), reason=int(result.reason),
-        describe_seconds=float(result.describe_seconds),
+        off_map=np.nan if result.off_map is None else float(result.off_map),
+        has_pose=result.pose is not None, describe_seconds=float(result.describe_seconds),
         match_seconds=float(result.match_seconds))
+    if result.pose is not None:
+        message.pose = pose_to_message(result.pose)
+    return message
 
 
-def _candidate_to_message(candidate: Candidate) -> PlaceCandidate:
+def _candidate_to_message(candidate: Candidate, map_id: str) -> PlaceCandidate:
     return PlaceCandidate(
-        map_id=candidate.map_id, inliers=int(candidate.inliers),
+        map_id=candidate.map_id or map_id, inliers=int(candidate.inliers),
         place_id=int(candidate.place_id), stamp=stamp_from_ns(candidate.stamp_ns),
         pose=pose_to_message(candidate.pose),
         descriptor_distance=float(candidate.descriptor_distance),
@@ -118,7 +125,9 @@ def _candidate_to_message(candidate: Candidate) -> PlaceCandidate:
 
 
 def match_from_message(message: PlaceMatch) -> MatchResult:
-    """Return the result that a message was made of; its number and relative poses are lost.
+    """Return the result that a message was made of.
+
+    Its number, the relative poses and the covariance of its position are lost.
 
     Raises:
         InputError: a number is not finite, or the message contradicts itself.
@@ -134,9 +143,14 @@ def match_from_message(message: PlaceMatch) -> MatchResult:
                          f'reason is {reason.name}')
     if message.accepted and not candidates:
         raise InputError('a match is accepted, but has no candidates')
+    if np.isinf(message.off_map):
+        raise InputError(f'a match has the probability {message.off_map} of being off the map, '
+                         'expected one from 0 to 1')
     return MatchResult(
         0, stamp_to_ns(message.header.stamp), stamp_to_ns(message.sequence_start), candidates,
-        reason, float(message.describe_seconds), float(message.match_seconds))
+        reason, float(message.describe_seconds), float(message.match_seconds),
+        None if np.isnan(message.off_map) else float(message.off_map),
+        pose_from_message(message.pose, 'pose of a match') if message.has_pose else None)
 
 
 def _candidate_from_message(message: PlaceCandidate) -> Candidate:
@@ -152,20 +166,23 @@ def _candidate_from_message(message: PlaceCandidate) -> Candidate:
         map_id=str(message.map_id), inliers=int(message.inliers))
 
 
-def loop_to_message(result: LoopResult, frame_id: str, map_id: str) -> LoopClosure:
+def loop_to_message(result: LoopResult, frame_id: str, map_id: str, base_frame: str,
+                    robot_id: str = '') -> LoopClosure:
     """Return a loop, accepted or rejected, as a message; the result must have a candidate.
 
     Args:
         result: result for an image.
         frame_id: the camera's frame.
         map_id: name of the drive that both places are of.
+        base_frame: the robot's frame, which relative poses are of.
+        robot_id: name of the robot.
     """
     assert result.best is not None
     assert result.place_id is not None
     best: Candidate = result.best
     message: Any = LoopClosure(
         header=Header(stamp=stamp_from_ns(result.stamp_ns), frame_id=frame_id),
-        reason=int(result.reason), map_id=map_id,
+        robot_id=robot_id, reason=int(result.reason), map_id=map_id, child_frame_id=base_frame,
         from_id=int(best.place_id), from_stamp=stamp_from_ns(best.stamp_ns),
         to_id=int(result.place_id), to_stamp=stamp_from_ns(result.stamp_ns),
         score=float(best.score), inliers=int(best.inliers))

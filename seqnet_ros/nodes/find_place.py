@@ -8,7 +8,8 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.result import MatchResult
-from seqnet_ros.nodes.conversions import image_reader, match_to_message, stamp_to_ns
+from seqnet_ros.msg import PlaceMatch
+from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.error_log import describe_error
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup
@@ -22,12 +23,15 @@ class FindPlaceService:
         services: the node's services.
         pipeline: its worker owns the engine.
         engine: returns the engine, None while no map is loaded.
+        to_message: makes a message of a result and the camera's frame.
     """
 
     def __init__(self, services: ServiceGroup, pipeline: ImagePipeline,
-                 engine: Callable[[], Localizer | None]) -> None:
+                 engine: Callable[[], Localizer | None],
+                 to_message: Callable[[MatchResult, str], PlaceMatch]) -> None:
         self._pipeline = pipeline
         self._engine = engine
+        self._to_message = to_message
         services.add(FindPlace, '~/find_place', self._on_find_place)
 
     async def _on_find_place(self, request: FindPlace.Request,
@@ -58,7 +62,7 @@ class FindPlaceService:
             result = replace(result, stamp_ns=stamp_to_ns(last.stamp),
                              sequence_start_ns=stamp_to_ns(messages[0].header.stamp))
             response.result = response.RESULT_SUCCESS
-            response.match = match_to_message(result, last.frame_id, engine.map.manifest.map_id)
+            response.match = self._to_message(result, last.frame_id)
             response.message = _describe(result)
         return response
 

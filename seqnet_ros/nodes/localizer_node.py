@@ -73,7 +73,7 @@ class LocalizerNode(ManagedNode):
         self._map_services = MapServices(
             services, self.pipeline, lambda: self.engine, self._prepare_maps,
             self._use_maps, lambda: self.map_paths)
-        FindPlaceService(services, self.pipeline, lambda: self.engine)
+        FindPlaceService(services, self.pipeline, lambda: self.engine, self._to_message)
         self._relocalization = RelocalizeService(
             self, services, self.pipeline, lambda: self.phase, self._relocalize)
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
@@ -139,7 +139,7 @@ class LocalizerNode(ManagedNode):
     # Model and maps, on the worker's thread.
 
     def _load(self, settings: LocalizerSettings) -> None:
-        self._map_frame = settings.map_frame
+        self._map_frame, self._robot_id = settings.map_frame, settings.robot_id
         self.model = _load_model(settings)
         self.config = self.settings.read_engine(_preset(settings))
         if settings.map:
@@ -256,13 +256,18 @@ class LocalizerNode(ManagedNode):
             self.pipeline.statistics.match.add(result.match_seconds)
         if result.accepted:
             self._publish_pose(result, pose, engine)
-        match = match_to_message(result, image.frame_id, engine.map.manifest.map_id)
+        match = self._to_message(result, image.frame_id)
         self._matches.publish(match)
         self._relocalization.note(result, match)
         self._visualization.publish_debug_image(
             read, image.frame_id, result, lambda: _map_image(engine, result))
         self._visualization.publish_markers(lambda: match_markers(result, self._map_frame))
         self._show_belief(engine, result)
+
+    def _to_message(self, result: MatchResult, frame_id: str) -> PlaceMatch:
+        assert self.engine is not None
+        return match_to_message(result, frame_id, self.engine.map.manifest.map_id,
+                                self._map_frame, self._robot_id)
 
     def _publish_pose(self, result: MatchResult, odometry: np.ndarray | None,
                       engine: Localizer) -> None:

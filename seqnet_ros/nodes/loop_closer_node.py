@@ -101,6 +101,7 @@ class LoopCloserNode(ManagedNode):
 
     def _load(self, settings: LoopCloserSettings) -> None:
         self.model = model = load_mapping_model(settings)
+        self._base_frame, self._robot_id = settings.base_frame, settings.robot_id
         self._config = self.settings.read_engine(_preset(settings))
         self._start_drive(self._new_engine(settings, model))
         self._map_saver.check_target()
@@ -158,7 +159,8 @@ class LoopCloserNode(ManagedNode):
         if result.candidates:
             self.pipeline.statistics.match.add(result.match_seconds)
             self._publish_loop(result, image.frame_id)
-        self._matches.publish(match_to_message(result, image.frame_id, self._drive))
+        self._matches.publish(match_to_message(
+            result, image.frame_id, self._drive, self.pipeline.odometry.frame, self._robot_id))
         self._visualization.publish_debug_image(
             read, image.frame_id, result,
             lambda: None if result.best is None else engine.picture(result.best.place_id))
@@ -168,7 +170,8 @@ class LoopCloserNode(ManagedNode):
         assert result.best is not None
         assert result.place_id is not None
         publisher = self._closures if result.accepted else self._rejected
-        publisher.publish(loop_to_message(result, frame_id, self._drive))
+        publisher.publish(loop_to_message(
+            result, frame_id, self._drive, self._base_frame, self._robot_id))
         self._loops += result.accepted
         self._edges.append((result.best.place_id, result.place_id, result.accepted))
         del self._edges[:-_MOST_EDGES]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from seqnet_ros.core.errors import (
+    DuplicateMapError,
     MapCorruptError,
     MapExistsError,
     MapModelMismatchError,
@@ -72,7 +73,8 @@ class MapServices:
             response, self._run(request.path, missing, lambda: self._load(request)),
             {MapNotFoundError: response.RESULT_MAP_NOT_FOUND,
              MapCorruptError: response.RESULT_INVALID_MAP,
-             MapModelMismatchError: response.RESULT_MODEL_MISMATCH})
+             MapModelMismatchError: response.RESULT_MODEL_MISMATCH,
+             DuplicateMapError: response.RESULT_DUPLICATE_MAP})
 
     def _load(self, request: LoadMap.Request) -> str:
         paths = map_paths(request.path)
@@ -92,7 +94,8 @@ class MapServices:
         """Write a copy of the loaded map."""
         engine = self._engine()
         if engine is None or len(engine.maps) > 1:
-            response.result = response.RESULT_NOTHING_TO_SAVE
+            response.result = (response.RESULT_NOTHING_TO_SAVE if engine is None
+                               else response.RESULT_SEVERAL_MAPS)
             response.message = ('no map is loaded' if engine is None else
                                 f'{len(engine.maps)} maps are loaded, expected one to copy')
             return response

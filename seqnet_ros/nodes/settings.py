@@ -45,6 +45,12 @@ class NodeSettings(Settings):
     base_from_camera: str = Field(
         '', description="Pose of the camera in the robot's frame, 'x y z qx qy qz qw', m; '' is an "
                         'optical frame at its origin that faces forward.')
+    base_frame: str = Field(
+        'base_link', min_length=1,
+        description='Frame of the robot, which base_from_camera and the relative poses of loops '
+                    'refer to.')
+    robot_id: str = Field(
+        '', description='Name of the robot in the messages, for several robots in one system.')
     use_odometry: bool = Field(
         True, json_schema_extra=AT_ACTIVATION, description="Subscribe to 'odometry'.")
     silence_after_s: float = Field(

@@ -28,7 +28,7 @@ from node_harness import (
     wait_for_odometry,
     with_keyframes,
 )
-from sequence_search import PARAMETERS
+from sequence_search import METHODS
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import make_pose
@@ -124,14 +124,14 @@ def saying(peer: Peer) -> Iterator[Any]:
     yield publisher
 
 
-def replayed(town_map: Path, drive: list[Shown], folder: Path) -> dict[str, Any]:
+def replayed(town_map: Path, drive: list[Shown], folder: Path, method: str) -> dict[str, Any]:
     """Return the measures of a replay of the drive, recorded in a bag."""
     with BagWriter(folder / 'bag') as bag:
         for stamp_ns, image, pose in drive:
             bag.write_odometry('/odom', stamp_ns, pose)
             bag.write_image('/camera', stamp_ns, image)
     settings = {
-        **PARAMETERS, 'sequence.length': 5, 'keyframes.every': EVERY,
+        'localization.method': method, 'sequence.length': 5, 'keyframes.every': EVERY,
         'matching.candidates': CANDIDATES,
         **{f'acceptance.{name}': value for name, value in LENIENT.items()}}
     evaluated = evaluate_recordings(EvaluationRequest(
@@ -152,6 +152,8 @@ def fields_of(numbers: dict[str, Any]) -> dict[str, Any]:
         'precision': accepted['precision'], 'recall': accepted['recall'],
         'error_median': accepted['error']['median'], 'error_p90': accepted['error']['p90'],
         'error_worst': accepted['error']['worst'],
+        **{f'pose_error_{name}': accepted.get('pose_error', {}).get(name)
+           for name in ('median', 'p90', 'worst')},
         **{f'recall_at_{n}': value for n, value in numbers['recall'].items()},
         **{f'recall_by_distance_at_{n}': value
            for n, value in numbers['recall_by_distance'].items()},
@@ -168,19 +170,16 @@ def fields_of(numbers: dict[str, Any]) -> dict[str, Any]:
         'not_in_map_rate': numbers['not_in_map']['rate']}
 
 
-def test_the_numbers_are_those_of_a_replay(town_map, long_drive, tmp_path):
-    """Localizer, truth and evaluator over the middleware; `evaluate bags` on the same drive.
-
-    With the sequence search: a match as a message does not say whether the filter made it, so that
-    its curve and the error of its pose are measured in replays only.
-    """
+@pytest.mark.parametrize('method', METHODS)
+def test_the_numbers_are_those_of_a_replay(method, town_map, long_drive, tmp_path):
+    """Localizer, truth and evaluator over the middleware; `evaluate bags` on the same drive."""
     from seqnet_ros.srv import SaveEvaluation
 
-    expected = replayed(town_map, long_drive, tmp_path)
+    expected = replayed(town_map, long_drive, tmp_path, method)
     assert expected['accepted']['right'] > 5
     assert expected['not_in_map']['searched'] > 3
-    parameters = {**PARAMETERS, 'keyframes.every': EVERY, 'matching.candidates': CANDIDATES,
-                  'sequence.length': 5,
+    parameters = {'localization.method': method, 'keyframes.every': EVERY,
+                  'matching.candidates': CANDIDATES, 'sequence.length': 5,
                   **{f'acceptance.{name}': value for name, value in LENIENT.items()}}
     with (localizing(map=str(town_map), **parameters) as (node, peer),
           evaluating(town_map) as (evaluator, other, published)):
@@ -226,14 +225,20 @@ def test_a_match_is_read_back_from_its_message():
 
     candidate = Candidate(7, 3 * 10**9, make_pose(1.0, 2.0, yaw=0.5), 0.5, 0.25, 0.75, 'town', 12)
     sent = MatchResult(0, 10**9 + 1, 10**8, (candidate,), Reason.AMBIGUOUS, 0.125, 0.0625)
-    message = match_to_message(sent, 'camera', 'other')
+    message = match_to_message(sent, 'camera', 'other', 'map', 'robot 3')
+    assert (message.map_id, message.map_frame_id, message.robot_id) == ('town', 'map', 'robot 3')
     back = match_from_message(message)
     assert back.candidates[0].pose == pytest.approx(candidate.pose, abs=1e-15)
     same_pose = replace(back.candidates[0], pose=candidate.pose)
     assert replace(back, candidates=(same_pose,)) == sent
+    filtered = replace(sent, off_map=0.25, pose=make_pose(1.5, 2.0))
+    back = match_from_message(match_to_message(filtered, 'camera', 'other', 'map'))
+    assert back.off_map == 0.25
+    assert back.pose == pytest.approx(filtered.pose, abs=1e-15)
     for field, value, words in (('reason', 99, 'has the reason 99'),
+                                ('off_map', float('inf'), 'probability inf'),
                                 ('accepted', True, 'its reason is AMBIGUOUS')):
-        broken = match_to_message(sent, 'camera', 'other')
+        broken = match_to_message(sent, 'camera', 'other', 'map')
         setattr(broken, field, value)
         with pytest.raises(InputError, match=words):
             match_from_message(broken)

@@ -80,7 +80,7 @@ def test_service_results_are_numbered_and_explained():
 
     assert constants(LoadMap.Response) == {
         'RESULT_SUCCESS': 0, 'RESULT_MAP_NOT_FOUND': 1, 'RESULT_INVALID_MAP': 2,
-        'RESULT_MODEL_MISMATCH': 3, 'RESULT_UNDEFINED_FAILURE': 255,
+        'RESULT_MODEL_MISMATCH': 3, 'RESULT_DUPLICATE_MAP': 4, 'RESULT_UNDEFINED_FAILURE': 255,
     }
     for service in (LoadMap, SaveMap, SaveEvaluation, FindPlace, Relocalize):
         response = service.Response.get_fields_and_field_types()

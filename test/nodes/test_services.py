@@ -251,7 +251,7 @@ def test_a_map_in_use_is_not_added_once_more(town_map, longer):
     with localizing(map=str(town_map)) as (node, peer):
         for path, add in ((str(town_map), True), (f'{longer}:{longer}', False)):
             answer = peer.call(LoadMap, 'localizer/load_map', path=path, add=add)
-            assert answer.result == LoadMap.Response.RESULT_UNDEFINED_FAILURE
+            assert answer.result == LoadMap.Response.RESULT_DUPLICATE_MAP
             assert 'is given 2 times, expected different maps' in answer.message
         assert node.map_paths == (town_map,)
         assert node.get_parameter('sequence.length').value == 5

@@ -4,7 +4,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from seqnet_ros.evaluation.metrics.accumulator import RECALL_NS
-from seqnet_ros.evaluation.metrics.localization_metrics import CurveSummary, LocalizationMetrics
+from seqnet_ros.evaluation.metrics.localization_metrics import (
+    CurveSummary,
+    LocalizationMetrics,
+    Spread,
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,14 @@ def _of_curve(name: str, read: Callable[[CurveSummary], float | None]) -> Metric
     return MetricField(name, read_known)
 
 
+def _of_poses(name: str, read: Callable[[Spread], float | None]) -> MetricField:
+    def read_known(metrics: LocalizationMetrics) -> float | None:
+        error = metrics.accepted.pose_error
+        return None if error is None else read(error)
+
+    return MetricField(name, read_known)
+
+
 def _accepted_share(metrics: LocalizationMetrics) -> float | None:
     searched = metrics.queries.searched
     return metrics.accepted.results / searched if searched else None
@@ -91,6 +103,9 @@ ACCEPTED = (
                 'error median', 'm'),
     MetricField('error_p90', lambda metrics: metrics.accepted.error.p90, 'error p90', 'm'),
     MetricField('error_worst', lambda metrics: metrics.accepted.error.worst, 'error worst', 'm'),
+    _of_poses('pose_error_median', lambda error: error.median),
+    _of_poses('pose_error_p90', lambda error: error.p90),
+    _of_poses('pose_error_worst', lambda error: error.worst),
     MetricField('not_in_map_rate', lambda metrics: metrics.not_in_map.rate),
     MetricField('calibration_error', lambda metrics: metrics.calibration.expected_error),
 )
