@@ -9,9 +9,17 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from seqnet_ros.config.model import ImageConfig
+from seqnet_ros.descriptors.vision_transformer import VisionTransformer
 
 Trunk = Callable[[Tensor], Tensor]
 """Normalized images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""
+
+
+def ready_for_inference(trunk: nn.Module) -> nn.Module:
+    """Return the trunk in evaluation mode with everything computed that no image changes."""
+    if isinstance(trunk, VisionTransformer):
+        return trunk.eval().fix_positions()
+    return fold_batch_norms(trunk)
 
 
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:

@@ -12,9 +12,10 @@ from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
-from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, fold_batch_norms
+from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, ready_for_inference
 from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
 from seqnet_ros.descriptors.weights import (
+    TRUNK_LAYOUTS,
     ModelTensors,
     digest_tensors,
     find_weights,
@@ -55,7 +56,7 @@ class NetworkDescriber:
         network = network.eval().requires_grad_(False)
         self._aggregation = network.aggregation.to(self._device).to(
             memory_format=torch.channels_last)
-        trunk = fold_batch_norms(network.backbone)
+        trunk = ready_for_inference(network.backbone)
         self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk.to(
             self._device, self._dtype).to(memory_format=torch.channels_last)
 
@@ -103,7 +104,8 @@ class NetworkDescriber:
             Resized and normalized float32 ``[N, 3, height, width]``, channels last in memory.
         """
         size = self._image.height, self._image.width
-        pixels = torch.from_numpy(np.stack([resize_antialiased(i, *size) for i in images]))
+        pixels = torch.from_numpy(
+            np.stack([resize_antialiased(i, *size, self._image.resize) for i in images]))
         batch = pixels.to(self._device).permute(0, 3, 1, 2).float()
         return batch.div_(255).sub_(self._mean).div_(self._std)
 
@@ -128,7 +130,7 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
     with torch.device('meta'):
         network = FrameNetwork(frame, config.image)
     found = translate(read_tensors(path), config.weights.layout)
-    if config.weights.layout == 'torchvision':
+    if config.weights.layout in TRUNK_LAYOUTS:
         found = _with_untrained_pooling(found, frame, len(network.backbone))
     load_strictly(network, found.frame, str(path))
     return network, found.sequence
