@@ -13,7 +13,7 @@ from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
 from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, ready_for_inference
-from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
+from seqnet_ros.descriptors.network import GemConfig, NetworkConfig, VladConfig
 from seqnet_ros.descriptors.weights import (
     TRUNK_LAYOUTS,
     ModelTensors,
@@ -131,6 +131,9 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
         network = FrameNetwork(frame, config.image)
     found = translate(read_tensors(path), config.weights.layout)
     if config.weights.layout in TRUNK_LAYOUTS:
+        if isinstance(frame.pooling, VladConfig):
+            raise ModelError(f'model {config.name} has no clusters yet, expected a model of your '
+                             'own images: make one with `seqnet_ros models fit-vlad`')
         found = _with_untrained_pooling(found, frame, len(network.backbone))
     load_strictly(network, found.frame, str(path))
     return network, found.sequence

@@ -471,7 +471,7 @@ GEM_FC, NETVLAD = {'kind': 'gem', 'fc_dim': 16}, {'kind': 'netvlad', 'clusters':
 @pytest.mark.parametrize(('layout', 'pooling', 'pairs'), [
     ('deep_vg', GEM_FC, [('aggregation.1.p', 'aggregation.0.1.p'),
                          ('aggregation.3.', 'aggregation.1.')]),
-    ('deep_vg', {'kind': 'gem', 'normalise': False}, []),
+    ('deep_vg', {'kind': 'gem'}, []),
     ('deep_vg', NETVLAD, [('aggregation.0.', 'aggregation.')]),
     ('deep_vg', {**NETVLAD, 'wpca_dim': 8}, []),
     ('cosplace', GEM_FC, [])])
@@ -480,8 +480,6 @@ GEM_FC, NETVLAD = {'kind': 'gem', 'fc_dim': 16}, {'kind': 'netvlad', 'clusters':
     lambda state: {'state_dict': under('model.', state)}], ids=['data-parallel', 'lightning'])
 def test_checkpoints_of_trainings_are_read(tmp_path, layout, pooling, pairs, wrap):
     config = resnet(pooling, path=str(tmp_path / 'w.pth'), layout=layout)
-    if config.frame.pooling.normalizes is False:
-        config = config.model_copy(update={'centring': False})
     torch.manual_seed(1)
     network = FrameNetwork(config.frame, config.image)
     state = renamed(network.state_dict(), *pairs, ('', ''))

@@ -75,7 +75,7 @@ def test_hog_is_the_built_in_default():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: cosplace.*, hog, "):
+    with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: boq.*, hog, "):
         load_preset('hogg')
     assert find_model_file('hogg') is None
     assert find_model_file('nowhere/hog.yaml') is None
