@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
-from seqnet_ros.descriptors.download import download, file_sha256
+from seqnet_ros.descriptors.download import download, file_sha256, find_cached
 
 Tensors = dict[str, Tensor]
 
@@ -58,6 +58,9 @@ class ModelTensors(NamedTuple):
 def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     """Return the local file of the weights, downloaded if necessary; None if none is named.
 
+    It is that of the path, else the one in the cache. Without a path it is downloaded if its hash
+    is known.
+
     Args:
         config: where the weights come from.
         base_dir: directory a relative path starts from; the current one where None.
@@ -65,11 +68,17 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     Raises:
         ModelError: the file is missing, cannot be downloaded, or has another hash.
     """
-    if config.path is None:
-        return download(config.url, config.sha256) if config.url and config.sha256 else None
-    path = local_path(config.path, base_dir)
-    if not path.is_file():
-        raise ModelError(f'no weights at {path}: place the file there or pass another path')
+    path = None if config.path is None else local_path(config.path, base_dir)
+    if path is None or not path.is_file():
+        cached = None
+        if config.url:
+            cached = find_cached(config.url, config.sha256) if path else download(
+                config.url, config.sha256 or '')
+        if path is None or cached is not None:
+            return cached
+        fetched = ', download it with `seqnet_ros models fetch`' if config.url else ''
+        raise ModelError(f'no weights at {path}: place the file there{fetched} or pass another '
+                         'path')
     if config.sha256 and (found := file_sha256(path)) != config.sha256:
         raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
     return path

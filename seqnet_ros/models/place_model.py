@@ -215,6 +215,11 @@ def _model_info(path: Path) -> ModelInfo:
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
+    return all(is_here(weights, base_dir) for weights in needed_weights(config))
+
+
+def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
+    """Return the weights that a model cannot be loaded without, those of the frames first."""
     needed = []
     in_frame_file = False
     if config.frame.takes_weights:
@@ -227,15 +232,16 @@ def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
         needed.append(sequence.weights)
     if config.projection is not None:
         needed.append(config.projection.weights)
-    return all(_is_here(weights, base_dir) for weights in needed)
+    return needed
 
 
-def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
-    if weights.path is not None:
-        return local_path(weights.path, base_dir).is_file()
-    if weights.url and weights.sha256:
+def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
+    """Return whether weights are a local file, in the cache, or random."""
+    if weights.path is not None and local_path(weights.path, base_dir).is_file():
+        return True
+    if weights.url:
         return cached_path(weights.url, weights.sha256).is_file()
-    return weights.random
+    return weights.path is None and weights.random
 
 
 def _read_model_file(path: Path) -> Preset:
