@@ -37,6 +37,8 @@ class FrameConfig(Settings):
     """Base of the settings of all frame descriptors; `kind` tells them apart."""
 
     takes_weights: ClassVar[bool] = False
+    is_file: ClassVar[bool] = False
+    """Whether its weights are a whole network, which `frame.path` may name as well."""
 
     kind: str
 
@@ -227,6 +229,24 @@ class ModelConfig(Settings):
         None, exclude_if=lambda projection: projection is None,
         description='Projection of frames for sequence matching; none compares the frame '
                     'descriptors unchanged.')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _a_network_is_its_weights(cls, values: Any) -> Any:
+        """Take the path of a network that is a file for that of its weights."""
+        frame = values.get('frame') if isinstance(values, Mapping) else None
+        if not isinstance(frame, Mapping) or 'path' not in frame:
+            return values
+        kind = DESCRIPTORS.find(frame.get('kind'))
+        if kind is None or not kind.config.is_file:
+            return values
+        weights = values.get('weights', {})
+        if not isinstance(weights, Mapping):
+            return values
+        if 'path' in weights:
+            raise ValueError('both frame.path and weights.path were given, expected one of them')
+        return {**values, 'weights': {**weights, 'path': frame['path']},
+                'frame': {name: value for name, value in frame.items() if name != 'path'}}
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':

@@ -307,7 +307,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
                          newurl: str) -> urllib.request.Request | None:
         """Return the request for where an address redirects to."""
         scheme = urllib.parse.urlsplit(newurl).scheme
-        if scheme not in self._allowed or scheme == 'file':
+        if scheme not in self._allowed:
             raise urllib.error.URLError(f'it redirects to {newurl}, expected an https address')
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 

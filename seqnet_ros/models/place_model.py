@@ -54,6 +54,7 @@ class ModelInfo:
         license: license of its weights, where it is known.
         paper: the paper that describes it, where there is one.
         pretrained: its weights; None if it needs none.
+        config: what identifies its descriptors.
     """
 
     name: str
@@ -64,6 +65,7 @@ class ModelInfo:
     license: str | None
     paper: str | None
     pretrained: Pretrained | None
+    config: ModelConfig
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,7 @@ def _model_info(path: Path) -> ModelInfo:
     return ModelInfo(
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
         weights_available=_weights_available(config, path.parent), license=preset.license,
-        paper=preset.paper, pretrained=Pretrained.of(preset))
+        paper=preset.paper, pretrained=Pretrained.of(preset), config=config)
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:

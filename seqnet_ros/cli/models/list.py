@@ -4,14 +4,21 @@ from seqnet_ros.cli.console import print_table
 
 
 def list_models() -> None:
-    """List the models, the length of their descriptors and whether their weights are installed.
+    """List the models: their descriptors, input, license, and whether their weights are installed.
 
-    Weights of frames, sequences and projection all count.
+    Weights of frames, sequences and projection all count. *ms* is the time for one image on this
+    machine, once `seqnet_ros models bench` has measured it.
     """
     from seqnet_ros.models import place_model
+    from seqnet_ros.models.speed import known_speeds
+
+    def speed(model: place_model.ModelInfo) -> str:
+        return ', '.join(f'{speed.milliseconds:.1f} {speed.device}'
+                         for speed in known_speeds(model.config))
 
     print_table(
-        ('name', 'dim', 'weights', 'license', 'paper', 'description'),
-        [(model.name, str(model.dim), 'here' if model.weights_available else 'missing',
+        ('name', 'dim', 'input', 'weights', 'ms', 'license', 'paper', 'description'),
+        [(model.name, str(model.dim), f'{model.config.image.width}x{model.config.image.height}',
+          'here' if model.weights_available else 'missing', speed(model),
           model.license or '', model.paper or '', model.description)
          for model in place_model.list_models()])
