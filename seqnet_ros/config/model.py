@@ -39,6 +39,8 @@ class FrameConfig(Settings):
     takes_weights: ClassVar[bool] = False
     is_file: ClassVar[bool] = False
     """Whether its weights are a whole network, which `frame.path` may name as well."""
+    runs_code: ClassVar[bool] = False
+    """Whether it imports what its settings name; maps of others must not choose that."""
 
     kind: str
 

@@ -112,17 +112,27 @@ class NetworkDescriber:
 
 def load_network(config: ModelConfig, frame: NetworkConfig, device: Device,
                  base_dir: Path | None) -> NetworkDescriber:
-    """Load the network of a model with its weights; random ones where it allows them.
+    """Load the describer of a model with its weights; random ones where it allows them.
+
+    Raises:
+        ModelError: the weights are missing or do not fit.
+    """
+    network, sequence = load_frame_network(config, frame, base_dir)
+    name = f'{frame.backbone}-{frame.pooling.kind}'
+    return NetworkDescriber(network, config.image, device, name, sequence)
+
+
+def load_frame_network(config: ModelConfig, frame: NetworkConfig, base_dir: Path | None,
+                       ) -> tuple[FrameNetwork, Mapping[str, Tensor]]:
+    """Load the network of a model, and the tensors that came with it for the aggregator.
 
     Raises:
         ModelError: the weights are missing or do not fit.
     """
     path = find_weights(config.weights, base_dir)
-    name = f'{frame.backbone}-{frame.pooling.kind}'
     if path is None:
-        return NetworkDescriber(_random_network(config, frame), config.image, device, name, {})
-    network, sequence = _trained_network(config, frame, path)
-    return NetworkDescriber(network, config.image, device, name, sequence)
+        return _random_network(config, frame), {}
+    return _trained_network(config, frame, path)
 
 
 def _trained_network(config: ModelConfig, frame: NetworkConfig,

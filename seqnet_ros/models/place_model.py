@@ -29,7 +29,7 @@ from seqnet_ros.descriptors.weights import (
     read_aggregator,
     repeatable_random,
 )
-from seqnet_ros.models.model_path import find_named_model, named_models
+from seqnet_ros.models.model_path import MODEL_PATH, find_named_model, named_models
 from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
 from seqnet_ros.sequences.aggregators import build_aggregator
@@ -137,10 +137,15 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
                 weights: Path | None = None) -> PlaceModel:
     """Load the model that a model file or a map describes.
 
+    Without the folder of a model file it is that of a map, which may come from anywhere: it may
+    name Python functions only if an installed model names the same ones.
+
     Raises:
-        ModelError: its weights are missing or do not fit.
+        ModelError: its weights are missing or do not fit, or it names another function.
     """
     config = preset.model if weights is None else _with_weights(preset.model, weights)
+    if base_dir is None and config.frame.runs_code:
+        _check_installed(config)
     length = preset.engine.sequence.length
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
@@ -214,6 +219,16 @@ def _model_info(path: Path) -> ModelInfo:
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
         weights_available=_weights_available(config, path.parent), license=preset.license,
         paper=preset.paper, pretrained=Pretrained.of(preset), config=config)
+
+
+def _check_installed(config: ModelConfig) -> None:
+    """Check that an installed model has the same frame descriptor."""
+    for path in named_models().values():
+        if _read_model_file(path).model.frame == config.frame:
+            return
+    raise ModelError(f'the map names the Python function {config.frame.label}, but no model file in '
+                     f'the folders of {MODEL_PATH} does: nothing was run; put the model file into '
+                     'one of them')
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:

@@ -4,6 +4,7 @@ import typer
 
 from seqnet_ros.cli.models.bench import bench
 from seqnet_ros.cli.models.create import create
+from seqnet_ros.cli.models.export import export
 from seqnet_ros.cli.models.fetch import fetch
 from seqnet_ros.cli.models.fit_netvlad import fit_netvlad
 from seqnet_ros.cli.models.fit_vlad import fit_vlad
@@ -16,3 +17,4 @@ app.command()(bench)
 app.command()(create)
 app.command('fit-netvlad')(fit_netvlad)
 app.command('fit-vlad')(fit_vlad)
+app.command()(export)
