@@ -14,8 +14,8 @@ class FrameNetwork(nn.Module):
 
     Its state dictionary has CosPlace's names: ``backbone.*``, ``aggregation.1.p``,
     ``aggregation.3.weight`` and ``aggregation.3.bias``. NetVLAD, VLAD, SALAD and BoQ are
-    ``aggregation.0``, a whitening or linear layer after them ``aggregation.1``. Built under ``torch.device('meta')`` it allocates nothing and
-    still knows its ``dim``.
+    ``aggregation.0``, a whitening or linear layer after them ``aggregation.1``. Built under
+    ``torch.device('meta')`` it allocates nothing and still knows its ``dim``.
 
     Args:
         config: the trunk and the pooling.

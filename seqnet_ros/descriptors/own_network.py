@@ -92,7 +92,8 @@ def network_input(image: np.ndarray, config: ImageConfig) -> np.ndarray:
     """
     pixels = resize_antialiased(image, config.height, config.width, config.resize)
     scaled = pixels.astype(np.float32) / np.float32(255)
-    normalized = (scaled - np.float32(config.mean)) / np.float32(config.std)
+    mean, std = (np.array(values, np.float32) for values in (config.mean, config.std))
+    normalized = (scaled - mean) / std
     return np.ascontiguousarray(normalized.transpose(2, 0, 1))[None]
 
 

@@ -234,7 +234,7 @@ def _build_boq(config: BoqConfig, shape: tuple[int, int, int]) -> tuple[nn.Seque
 
 def _with_linear(pooling: nn.Module, dim: int,
                  out_dim: int | None) -> tuple[nn.Sequential, int]:
-    """Return a pooling of ``dim`` values, followed by a whitening or linear layer if there is one."""
+    """Return a pooling of ``dim`` values, with a whitening or linear layer if there is one."""
     if out_dim is None:
         return nn.Sequential(pooling), dim
     return nn.Sequential(pooling, nn.Linear(dim, out_dim), L2Norm()), out_dim

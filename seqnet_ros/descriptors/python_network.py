@@ -2,7 +2,7 @@
 
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
@@ -44,7 +44,7 @@ def build_python(config: ModelConfig, _device: 'Device', _base_dir: Path | None,
     frame = cast(PythonConfig, config.frame)
     module_name, _, name = frame.path.partition(':')
     try:
-        found = import_module(module_name)
+        found: Any = import_module(module_name)
     except Exception as error:  # whatever a module from outside raises
         raise ModelError(f'frame.path is {frame.path!r}, but {module_name} cannot be imported: '
                          f'{type(error).__name__}: {first_line(error)}') from error

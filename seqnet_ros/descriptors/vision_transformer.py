@@ -4,7 +4,7 @@ Oquab et al., "DINOv2: Learning Robust Visual Features without Supervision", TML
 the names of Meta's files, which are timm's.
 """
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -68,7 +68,7 @@ class VisionTransformer(nn.Module):
         if self._facet == 'token':
             tokens = self.blocks(tokens)
         else:
-            last = self.blocks[-1]
+            last = cast(Any, self.blocks[-1])
             tokens = last.attn.qkv(last.norm1(self.blocks[:-1](tokens)))
             tokens = tokens.chunk(3, dim=2)[_FACETS.index(self._facet)]
         if self._final_norm:
@@ -127,11 +127,10 @@ def _depth(config: NetworkConfig) -> int:
     return config.layer or most
 
 
-def _timm_model(name: str) -> nn.Module:
+def _timm_model(name: str) -> Any:
     try:
         import timm
     except ImportError as error:
         raise ModelError(f'the trunk {name} needs the package timm, which is not installed; run '
                          '`pip install timm`') from error
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=0)
-    return model
+    return timm.create_model(name, pretrained=False, num_classes=0)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import yaml
@@ -16,7 +16,7 @@ from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.export import export_onnx, export_openvino
 from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.network_describer import load_frame_network
-from seqnet_ros.models.place_model import load_preset
+from seqnet_ros.models.place_model import load_preset, with_absolute_paths
 
 Format = Literal['onnx', 'openvino']
 _SUFFIXES: dict[str, tuple[str, ...]] = {'onnx': ('.onnx',), 'openvino': ('.xml', '.bin')}
@@ -77,22 +77,18 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
     try:
         {'onnx': export_onnx, 'openvino': export_openvino}[form](network, config.image, files[0])
         del network
-        document = _document(replace(preset, model=config).document(exclude_unset=True))
-        document |= {
+        absolute = replace(preset, model=with_absolute_paths(config, folder))
+        document = absolute.document(exclude_unset=True) | {
             'name': output.stem, 'frame': {'kind': 'onnx', 'out_dim': dim},
             'description': f'{config.name}, exported to {files[0].suffix[1:].upper()}.',
             'weights': {'path': files[0].name, 'sha256': file_sha256(files[0])}}
         exported = parse_preset(document, str(output)).model.model_copy(update={'cameras': 1})
         found = build_camera_describer(exported, device, output.parent).describe([image])
-        with whole_file(output) as file:
-            file.write(yaml.safe_dump(document, sort_keys=False).encode())
+        with whole_file(output) as target:
+            target.write(yaml.safe_dump(document, sort_keys=False).encode())
     except BaseException:
         for file in files:
             file.unlink(missing_ok=True)
         raise
     return Exported(files[0], dim, float(np.abs(found - expected).max()))
 
-
-def _document(document: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings beside the frame; weights of sequences stay where they are."""
-    return {name: value for name, value in document.items() if name not in ('frame', 'weights')}

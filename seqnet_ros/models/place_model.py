@@ -155,7 +155,7 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     for module in (aggregator, projection):
         if module is not None and module.state_dict():
             digest += digest_tensors(module.state_dict())
-    return PlaceModel(_with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
+    return PlaceModel(with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
                       config_fingerprint(config, digest), chosen, projection)
 
 
@@ -226,9 +226,9 @@ def _check_installed(config: ModelConfig) -> None:
     for path in named_models().values():
         if _read_model_file(path).model.frame == config.frame:
             return
-    raise ModelError(f'the map names the Python function {config.frame.label}, but no model file in '
-                     f'the folders of {MODEL_PATH} does: nothing was run; put the model file into '
-                     'one of them')
+    raise ModelError(f'the map names the Python function {config.frame.label}, but no model file '
+                     f'in the folders of {MODEL_PATH} does: nothing was run; put the model file '
+                     'into one of them')
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
@@ -330,7 +330,7 @@ def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[s
     return module
 
 
-def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
+def with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
     """Make weight paths independent of the model file, so that a map can name its model."""
     def absolute(weights: WeightsConfig) -> WeightsConfig:
         if weights.path is None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def _remember(config: ModelConfig, speed: Speed) -> None:
         file.write(json.dumps({'machine': platform.node(), 'speeds': known}, indent=1).encode())
 
 
-def _read() -> dict[str, dict[str, dict[str, float]]]:
+def _read() -> dict[str, dict[str, dict[str, Any]]]:
     """Return what is remembered of this machine; a cache may be shared or damaged."""
     try:
         content = json.loads(_file().read_text(encoding='utf-8'))

@@ -25,7 +25,7 @@ def bench(
     from seqnet_ros.models.speed import measure_speed
 
     names = models or [model.name for model in list_models() if model.weights_available]
-    rows = []
+    rows: list[tuple[str, ...]] = []
     with progress_bar('measuring', len(names)) as show:
         for done, name in enumerate(names, 1):
             speed = measure_speed(name, device, seconds)

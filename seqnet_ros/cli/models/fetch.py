@@ -36,7 +36,7 @@ def fetch(
     have the same. Only https addresses are used. Without a network the message says where to put
     the file.
     """
-    from seqnet_ros.descriptors.download import Limits, Progress
+    from seqnet_ros.descriptors.download import Limits
     from seqnet_ros.models.published_weights import published_weights
 
     published = published_weights(model)
@@ -51,12 +51,13 @@ def fetch(
 def _fetch(published: 'PublishedWeights', model: str, yes: bool, accept_license: str | None,
            limits: 'Limits') -> None:
     sizes = [file.size() for file in published.files]
+    paper = {} if published.paper is None else {'paper': published.paper}
     for file, size in zip(published.files, sizes, strict=True):
         print_fields({
             'from': file.url, 'to': file.path,
             'size': 'unknown' if size is None else f'{size / _MEGABYTE:.1f} MB',
             'sha256': file.sha256 or 'recorded at the first download',
-            'license': published.license, **({'paper': published.paper} if published.paper else {})})
+            'license': published.license, **paper})
     _agree(published, model, yes, accept_license)
     for file, size in zip(published.files, sizes, strict=True):
         megabytes = round((size or 0) / _MEGABYTE)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from decimal import Decimal, InvalidOperation
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,7 @@ class DescriptorRows:
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames; reading one returns its row, float32 ``[D]``."""
         for frame, row in zip(self._frames, self._rows, strict=True):
-            yield replace(frame, read=lambda row=row: np.asarray(row))
+            yield replace(frame, read=partial(np.asarray, row))
 
 
 class _Stamped:
@@ -104,9 +105,9 @@ def _read_rows(path: Path) -> np.ndarray:
         rows = np.load(path, mmap_mode='r', allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise InputError(f'{path} cannot be read as an array (.npy): {error}') from error
-    if not isinstance(rows, np.ndarray) or rows.ndim != 2 or rows.dtype.kind != 'f' or not rows.size:
-        found = (f'{rows.dtype} {list(rows.shape)}' if isinstance(rows, np.ndarray)
-                 else type(rows).__name__)
+    is_array = isinstance(rows, np.ndarray)
+    if not is_array or rows.ndim != 2 or rows.dtype.kind != 'f' or not rows.size:
+        found = f'{rows.dtype} {list(rows.shape)}' if is_array else type(rows).__name__
         raise InputError(f'{path} holds {found}, expected descriptors: floating-point numbers '
                          '[N, D]')
     return rows

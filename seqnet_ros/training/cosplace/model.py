@@ -221,7 +221,7 @@ def fix_layers(model: TrainedModel, layers: int | None, usual: Mapping[str, int]
     Raises:
         ModelError: the trunk has fewer.
     """
-    name, trunk = model.frame.backbone, list(model.network.backbone)
+    name, trunk = model.frame.backbone, list(model.network.backbone.children())
     stem = _RESNET_STEM if name.startswith('resnet') else 0
     most = len(trunk) - stem
     if layers is None:
