@@ -74,7 +74,7 @@ def build_onnx(config: ModelConfig, device: 'Device', base_dir: Path | None,
     output = _choose_output(path, opened.outputs, frame.output)
     _check_output(path, output, opened.outputs[output], frame.out_dim)
     run: Run = opened.prepare(output, config.image)
-    return OwnNetworkDescriber(path.name, run, config.image, frame.out_dim, _digest(path))
+    return OwnNetworkDescriber(path.name, run, config, _digest(path))
 
 
 def _open(path: Path, device: 'Device') -> _Opened:

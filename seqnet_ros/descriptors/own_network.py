@@ -24,6 +24,21 @@ class OwnNetworkConfig(FrameConfig):
     """Base of the settings of networks brought by users."""
 
     out_dim: int = Field(ge=1, le=1 << 20, description='Length of its vectors.')
+    normalise: bool = Field(
+        True, exclude_if=lambda normalise: normalise, description='L2-normalize its vectors.')
+    summed_clusters: int | None = Field(
+        None, ge=1, le=1024, exclude_if=lambda clusters: clusters is None,
+        description='Number of clusters, if its vectors are VLAD sums for the aggregator seqvlad.')
+
+    @property
+    def normalizes(self) -> bool:
+        """Whether the vectors have unit length."""
+        return self.normalise and self.summed_clusters is None
+
+    @property
+    def vlad_clusters(self) -> int | None:
+        """Number of clusters of vectors that are VLAD sums; None for other vectors."""
+        return self.summed_clusters
 
     def dim(self, image: ImageConfig) -> int:
         """Return the length of a vector; the network is checked against it when it is loaded."""
@@ -36,8 +51,7 @@ class OwnNetworkDescriber:
     Args:
         name: human-readable name, and what messages call the network.
         run: the network.
-        image: size and normalization of its input.
-        dim: length of its vectors.
+        config: the model.
         weights_digest: hash of its content.
 
     Raises:
@@ -46,27 +60,29 @@ class OwnNetworkDescriber:
 
     sequence_tensors: 'Mapping[str, Tensor]' = MappingProxyType({})
 
-    def __init__(self, name: str, run: Run, image: ImageConfig, dim: int,
-                 weights_digest: str) -> None:
+    def __init__(self, name: str, run: Run, config: ModelConfig, weights_digest: str) -> None:
+        image = config.image
         self.name = name
-        self.dim = dim
+        self.dim = config.frame.dim(image)
         self.weights_digest = weights_digest
         self._run = run
         self._image = image
+        self._normalizes = config.frame.normalizes
         self.describe([np.zeros((image.height, image.width, 3), np.uint8)])
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
 
         Returns:
-            float32 ``[N, dim]``, rows of unit length.
+            float32 ``[N, dim]``, rows of unit length unless the settings say otherwise.
 
         Raises:
             InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
             ModelError: the network fails, or its output changed its shape.
         """
         check_images(images)
-        return normalize_rows(np.concatenate([self._describe(image) for image in images]))
+        vectors = np.concatenate([self._describe(image) for image in images])
+        return normalize_rows(vectors) if self._normalizes else vectors.astype(np.float32)
 
     def _describe(self, image: np.ndarray) -> np.ndarray:
         try:

@@ -52,4 +52,4 @@ def build_python(config: ModelConfig, _device: 'Device', _base_dir: Path | None,
         found = getattr(found, part, None)
     if not callable(found):
         raise ModelError(f'frame.path is {frame.path!r}, but {module_name} has no function {name}')
-    return OwnNetworkDescriber(frame.path, found, config.image, frame.out_dim, '')
+    return OwnNetworkDescriber(frame.path, found, config, '')

@@ -57,7 +57,7 @@ def build_torchscript(config: ModelConfig, device: 'Device', base_dir: Path | No
         found = _select(network(torch.from_numpy(images).to(device.device)), frame.output, path)
         return cast(np.ndarray, found.float().cpu().numpy())
 
-    return OwnNetworkDescriber(path.name, run, config.image, frame.out_dim, file_sha256(path))
+    return OwnNetworkDescriber(path.name, run, config, file_sha256(path))
 
 
 def _select(found: Any, wanted: str | None, path: Path) -> Any:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import yaml
@@ -29,7 +29,8 @@ class Exported:
     Attributes:
         network: its file.
         dim: length of a descriptor.
-        difference: largest difference of a value of a descriptor to the original.
+        difference: largest difference of a value of a descriptor to the original, relative to the largest
+            value.
     """
 
     network: Path
@@ -56,9 +57,6 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
     if not isinstance(config.frame, NetworkConfig):
         raise ModelError(f'model {config.name} describes frames by {config.frame.label}, expected '
                          'a network to export')
-    if not config.frame.normalizes:
-        raise ModelError(f'model {config.name} has {config.frame.label} without normalization, '
-                         'expected descriptors of unit length')
     if output.suffix != '.yaml':
         raise InputError(f'output is {output}, expected a file ending in .yaml')
     files = [output.with_suffix(suffix) for suffix in _SUFFIXES[form]]
@@ -79,7 +77,7 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
         del network
         absolute = replace(preset, model=with_absolute_paths(config, folder))
         document = absolute.document(exclude_unset=True) | {
-            'name': output.stem, 'frame': {'kind': 'onnx', 'out_dim': dim},
+            'name': output.stem, 'frame': _frame(config.frame, dim),
             'description': f'{config.name}, exported to {files[0].suffix[1:].upper()}.',
             'weights': {'path': files[0].name, 'sha256': file_sha256(files[0])}}
         exported = parse_preset(document, str(output)).model.model_copy(update={'cameras': 1})
@@ -90,5 +88,12 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
         for file in files:
             file.unlink(missing_ok=True)
         raise
-    return Exported(files[0], dim, float(np.abs(found - expected).max()))
+    difference = float(np.abs(found - expected).max() / np.abs(expected).max())
+    return Exported(files[0], dim, difference)
 
+
+def _frame(frame: NetworkConfig, dim: int) -> dict[str, Any]:
+    """Return the settings of the frame descriptor that runs the exported network."""
+    clusters = {} if frame.vlad_clusters is None else {'summed_clusters': frame.vlad_clusters}
+    length = {} if frame.normalizes or clusters else {'normalise': False}
+    return {'kind': 'onnx', 'out_dim': dim, **length, **clusters}

@@ -40,7 +40,8 @@ CASES = [
     pytest.param('megaloc', '224x224', marks=pytest.mark.slow),
     pytest.param('megaloc', '238x406', marks=pytest.mark.slow),
     pytest.param('dinov2_salad', '322x322', marks=pytest.mark.slow),
-    ('dinov2_salad', '224x224'), ('boq_dinov2_12288', '322x322'), ('boq_resnet50_16384', '384x384'),
+    pytest.param('boq_dinov2_12288', '322x322', marks=pytest.mark.slow),
+    ('dinov2_salad', '224x224'), ('boq_resnet50_16384', '384x384'),
     ('eigenplaces_resnet18_512', '480x640'), ('eigenplaces_resnet50_2048', '320x320')]
 
 
