@@ -90,11 +90,16 @@ class AcceptanceConfig(Settings):
 
 
 class LocalizationConfig(Settings):
-    """How a place is found and accepted."""
+    """How places are found."""
 
     method: Literal['filter', 'sequence'] = Field(
         'filter', description='Recursive filter over all places, or hierarchical search with '
                               'sequences as in the SeqNet paper.')
+
+
+class OdometryGateConfig(Settings):
+    """Accepted matches of the localizer that contradict odometry."""
+
     max_drift: float = Field(
         0.1, ge=0, le=10,
         description='An accepted match that is farther from where odometry has carried the robot '
@@ -227,6 +232,8 @@ class EngineConfig(Settings):
         LocalizationConfig(), exclude_if=lambda value: value == LocalizationConfig())
     filter: FilterConfig = Field(
         FilterConfig(), exclude_if=lambda value: value == FilterConfig())
+    odometry_gate: OdometryGateConfig = Field(
+        OdometryGateConfig(), exclude_if=lambda value: value == OdometryGateConfig())
     matching: MatchingConfig = MatchingConfig()
     acceptance: AcceptanceConfig = AcceptanceConfig()
     geometry: GeometryConfig | None = Field(

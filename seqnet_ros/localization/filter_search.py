@@ -7,9 +7,8 @@ import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.carried_pose import CarriedPose
-from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.rule import Match
-from seqnet_ros.localization.filter_decision import JUMP, decide, ranking_of
+from seqnet_ros.localization.filter_decision import decide, ranking_of, weigh_geometry
 from seqnet_ros.localization.map_search import MapSearch
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.place_map import PlaceMap
@@ -24,7 +23,6 @@ from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 from seqnet_ros.place_filter.scene_change import SceneChange
-from seqnet_ros.place_filter.turns import turn_between
 
 _EXACT_BYTES = 48 << 20
 _EXACT_PLACES = 16_384
@@ -96,7 +94,6 @@ class FilterSearch:
                         for place_map in self._maps]
         self._last: Keyframe | None = None
         self._anchor: Anchor | None = None
-        self._jump = 0.0
         self._unsearched = _SEARCHED_EVERY
 
     @property
@@ -125,20 +122,18 @@ class FilterSearch:
                 self._whole, self._sample, marginal, np.arange(len(self._whole)), _NO_PLACES)
         self._filter.go_on_from(other._filter, self._active.space, origins(
             other._active.places, there[self._active.places]))
-        self._jump = other._jump
         if self.map_ids == other.map_ids:  # frames are centered with the means of these maps
             self._last, self._anchor = other._last, other._anchor
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
-        self._jump = JUMP
+        self._filter.note_break()
 
     def clear(self) -> None:
         """Drop the belief."""
         self._filter.clear()
         self._last = None
         self._anchor = None
-        self._jump = 0.0
 
     def search(self, keyframe: Keyframe) -> Answer:
         """Move the belief on to a keyframe, and say where the robot is.
@@ -153,7 +148,7 @@ class FilterSearch:
             frame_distances(self._frames(number), frame)
             for number, frame in enumerate(keyframe.frames)])
         self._filter.update(distances, self._active.sample if self._sparse else None)
-        self._last, self._jump = keyframe, 0.0
+        self._last = keyframe
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         for search in self._searches:
             search.map.check_unchanged()
@@ -163,38 +158,41 @@ class FilterSearch:
         candidates = tuple(
             _candidate(search, place, float(distances[hypothesis.state]), hypothesis.probability)
             for hypothesis, (search, place) in zip(hypotheses, located, strict=True))
+        of_place = {(search.map_id, place): hypothesis for hypothesis, (search, place) in zip(
+            hypotheses, located, strict=True)}
         candidates = candidates[:self._engine.matching.candidates]
-        reason = decide(self._filter, hypotheses, self._engine.acceptance)
+        reason = decide(self._filter, hypotheses, self._engine)
         if reason is Reason.ACCEPTED:
-            search, place = located[0]
-            search.verify(place)
-            ranking = ranking_of(candidates, search.map_id)
-            match = Match(ranking, keyframe.number, candidates)
-            reason = search.confirm(match, keyframe.image)
-            candidates = match.candidates
-        estimate = self._estimate(hypotheses[0])
-        number = self._active.space.map_of(hypotheses[0].state)
+            candidates, reason = self._confirm(*located[0], candidates, keyframe)
+        best = of_place[candidates[0].map_id, candidates[0].place_id]
+        estimate = self._estimate(best)
+        number = self._active.space.map_of(best.state)
         if (reason is Reason.ACCEPTED and keyframe.pose is not None
                 and self._whole.posed[number]):
             self._anchor = Anchor(number, CarriedPose(estimate.pose, keyframe.pose))
         return Answer(candidates, reason, self._filter.off_map, estimate)
 
+    def _confirm(self, search: MapSearch, place: int, candidates: tuple[Candidate, ...],
+                 keyframe: Keyframe) -> tuple[tuple[Candidate, ...], Reason]:
+        """Let the rules judge the best candidates of one map; the others stay behind them."""
+        search.verify(place)
+        own = tuple(one for one in candidates if one.map_id == search.map_id)
+        others = tuple(one for one in candidates if one.map_id != search.map_id)
+        match = Match(ranking_of(own), keyframe.number, own)
+        reason = weigh_geometry(match, search.confirm(match, keyframe.image), self._engine)
+        return (*match.candidates, *others), reason
+
     def _step(self, keyframe: Keyframe) -> Step:
         last = self._last
         if last is None:
             return Step()
-        travelled = turned = None
-        if keyframe.pose is None or self._jump:
+        if keyframe.pose is None or self._filter.broken:
             self._anchor = None
         elif self._anchor is not None:
             self._anchor.carried.move(keyframe.pose)
-        if keyframe.pose is not None and last.pose is not None:
-            travelled = distance(keyframe.pose, last.pose)
-            turned = float(turn_between(last.pose, keyframe.pose))
         changes = [scene.log_ratio(float(frame @ before)) for scene, frame, before in zip(
             self._scenes, keyframe.frames, last.frames, strict=True)]
-        return Step(travelled, self._jump, float(np.mean(changes)), turned,
-                    self._anchor)
+        return Step.between(last.pose, keyframe.pose, float(np.mean(changes)), self._anchor)
 
     def _all_states(self) -> ActiveStates:
         """Return the places to start with: all, or of a large map those of the sample."""

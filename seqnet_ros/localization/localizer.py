@@ -91,7 +91,7 @@ class Localizer:
         self._keyframes = 0
         self._buffer: deque[_Frame] = deque()
         self._filter: FilterSearch | None = None
-        self._odometry_gate = OdometryGate(engine.localization, engine.matching.reverse)
+        self._odometry_gate = OdometryGate(engine.odometry_gate, engine.matching.reverse)
         maps = [maps] if isinstance(maps, PlaceMap) else list(maps)
         self._take(maps, self._prepare_all(maps, engine), engine)
         self._gate = KeyframeGate(*self._gate_settings())
@@ -136,7 +136,7 @@ class Localizer:
             MapSearch(self.model, item, engine, self._camera, overlapping=self._overlapping)
             for item in prepared]
         self._filter = self._make_filter(engine)
-        self._odometry_gate.use(engine.localization, engine.matching.reverse)
+        self._odometry_gate.use(engine.odometry_gate, engine.matching.reverse)
         self._engine = engine
         self._buffer = deque(self._buffer, maxlen=self.sequence_length)
         self._sources = sources

@@ -13,6 +13,7 @@ from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candi
 from seqnet_ros.localization.acceptance.rule import Match, RuleContext
 from seqnet_ros.localization.acceptance.running_calibration import RunningCalibration
 from seqnet_ros.localization.exclusion_window import ExclusionWindow
+from seqnet_ros.localization.filter_decision import weigh_geometry
 from seqnet_ros.localization.geometry.geometric_check import (
     GeometricCheck,
     PlaceView,
@@ -267,13 +268,14 @@ class LoopCloser:
         candidates, reason, ranking = self._filter.search(place)
         if reason is not Reason.ACCEPTED:
             return candidates, reason
-        return self._confirm(Match(ranking, place, candidates))
+        match = Match(ranking, place, candidates)
+        reason = weigh_geometry(match, self._confirm(match), self._engine)
+        return match.candidates, reason
 
-    def _confirm(self, match: Match) -> tuple[tuple[Candidate, ...], Reason]:
+    def _confirm(self, match: Match) -> Reason:
         if self._geometry is not None:
             match.features = partial(self._mapper.features, match.keyframe)
-        reason = self._acceptance.confirm(match)
-        return match.candidates, reason
+        return self._acceptance.confirm(match)
 
     def _seen(self, place: int) -> tuple[int, np.ndarray]:
         return self._mapper[place].stamp_ns, self._mapper[place].pose
@@ -288,7 +290,9 @@ class LoopCloser:
         self._learn(place, ranking)
         if reason is not Reason.ACCEPTED:
             return candidates, reason
-        return self._confirm(Match(ranking, place, candidates))
+        match = Match(ranking, place, candidates)
+        reason = self._confirm(match)
+        return match.candidates, reason
 
     def _learn(self, place: int, ranking: Ranking) -> None:
         """Learn from the newest search what wrong matches look like."""

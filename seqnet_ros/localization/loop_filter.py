@@ -5,8 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.core.poses import distance
-from seqnet_ros.localization.filter_decision import JUMP, decide, ranking_of
+from seqnet_ros.localization.filter_decision import decide, ranking_of
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.search.hierarchical_search import Ranking
@@ -14,7 +13,7 @@ from seqnet_ros.maps.states import frame_distances, mean_step
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import StateSpace
-from seqnet_ros.place_filter.turns import turn_between, turns_per_meter
+from seqnet_ros.place_filter.turns import turns_per_meter
 
 _FEWEST_PLACES = 20
 """Among fewer places none can stand out."""
@@ -46,11 +45,10 @@ class LoopFilter:
         self._scene = SceneChange()
         self._scene_due = _FEWEST_PLACES
         self._last: int | None = None
-        self._jump = 0.0
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
-        self._jump = JUMP
+        self._filter.note_break()
 
     def search(self, place: int) -> tuple[tuple[Candidate, ...], Reason, Ranking]:
         """Move the belief on to the newest place.
@@ -64,24 +62,24 @@ class LoopFilter:
         """
         if self._past.released < _FEWEST_PLACES:
             self._last = place
-            return (), Reason.NO_CANDIDATES, ranking_of((), '')
+            return (), Reason.NO_CANDIDATES, ranking_of(())
         self._filter.grow(self._space())
         self._filter.predict(self._step(place))
         frames = self._past.matching_frames
         distances = frame_distances(frames[:self._past.released], frames[place])
         self._filter.update(distances)
-        self._last, self._jump = place, 0.0
+        self._last = place
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         if not hypotheses:
-            return (), Reason.NO_CANDIDATES, ranking_of((), '')
+            return (), Reason.NO_CANDIDATES, ranking_of(())
         candidates = []
         for hypothesis in hypotheses[:self._engine.matching.candidates]:
             stamp_ns, pose = self._seen(hypothesis.state)
             apart = float(distances[hypothesis.state])
             candidates.append(Candidate(hypothesis.state, stamp_ns, pose.copy(), apart, apart,
                                         hypothesis.probability))
-        reason = decide(self._filter, hypotheses, self._engine.acceptance)
-        return tuple(candidates), reason, ranking_of(candidates, '')
+        reason = decide(self._filter, hypotheses, self._engine)
+        return tuple(candidates), reason, ranking_of(candidates)
 
     def _space(self) -> StateSpace:
         released = self._past.released
@@ -93,13 +91,13 @@ class LoopFilter:
     def _step(self, place: int) -> Step:
         if self._last is None:
             return Step()
-        travelled = distance(self._past.poses[place], self._past.poses[self._last])
         frames = self._past.matching_frames
         if self._past.released >= self._scene_due:
             self._scene = SceneChange.of_drive(
                 frames[:self._past.released], self._past.segment_starts[:self._past.released])
             self._scene_due = round(self._past.released * _GROWN_BY) + 1
         similarity = float(frames[place] @ frames[self._last])
-        turned = float(turn_between(self._past.poses[self._last], self._past.poses[place]))
-        return Step(travelled if self._posed else None, self._jump,
-                    self._scene.log_ratio(similarity), turned)
+        before, after = self._past.poses[self._last], self._past.poses[place]
+        jump = self._scene.log_ratio(similarity)
+        return (Step.between(before, after, jump) if self._posed
+                else Step(jump_log_ratio=jump))

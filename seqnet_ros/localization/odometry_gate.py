@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqnet_ros.config.engine import LocalizationConfig
+from seqnet_ros.config.engine import OdometryGateConfig
 from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.poses import distance
 from seqnet_ros.localization.acceptance.odometry import SAME_PLACE_M
@@ -23,11 +23,11 @@ class OdometryGate:
             of its way counts.
     """
 
-    def __init__(self, config: LocalizationConfig, any_heading: bool = False) -> None:
+    def __init__(self, config: OdometryGateConfig, any_heading: bool = False) -> None:
         self.use(config, any_heading)
         self.forget()
 
-    def use(self, config: LocalizationConfig, any_heading: bool) -> None:
+    def use(self, config: OdometryGateConfig, any_heading: bool) -> None:
         """Go on with other settings; arguments as in the constructor."""
         self._config = config
         self._any_heading = any_heading

@@ -10,13 +10,11 @@ descriptors of the map suffice.
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
-from seqnet_ros.core.poses import distance
 from seqnet_ros.maps.calibration import similar_distance_m
 from seqnet_ros.maps.place_map import FilterCalibration, PlaceMap
 from seqnet_ros.maps.states import frame_distances, state_space
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.state_space import StateSpace
-from seqnet_ros.place_filter.turns import turn_between
 
 _RUNS = 3
 _RUN_LENGTH = 250
@@ -76,19 +74,14 @@ def _follow(place_map: PlaceMap, config: FilterConfig, first: int, end: int) -> 
         if hidden.all():
             continue
         distances[hidden] = np.median(distances[~hidden])
-        place_filter.predict(_step(place_map, number) if posed else Step())
+        place_filter.predict(Step.between(
+            place_map.poses[max(number - 1, 0)], place_map.poses[number]) if posed else Step())
         place_filter.update(distances)
         best = place_filter.hypotheses(1)
         mass = min(max(best[0].mass if best else 0.0, _EPSILON), 1 - _EPSILON)
         if number - first >= _WARM_UP:
             values.append(float(np.log(mass / (1 - mass))))
     return values
-
-
-def _step(place_map: PlaceMap, number: int) -> Step:
-    """Return the step to a place as odometry would measure it."""
-    before, after = place_map.poses[max(number - 1, 0)], place_map.poses[number]
-    return Step(distance(before, after), turned=float(turn_between(before, after)))
 
 
 def _part(space: StateSpace, part: slice) -> StateSpace:

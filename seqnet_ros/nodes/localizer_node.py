@@ -43,7 +43,7 @@ from seqnet_ros.nodes.services import ServiceGroup, StateError
 from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
 
 ENGINE_PARAMETERS = (
-    'sequence', 'keyframes', 'localization', 'filter', 'matching', 'acceptance')
+    'sequence', 'keyframes', 'localization', 'filter', 'odometry_gate', 'matching', 'acceptance')
 WITHOUT_MAP = 'hog'
 """The model of a localizer that is given neither a model nor a map."""
 

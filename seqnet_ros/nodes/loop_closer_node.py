@@ -25,7 +25,8 @@ from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.nodes.settings import LoopCloserSettings
 
-ENGINE_PARAMETERS = ('sequence', 'keyframes', 'matching', 'acceptance')
+ENGINE_PARAMETERS = (
+    'sequence', 'keyframes', 'localization', 'filter', 'matching', 'acceptance')
 _MARKERS_EVERY_NS = 1_000_000_000
 _MOST_EDGES = 2000
 """Older loops are no longer drawn."""

@@ -98,14 +98,18 @@ class Belief:
 
     def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
         for steps, weight in kernel:
-            if steps == 0:
-                target += weight * row
-            elif abs(steps) < len(row):
-                reachable = self._space.reachable(steps)
-                if steps > 0:
-                    target[steps:] += weight * row[:-steps] * reachable[steps:]
-                else:
-                    target[:steps] += weight * row[-steps:] * reachable[:steps]
+            apart = abs(steps)
+            if apart >= len(row):
+                continue
+            end = len(row) - apart
+            moved = weight * (row[:end] if steps > 0 else row[apart:])
+            joined = self._space.joined(apart)
+            if joined is not None:
+                moved *= joined
+            if steps > 0:
+                target[apart:] += moved
+            else:
+                target[:end] += moved
 
     def update(self, log_ratios: np.ndarray) -> None:
         """Take in evidence.

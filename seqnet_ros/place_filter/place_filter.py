@@ -11,14 +11,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from seqnet_ros.config.engine import FilterConfig
+from seqnet_ros.core.poses import distance
 from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.belief import Belief
 from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence
 from seqnet_ros.place_filter.motion import MotionModel
 from seqnet_ros.place_filter.state_space import StateSpace
-from seqnet_ros.place_filter.turns import turn_log_ratios
+from seqnet_ros.place_filter.turns import turn_between, turn_log_ratios
 
+_JUMP = 0.999
+"""Probability that the robot is elsewhere after a break in the recording."""
 _USUAL_STEPS = 50
 _LEAST_SHARE = 1e-4
 """Of the most probable place; places below are not listed."""
@@ -50,17 +53,24 @@ class Step:
         travelled_m: distance by odometry, meters; None without odometry.
         turned: rotation by odometry about the robot's vertical axis, radians; None where headings
             are not known.
-        anchor: the last fix, carried on to this keyframe; None without fix or odometry.
-        jump: probability that the robot is no longer where the motion model takes it.
         jump_log_ratio: log-likelihood ratio of a jump against driving on, by the change of the
             images.
+        anchor: the last fix, carried on to this keyframe; None without fix or odometry.
     """
 
     travelled_m: float | None = None
-    jump: float = 0.0
-    jump_log_ratio: float = 0.0
     turned: float | None = None
+    jump_log_ratio: float = 0.0
     anchor: Anchor | None = None
+
+    @classmethod
+    def between(cls, before: np.ndarray | None, after: np.ndarray | None,
+                jump_log_ratio: float = 0.0, anchor: Anchor | None = None) -> 'Step':
+        """Return the step between two odometry poses ``[7]``, meters; None without odometry."""
+        if before is None or after is None:
+            return cls(None, None, jump_log_ratio, anchor)
+        return cls(distance(before, after), float(turn_between(before, after)), jump_log_ratio,
+                   anchor)
 
 
 class PlaceFilter:
@@ -87,6 +97,7 @@ class PlaceFilter:
         self._measured = False
         self._belief = Belief(space, self._motion.modes(False), config.enter)
         self._started = False
+        self._jump = 0.0
         self.keyframes = 0
         """Keyframes since the start or the last break."""
         self._steps: list[float] = []
@@ -110,8 +121,18 @@ class PlaceFilter:
         """Drop the belief: the robot may be anywhere, or off the map."""
         self._belief.clear()
         self._started = False
+        self._jump = 0.0
         self.keyframes = 0
         self._evidence.forget()
+
+    @property
+    def broken(self) -> bool:
+        """Whether the recording broke off since the last keyframe."""
+        return self._jump > 0
+
+    def note_break(self) -> None:
+        """Note that the recording broke off: the robot may be anywhere when it goes on."""
+        self._jump = _JUMP
 
     def go_on_from(self, other: 'PlaceFilter', space: StateSpace, origin: np.ndarray) -> None:
         """Take over what another filter knows.
@@ -128,7 +149,7 @@ class PlaceFilter:
         self._evidence = other._evidence.moved(
             origin, self._config.background_frames, self._config.evidence)
         self._started, self._steps = other._started, other._steps
-        self.keyframes = other.keyframes
+        self.keyframes, self._jump = other.keyframes, other._jump
         self.confidence = other.confidence
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
@@ -151,7 +172,8 @@ class PlaceFilter:
     def predict(self, step: Step) -> None:
         """Move the belief to the next keyframe."""
         self._turn: np.ndarray | None = None
-        self.keyframes = 1 if step.jump else self.keyframes + 1
+        jump, self._jump = self._jump, 0.0
+        self.keyframes = 1 if jump else self.keyframes + 1
         measured = step.travelled_m is not None and all(self._space.posed)
         if measured != self._measured:
             self._measured = measured
@@ -161,7 +183,7 @@ class PlaceFilter:
             self._belief.enter(self._config.start, self._motion.modes(measured))
             return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
-        stay = (1 - odds / (1 + odds)) * (1 - step.jump)
+        stay = (1 - odds / (1 + odds)) * (1 - jump)
         if measured and step.turned is not None and self._space.turns is not None:
             assert step.travelled_m is not None
             self._turn = turn_log_ratios(self._space.turns, step.turned, step.travelled_m)

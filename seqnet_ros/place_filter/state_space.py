@@ -1,5 +1,6 @@
 """The states of the filter: every place of the maps in one row."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -29,7 +30,7 @@ class StateSpace:
     step_m: tuple[float, ...]
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
-    _within: dict[int, np.ndarray] = field(default_factory=dict)
+    _within: dict[int, np.ndarray | None] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -37,22 +38,22 @@ class StateSpace:
 
     def map_of(self, state: int) -> int:
         """Return the number of the map that a state belongs to."""
-        return int(np.searchsorted(self.bounds, state, side='right')) - 1
+        return bisect_right(self.bounds, state) - 1
 
     def slices(self) -> Sequence[slice]:
         """Return the states of each map."""
         return [slice(first, end)
                 for first, end in zip(self.bounds, self.bounds[1:], strict=False)]
 
-    def reachable(self, steps: int) -> np.ndarray:
-        """Return which states lie on one stretch with the state ``steps`` before, bool ``[N]``."""
+    def joined(self, steps: int) -> np.ndarray | None:
+        """Return which pairs of states ``steps`` apart lie on one stretch.
+
+        Returns:
+            bool ``[N - steps]`` by the first of each pair; None for all of them.
+        """
         if steps not in self._within:
-            same = np.zeros(len(self), dtype=bool)
-            if steps >= 0:
-                same[steps:] = self.starts[steps:] == self.starts[:len(self) - steps]
-            else:
-                same[:steps] = self.starts[:steps] == self.starts[-steps:]
-            self._within[steps] = same
+            same = self.starts[steps:] == self.starts[:len(self) - steps]
+            self._within[steps] = None if same.all() else same
         return self._within[steps]
 
     def nearby(self, state: int, others: np.ndarray, steps: int) -> np.ndarray:
@@ -71,8 +72,9 @@ class StateSpace:
         near = same_map & (np.abs(others - state) <= steps)
         near &= self.starts[others] == self.starts[state]
         if self.posed[number]:
-            apart = np.linalg.norm(self.poses[others, :3] - self.poses[state, :3], axis=1)
-            close = same_map & (apart <= steps * self.step_m[number])
+            away = self.poses[others, :3] - self.poses[state, :3]
+            reach_m = steps * self.step_m[number]
+            close = same_map & (np.einsum('ij,ij->i', away, away) <= reach_m ** 2)
             turn = np.abs(self.poses[others, 3:] @ self.poses[state, 3:])
             near |= close & (turn >= _HALF_HEADING)
         return near

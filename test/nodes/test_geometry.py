@@ -94,7 +94,9 @@ def test_poses_are_measured_where_the_geometry_is_metric(localization, model_fil
         assert 0 < np.median(deviations) < 0.5
 
 
-def test_loops_carry_a_relative_pose_in_metres(model_file):
+@pytest.mark.parametrize('localization', [
+    {'localization.method': 'sequence'}, {'acceptance.false_positive_rate': 0.05}])
+def test_loops_carry_a_relative_pose_in_metres(localization, model_file):
     from seqnet_ros.msg import LoopClosure
 
     first = shown(seed=1, length=40.0)
@@ -102,7 +104,7 @@ def test_loops_carry_a_relative_pose_in_metres(model_file):
              for stamp_ns, image, pose in shown(seed=2, length=36.0, lateral_offset=0.6)]
     near = {'loop.exclude_frames': 10, 'loop.exclude_m': 5.0, 'keyframes.max_gap_s': 100.0,
             'keyframes.max_gap_m': 100.0}
-    with closing_loops(model=str(model_file), **CAMERA, **near) as (node, peer):
+    with closing_loops(model=str(model_file), **CAMERA, **near, **localization) as (node, peer):
         loops = peer.listen(LoopClosure, 'loop_closer/loop_closure')
         calibrate(node, peer)
         send(node, peer, first + again)

@@ -4,7 +4,7 @@ import pytest
 from sequence_search import METHODS
 from streets import Street, small_model
 
-from seqnet_ros.config.engine import LocalizationConfig
+from seqnet_ros.config.engine import OdometryGateConfig
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.odometry_gate import OdometryGate
@@ -21,7 +21,7 @@ def passes(gate: OdometryGate, found: float, driven: float, map_id: str = 'town'
 
 @pytest.fixture
 def gate() -> OdometryGate:
-    return OdometryGate(LocalizationConfig(max_drift=0.1, confirmations=3))
+    return OdometryGate(OdometryGateConfig(max_drift=0.1, confirmations=3))
 
 
 def test_matches_where_odometry_leads_pass(gate):
@@ -76,7 +76,7 @@ def test_a_break_forgets_and_the_rule_can_be_switched_off(gate):
     assert passes(gate, 100, 0)
     gate.forget()
     assert passes(gate, 300, 1)
-    gate.use(LocalizationConfig(max_drift=0.0), any_heading=False)
+    gate.use(OdometryGateConfig(max_drift=0.0), any_heading=False)
     assert passes(gate, 700, 2)
 
 
@@ -85,7 +85,7 @@ def test_a_robot_that_may_face_either_way_is_judged_by_its_way_alone(gate):
     for x in range(1, 40):
         gate.move(make_pose(x, 0))
     assert not gate.passes('town', make_pose(60, 0), make_pose(39, 0))
-    either = OdometryGate(LocalizationConfig(), any_heading=True)
+    either = OdometryGate(OdometryGateConfig(), any_heading=True)
     assert passes(either, 100, 0)
     for x in range(1, 40):
         either.move(make_pose(x, 0))
@@ -108,7 +108,7 @@ def test_a_localizer_holds_back_what_odometry_contradicts(method):
         """Drive from 10 to 39, and from there go on at 70, which odometry does not know."""
         engine = model.preset.with_settings({
             'localization.method': method, 'acceptance.agreement': 2,
-            **{f'localization.{name}': value for name, value in settings.items()}}).engine
+            **{f'odometry_gate.{name}': value for name, value in settings.items()}}).engine
         localizer = Localizer(model, place_map, engine)
         places = [*range(10, 40), *range(70, 95)]
         results = [localizer.push(street.view(x, seed=1), number * 10**9,
