@@ -29,8 +29,8 @@ class Exported:
     Attributes:
         network: its file.
         dim: length of a descriptor.
-        difference: largest difference of a value of a descriptor to the original, relative to the largest
-            value.
+        difference: largest difference of a value of a descriptor to the original, relative to the
+            largest value.
     """
 
     network: Path

@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'onnx', 'openvino', 'ros'), 'launch': (), 'scripts': (), 'seqnet_town': (),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'ros'), 'launch': (), 'scripts': (),
+    'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'tools': ('docs',),
     'test': ('build', 'dev', 'docs', 'onnx', 'openvino', 'ros', 'train'),

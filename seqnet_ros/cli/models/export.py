@@ -25,8 +25,8 @@ def export(
     """Write the network of a model as one ONNX or OpenVINO file, with a model that uses it.
 
     The network takes a normalized image [1, 3, H, W] and gives the frame descriptor [1, D]. The
-    difference to the original, on one image and relative to the largest value, is shown. Maps do not change models: the exported
-    model has a fingerprint of its own.
+    difference to the original, on one image and relative to the largest value, is shown. Maps of
+    the original are not maps of the exported model, which has a fingerprint of its own.
     """
     from seqnet_ros.models.exporting import export_model
 

@@ -210,8 +210,8 @@ def test_torchscript_files_describe(tmp_path: Path) -> None:
 def test_torchscript_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     path = write_script(Net(), tmp_path / 'own.pt')
     for config, words in (
-            (model('torchscript', path, out_dim=5), r'gave float32 \[1, 12\] for one image, '
-                                                    r'expected floating-point numbers \[1, 5\]'),
+            (model('torchscript', path, out_dim=5),
+             r'gave float32 \[1, 12\] for one image, expected floating-point numbers \[1, 5\]'),
             (model('torchscript', path, output='1'), "a single output, but frame.output is '1'"),
             (model('torchscript', write_script(Two(), tmp_path / 'two.pt')),
              "has the outputs '0', '1', but frame.output is not set"),
@@ -224,7 +224,7 @@ def test_torchscript_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 # Python ----------------------------------------------------------------------------------------
 
-MODULE = '''
+MODULE = """
 import numpy as np
 
 class Maker:
@@ -240,7 +240,7 @@ def grows(images):
     return np.ones((1, grows.length), np.float32)
 
 number = 3
-'''
+"""
 
 
 @pytest.fixture

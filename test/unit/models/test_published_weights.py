@@ -125,12 +125,12 @@ def test_only_https_is_used(publisher: Publisher) -> None:
     publisher.files['w.pth'] = CONTENT
     assert fetch(f'{publisher.address}/on', SHA).read_bytes() == CONTENT
     for name in ('out', 'file'):
-        with pytest.raises(ModelError, match='redirects to .*, expected an https|is not allowed'):
+        with pytest.raises(ModelError, match=r'redirects to .*, expected an https|is not allowed'):
             fetch(f'{publisher.address}/{name}', '0' * 64)
     for url in ('http://127.0.0.1:9/w.pth', 'file:///etc/hostname'):
-        with pytest.raises(ModelError, match='its scheme is .*, expected https'):
+        with pytest.raises(ModelError, match=r'its scheme is .*, expected https'):
             fetch(url, SHA)
-        with pytest.raises(ModelError, match='its scheme is .*, expected https'):
+        with pytest.raises(ModelError, match=r'its scheme is .*, expected https'):
             remote_size(url)
 
 
@@ -259,8 +259,8 @@ def test_without_a_network_it_says_where_to_put_the_file(model: Path, tmp_path: 
 def test_files_without_an_address_name_their_page(model: Path, tmp_path: Path) -> None:
     change(model, weights={'url': None, 'page': 'https://example.org/weights'})
     message = refusal('models', 'fetch', model, '--yes')
-    assert 'w.safetensors of model mine has no address to download from: get it from ' \
-           f'https://example.org/weights and place it at {tmp_path / "w.safetensors"}' in message
+    assert 'w.safetensors of model mine has no address to download from: get it from' in message
+    assert f'https://example.org/weights and place it at {tmp_path / "w.safetensors"}' in message
 
 
 def test_models_without_weights_need_nothing() -> None:
