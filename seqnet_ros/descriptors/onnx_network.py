@@ -32,7 +32,10 @@ Shape = tuple[int | None, ...]
 
 
 class OnnxConfig(OwnNetworkConfig):
-    """A network in an ONNX file (or OpenVINO .xml), from normalized images to vectors."""
+    """A network in an ONNX file (or OpenVINO .xml), from normalized images to vectors.
+
+    `frame.path` names the file, as `weights.path` does.
+    """
 
     takes_weights: ClassVar[bool] = True
     is_file: ClassVar[bool] = True

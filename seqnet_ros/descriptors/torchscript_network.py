@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class TorchScriptConfig(OwnNetworkConfig):
     """A network in a TorchScript file, from normalized images to vectors.
 
-    TorchScript is a program: use files that you trust.
+    `frame.path` names the file, as `weights.path` does. TorchScript is a program: use files that
+    you trust.
     """
 
     takes_weights: ClassVar[bool] = True

@@ -299,8 +299,11 @@ def test_a_map_cannot_choose_which_function_is_imported(
     assert build_model(own.preset, 'cpu').fingerprint == own.fingerprint
 
 
-def test_a_descriptor_is_registered_from_python() -> None:
+def test_a_descriptor_is_registered_from_python(monkeypatch: pytest.MonkeyPatch) -> None:
     from typing import Literal
+
+    # Nothing is left behind for other tests.
+    monkeypatch.setattr(DESCRIPTORS, '_items', DESCRIPTORS.items())
 
     class Plain(FrameConfig):
         kind: Literal['plain_of_this_test'] = 'plain_of_this_test'
