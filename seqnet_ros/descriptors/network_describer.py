@@ -141,7 +141,7 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
         network = FrameNetwork(frame, config.image)
     found = translate(read_tensors(path), config.weights.layout)
     if config.weights.layout in TRUNK_LAYOUTS:
-        if isinstance(frame.pooling, VladConfig):
+        if isinstance(frame.pooling, VladConfig):  # which a trunk alone does not bring
             raise ModelError(f'model {config.name} has no clusters yet, expected a model of your '
                              'own images: make one with `seqnet_ros models fit-vlad`')
         found = _with_untrained_pooling(found, frame, len(network.backbone))

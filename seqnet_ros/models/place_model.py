@@ -20,7 +20,9 @@ from seqnet_ros.core.images import View
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.download import cached_path
+from seqnet_ros.descriptors.network import NetworkConfig, VladConfig
 from seqnet_ros.descriptors.weights import (
+    TRUNK_LAYOUTS,
     digest_tensors,
     find_weights,
     load_strictly,
@@ -232,7 +234,15 @@ def _check_installed(config: ModelConfig) -> None:
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
-    return all(is_here(weights, base_dir) for weights in needed_weights(config))
+    return not needs_fitting(config) and all(
+        is_here(weights, base_dir) for weights in needed_weights(config))
+
+
+def needs_fitting(config: ModelConfig) -> bool:
+    """Return whether a model has a trunk only, and its clusters are yet to be fitted to images."""
+    frame = config.frame
+    return isinstance(frame, NetworkConfig) and isinstance(
+        frame.pooling, VladConfig) and config.weights.layout in TRUNK_LAYOUTS
 
 
 def needed_weights(config: ModelConfig) -> list[WeightsConfig]:

@@ -10,6 +10,7 @@ from seqnet_ros.descriptors.download import (
     Progress,
     cached_path,
     fetch,
+    find_cached,
     remote_size,
 )
 from seqnet_ros.descriptors.weights import local_path
@@ -89,11 +90,24 @@ def published_weights(name_or_path: str | Path) -> PublishedWeights:
     """
     preset, folder = load_preset(name_or_path)
     name = preset.model.name
-    missing = [weights for weights in needed_weights(preset.model) if not is_here(weights, folder)]
+    missing = [weights for weights in needed_weights(preset.model)
+               if not is_here(weights, folder) or _is_damaged(weights, folder)]
     files = tuple(_published(weights.url, weights, folder)
                   for weights in missing if weights.url is not None)
     by_hand = tuple(_by_hand(weights, folder, name) for weights in missing if weights.url is None)
     return PublishedWeights(files, by_hand, preset.license or UNKNOWN, preset.paper)
+
+
+def _is_damaged(weights: WeightsConfig, folder: Path) -> bool:
+    """Return whether weights come from the cache, and are not what was downloaded."""
+    beside = weights.path is not None and local_path(weights.path, folder).is_file()
+    if weights.url is None or beside:
+        return False
+    try:
+        find_cached(weights.url, weights.sha256)
+    except ModelError:
+        return True
+    return False
 
 
 def _published(url: str, weights: WeightsConfig, folder: Path) -> PublishedFile:

@@ -17,7 +17,7 @@ from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.describer import build_camera_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.download import cache_dir
-from seqnet_ros.models.place_model import config_fingerprint, is_here, load_preset
+from seqnet_ros.models.place_model import config_fingerprint, is_here, load_preset, needs_fitting
 
 _CAMERA = 480, 640
 _WARM_UP = 2
@@ -57,8 +57,8 @@ def measure_speed(name: str, device: str = 'auto', seconds: float = 2.0,
     """
     preset, folder = load_preset(name)
     config = preset.model
-    if config.frame.takes_weights and not config.frame.is_file and not is_here(
-            config.weights, folder):
+    missing = needs_fitting(config) or not is_here(config.weights, folder)
+    if missing and config.frame.takes_weights and not config.frame.is_file:
         config = config.model_copy(update={'weights': WeightsConfig(random=True)})
     chosen = select_device(device)
     describer = build_camera_describer(config, chosen, folder)

@@ -12,6 +12,11 @@ def list_models() -> None:
     from seqnet_ros.models import place_model
     from seqnet_ros.models.speed import known_speeds
 
+    def weights(model: place_model.ModelInfo) -> str:
+        if place_model.needs_fitting(model.config):
+            return 'fit first'
+        return 'here' if model.weights_available else 'missing'
+
     def speed(model: place_model.ModelInfo) -> str:
         return ', '.join(f'{speed.milliseconds:.1f} {speed.device}'
                          for speed in known_speeds(model.config))
@@ -19,6 +24,5 @@ def list_models() -> None:
     print_table(
         ('name', 'dim', 'input', 'weights', 'ms', 'license', 'paper', 'description'),
         [(model.name, str(model.dim), f'{model.config.image.width}x{model.config.image.height}',
-          'here' if model.weights_available else 'missing', speed(model),
-          model.license or '', model.paper or '', model.description)
+          weights(model), speed(model), model.license or '', model.paper or '', model.description)
          for model in place_model.list_models()])

@@ -6,6 +6,7 @@ The reference vectors belong to weights that are made from the names of the tens
 import functools
 import json
 import zlib
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -287,6 +288,21 @@ def test_vlad_sums_residuals_of_the_nearest_cluster_by_angle():
     expected = np.concatenate([v / np.linalg.norm(v) for v in (first, second)]) / np.sqrt(2)
     with torch.inference_mode():
         np.testing.assert_allclose(vlad(features)[0].numpy(), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.skipif(find_spec('openvino') is None, reason='openvino is not installed')
+@pytest.mark.parametrize('frame', [
+    {'final_norm': True, 'pooling': {'kind': 'salad', 'clusters': 12}},
+    {'facet': 'value', 'pooling': {'kind': 'vlad'}},
+    {'pooling': {'kind': 'boq', 'width': 64}}])
+def test_openvino_runs_the_trunk(frame):
+    config = parse_preset({
+        'image': {'height': 70, 'width': 84}, 'weights': {'random': True}, 'frame': {
+            'kind': 'network', 'backbone': 'vit_small_patch14_dinov2', 'layer': 2, **frame}}).model
+    images = [reference_image(seed, 70, 84) for seed in range(2)]
+    expected, found = (build_describer(config, select_device(device)).describe(images)
+                       for device in ('cpu', 'openvino'))
+    assert (found * expected).sum(axis=1).min() > 0.999
 
 
 # Settings --------------------------------------------------------------------------------------

@@ -197,6 +197,9 @@ def test_weights_are_fetched_and_used(model: Path, tmp_path: Path) -> None:
         load_model(model, 'cpu')
     (tmp_path / 'w.safetensors').write_bytes((tmp_path / 'source').read_bytes())
     assert load_model(model, 'cpu').describer.dim == 64
+    (tmp_path / 'w.safetensors').unlink()
+    succeed('models', 'fetch', model, '--yes')
+    assert load_model(model, 'cpu').describer.dim == 64
 
 
 def test_the_user_is_asked(model: Path) -> None:
@@ -292,8 +295,9 @@ def test_the_list_shows_what_is_known(publisher: Publisher) -> None:
     megaloc = next(line for line in shown.splitlines() if line.startswith('megaloc '))
     for words in ('8448', '322x322', 'missing', 'MIT', 'Berton and Masone, MegaLoc, 2025'):
         assert words in megaloc
-    assert next(line for line in shown.splitlines() if line.startswith('dinov2-salad')).count(
-        'GPL-3.0') == 1
+    lines = {line.split()[0]: line for line in shown.splitlines()}
+    assert 'GPL-3.0' in lines['dinov2-salad']
+    assert 'fit first' in lines['dinov2-vlad']
 
 
 def test_speeds_are_measured_and_remembered(
