@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import yaml
+from safetensors.torch import save_file
 
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
@@ -16,10 +17,12 @@ from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.export import export_onnx, export_openvino
 from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.network_describer import load_frame_network
+from seqnet_ros.descriptors.weights import of_aggregator
 from seqnet_ros.models.place_model import load_preset, with_absolute_paths
 
 Format = Literal['onnx', 'openvino']
 _SUFFIXES: dict[str, tuple[str, ...]] = {'onnx': ('.onnx',), 'openvino': ('.xml', '.bin')}
+_SEQUENCE = '-sequence.safetensors'
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
 
     Args:
         name: name or file of the model.
-        output: the new YAML file; the network is written beside it under the same name.
+        output: the new YAML file; the network is written beside it under the same name, and so are
+            weights of the aggregator that were in one file with it.
         form: 'onnx' or 'openvino'.
         weights: local weights to use in place of those the model names.
 
@@ -59,7 +63,8 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
                          'a network to export')
     if output.suffix != '.yaml':
         raise InputError(f'output is {output}, expected a file ending in .yaml')
-    files = [output.with_suffix(suffix) for suffix in _SUFFIXES[form]]
+    files = [*(output.with_suffix(suffix) for suffix in _SUFFIXES[form]),
+             output.with_name(output.stem + _SEQUENCE)]
     for file in (output, *files):
         if file.exists():
             raise InputError(f'{file} exists, expected a new file')
@@ -68,7 +73,7 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
         0, 256, (config.image.height, config.image.width, 3), np.uint8)
     device = select_device('cpu')
     expected = build_camera_describer(single, device, folder).describe([image])
-    network, _ = load_frame_network(config, config.frame, folder)
+    network, sequence = load_frame_network(config, config.frame, folder)
     dim = network.dim
     with explain_write_errors(output):
         output.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +85,13 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
             'name': output.stem, 'frame': _frame(config.frame, dim),
             'description': f'{config.name}, exported to {files[0].suffix[1:].upper()}.',
             'weights': {'path': files[0].name, 'sha256': file_sha256(files[0])}}
+        if sequence:
+            # The weights of the aggregator came in the file of the network.
+            tensors = {f'sequence.{name}': tensor.contiguous()
+                       for name, tensor in of_aggregator(sequence).items()}
+            save_file(tensors, files[-1])
+            document['sequence']['weights'] = {
+                'path': files[-1].name, 'sha256': file_sha256(files[-1])}
         exported = parse_preset(document, str(output)).model.model_copy(update={'cameras': 1})
         found = build_camera_describer(exported, device, output.parent).describe([image])
         with whole_file(output) as target:

@@ -34,8 +34,12 @@ def with_precomputed(model: PlaceModel) -> PlaceModel:
     """Return a model that takes its own descriptors, computed elsewhere, in the place of images.
 
     Raises:
-        ModelError: the model describes several cameras as one place.
+        ModelError: the model describes several cameras as one place, or checks the geometry of
+            images.
     """
+    if model.engine.geometry is not None:
+        raise ModelError(f'model {model.config.name} checks the geometry of images, expected one '
+                         'that does not for descriptors that were computed elsewhere')
     if model.config.cameras > 1:
         raise ModelError(f'model {model.config.name} has {model.config.cameras} cameras, expected '
                          'one for descriptors that were computed elsewhere')

@@ -12,9 +12,11 @@ from streets import Street
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.config.model import AGGREGATORS
 from seqnet_ros.config.preset import parse_preset
+from seqnet_ros.core.errors import ModelError
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.models.place_model import build_model, load_model
+from seqnet_ros.training.cosplace.model import fix_layers, start_model
 
 VIT = {'kind': 'network', 'backbone': 'vit_small_patch14_dinov2', 'layer': 2}
 FRAMES = {
@@ -105,3 +107,20 @@ def test_seqnet_is_trained_on_megaloc_and_localizes(street, tmp_path):
             '--tolerance', '1frames', '--output', tmp_path / 'report', '--device', 'cpu')
     measures = json.loads((tmp_path / 'report' / 'results.json').read_text())['measures']
     assert measures['recall']['1'] > 0.8
+
+
+def test_convolutional_trunks_are_trained_and_transformers_are_not(tmp_path):
+    path = tmp_path / 'frames.yaml'
+    for backbone in ('efficientnet_b0', 'vit_small_patch14_dinov2'):
+        path.write_text(yaml.safe_dump({
+            'image': IMAGE, 'weights': {'random': True}, 'frame': {
+                'kind': 'network', 'backbone': backbone, 'pooling': {'kind': 'gem'}}}))
+        if backbone.startswith('vit'):
+            with pytest.raises(ModelError, match='vision transformers are not trained'):
+                start_model(path, 16, seed=0)
+            continue
+        model = start_model(path, 16, seed=0)
+        fix_layers(model, None, {'resnet': 2, 'efficientnet': 5})
+        frozen = [not any(weights.requires_grad for weights in block.parameters())
+                  for block in model.network.backbone]
+        assert frozen == [True] * 5 + [False] * 4

@@ -83,7 +83,11 @@ def build(
     from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
     from seqnet_ros.pipelines.map_recording import map_recording
 
-    _check_descriptors(source, descriptors, stamps, geometry, keep_images)
+    _check_descriptors(source, descriptors, stamps, {
+        '--geometry': geometry, '--keep-images': keep_images,
+        '--camera-info': camera_info is not None,
+        '--topic': source is None and topic is not None,
+        '--pose-topic': source is None and pose_topic is not None})
     if model is None and extend is not None:
         preset, model_folder = read_manifest(extend)[0].preset, None
     elif model is None and descriptors is not None:
@@ -102,6 +106,9 @@ def build(
         keep_images = keep_images or extended.manifest.images
     if descriptors is not None:
         built = with_precomputed(built)
+        if keep_images or camera is not None:
+            raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
+                             'map without to add descriptors to')
     mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
     recording = _open(source, descriptors, stamps, topic, poses, pose_topic, rate)
     place_map = map_recording(recording, mapper, progress_bar).place_map
@@ -116,7 +123,7 @@ def build(
 
 
 def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Path | None,
-                       geometry: bool, keep_images: bool) -> None:
+                       of_images: dict[str, bool]) -> None:
     """Check that options about images and about descriptors do not contradict each other."""
     if descriptors is None:
         if source is None:
@@ -126,9 +133,9 @@ def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Pa
         return
     if source is not None and stamps is not None:
         raise InputError('both a recording and --stamps were given, expected one of them')
-    if geometry or keep_images:
-        raise InputError(f"{'--geometry' if geometry else '--keep-images'} needs images, but "
-                         '--descriptors was given')
+    for option, given in of_images.items():
+        if given:
+            raise InputError(f'{option} needs images, but --descriptors was given')
 
 
 def _open(source: Path | None, descriptors: Path | None, stamps: Path | None, topic: str | None,

@@ -6,8 +6,9 @@ from seqnet_ros.cli.console import print_table
 def list_models() -> None:
     """List the models: their descriptors, input, license, and whether their weights are installed.
 
-    Weights of frames, sequences and projection all count. *ms* is the time for one image on this
-    machine, once `seqnet_ros models bench` has measured it.
+    Weights of frames, sequences and projection all count; *fit first* means that `models fit-vlad`
+    makes a model of your images out of this one. *ms* is the time for one image on this machine,
+    once `models bench` has measured it.
     """
     from seqnet_ros.models import place_model
     from seqnet_ros.models.speed import known_speeds

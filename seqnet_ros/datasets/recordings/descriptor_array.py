@@ -22,7 +22,7 @@ class DescriptorRows:
     """A `FrameSource` whose frames are rows of an array.
 
     Args:
-        rows: float32 ``[N, D]``.
+        rows: floating-point ``[N, D]``.
         frames: N frames whose times the rows have; what they read is not used.
         name: name of the array.
         pose_origin: source of the poses of the frames.
@@ -38,7 +38,7 @@ class DescriptorRows:
         return len(self._rows)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames; reading one returns its row, float32 ``[D]``."""
+        """Yield the frames; reading one returns its row, floating-point ``[D]``."""
         for frame, row in zip(self._frames, self._rows, strict=True):
             yield replace(frame, read=partial(np.asarray, row))
 
@@ -75,11 +75,13 @@ def open_descriptors(path: Path, recording: FrameSource | None = None,
         rate: rows per second where nothing gives their times; None for 10.
 
     Returns:
-        The recording; its frames read rows, float32 ``[D]``.
+        The recording; its frames read rows, floating-point ``[D]``.
 
     Raises:
         InputError: a file cannot be used, or the numbers of rows, times and poses differ.
     """
+    if rate is not None and not 0 < rate < float('inf'):
+        raise InputError(f'rate is {rate:g} descriptors per second, expected more than 0')
     rows = _read_rows(path)
     if recording is not None:
         _check_count(path, rows, len(recording), f'images in {recording.name}')

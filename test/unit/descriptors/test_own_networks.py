@@ -435,6 +435,27 @@ def test_descriptors_of_a_model_are_localized_with_its_images(tmp_path: Path) ->
         '--output', tmp_path / 'no_map')
 
 
+def test_descriptors_extend_a_map_of_descriptors(descriptors: Path, tmp_path: Path) -> None:
+    for output, more in (('map', ()), ('both', ('--extend', tmp_path / 'map'))):
+        succeed('map', 'build', '--descriptors', descriptors, '-L', 3, *more,
+                '--output', tmp_path / output)
+    own = build_model(parse_preset({
+        'frame': {'kind': 'precomputed', 'out_dim': DIM}, 'sequence': {'length': 3}}), 'cpu')
+    assert len(open_map(tmp_path / 'both', own)) == 60
+    # A map with pictures cannot be extended by what has none.
+    import cv2
+
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for place in range(4):
+        cv2.imwrite(str(folder / f'{place}.png'), Street(0).view(2.0 * place))
+    succeed('map', 'build', folder, '--keep-images', '--output', tmp_path / 'pictures')
+    np.save(tmp_path / 'hog.npy', np.ones((4, 1764), np.float32))
+    assert 'keeps pictures or the calibration' in refusal(
+        'map', 'build', '--descriptors', tmp_path / 'hog.npy', '--extend', tmp_path / 'pictures',
+        '--output', tmp_path / 'no_map')
+
+
 @pytest.mark.parametrize(('arguments', 'words'), [
     ((), 'neither a recording nor --descriptors was given'),
     (('--stamps', 'stamps.txt'), 'neither a recording nor'),
@@ -445,6 +466,9 @@ def test_descriptors_of_a_model_are_localized_with_its_images(tmp_path: Path) ->
     (('--descriptors', 'rows.npy', '--stamps', 'falling.txt'), 'time 3 is before the one ahead'),
     (('--descriptors', 'rows.npy', '--geometry'), '--geometry needs images'),
     (('--descriptors', 'rows.npy', '--keep-images'), '--keep-images needs images'),
+    (('--descriptors', 'rows.npy', '--topic', '/image'), '--topic needs images'),
+    (('--descriptors', 'rows.npy', '--rate', '-1'), 'rate is -1 descriptors per second'),
+    (('--descriptors', 'rows.npy', '--model', 'hog-geometry'), 'checks the geometry of images'),
     (('--descriptors', 'flat.npy'), 'flat.npy holds'),
     (('--descriptors', 'words.txt'), 'words.txt cannot be read as an array (.npy)'),
     (('--descriptors', 'objects.npy'), 'objects.npy cannot be read as an array (.npy)'),

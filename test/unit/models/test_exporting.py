@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from command_line import refusal, succeed
 from streets import Street
 
+from seqnet_ros.config.preset import parse_preset
+from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.models.exporting import export_model
 from seqnet_ros.models.place_model import load_model
 
@@ -78,6 +81,22 @@ def test_the_command_shows_the_difference(form: str, tmp_path: Path) -> None:
                    if file.suffix in ('.onnx', '.xml'))
     network.write_bytes(network.read_bytes() + b' ')
     assert 'have sha256' in refusal('models', 'bench', tmp_path / 'moved' / 'mine.yaml')
+
+
+@pytest.mark.skipif(find_spec('openvino') is None, reason='openvino is not installed')
+def test_weights_of_the_aggregator_are_exported_too(tmp_path: Path) -> None:
+    """A JIST file holds both."""
+    document = {'image': {'height': 70, 'width': 84}, 'centring': False, 'frame': NETWORKS['gem'],
+                'weights': {'path': 'jist.pth', 'layout': 'jist'},
+                'sequence': {'length': 3, 'aggregator': 'seqgem'}}
+    config = parse_preset(document).model
+    state = FrameNetwork(config.frame, config.image).state_dict()
+    torch.save({**{f'model.{name}': tensor for name, tensor in state.items()},
+                'seq_gem.p': torch.tensor([4.5])}, tmp_path / 'jist.pth')
+    (tmp_path / 'jist.yaml').write_text(yaml.safe_dump(document))
+    export_model(tmp_path / 'jist.yaml', tmp_path / 'out' / 'mine.yaml', 'openvino')
+    model = load_model(tmp_path / 'out' / 'mine.yaml', 'cpu')
+    assert model.aggregator.p.tolist() == [4.5]
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [
