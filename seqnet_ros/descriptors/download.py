@@ -187,6 +187,17 @@ class _Part:
     path: Path
     validator: Path
 
+    @property
+    def can_be_continued(self) -> bool:
+        """Whether the server will know this version of the content again."""
+        return self.validator.is_file() and self.validator.stat().st_size > 0
+
+    @property
+    def outlook(self) -> str:
+        """What becomes of it, for messages."""
+        return ('the same command continues' if self.can_be_continued
+                else 'the file was discarded')
+
 
 @contextmanager
 def _part_of(target: Path) -> Iterator[_Part]:
@@ -202,10 +213,12 @@ def _part_of(target: Path) -> Iterator[_Part]:
             own = False
         if not own:
             raise ModelError(f'another process is downloading {target.name}: wait for it')
+        part = _Part(file, path, validator)
         try:
-            yield _Part(file, path, validator)
+            yield part
         finally:
-            if path.is_file() and not path.stat().st_size:
+            file.flush()
+            if path.is_file() and not (path.stat().st_size and part.can_be_continued):
                 path.unlink()
                 validator.unlink(missing_ok=True)
 
@@ -235,18 +248,18 @@ def _receive(part: _Part, url: str, schemes: tuple[str, ...], limits: Limits,
             progress(done, total)
             if time.monotonic() > ends_s:
                 raise ModelError(f'{url} took longer than {limits.seconds or MAX_SECONDS:g} s; '
-                                 'the same command continues')
+                                 f'{part.outlook}')
     part.file.flush()
     os.fsync(part.file.fileno())
     if total is not None and done < total:
-        raise ModelError(f'the download of {url} broke off after {done} of {total} bytes; the same '
-                         'command continues')
+        raise ModelError(f'the download of {url} broke off after {done} of {total} bytes; '
+                         f'{part.outlook}')
 
 
 def _open(part: _Part, url: str, schemes: tuple[str, ...]) -> Any:
     """Open an address at the end of a part; the part is emptied if the server starts again."""
     done = part.file.seek(0, os.SEEK_END)
-    validator = part.validator.read_text() if done and part.validator.is_file() else None
+    validator = part.validator.read_text() if done and part.can_be_continued else None
     headers = {'User-Agent': _AGENT}
     if validator:
         headers |= {'Range': f'bytes={done}-', 'If-Range': validator}

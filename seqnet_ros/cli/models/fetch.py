@@ -83,5 +83,11 @@ def _agree(published: 'PublishedWeights', model: str, yes: bool,
         raise InputError(f'the license of model {model} is {license_name!r}, which may restrict '
                          f'the use of the weights: pass --accept-license {license_name!r} if you '
                          'accept it')
-    if not typer.confirm(f'Download under the license {license_name!r}?', err=True):
+    try:
+        agreed = typer.confirm(f'Download under the license {license_name!r}?', err=True)
+    except typer.Abort:
+        typer.echo(err=True)  # ends the line of the question
+        raise InputError('nothing was downloaded, because nobody answered: pass --yes to be asked '
+                         'nothing') from None
+    if not agreed:
         raise InputError('nothing was downloaded, because the license was not accepted')

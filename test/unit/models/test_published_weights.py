@@ -80,6 +80,13 @@ def test_a_download_starts_again_where_it_cannot_be_continued(
     assert fetch(url, SHA).read_bytes() == CONTENT
 
 
+def test_a_part_that_cannot_be_continued_is_not_kept(publisher: Publisher) -> None:
+    publisher.files['w.pth'], publisher.cut_after, publisher.tags = CONTENT, 100_000, False
+    with pytest.raises(ModelError, match=r'broke off after .*; the file was discarded'):
+        fetch(f'{publisher.address}/w.pth', SHA)
+    assert files() == parts() == []
+
+
 def test_another_content_is_refused_and_leaves_nothing(publisher: Publisher) -> None:
     publisher.files['w.pth'] = b'other'
     other = hashlib.sha256(b'other').hexdigest()
@@ -211,6 +218,7 @@ def test_the_user_is_asked(model: Path) -> None:
     assert result.exit_code == 2
     assert "Download under the license 'MIT'?" in result.output
     assert 'license was not accepted' in result.output
+    assert 'because nobody answered: pass --yes' in refusal('models', 'fetch', model)
     assert files() == []
     result = CliRunner().invoke(app, ['models', 'fetch', str(model)], input='y\n')
     assert result.exit_code == 0, result.output
