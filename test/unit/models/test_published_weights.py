@@ -2,6 +2,9 @@
 
 import fcntl
 import hashlib
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -253,6 +256,29 @@ def test_interrupted_and_continued_by_the_command(model: Path, publisher: Publis
     publisher.cut_after = None
     succeed('models', 'fetch', model, '--yes')
     assert ('GET', 'w.safetensors', 'bytes=50000-') in publisher.requests
+
+
+def test_killed_and_continued(model: Path, publisher: Publisher) -> None:
+    publisher.cut_after = 200_000
+    publisher.hangs.set()
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'seqnet_ros.cli.main', 'models', 'fetch', model, '--yes'],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 60
+        while not any(path.stat().st_size for path in cache_dir().glob('.*.part')):
+            assert time.monotonic() < deadline
+            assert process.poll() is None
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    publisher.hangs.clear()
+    publisher.cut_after = None
+    assert files() == []
+    succeed('models', 'fetch', model, '--yes')
+    assert publisher.requests[-1][2].startswith('bytes=')
+    assert load_model(model, 'cpu').describer.dim == 64
 
 
 def test_limits_of_the_command(model: Path) -> None:
