@@ -15,8 +15,8 @@ from launch_ros.substitutions import FindPackageShare
 from seqnet_ros.nodes.launch_arguments import given_parameters, into_namespace, ros_arguments
 
 CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
-SHOWN_TOPICS = ('/localizer/map_markers', '/localizer/markers', '/localizer/debug_image',
-                '/localizer/pose')
+SHOWN_TOPICS = ('/localizer/map_markers', '/localizer/markers', '/localizer/belief',
+                '/localizer/debug_image', '/localizer/pose')
 """Topics shown by the RViz layout."""
 
 

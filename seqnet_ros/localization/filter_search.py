@@ -174,13 +174,14 @@ class FilterSearch:
 
     def _confirm(self, search: MapSearch, place: int, candidates: tuple[Candidate, ...],
                  keyframe: Keyframe) -> tuple[tuple[Candidate, ...], Reason]:
-        """Let the rules judge the best candidates of one map; the others stay behind them."""
+        """Let the rules judge the best candidates of one map; the others keep their places."""
         search.verify(place)
         own = tuple(one for one in candidates if one.map_id == search.map_id)
-        others = tuple(one for one in candidates if one.map_id != search.map_id)
         match = Match(ranking_of(own), keyframe.number, own)
         reason = weigh_geometry(match, search.confirm(match, keyframe.image), self._engine)
-        return (*match.candidates, *others), reason
+        judged = iter(match.candidates)
+        return tuple(next(judged) if one.map_id == search.map_id else one
+                     for one in candidates), reason
 
     def _step(self, keyframe: Keyframe) -> Step:
         last = self._last

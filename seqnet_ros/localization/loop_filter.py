@@ -9,11 +9,10 @@ from seqnet_ros.localization.filter_decision import decide, ranking_of
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.search.hierarchical_search import Ranking
-from seqnet_ros.maps.states import frame_distances, mean_step
+from seqnet_ros.maps.states import frame_distances
 from seqnet_ros.place_filter.place_filter import PlaceFilter, Step
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import StateSpace
-from seqnet_ros.place_filter.turns import turns_per_meter
 
 _FEWEST_PLACES = 20
 """Among fewer places none can stand out."""
@@ -83,10 +82,11 @@ class LoopFilter:
 
     def _space(self) -> StateSpace:
         released = self._past.released
-        starts, poses = self._past.segment_starts[:released], self._past.poses[:released]
+        turns = self._past.turns
         return StateSpace(
-            (0, released), starts, poses, (mean_step(poses[:, :3], starts),), (self._posed,),
-            turns_per_meter(poses, starts) if self._posed else None)
+            (0, released), self._past.segment_starts[:released], self._past.poses[:released],
+            (self._past.mean_step_m,), (self._posed,),
+            turns[:released] if self._posed and turns is not None else None)
 
     def _step(self, place: int) -> Step:
         if self._last is None:

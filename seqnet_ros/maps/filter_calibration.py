@@ -88,4 +88,5 @@ def _part(space: StateSpace, part: slice) -> StateSpace:
     """Return some successive places of one map."""
     return StateSpace((0, part.stop - part.start),
                       np.maximum(space.starts[part] - part.start, 0), space.poses[part],
-                      space.step_m, space.posed, None if space.turns is None else space.turns[part])
+                      space.mean_step_m, space.posed,
+                      None if space.turns is None else space.turns[part])

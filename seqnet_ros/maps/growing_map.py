@@ -6,9 +6,10 @@ from collections import deque
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.poses import median_step
+from seqnet_ros.core.poses import distance, median_step
 from seqnet_ros.maps.index import GrowingIndex
 from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.place_filter.turns import LEAST_TURN, turn_between
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 
 SETTLED = 512
@@ -46,6 +47,9 @@ class GrowingMap:
         self._count = 0
         self._boundaries: list[int] = []
         self._step_m, self._step_due = 0.0, 2
+        self._turns = np.zeros(capacity)
+        self._turned = False
+        self._steps, self._way_m = 0, 0.0
         self._early: list[np.ndarray] | None = [] if model.config.centring else None
         self._mean: np.ndarray | None = None
         self._mean_due = 1
@@ -92,6 +96,19 @@ class GrowingMap:
         """Median distance between successive places, meters."""
         return self._step_m
 
+    @property
+    def mean_step_m(self) -> float:
+        """Mean distance between successive places of unbroken stretches, meters."""
+        return self._way_m / self._steps if self._steps else 0.0
+
+    @property
+    def turns(self) -> np.ndarray | None:
+        """How much the drive turned on the way to each place, radians per meter, ``[N]``.
+
+        None where headings are not known, or the drive never turned.
+        """
+        return self._turns[:self._count] if self._turned else None
+
     def stretches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the first place and one past the last released place of the stretch of each."""
         ends = np.array([*self._boundaries[1:], self._count])
@@ -125,6 +142,8 @@ class GrowingMap:
         self._starts[place] = segment_start
         if segment_start == place:
             self._boundaries.append(place)
+        else:
+            self._measure_step(place)
         self._count += 1
         if self._count >= self._step_due:
             self._step_m = median_step(self.positions[-_STEPS_LOOKED_AT:])
@@ -136,6 +155,15 @@ class GrowingMap:
         else:
             self._describe(place, descriptor[None])
         return place
+
+    def _measure_step(self, place: int) -> None:
+        """Note how the drive came from the place before."""
+        before, pose = self._poses[place - 1], self._poses[place]
+        way_m = distance(before, pose)
+        self._steps, self._way_m = self._steps + 1, self._way_m + way_m
+        if way_m > 0:
+            self._turns[place] = turn_between(before, pose) / way_m
+            self._turned |= bool(abs(self._turns[place]) > LEAST_TURN)
 
     def _recompute_mean(self, descriptors: np.ndarray) -> None:
         """Recompute all descriptors with the mean of all places so far."""

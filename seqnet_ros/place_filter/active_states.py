@@ -80,5 +80,5 @@ def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
     first[1:] = (np.diff(places) != 1) | (whole.starts[places[1:]] != whole.starts[places[:-1]])
     starts = np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))
     bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
-    return StateSpace(bounds, starts, whole.poses[places], whole.step_m, whole.posed,
+    return StateSpace(bounds, starts, whole.poses[places], whole.mean_step_m, whole.posed,
                       None if whole.turns is None else whole.turns[places])

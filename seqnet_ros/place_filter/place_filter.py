@@ -196,7 +196,7 @@ class PlaceFilter:
         if travelled_m is None:
             return 1.0
         if measured:
-            step_m = float(np.median(self._space.step_m))
+            step_m = float(np.median(self._space.mean_step_m))
             return travelled_m / step_m if step_m > 0 else 1.0
         self._steps = [*self._steps[1 - _USUAL_STEPS:], travelled_m]
         usual = float(np.median(self._steps))

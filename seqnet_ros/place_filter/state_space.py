@@ -18,7 +18,7 @@ class StateSpace:
         bounds: first state of each map and one past the last of all, ``[M + 1]``.
         starts: first state of the unbroken stretch each state is on, int64 ``[N]``.
         poses: float64 ``[N, 7]``, each in the frame of its map, meters.
-        step_m: mean distance between successive places of each map, meters.
+        mean_step_m: mean distance between successive places of each map, meters.
         posed: whether the poses of each map were measured.
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
@@ -27,7 +27,7 @@ class StateSpace:
     bounds: tuple[int, ...]
     starts: np.ndarray
     poses: np.ndarray
-    step_m: tuple[float, ...]
+    mean_step_m: tuple[float, ...]
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
     _within: dict[int, np.ndarray | None] = field(default_factory=dict)
@@ -73,7 +73,7 @@ class StateSpace:
         near &= self.starts[others] == self.starts[state]
         if self.posed[number]:
             away = self.poses[others, :3] - self.poses[state, :3]
-            reach_m = steps * self.step_m[number]
+            reach_m = steps * self.mean_step_m[number]
             close = same_map & (np.einsum('ij,ij->i', away, away) <= reach_m ** 2)
             turn = np.abs(self.poses[others, 3:] @ self.poses[state, 3:])
             near |= close & (turn >= _HALF_HEADING)

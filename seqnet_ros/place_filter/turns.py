@@ -12,7 +12,8 @@ _DEVIATION = np.deg2rad(4.0)
 """Of the difference of two turns over one step: places of two drives do not coincide, and the robot
 does not keep to one line."""
 _LEAST = -2.0
-_LEAST_TURN = 1e-4
+LEAST_TURN = 1e-4
+"""Radians per meter; a map that turns less everywhere has no headings."""
 
 
 def turn_between(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -47,7 +48,7 @@ def turns_per_meter(poses: np.ndarray, starts: np.ndarray) -> np.ndarray | None:
     way = np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1)
     moved = (way > 0) & (starts[1:] == starts[:-1])
     turns[1:][moved] = turn_between(poses[:-1], poses[1:])[moved] / way[moved]
-    return turns if np.abs(turns).max() > _LEAST_TURN else None
+    return turns if np.abs(turns).max() > LEAST_TURN else None
 
 
 def turn_log_ratios(turns: np.ndarray, turned: float, travelled_m: float) -> np.ndarray:

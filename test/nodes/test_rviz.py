@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LAYOUTS = {'localization': 'localizer', 'loop_closure': 'loop_closer'}
 TYPES = {'MarkerArray': 'visualization_msgs/msg/MarkerArray',
          'Image': 'sensor_msgs/msg/Image',
+         'Marker': 'visualization_msgs/msg/Marker',
          'PoseWithCovariance': 'geometry_msgs/msg/PoseWithCovarianceStamped'}
 
 
@@ -84,19 +85,26 @@ def test_every_marker_has_its_place_in_a_layout():
     import numpy as np
 
     from seqnet_ros.localization.result import MatchResult, Reason
-    from seqnet_ros.nodes.outputs.markers import loop_markers, match_markers, route_markers
+    from seqnet_ros.nodes.outputs.markers import (
+        belief_markers,
+        loop_markers,
+        match_markers,
+        route_markers,
+    )
 
     line = np.zeros((3, 3))
     nothing = MatchResult(0, 1, 1, (), Reason.BUFFER_FILLING)
     published = {
-        '/localizer/map_markers': route_markers([line], 'map', 1),
-        '/localizer/markers': match_markers(nothing, 'map'),
-        '/loop_closer/markers': loop_markers(line, [(0, 2, True), (0, 1, False)], 'odom', 1)}
+        '/localizer/map_markers': route_markers([line], 'map', 1).markers,
+        '/localizer/markers': match_markers(nothing, 'map').markers,
+        '/localizer/belief': belief_markers(np.full(3, 0.3), [line], 'map', 1),
+        '/loop_closer/markers': loop_markers(
+            line, [(0, 2, True), (0, 1, False)], 'odom', 1).markers}
     shown = {item['Topic']['Value']: set(item['Namespaces'])
              for name in LAYOUTS for item in layout(name)['Visualization Manager']['Displays']
              if 'Namespaces' in item}
-    assert shown == {topic: {marker.ns for marker in array.markers}
-                     for topic, array in published.items()}
+    assert shown == {topic: {marker.ns for marker in markers}
+                     for topic, markers in published.items()}
 
 
 @pytest.mark.parametrize(('name', 'launch_file'), [

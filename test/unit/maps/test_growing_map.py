@@ -12,7 +12,9 @@ from seqnet_ros.core.poses import make_pose
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.growing_map import SETTLED, GrowingMap
 from seqnet_ros.maps.index import GrowingIndex
+from seqnet_ros.maps.states import mean_step
 from seqnet_ros.models.place_model import PlaceModel, build_model
+from seqnet_ros.place_filter.turns import turns_per_meter
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
 
@@ -153,6 +155,21 @@ def test_distances_between_places_are_known(centred: PlaceModel) -> None:
     past = grown(centred, descriptors(30))
     assert past.step_m == 2.0
     np.testing.assert_array_equal(past.positions[:, 0], 2.0 * np.arange(30))
+    assert past.mean_step_m == 2.0
+    assert past.turns is None
+
+
+def test_steps_and_turns_are_those_of_a_map(centred: PlaceModel) -> None:
+    """As they would be computed over the whole drive at once."""
+    rng = np.random.default_rng(1)
+    poses = np.stack([make_pose(x, y, yaw=yaw) for x, y, yaw in zip(
+        *rng.normal(size=(2, 30)).cumsum(axis=1), rng.normal(size=30).cumsum(), strict=True)])
+    starts = np.repeat([0, 12], [12, 18])
+    past = GrowingMap(centred, LENGTH, 30)
+    for row, pose, start in zip(descriptors(30), poses, starts.tolist(), strict=True):
+        past.add(row, pose, start)
+    assert past.mean_step_m == pytest.approx(mean_step(poses[:, :3], starts))
+    np.testing.assert_allclose(past.turns, turns_per_meter(poses, starts))
 
 
 # Centring.
