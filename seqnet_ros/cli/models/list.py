@@ -6,8 +6,8 @@ from seqnet_ros.cli.console import print_table
 def list_models() -> None:
     """List the models: their descriptors, input, license, and whether their weights are installed.
 
-    Weights of frames, sequences and projection all count; *fit first* means that `models fit-vlad`
-    makes a model of your images out of this one. *ms* is the time for one image on this machine,
+    Weights of frames, sequences and projection all count; those to be fitted are made of your
+    images by `models fit-vlad`. *ms* is the time for one image on this machine,
     once `models bench` has measured it.
     """
     from seqnet_ros.models import place_model
@@ -15,7 +15,7 @@ def list_models() -> None:
 
     def weights(model: place_model.ModelInfo) -> str:
         if place_model.needs_fitting(model.config):
-            return 'fit first'
+            return 'missing (fit them)'
         return 'here' if model.weights_available else 'missing'
 
     def speed(model: place_model.ModelInfo) -> str:
@@ -23,7 +23,8 @@ def list_models() -> None:
                          for speed in known_speeds(model.config))
 
     print_table(
-        ('name', 'dim', 'input', 'weights', 'ms', 'license', 'paper', 'description'),
-        [(model.name, str(model.dim), f'{model.config.image.width}x{model.config.image.height}',
-          weights(model), speed(model), model.license or '', model.paper or '', model.description)
+        ('name', 'dim', 'weights', 'license', 'input', 'ms', 'paper', 'description'),
+        [(model.name, str(model.dim), weights(model), model.license or '',
+          f'{model.config.image.width}x{model.config.image.height}', speed(model),
+          model.paper or '', model.description)
          for model in place_model.list_models()])

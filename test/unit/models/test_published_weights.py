@@ -331,7 +331,7 @@ def test_the_list_shows_what_is_known(publisher: Publisher) -> None:
         assert words in megaloc
     lines = {line.split()[0]: line for line in shown.splitlines()}
     assert 'GPL-3.0' in lines['dinov2-salad']
-    assert 'fit first' in lines['dinov2-vlad']
+    assert 'missing (fit them)' in lines['dinov2-vlad']
 
 
 def test_speeds_are_measured_and_remembered(
