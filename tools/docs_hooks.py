@@ -161,6 +161,8 @@ def _settings_table(group: Any, prefix: str) -> str:
 
 
 def _default(info: Any) -> str:
+    if info.is_required():
+        return 'required'
     value = info.default
     return str(value).lower() if isinstance(value, bool) else repr(value)
 

@@ -173,7 +173,7 @@ def install_dependencies() -> None:
         say(f'Installing Python packages (PyTorch, {wanted}): about 6 GB, some minutes.')
     pip_install('setuptools>=70.1,<80')  # colcon wants less than 80
     pip_install('--no-deps', '--no-build-isolation', '--editable', str(ROOT))
-    extras = {'build', 'dev', 'docs', 'openvino', 'plots', 'train'}
+    extras = {'build', 'dev', 'docs', 'onnx', 'openvino', 'plots', 'train'}
     if not uses_ros_installation():
         extras.add('ros')
     needed = [

@@ -28,12 +28,19 @@ class ImageConfig(Settings):
         (0.485, 0.456, 0.406), description='Channel means (RGB, range 0 to 1) of a network.')
     std: tuple[float, float, float] = Field(
         (0.229, 0.224, 0.225), description='Channel deviations (RGB, range 0 to 1).')
+    resize: Literal['bilinear', 'bicubic'] = Field(
+        'bilinear', exclude_if=lambda resize: resize == 'bilinear',
+        description='Filter of the resizing for a network, antialiased.')
 
 
 class FrameConfig(Settings):
     """Base of the settings of all frame descriptors; `kind` tells them apart."""
 
     takes_weights: ClassVar[bool] = False
+    is_file: ClassVar[bool] = False
+    """Whether its weights are a whole network, which `frame.path` may name as well."""
+    runs_code: ClassVar[bool] = False
+    """Whether it imports what its settings name; maps of others must not choose that."""
 
     kind: str
 
@@ -137,12 +144,18 @@ class WeightsConfig(Settings):
 
     path: str | None = Field(
         None, description='Local file (safetensors or torch); relative to the model file.')
-    url: str | None = Field(None, description='Download URL, used if `path` is not set.')
+    url: str | None = Field(
+        None, description="The publisher's address of the file: downloaded by `seqnet_ros models "
+                          'fetch`; without `path` also when the model is loaded, which needs '
+                          '`sha256`.')
+    page: str | None = Field(
+        None, exclude_if=lambda page: page is None,
+        description="The publisher's page, where the file has no address of its own.")
     sha256: str | None = Field(
         None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
     layout: Literal[
         'seqnet_ros', 'torchvision', 'cosplace', 'jist', 'vg_transformers', 'netvlad',
-        'patch_netvlad', 'seqnet'] \
+        'patch_netvlad', 'seqnet', 'dinov2', 'megaloc', 'salad', 'boq', 'deep_vg'] \
         = Field('seqnet_ros', description='Layout of the tensor names in the file.')
     random: bool = Field(
         False, description='Allow random weights when neither path nor url is given.')
@@ -154,8 +167,9 @@ class WeightsConfig(Settings):
 
     @model_validator(mode='after')
     def _download_needs_hash(self) -> 'WeightsConfig':
-        if self.url and not self.sha256:
-            raise ValueError('a weights url was given without sha256, expected both')
+        if self.url and not self.sha256 and self.path is None:
+            raise ValueError('a weights url was given without sha256 and path, expected sha256, or '
+                             'path for a file that `seqnet_ros models fetch` downloads')
         return self
 
 
@@ -217,6 +231,24 @@ class ModelConfig(Settings):
         None, exclude_if=lambda projection: projection is None,
         description='Projection of frames for sequence matching; none compares the frame '
                     'descriptors unchanged.')
+
+    @model_validator(mode='before')
+    @classmethod
+    def _a_network_is_its_weights(cls, values: Any) -> Any:
+        """Take the path of a network that is a file for that of its weights."""
+        frame = values.get('frame') if isinstance(values, Mapping) else None
+        if not isinstance(frame, Mapping) or 'path' not in frame:
+            return values
+        kind = DESCRIPTORS.find(frame.get('kind'))
+        if kind is None or not kind.config.is_file:
+            return values
+        weights = values.get('weights', {})
+        if not isinstance(weights, Mapping):
+            return values
+        if 'path' in weights:
+            raise ValueError('both frame.path and weights.path were given, expected one of them')
+        return {**values, 'weights': {**weights, 'path': frame['path']},
+                'frame': {name: value for name, value in frame.items() if name != 'path'}}
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':

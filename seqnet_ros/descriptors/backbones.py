@@ -1,8 +1,8 @@
-"""Convolutional trunks of torchvision, cut and numbered as CosPlace numbers them.
+"""Trunks: convolutional ones of torchvision, numbered as CosPlace numbers them, or DINOv2.
 
-A trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool, layer1..layer4;
-VGG-16 and MobileNetV2 keep the numbering of their ``features``. Checkpoints of CosPlace, JIST and
-NetVLAD use these indices. Nothing here downloads weights.
+A convolutional trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool,
+layer1..layer4; VGG-16, MobileNetV2 and EfficientNet keep the numbering of their ``features``.
+Checkpoints of CosPlace, JIST and NetVLAD use these indices. Nothing here downloads weights.
 """
 
 from functools import cache
@@ -15,7 +15,8 @@ from torchvision.models.vgg import make_layers
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import ModelError
-from seqnet_ros.descriptors.network import NetworkConfig
+from seqnet_ros.descriptors.network import VISION_TRANSFORMERS, NetworkConfig
+from seqnet_ros.descriptors.vision_transformer import VisionTransformer, grid_shape
 
 _RESNET_STEM = 4
 _RESNET_STAGES = 4
@@ -23,12 +24,20 @@ _RESNET_STAGES = 4
 _VGG16_MODULES = 29
 
 
-def build_trunk(config: NetworkConfig) -> nn.Sequential:
+def build_trunk(config: NetworkConfig,
+                image: ImageConfig | None = None) -> nn.Sequential | VisionTransformer:
     """Build a trunk with random weights, on torch's current default device.
 
+    Args:
+        config: the trunk.
+        image: the input size, which vision transformers depend on.
+
     Raises:
-        ModelError: ``config.layer`` is beyond the network.
+        ModelError: ``config.layer`` is beyond the network, or a vision transformer cannot be built
+            for this input size.
     """
+    if config.backbone in VISION_TRANSFORMERS:
+        return VisionTransformer(config, image or ImageConfig())
     if config.backbone.startswith('resnet'):
         stages = _stage_count(config, _RESNET_STAGES)
         network = torchvision.models.get_model(config.backbone, weights=None)
@@ -37,16 +46,20 @@ def build_trunk(config: NetworkConfig) -> nn.Sequential:
         count = _stage_count(config, _VGG16_MODULES)
         # Not `vgg16()`: its unused classifier has 120 million weights to initialize.
         return make_layers(vgg_configurations['D'])[:count]
-    features = torchvision.models.mobilenet_v2(weights=None).features
+    features = torchvision.models.get_model(config.backbone, weights=None).features
     return features[:_stage_count(config, len(features))]
 
 
 def map_shape(config: NetworkConfig, image: ImageConfig) -> tuple[int, int, int]:
     """Return channels, height and width of the trunk's map, without computing it.
 
+    That of a vision transformer is of its patches, whether or not it gives the class token too.
+
     Raises:
         ModelError: the layer is beyond the network, or the image too small for it.
     """
+    if config.backbone in VISION_TRANSFORMERS:
+        return grid_shape(config, image)
     # Only what the shape depends on: models share trunks, and differ in the rest.
     return _map_shape(NetworkConfig(backbone=config.backbone, layer=config.layer), image.height,
                       image.width)

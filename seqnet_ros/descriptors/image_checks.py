@@ -26,12 +26,13 @@ def check_images(images: Sequence[np.ndarray]) -> None:
                 'expected RGB uint8 [H, W, 3]')
 
 
-def resize_antialiased(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Resize RGB uint8 ``[H, W, 3]`` with the antialiased bilinear filter networks train with.
+def resize_antialiased(image: np.ndarray, height: int, width: int,
+                       resize: str = 'bilinear') -> np.ndarray:
+    """Resize RGB uint8 ``[H, W, 3]`` with the antialiased filter a network is trained with.
 
     OpenCV has no such filter, and torch's is off by one gray level on some pixels.
     """
     if image.shape[:2] == (height, width):
         return image
-    resized = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    resized = Image.fromarray(image).resize((width, height), Image.Resampling[resize.upper()])
     return np.asarray(resized)

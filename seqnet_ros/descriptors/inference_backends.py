@@ -9,9 +9,17 @@ from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
 
 from seqnet_ros.config.model import ImageConfig
+from seqnet_ros.descriptors.vision_transformer import VisionTransformer
 
 Trunk = Callable[[Tensor], Tensor]
 """Normalized images ``[N, 3, H, W]`` to maps ``[N, C, h, w]``."""
+
+
+def ready_for_inference(trunk: nn.Module) -> nn.Module:
+    """Return the trunk in evaluation mode with everything computed that no image changes."""
+    if isinstance(trunk, VisionTransformer):
+        return trunk.eval().fix_positions()
+    return fold_batch_norms(trunk)
 
 
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:
@@ -33,15 +41,11 @@ class OpenVinoTrunk:
     """
 
     def __init__(self, trunk: nn.Module, image: ImageConfig) -> None:
-        openvino = _import_openvino()
+        openvino = import_openvino()
         shape = 1, 3, image.height, image.width
         model = openvino.convert_model(torch.export.export(trunk, (torch.zeros(shape),)))
         model.reshape(shape)
-        core = openvino.Core()
-        precise = 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
-        self._compiled = core.compile_model(model, 'CPU', {
-            'INFERENCE_PRECISION_HINT': 'f32' if precise else 'bf16',
-            'INFERENCE_NUM_THREADS': torch.get_num_threads(), 'PERFORMANCE_HINT': 'LATENCY'})
+        self._compiled = compile_openvino(model)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return float32 maps ``[N, C, h, w]`` of images ``[N, 3, H, W]``."""
@@ -49,7 +53,22 @@ class OpenVinoTrunk:
         return torch.cat([torch.from_numpy(self._compiled(array[None])[0]) for array in arrays])
 
 
-def _import_openvino() -> Any:
+def compile_openvino(model: Any, precise: bool = False) -> Any:
+    """Compile a model for the CPU: in bfloat16 where the CPU computes it, else in float32.
+
+    Args:
+        model: what OpenVINO converted or read.
+        precise: use float32 everywhere, for parts that leave the range of less.
+    """
+    core = import_openvino().Core()
+    precise = precise or 'BF16' not in core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES')
+    return core.compile_model(model, 'CPU', {
+        'INFERENCE_PRECISION_HINT': 'f32' if precise else 'bf16',
+        'INFERENCE_NUM_THREADS': torch.get_num_threads(), 'PERFORMANCE_HINT': 'LATENCY'})
+
+
+def import_openvino() -> Any:
+    """Return the package openvino, which must be installed."""
     # Without this, importing and converting send usage data to the developers of OpenVINO.
     sys.modules.setdefault('openvino_telemetry', None)  # type: ignore[arg-type]
     import openvino

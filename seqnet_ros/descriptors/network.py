@@ -1,10 +1,10 @@
-"""A torchvision trunk followed by a pooling: its settings, read and checked without torch."""
+"""A trunk followed by a pooling: its settings, read and checked without torch."""
 
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from seqnet_ros.config.model import FrameConfig, ImageConfig, ModelConfig
 from seqnet_ros.config.settings import Settings
@@ -14,9 +14,16 @@ from seqnet_ros.descriptors.describer import FrameDescriber
 if TYPE_CHECKING:
     from seqnet_ros.descriptors.device import Device
 
+VISION_TRANSFORMERS = {
+    'vit_small_patch14_dinov2': (384, 12), 'vit_base_patch14_dinov2': (768, 12),
+    'vit_large_patch14_dinov2': (1024, 24)}
+"""Width and number of blocks of the vision transformers, by timm's name."""
+
 
 class PoolingConfig(Settings):
     """Base of the settings of all poolings."""
+
+    takes_class_token: ClassVar[bool] = False
 
     @property
     def normalizes(self) -> bool:
@@ -97,21 +104,92 @@ class VladSumsConfig(PoolingConfig):
         return self.clusters
 
 
+class VladConfig(PoolingConfig):
+    """VLAD with hard assignment to clusters that are fitted to images, without training (AnyLoc).
+
+    Keetha et al., "AnyLoc: Towards Universal Visual Place Recognition", RA-L 2024.
+    """
+
+    kind: Literal['vlad'] = 'vlad'
+    clusters: int = Field(32, ge=2, le=1024, description='Number of clusters.')
+    wpca_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the whitening; none for no whitening.')
+
+
+class SaladConfig(PoolingConfig):
+    """Optimal transport of local features to clusters, beside the class token (SALAD).
+
+    Izquierdo and Civera, "Optimal Transport Aggregation for Visual Place Recognition", CVPR 2024.
+    MegaLoc follows it with a linear layer.
+    """
+
+    takes_class_token: ClassVar[bool] = True
+
+    kind: Literal['salad'] = 'salad'
+    clusters: int = Field(64, ge=1, le=1024, description='Number of clusters.')
+    cluster_dim: int = Field(128, ge=1, le=4096, description='Values of each cluster.')
+    token_dim: int = Field(256, ge=1, le=4096, description='Values of the class token.')
+    fc_dim: int | None = Field(
+        None, ge=1, le=65536, description='Output size of the linear layer; none for no linear '
+                                          'layer.')
+
+
+class BoqConfig(PoolingConfig):
+    """Learned queries that attend to the local features (BoQ).
+
+    Ali-bey et al., "BoQ: A Place is Worth a Bag of Learnable Queries", CVPR 2024.
+    """
+
+    kind: Literal['boq'] = 'boq'
+    width: int = Field(384, ge=64, le=4096, multiple_of=64,
+                       description='Channels of the attention; each head has 64.')
+    queries: int = Field(64, ge=1, le=1024, description='Number of queries of each layer.')
+    layers: int = Field(2, ge=1, le=16, description='Number of layers.')
+    rows: int = Field(32, ge=1, le=1024, description='Values kept of each channel.')
+
+
 class NetworkConfig(FrameConfig):
-    """A torchvision trunk followed by a pooling."""
+    """A trunk of torchvision, or a DINOv2 vision transformer, followed by a pooling."""
 
     takes_weights: ClassVar[bool] = True
 
     kind: Literal['network'] = 'network'
     backbone: Literal[
-        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
+        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2',
+        'efficientnet_b0', 'efficientnet_b1', 'efficientnet_b2', 'efficientnet_b3',
+        'efficientnet_b4', 'efficientnet_b5', 'efficientnet_b6', 'efficientnet_b7',
+        'vit_small_patch14_dinov2', 'vit_base_patch14_dinov2',
+        'vit_large_patch14_dinov2'] = 'resnet18'
     layer: int | None = Field(
         None, ge=1, le=64,
-        description='Number of stages to keep: ResNet layer1..layer4, or the first n modules of '
-                    '`features` of VGG-16 and MobileNetV2; none keeps the default.')
+        description='Number of stages to keep: ResNet layer1..layer4, the first n modules of '
+                    '`features` of VGG-16, MobileNetV2 and EfficientNet, or the first n blocks of '
+                    'a vision transformer; none keeps the default.')
+    facet: Literal['token', 'query', 'key', 'value'] = Field(
+        'token', exclude_if=lambda facet: facet == 'token',
+        description='Local features of a vision transformer: the tokens after the last block that '
+                    'is kept, or the queries, keys or values of its attention.')
+    final_norm: bool = Field(
+        False, exclude_if=lambda final_norm: not final_norm,
+        description='Apply the last normalization of a vision transformer to its tokens.')
     pooling: Annotated[
-        GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
-        Field(discriminator='kind')] = GemConfig()
+        GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig | VladConfig
+        | SaladConfig | BoqConfig, Field(discriminator='kind')] = GemConfig()
+
+    @model_validator(mode='after')
+    def _transformers_differ(self) -> 'NetworkConfig':
+        if self.backbone not in VISION_TRANSFORMERS:
+            if self.pooling.takes_class_token:
+                raise ValueError(f'{self.pooling.kind} pooling needs the class token of a vision '
+                                 f'transformer, found backbone {self.backbone}')
+            if self.facet != 'token' or self.final_norm:
+                raise ValueError('facet and final_norm are settings of vision transformers, found '
+                                 f'backbone {self.backbone}')
+        elif self.facet != 'token' and (self.final_norm or self.pooling.takes_class_token):
+            raise ValueError(f'the facet {self.facet} has neither a last normalization nor a class '
+                             f'token, found final_norm: {str(self.final_norm).lower()} and '
+                             f'{self.pooling.kind} pooling')
+        return self
 
     def dim(self, image: ImageConfig) -> int:
         """Return the length of a vector of images of this size, without allocating the network.

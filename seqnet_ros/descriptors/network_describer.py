@@ -12,9 +12,10 @@ from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
-from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, fold_batch_norms
-from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
+from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, ready_for_inference
+from seqnet_ros.descriptors.network import GemConfig, NetworkConfig, VladConfig
 from seqnet_ros.descriptors.weights import (
+    TRUNK_LAYOUTS,
     ModelTensors,
     digest_tensors,
     find_weights,
@@ -55,7 +56,7 @@ class NetworkDescriber:
         network = network.eval().requires_grad_(False)
         self._aggregation = network.aggregation.to(self._device).to(
             memory_format=torch.channels_last)
-        trunk = fold_batch_norms(network.backbone)
+        trunk = ready_for_inference(network.backbone)
         self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk.to(
             self._device, self._dtype).to(memory_format=torch.channels_last)
 
@@ -103,24 +104,35 @@ class NetworkDescriber:
             Resized and normalized float32 ``[N, 3, height, width]``, channels last in memory.
         """
         size = self._image.height, self._image.width
-        pixels = torch.from_numpy(np.stack([resize_antialiased(i, *size) for i in images]))
+        pixels = torch.from_numpy(
+            np.stack([resize_antialiased(i, *size, self._image.resize) for i in images]))
         batch = pixels.to(self._device).permute(0, 3, 1, 2).float()
         return batch.div_(255).sub_(self._mean).div_(self._std)
 
 
 def load_network(config: ModelConfig, frame: NetworkConfig, device: Device,
                  base_dir: Path | None) -> NetworkDescriber:
-    """Load the network of a model with its weights; random ones where it allows them.
+    """Load the describer of a model with its weights; random ones where it allows them.
+
+    Raises:
+        ModelError: the weights are missing or do not fit.
+    """
+    network, sequence = load_frame_network(config, frame, base_dir)
+    name = f'{frame.backbone}-{frame.pooling.kind}'
+    return NetworkDescriber(network, config.image, device, name, sequence)
+
+
+def load_frame_network(config: ModelConfig, frame: NetworkConfig, base_dir: Path | None,
+                       ) -> tuple[FrameNetwork, Mapping[str, Tensor]]:
+    """Load the network of a model, and the tensors that came with it for the aggregator.
 
     Raises:
         ModelError: the weights are missing or do not fit.
     """
     path = find_weights(config.weights, base_dir)
-    name = f'{frame.backbone}-{frame.pooling.kind}'
     if path is None:
-        return NetworkDescriber(_random_network(config, frame), config.image, device, name, {})
-    network, sequence = _trained_network(config, frame, path)
-    return NetworkDescriber(network, config.image, device, name, sequence)
+        return _random_network(config, frame), {}
+    return _trained_network(config, frame, path)
 
 
 def _trained_network(config: ModelConfig, frame: NetworkConfig,
@@ -128,7 +140,10 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
     with torch.device('meta'):
         network = FrameNetwork(frame, config.image)
     found = translate(read_tensors(path), config.weights.layout)
-    if config.weights.layout == 'torchvision':
+    if config.weights.layout in TRUNK_LAYOUTS:
+        if isinstance(frame.pooling, VladConfig):  # which a trunk alone does not bring
+            raise ModelError(f'model {config.name} has no clusters yet, expected a model of your '
+                             'own images: make one with `seqnet_ros models fit-vlad`')
         found = _with_untrained_pooling(found, frame, len(network.backbone))
     load_strictly(network, found.frame, str(path))
     return network, found.sequence

@@ -1,4 +1,7 @@
-"""From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM and its kin, cells, NetVLAD."""
+"""From a map ``[N, C, H, W]`` to one vector ``[N, D]``: GeM and its kin, cells, NetVLAD.
+
+VLAD, SALAD and BoQ are in files of their own.
+"""
 
 import math
 from collections.abc import Callable
@@ -8,14 +11,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqnet_ros.descriptors.boq import BoQ
 from seqnet_ros.descriptors.network import (
+    BoqConfig,
     CellsConfig,
     GemConfig,
     NetVladConfig,
     NetworkConfig,
     PlainPoolingConfig,
+    SaladConfig,
+    VladConfig,
     VladSumsConfig,
 )
+from seqnet_ros.descriptors.salad import Salad
+from seqnet_ros.descriptors.vlad import Vlad
 
 
 class L2Norm(nn.Module):
@@ -198,10 +207,7 @@ def _build_cells(_: CellsConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequen
 def _build_netvlad(config: NetVladConfig,
                    shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
     netvlad = NetVLAD(config.clusters, shape[0], config.bias, config.normalise_input)
-    dim = config.clusters * shape[0]
-    if config.wpca_dim is None:
-        return nn.Sequential(netvlad), dim
-    return nn.Sequential(netvlad, nn.Linear(dim, config.wpca_dim), L2Norm()), config.wpca_dim
+    return _with_linear(netvlad, config.clusters * shape[0], config.wpca_dim)
 
 
 def _build_vlad_sums(config: VladSumsConfig,
@@ -210,10 +216,35 @@ def _build_vlad_sums(config: VladSumsConfig,
     return nn.Sequential(sums), config.clusters * shape[0]
 
 
+def _build_vlad(config: VladConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    vlad = Vlad(config.clusters, shape[0])
+    return _with_linear(vlad, vlad.dim, config.wpca_dim)
+
+
+def _build_salad(config: SaladConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    salad = Salad(shape[0], shape[1] * shape[2], config.clusters, config.cluster_dim,
+                  config.token_dim)
+    return _with_linear(salad, salad.dim, config.fc_dim)
+
+
+def _build_boq(config: BoqConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    boq = BoQ(shape[0], config.width, config.queries, config.layers, config.rows)
+    return nn.Sequential(boq), boq.dim
+
+
+def _with_linear(pooling: nn.Module, dim: int,
+                 out_dim: int | None) -> tuple[nn.Sequential, int]:
+    """Return a pooling of ``dim`` values, with a whitening or linear layer if there is one."""
+    if out_dim is None:
+        return nn.Sequential(pooling), dim
+    return nn.Sequential(pooling, nn.Linear(dim, out_dim), L2Norm()), out_dim
+
+
 def _sequential(stages: list[nn.Module], normalise: bool) -> nn.Sequential:
     return nn.Sequential(*stages, *([L2Norm()] if normalise else []))
 
 
 _BUILDERS: dict[str, Callable[[Any, tuple[int, int, int]], tuple[nn.Sequential, int]]] = {
     'gem': _build_gem, **dict.fromkeys(_PLAIN, _build_plain), 'cells': _build_cells,
-    'netvlad': _build_netvlad, 'vlad_sums': _build_vlad_sums}
+    'netvlad': _build_netvlad, 'vlad_sums': _build_vlad_sums, 'vlad': _build_vlad,
+    'salad': _build_salad, 'boq': _build_boq}

@@ -8,7 +8,11 @@ from seqnet_ros.config.model import DESCRIPTORS, Descriptor, FrameConfig, ModelC
 from seqnet_ros.descriptors.describer import FrameDescriber
 from seqnet_ros.descriptors.hog import HogConfig, build_hog
 from seqnet_ros.descriptors.network import NetworkConfig, build_network
+from seqnet_ros.descriptors.onnx_network import OnnxConfig, build_onnx
 from seqnet_ros.descriptors.patchnorm import PatchNormConfig, build_patchnorm
+from seqnet_ros.descriptors.precomputed import PrecomputedConfig, build_precomputed
+from seqnet_ros.descriptors.python_network import PythonConfig, build_python
+from seqnet_ros.descriptors.torchscript_network import TorchScriptConfig, build_torchscript
 
 if TYPE_CHECKING:
     from seqnet_ros.descriptors.device import Device
@@ -33,3 +37,7 @@ def register_descriptor(config: type[FrameConfig], build: Build) -> None:
 register_descriptor(HogConfig, build_hog)
 register_descriptor(PatchNormConfig, build_patchnorm)
 register_descriptor(NetworkConfig, build_network)
+register_descriptor(OnnxConfig, build_onnx)
+register_descriptor(TorchScriptConfig, build_torchscript)
+register_descriptor(PythonConfig, build_python)
+register_descriptor(PrecomputedConfig, build_precomputed)

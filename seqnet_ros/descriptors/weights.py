@@ -21,19 +21,24 @@ from torch import Tensor, nn
 from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
-from seqnet_ros.descriptors.download import download, file_sha256
+from seqnet_ros.descriptors.download import download, file_sha256, find_cached
 
 Tensors = dict[str, Tensor]
+
+TRUNK_LAYOUTS = ('torchvision', 'dinov2')
+"""Layouts of files that hold a trunk alone."""
 
 _NESTED_IN = ('state_dict', 'model_state_dict')
 _MOST_NAMED = 3
 _RANDOM_SEED = 0
+_LIGHTNING = 'model.'  # before all names of a module that Lightning trains
 _JIST_SEQUENCE = frozenset({'seq_gem.p', 'final_fc.weight', 'conv1d.weight', 'conv1d.bias'})
 _TORCHVISION_IGNORED = re.compile(r'(fc|classifier)\.')
 # Prefixes of the tensor names of the SeqVLAD project's token-based backbones.
 _TOKEN_TRUNKS = {
     'encoder.tokenizer.': 'a CCT', 'encoder.classifier.': 'a CCT', 'encoder.embeddings.': 'a ViT',
     'encoder.encoder.layer.': 'a ViT', 'encoder.model.': 'a TimeSformer'}
+_MASK_TOKEN = 'mask_token'  # of DINOv2's training; no network reads it
 _AGGREGATOR = re.compile(r'^(sequence|seq_gem|pool\.(module\.)?0)\.')
 
 
@@ -53,6 +58,9 @@ class ModelTensors(NamedTuple):
 def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     """Return the local file of the weights, downloaded if necessary; None if none is named.
 
+    It is that of the path, else the one in the cache. Without a path it is downloaded if its hash
+    is known.
+
     Args:
         config: where the weights come from.
         base_dir: directory a relative path starts from; the current one where None.
@@ -60,11 +68,17 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     Raises:
         ModelError: the file is missing, cannot be downloaded, or has another hash.
     """
-    if config.path is None:
-        return download(config.url, config.sha256) if config.url and config.sha256 else None
-    path = local_path(config.path, base_dir)
-    if not path.is_file():
-        raise ModelError(f'no weights at {path}: place the file there or pass another path')
+    path = None if config.path is None else local_path(config.path, base_dir)
+    if path is None or not path.is_file():
+        cached = None
+        if config.url:
+            cached = find_cached(config.url, config.sha256) if path else download(
+                config.url, config.sha256 or '')
+        if path is None or cached is not None:
+            return cached
+        fetched = ', download it with `seqnet_ros models fetch`' if config.url else ''
+        raise ModelError(f'no weights at {path}: place the file there{fetched} or pass another '
+                         'path')
     if config.sha256 and (found := file_sha256(path)) != config.sha256:
         raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
     return path
@@ -140,6 +154,8 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
         ModelError: the names are those of another project.
     """
     rename, name_in_sequence = _LAYOUTS[layout]
+    if layout != 'jist' and all(name.startswith(_LIGHTNING) for name in tensors):
+        tensors = {name.removeprefix(_LIGHTNING): tensor for name, tensor in tensors.items()}
     frame, sequence = {}, {}
     for name, tensor in tensors.items():
         if (sequence_name := name_in_sequence(name)) is not None:
@@ -149,11 +165,15 @@ def translate(tensors: Tensors, layout: str) -> ModelTensors:
     whitening = frame.get('aggregation.1.weight')
     if whitening is not None and whitening.ndim == 4:
         frame['aggregation.1.weight'] = whitening.flatten(1)
+    if layout == 'deep_vg' and 'aggregation.1.p' in frame:
+        # Its GeM is one module of two, so that the linear layer behind it is the second.
+        frame = {re.sub(r'^aggregation\.1\.(weight|bias)$', r'aggregation.3.\1', name): tensor
+                 for name, tensor in frame.items()}
     return ModelTensors(frame, sequence)
 
 
-def read_trunk(path: Path, depth: int) -> Tensors:
-    """Read the first ``depth`` modules of a trunk from a file with torchvision's names.
+def read_trunk(path: Path, depth: int, layout: str = 'torchvision') -> Tensors:
+    """Read the first ``depth`` modules of a trunk from a file of torchvision or DINOv2.
 
     Returns:
         Tensors for `FrameNetwork`; all named ``backbone.*`` if the file is such a trunk.
@@ -161,7 +181,7 @@ def read_trunk(path: Path, depth: int) -> Tensors:
     Raises:
         ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
     """
-    return without_stages_beyond(translate(read_tensors(path), 'torchvision').frame, depth)
+    return without_stages_beyond(translate(read_tensors(path), layout).frame, depth)
 
 
 def read_aggregator(path: Path, layout: str) -> Tensors:
@@ -278,7 +298,7 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _beyond(name: str, depth: int) -> bool:
-    match = re.match(r'backbone\.(\d+)\.', name)
+    match = re.match(r'backbone\.(?:blocks\.)?(\d+)\.', name)
     return match is not None and int(match[1]) >= depth
 
 
@@ -345,6 +365,38 @@ def _from_netvlad(name: str) -> str:
                                'WPCA.0.': 'aggregation.1.'})
 
 
+def _from_cosplace(name: str) -> str:
+    # An EfficientNet is a module of modules there.
+    return re.sub(r'^backbone\.0\.(\d+\.\d+\.)', r'backbone.\1', name)
+
+
+def _from_dinov2(name: str) -> str | None:
+    return None if name == _MASK_TOKEN else f'backbone.{name}'
+
+
+def _from_megaloc(name: str) -> str | None:
+    name = _with_prefix(name, {
+        'backbone.model.': 'backbone.', 'aggregator.agg.': 'aggregation.0.',
+        'aggregator.linear.': 'aggregation.1.'})
+    return None if name == f'backbone.{_MASK_TOKEN}' else name
+
+
+def _from_salad(name: str) -> str | None:
+    name = _with_prefix(name, {'backbone.model.': 'backbone.', 'aggregator.': 'aggregation.0.'})
+    return None if name == f'backbone.{_MASK_TOKEN}' else name
+
+
+def _from_boq(name: str) -> str | None:
+    name = _with_prefix(name, {'backbone.dino.': 'backbone.', 'backbone.net.': 'backbone.',
+                               'aggregator.': 'aggregation.0.'})
+    return None if name == f'backbone.{_MASK_TOKEN}' else name
+
+
+def _from_deep_vg(name: str) -> str:
+    name = re.sub(r'^aggregation\.(conv\.|centroids$)', r'aggregation.0.\1', name)
+    return 'aggregation.1.p' if name == 'aggregation.0.1.p' else name
+
+
 def _with_prefix(name: str, prefixes: Mapping[str, str]) -> str:
     for old, new in prefixes.items():
         if name.startswith(old):
@@ -376,10 +428,15 @@ def _in_seqnet_pool(name: str) -> str | None:
 _LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str | None]]] = {
     'seqnet_ros': (_same_name, _in_own_sequence),
     'torchvision': (_from_torchvision, _never),
-    'cosplace': (_same_name, _never),
+    'cosplace': (_from_cosplace, _never),
     'jist': (_from_jist, _in_jist_sequence),
     'vg_transformers': (_from_vg_transformers, _in_vg_sequence),
     'netvlad': (_from_netvlad, _never),
     'patch_netvlad': (_from_netvlad, _never),
     'seqnet': (_same_name, _in_seqnet_pool),
+    'dinov2': (_from_dinov2, _never),
+    'megaloc': (_from_megaloc, _never),
+    'salad': (_from_salad, _never),
+    'boq': (_from_boq, _never),
+    'deep_vg': (_from_deep_vg, _never),
 }

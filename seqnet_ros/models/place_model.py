@@ -20,7 +20,9 @@ from seqnet_ros.core.images import View
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.download import cached_path
+from seqnet_ros.descriptors.network import NetworkConfig, VladConfig
 from seqnet_ros.descriptors.weights import (
+    TRUNK_LAYOUTS,
     digest_tensors,
     find_weights,
     load_strictly,
@@ -29,7 +31,7 @@ from seqnet_ros.descriptors.weights import (
     read_aggregator,
     repeatable_random,
 )
-from seqnet_ros.models.model_path import find_named_model, named_models
+from seqnet_ros.models.model_path import MODEL_PATH, find_named_model, named_models
 from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
 from seqnet_ros.sequences.aggregators import build_aggregator
@@ -54,6 +56,7 @@ class ModelInfo:
         license: license of its weights, where it is known.
         paper: the paper that describes it, where there is one.
         pretrained: its weights; None if it needs none.
+        config: what identifies its descriptors.
     """
 
     name: str
@@ -64,6 +67,7 @@ class ModelInfo:
     license: str | None
     paper: str | None
     pretrained: Pretrained | None
+    config: ModelConfig
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,15 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
                 weights: Path | None = None) -> PlaceModel:
     """Load the model that a model file or a map describes.
 
+    Without the folder of a model file it is that of a map, which may come from anywhere: it may
+    name Python functions only if an installed model names the same ones.
+
     Raises:
-        ModelError: its weights are missing or do not fit.
+        ModelError: its weights are missing or do not fit, or it names another function.
     """
     config = preset.model if weights is None else _with_weights(preset.model, weights)
+    if base_dir is None and config.frame.runs_code:
+        _check_installed(config)
     length = preset.engine.sequence.length
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
@@ -148,7 +157,7 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     for module in (aggregator, projection):
         if module is not None and module.state_dict():
             digest += digest_tensors(module.state_dict())
-    return PlaceModel(_with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
+    return PlaceModel(with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
                       config_fingerprint(config, digest), chosen, projection)
 
 
@@ -211,10 +220,33 @@ def _model_info(path: Path) -> ModelInfo:
     return ModelInfo(
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
         weights_available=_weights_available(config, path.parent), license=preset.license,
-        paper=preset.paper, pretrained=Pretrained.of(preset))
+        paper=preset.paper, pretrained=Pretrained.of(preset), config=config)
+
+
+def _check_installed(config: ModelConfig) -> None:
+    """Check that an installed model has the same frame descriptor."""
+    for path in named_models().values():
+        if _read_model_file(path).model.frame == config.frame:
+            return
+    raise ModelError(f'the map names the Python function {config.frame.label}, but no model file '
+                     f'in the folders of {MODEL_PATH} does: nothing was run; put the model file '
+                     'into one of them')
 
 
 def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
+    return not needs_fitting(config) and all(
+        is_here(weights, base_dir) for weights in needed_weights(config))
+
+
+def needs_fitting(config: ModelConfig) -> bool:
+    """Return whether a model has a trunk only, and its clusters are yet to be fitted to images."""
+    frame = config.frame
+    return isinstance(frame, NetworkConfig) and isinstance(
+        frame.pooling, VladConfig) and config.weights.layout in TRUNK_LAYOUTS
+
+
+def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
+    """Return the weights that a model cannot be loaded without, those of the frames first."""
     needed = []
     in_frame_file = False
     if config.frame.takes_weights:
@@ -227,15 +259,16 @@ def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
         needed.append(sequence.weights)
     if config.projection is not None:
         needed.append(config.projection.weights)
-    return all(_is_here(weights, base_dir) for weights in needed)
+    return needed
 
 
-def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
-    if weights.path is not None:
-        return local_path(weights.path, base_dir).is_file()
-    if weights.url and weights.sha256:
+def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
+    """Return whether weights are a local file, in the cache, or random."""
+    if weights.path is not None and local_path(weights.path, base_dir).is_file():
+        return True
+    if weights.url:
         return cached_path(weights.url, weights.sha256).is_file()
-    return weights.random
+    return weights.path is None and weights.random
 
 
 def _read_model_file(path: Path) -> Preset:
@@ -307,7 +340,7 @@ def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[s
     return module
 
 
-def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
+def with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
     """Make weight paths independent of the model file, so that a map can name its model."""
     def absolute(weights: WeightsConfig) -> WeightsConfig:
         if weights.path is None:

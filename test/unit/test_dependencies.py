@@ -19,10 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'openvino', 'ros'), 'launch': (), 'scripts': (), 'seqnet_town': (),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'ros'), 'launch': (), 'scripts': (),
+    'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'tools': ('docs',),
-    'test': ('build', 'dev', 'docs', 'openvino', 'ros', 'train'),
+    'test': ('build', 'dev', 'docs', 'onnx', 'openvino', 'ros', 'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
@@ -37,9 +38,9 @@ ROSDEP_KEYS = {
     **{name: f'python3-{name}' for name in (
         'faiss', 'jinja2', 'numpy', 'rich', 'scipy', 'torch', 'torchvision', 'utm', 'yaml')}}
 NOT_FROM_ROSDEP = {
-    'pydantic', 'safetensors', 'typer',  # see the comment in package.xml
+    'pydantic', 'safetensors', 'timm', 'typer',  # see the comment in package.xml
     'markupsafe',  # comes with jinja2
-    'lightning', 'openvino'}  # extras
+    'lightning', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
 
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,14 +10,20 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.info import manifest_fields
 from seqnet_ros.cli.settings import collect_settings
+from seqnet_ros.core.errors import InputError
+
+if TYPE_CHECKING:
+    from seqnet_ros.datasets.recordings.frames import FrameSource
 
 _DEFAULT_MODEL = 'hog'
 
 
 def build(
-    source: options.Source,
     output: Annotated[Path, typer.Option(
         help='Folder of the map; the folder that holds it must exist.', show_default=False)],
+    source: Annotated[Path | None, typer.Argument(
+        help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1); not needed with '
+             '--descriptors.', show_default=False)] = None,
     model: Annotated[str | None, typer.Option(
         help='Name of a model, or its YAML file.',
         show_default='hog, or the model of --extend')] = None,
@@ -42,6 +48,13 @@ def build(
     keep_images: Annotated[bool, typer.Option(
         '--keep-images',
         help='Keep a small picture of every place (JPEG, 320 pixels wide).')] = False,
+    descriptors: Annotated[Path | None, typer.Option(
+        help='Frame descriptors that were computed elsewhere, .npy, shape N by D: one row for each '
+             'image of the source, or each pose, or each time.', show_default=False)] = None,
+    stamps: Annotated[Path | None, typer.Option(
+        help='Times of the descriptors, without a source: text with seconds or integer nanoseconds '
+             'on each line, or .npy with nanoseconds.',
+        show_default='those of the poses, else 10 a second')] = None,
     assignments: options.Assignments = None,
 ) -> None:
     """Make a map of the places of a recorded drive, or add the drive to a map.
@@ -63,15 +76,22 @@ def build(
     in_place = extend is not None and output.resolve() == extend.resolve()
     check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
-    from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
     from seqnet_ros.models.place_model import build_model, load_preset
+    from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
     from seqnet_ros.pipelines.map_recording import map_recording
 
+    _check_descriptors(source, descriptors, stamps, {
+        '--geometry': geometry, '--keep-images': keep_images,
+        '--camera-info': camera_info is not None,
+        '--topic': source is None and topic is not None,
+        '--pose-topic': source is None and pose_topic is not None})
     if model is None and extend is not None:
         preset, model_folder = read_manifest(extend)[0].preset, None
+    elif model is None and descriptors is not None:
+        preset, model_folder = precomputed_preset(descriptors), None
     else:
         preset, model_folder = load_preset(model or _DEFAULT_MODEL, weights)
     if geometry and preset.engine.geometry is None:
@@ -84,8 +104,13 @@ def build(
         extended = open_map(extend, built, verify=True)
         camera = camera or extended.manifest.camera_model
         keep_images = keep_images or extended.manifest.images
+    if descriptors is not None:
+        built = with_precomputed(built)
+        if keep_images or camera is not None:
+            raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
+                             'map without to add descriptors to')
     mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
-    recording = open_source(source, topic, poses, pose_topic, rate)
+    recording = _open(source, descriptors, stamps, topic, poses, pose_topic, rate)
     place_map = map_recording(recording, mapper, progress_bar).place_map
     if in_place:
         place_map, kept = save_extension(
@@ -96,3 +121,33 @@ def build(
     print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
                   **manifest_fields(place_map.manifest)})
 
+
+def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Path | None,
+                       of_images: dict[str, bool]) -> None:
+    """Check that options about images and about descriptors do not contradict each other."""
+    if descriptors is None:
+        if source is None:
+            raise InputError('neither a recording nor --descriptors was given, expected one')
+        if stamps is not None:
+            raise InputError('--stamps was given without --descriptors, expected both')
+        return
+    if source is not None and stamps is not None:
+        raise InputError('both a recording and --stamps were given, expected one of them')
+    for option, given in of_images.items():
+        if given:
+            raise InputError(f'{option} needs images, but --descriptors was given')
+
+
+def _open(source: Path | None, descriptors: Path | None, stamps: Path | None, topic: str | None,
+          poses: Path | None, pose_topic: str | None, rate: float | None) -> 'FrameSource':
+    """Open the recording to map: its images, or the descriptors that were computed of them."""
+    from seqnet_ros.datasets.recordings.descriptor_array import open_descriptors
+    from seqnet_ros.datasets.recordings.open_recording import open_source
+
+    recording = None
+    if source is not None:
+        recording = open_source(source, topic, poses, pose_topic, rate)
+    if descriptors is not None:
+        return open_descriptors(descriptors, recording, None if source else poses, stamps, rate)
+    assert recording is not None
+    return recording

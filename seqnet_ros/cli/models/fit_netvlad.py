@@ -48,6 +48,14 @@ def fit_netvlad(
     the whitening (0.5 GB for 4096 of 32,768 dimensions). A temporary file beside the output takes
     131 kB per image at that size.
     """
+    fit(images, output, model, trunk_weights, clusters, wpca_dim, most_images,
+        descriptors_per_image, seed, topic, device)
+
+
+def fit(images: Path, output: Path, model: str, trunk_weights: Path | None, clusters: int | None,
+        wpca_dim: int | None, most_images: int, descriptors_per_image: int, seed: int,
+        topic: str | None, device: str) -> None:
+    """Fit the clusters of a model, and its whitening, to images; options as in `fit_netvlad`."""
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.descriptors.device import select_device
     from seqnet_ros.models.place_model import load_preset

@@ -15,7 +15,7 @@ from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.files import explain_write_errors, whole_file
 from seqnet_ros.descriptors.frame_network import FrameNetwork
-from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
+from seqnet_ros.descriptors.network import VISION_TRANSFORMERS, GemConfig, NetworkConfig
 from seqnet_ros.descriptors.weights import (
     find_weights,
     load_strictly,
@@ -161,6 +161,9 @@ def start_model(frame_model: str | Path, fc_dim: int | None, seed: int,
     if not isinstance(frame, NetworkConfig) or not isinstance(frame.pooling, GemConfig):
         raise ModelError(f'model {config.name} describes frames by {frame.label}, expected a '
                          'network with GeM to train')
+    if frame.backbone in VISION_TRANSFORMERS:
+        raise ModelError(f'model {config.name} has the trunk {frame.backbone}, expected a '
+                         'convolutional one: vision transformers are not trained')
     same_linear = fc_dim in (None, frame.pooling.fc_dim)
     if fc_dim is not None:
         pooling = frame.pooling.model_copy(update={'fc_dim': fc_dim})
@@ -218,7 +221,7 @@ def fix_layers(model: TrainedModel, layers: int | None, usual: Mapping[str, int]
     Raises:
         ModelError: the trunk has fewer.
     """
-    name, trunk = model.frame.backbone, list(model.network.backbone)
+    name, trunk = model.frame.backbone, list(model.network.backbone.children())
     stem = _RESNET_STEM if name.startswith('resnet') else 0
     most = len(trunk) - stem
     if layers is None:

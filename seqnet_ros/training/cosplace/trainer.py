@@ -13,7 +13,7 @@ ITERATIONS_KEPT = 1000
 """Steps between two checkpoints."""
 
 # MobileNetV2, like a ResNet: the layers before a 16th of the image's size.
-_USUALLY_FIXED = {'resnet': 2, 'vgg16': 24, 'mobilenet_v2': 7}
+_USUALLY_FIXED = {'resnet': 2, 'vgg16': 24, 'mobilenet_v2': 7, 'efficientnet': 5}
 
 
 @dataclass(frozen=True, eq=False)

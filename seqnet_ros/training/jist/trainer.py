@@ -32,7 +32,7 @@ from seqnet_ros.training.jist.mining import (
 RECALL_NS = (1, 5, 10)
 
 # MobileNetV2, like a ResNet: all layers except those at a 32nd of the image's size.
-_USUALLY_FIXED = {'resnet': 3, 'vgg16': 24, 'mobilenet_v2': 14}
+_USUALLY_FIXED = {'resnet': 3, 'vgg16': 24, 'mobilenet_v2': 14, 'efficientnet': 5}
 _logger = logging.getLogger(__name__)
 
 

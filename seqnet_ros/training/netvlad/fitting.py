@@ -1,7 +1,8 @@
-"""NetVLAD from images alone: clusters, soft assignment and whitening for a given trunk.
+"""NetVLAD and VLAD from images alone: clusters, soft assignment and whitening for a given trunk.
 
 Arandjelovic et al., "NetVLAD: CNN architecture for weakly supervised place recognition",
-CVPR 2016: what its training starts from, and the whitening that follows its training.
+CVPR 2016: what its training starts from, and the whitening that follows its training. VLAD with
+hard assignment needs no more than the clusters.
 """
 
 import contextlib
@@ -25,9 +26,17 @@ from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, w
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.descriptors.device import Device
 from seqnet_ros.descriptors.frame_network import FrameNetwork, network_dim
-from seqnet_ros.descriptors.network import CellsConfig, NetVladConfig, NetworkConfig, VladSumsConfig
+from seqnet_ros.descriptors.network import (
+    VISION_TRANSFORMERS,
+    CellsConfig,
+    NetVladConfig,
+    NetworkConfig,
+    VladConfig,
+    VladSumsConfig,
+)
 from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.weights import (
+    TRUNK_LAYOUTS,
     Tensors,
     find_weights,
     load_strictly,
@@ -83,7 +92,7 @@ class NetVladFit:
 
 def netvlad_to_fit(preset: Preset, clusters: int | None = None,
                    wpca_dim: int | None = None) -> Preset:
-    """Return the content of a model file with another size of NetVLAD, or of the sums of SeqVLAD.
+    """Return the content of a model file with another size of NetVLAD, VLAD or SeqVLAD's sums.
 
     Args:
         preset: the model file.
@@ -97,9 +106,9 @@ def netvlad_to_fit(preset: Preset, clusters: int | None = None,
     config = preset.model
     frame = config.frame
     if not isinstance(frame, NetworkConfig) or not isinstance(
-            frame.pooling, NetVladConfig | VladSumsConfig):
-        raise ModelError(
-            f'model {config.name} has {frame.label}, expected a network with netvlad pooling')
+            frame.pooling, NetVladConfig | VladSumsConfig | VladConfig):
+        raise ModelError(f'model {config.name} has {frame.label}, expected a network with netvlad '
+                         'or vlad pooling')
     if config.sequence.aggregator == 'seqnet' or config.projection is not None:
         raise ModelError(f'model {config.name} has a SeqNet trained on other frame descriptors, '
                          'expected a model without')
@@ -123,25 +132,27 @@ def load_trunk(config: ModelConfig, base_dir: Path, weights: Path | None) -> Ten
     Args:
         config: a model with NetVLAD.
         base_dir: folder of the model's file.
-        weights: file with torchvision's names; None takes the model's own, if they are such.
+        weights: file with the names of torchvision, or of DINOv2 for a vision transformer; None
+            takes the model's own, if they are such.
 
     Raises:
         ModelError: there are no weights for a trunk, or they do not fit it.
     """
     frame = _trunk_of(config)
-    if weights is None and config.weights.layout == 'torchvision':
+    layout = 'dinov2' if frame.backbone in VISION_TRANSFORMERS else 'torchvision'
+    if weights is None and config.weights.layout in TRUNK_LAYOUTS:
         weights = find_weights(config.weights, base_dir)
     if weights is not None:
         with torch.device('meta'):
             network = FrameNetwork(frame, config.image)
-        tensors = read_trunk(weights.expanduser(), len(network.backbone))
+        tensors = read_trunk(weights.expanduser(), len(network.backbone), layout)
         load_strictly(network, tensors, str(weights))
     elif config.weights.random:
         with repeatable_random():
             network = FrameNetwork(frame, config.image)
     else:
         raise ModelError(f'model {config.name} has no separate weights of {frame.backbone}: pass '
-                         "trunk weights in torchvision's layout")
+                         f"trunk weights in {'DINOv2' if layout == 'dinov2' else layout}'s layout")
     return dict(network.state_dict())
 
 
@@ -184,11 +195,7 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
     features = local_features(
         _describer(config, _trunk_of(config), trunk, device),
         _images(walk, source.name), sampling.features_per_image, random)
-    if pooling.normalise_input:
-        features = normalize_rows(features)
-    centroids = cluster(features, pooling.clusters, sampling.seed)
-    weight, bias = soft_assignment(centroids, features, pooling.bias)
-    tensors = {**trunk, **_layer_tensors(centroids, weight, bias)}
+    tensors = {**trunk, **_fit_layer(pooling, features, sampling.seed)}
     dim = network_dim(_network_of(config), config.image)
     if pooling.wpca_dim is None:
         warn_damaged(walk.damaged, walk.total)
@@ -220,10 +227,12 @@ def write_fit(path: Path, preset: Preset, base_dir: Path, fit: NetVladFit) -> Pr
         InputError: a file cannot be written.
     """
     document = document_of(preset, base_dir)
+    frame = _network_of(preset.model)
+    name = 'VLAD' if isinstance(frame.pooling, VladConfig) else 'NetVLAD'
     document.update(
         name=path.stem,
-        description=f'NetVLAD on {_network_of(preset.model).backbone}, {fit.dim} dimensions, '
-                    f'fitted to {fit.images} images.')
+        description=f'{name} on {frame.backbone}, {fit.dim} dimensions, fitted to {fit.images} '
+                    'images.')
     return write_model(path, document, [WeightsFile('.safetensors', document, fit.tensors)])
 
 
@@ -245,13 +254,15 @@ def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], pe
     return np.concatenate(parts)
 
 
-def cluster(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+def cluster(features: np.ndarray, clusters: int, seed: int, *,
+            spherical: bool = False) -> np.ndarray:
     """Return the centers of k-means, float32 ``[K, C]``, the same ones every time.
 
     Args:
         features: float32 ``[N, C]``.
         clusters: number K of centers.
         seed: of the first centers.
+        spherical: the features are unit vectors, and so are the centers.
 
     Raises:
         InputError: there are fewer features than clusters.
@@ -260,11 +271,31 @@ def cluster(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
     if count < clusters:
         raise InputError(f'{count} local features are too few for {clusters} clusters, expected at '
                          'least as many features')
-    kmeans = faiss.Kmeans(channels, clusters, niter=_ITERATIONS, seed=seed,
+    kmeans = faiss.Kmeans(channels, clusters, niter=_ITERATIONS, seed=seed, spherical=spherical,
                           min_points_per_centroid=1, max_points_per_centroid=count)
     with one_faiss_thread():
         kmeans.train(features)
     return np.asarray(kmeans.centroids, dtype=np.float32)
+
+
+def cluster_by_angle(features: np.ndarray, clusters: int, seed: int) -> np.ndarray:
+    """Return the centers of spherical k-means, float32 ``[K, C]``, the same ones every time.
+
+    Each is the mean of the features nearest by angle, so that residuals sum to 0 over the features.
+
+    Args:
+        features: unit vectors, float32 ``[N, C]``.
+        clusters: number K of centers.
+        seed: of the first centers.
+
+    Raises:
+        InputError: there are fewer features than clusters.
+    """
+    directions = cluster(features, clusters, seed, spherical=True)
+    nearest = (features @ directions.T).argmax(axis=1)
+    means = [features[nearest == number].mean(axis=0) if (nearest == number).any() else direction
+             for number, direction in enumerate(directions)]
+    return np.stack(means).astype(np.float32)
 
 
 def soft_assignment(centroids: np.ndarray, features: np.ndarray,
@@ -313,7 +344,7 @@ class _Counter:
         self._progress(self._done)
 
 
-def _check_count(images: int, pooling: NetVladConfig) -> None:
+def _check_count(images: int, pooling: NetVladConfig | VladConfig) -> None:
     """Check in advance what the whitening would report after hours."""
     if pooling.wpca_dim is not None and images <= pooling.wpca_dim:
         raise InputError(f'{images} images cannot give a whitening of {pooling.wpca_dim} '
@@ -325,12 +356,12 @@ def _network_of(config: ModelConfig) -> NetworkConfig:
     return config.frame
 
 
-def _pooling_of(config: ModelConfig) -> NetVladConfig:
-    """Return the NetVLAD of a model; that of VLAD sums has no whitening."""
+def _pooling_of(config: ModelConfig) -> NetVladConfig | VladConfig:
+    """Return the NetVLAD or VLAD of a model; that of VLAD sums has no whitening."""
     pooling = _network_of(config).pooling
     if isinstance(pooling, VladSumsConfig):
         return NetVladConfig(clusters=pooling.clusters, normalise_input=pooling.normalise_input)
-    assert isinstance(pooling, NetVladConfig)
+    assert isinstance(pooling, NetVladConfig | VladConfig)
     return pooling
 
 
@@ -350,6 +381,16 @@ def _describer(config: ModelConfig, frame: NetworkConfig, tensors: Tensors,
         network = FrameNetwork(frame, config.image)
     load_strictly(network, tensors, config.name)
     return NetworkDescriber(network, config.image, device, frame.backbone, {})
+
+
+def _fit_layer(pooling: NetVladConfig | VladConfig, features: np.ndarray, seed: int) -> Tensors:
+    if isinstance(pooling, VladConfig):
+        centroids = cluster_by_angle(normalize_rows(features), pooling.clusters, seed)
+        return {f'{_LAYER}centroids': torch.from_numpy(centroids)}
+    if pooling.normalise_input:
+        features = normalize_rows(features)
+    centroids = cluster(features, pooling.clusters, seed)
+    return _layer_tensors(centroids, *soft_assignment(centroids, features, pooling.bias))
 
 
 def _layer_tensors(centroids: np.ndarray, weight: np.ndarray, bias: np.ndarray | None) -> Tensors:

@@ -37,7 +37,11 @@ DIMS = {
     'cosplace-resnet18-32': 32, 'cosplace-resnet18-64': 64, 'cosplace-resnet18-128': 128,
     'cosplace-resnet18-256': 256, 'cosplace-resnet18-512': 512, 'netvlad-vgg16': 4096,
     'netvlad-seqnet': 4096, 'netvlad-hvpr': 4096, 'jist-resnet18': 512,
-    'seqvlad-resnet18': 16384}
+    'seqvlad-resnet18': 16384, 'megaloc': 8448, 'megaloc-224': 8448, 'dinov2-salad': 8448,
+    'boq-dinov2': 12288, 'boq-resnet50': 16384, 'dinov2-vlad': 12288,
+    'eigenplaces-vgg16-512': 512, 'eigenplaces-resnet18-256': 256, 'eigenplaces-resnet18-512': 512,
+    **{f'eigenplaces-resnet{depth}-{dim}': dim
+       for depth in (50, 101) for dim in (128, 256, 512, 1024, 2048)}}
 
 EARLIER_FINGERPRINTS = {  # with 'd' as the hash of the weights
     'cosplace-resnet18-512': 'b00efcd3a2dd71e327ece77d4a5470a79c9448a954e301e71c41b2b4a0080eaf',
@@ -71,7 +75,7 @@ def test_hog_is_the_built_in_default():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: cosplace.*, hog, "):
+    with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: boq.*, hog, "):
         load_preset('hogg')
     assert find_model_file('hogg') is None
     assert find_model_file('nowhere/hog.yaml') is None

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.config.preset import Preset, parse_preset
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.image_folder import list_images
@@ -29,7 +29,12 @@ from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.models.place_model import load_model
 from seqnet_ros.training.netvlad import whitening
-from seqnet_ros.training.netvlad.fitting import cluster, local_features, soft_assignment
+from seqnet_ros.training.netvlad.fitting import (
+    cluster,
+    cluster_by_angle,
+    local_features,
+    soft_assignment,
+)
 from seqnet_ros.training.netvlad.whitening import fit_whitening
 
 CPU = select_device('cpu')
@@ -293,7 +298,7 @@ def test_a_random_trunk_is_fitted_where_the_model_asks_for_one(
 
 
 @pytest.mark.parametrize(('arguments', 'message'), [
-    (('--model', 'hog'), 'model hog has hog, expected a network with netvlad pooling'),
+    (('--model', 'hog'), 'model hog has hog, expected a network with netvlad or vlad pooling'),
     (('--model', 'resnet18-gem'), 'model resnet18-gem has gem, expected'),
     (('--model', 'netvlad-seqnet'), 'has a SeqNet trained on other frame descriptors'),
     (('--model', 'netvlad-vgg16'),
@@ -394,3 +399,64 @@ def test_clusters_of_photographs_find_more_places_than_random_ones(
         torch.manual_seed(seed)
         untrained.append(recall(NetVLAD(16, 96)))
     assert recall(fitted) >= max(untrained) + 0.04, untrained
+
+
+# --- VLAD on DINOv2 ------------------------------------------------------------------------------
+
+
+def test_clusters_by_angle_are_the_means_of_their_features() -> None:
+    random = np.random.default_rng(0)
+    angles = np.concatenate([random.normal(angle, 0.1, 50) for angle in (0, 2, 4)])
+    features = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    centers = cluster_by_angle(features, 3, 0)
+    expected = [features[start:start + 50].mean(axis=0) for start in (0, 50, 100)]
+    order = np.argsort(np.arctan2(centers[:, 1], centers[:, 0]) % 6.1)
+    np.testing.assert_allclose(centers[order], expected, rtol=0, atol=1e-5)
+    np.testing.assert_array_equal(centers, cluster_by_angle(features, 3, 0))
+
+
+@pytest.fixture
+def dinov2(tmp_path: Path) -> Path:
+    """A file in the layout of Meta's DINOv2, small weights, with the tensor that nothing reads."""
+    torch.manual_seed(0)
+    config = checked({'image': {'height': 56, 'width': 84}, 'weights': {'random': True},
+                      'frame': {'kind': 'network', 'backbone': 'vit_small_patch14_dinov2',
+                                'layer': 3, 'pooling': {'kind': 'cells'}}}).model
+    state = FrameNetwork(config.frame, config.image).state_dict()
+    path = tmp_path / 'dinov2.safetensors'
+    save_file({name.removeprefix('backbone.'): tensor for name, tensor in state.items()}
+              | {'mask_token': torch.zeros(1, 384)}, path)
+    return path
+
+
+@pytest.mark.parametrize('dim', [None, 8])
+def test_a_vlad_is_fitted_to_own_images(
+        dim: int | None, photographs: Path, dinov2: Path, tmp_path: Path) -> None:
+    base = tmp_path / 'base.yaml'
+    base.write_text(yaml.safe_dump({
+        'image': {'height': 56, 'width': 84}, 'sequence': {'length': 3},
+        'weights': {'path': dinov2.name, 'layout': 'dinov2'},
+        'frame': {'kind': 'network', 'backbone': 'vit_small_patch14_dinov2', 'layer': 2,
+                  'facet': 'value', 'pooling': {'kind': 'vlad', 'clusters': 4}}}))
+    with pytest.raises(ModelError, match=r'no clusters yet.*`seqnet_ros models fit-vlad`'):
+        load_model(base, 'cpu')
+    shown = succeed('models', 'fit-vlad', photographs, '--model', base,
+                    *(() if dim is None else ('--wpca-dim', dim)),
+                    '--output', tmp_path / 'mine.yaml').stdout
+    assert 'images         20' in shown or 'images       20' in shown
+    model = load_model(tmp_path / 'mine.yaml', 'cpu')
+    assert model.describer.dim == (4 * 384 if dim is None else dim)
+    assert 'VLAD on vit_small_patch14_dinov2' in model.config.description
+    vectors = model.describer.describe([read_image(path) for path in list_images(photographs)])
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert np.triu(vectors @ vectors.T, 1).max() < 0.999
+    # The clusters are in use: each has images of its own.
+    if dim is None:
+        parts = np.linalg.norm(vectors.reshape(len(vectors), 4, 384), axis=2)
+        assert (parts.max(axis=0) > 0.1).all()
+
+
+def test_a_vlad_of_a_model_without_one_is_refused(photographs: Path, tmp_path: Path) -> None:
+    message = refusal('models', 'fit-vlad', photographs, '--model', 'megaloc',
+                      '--output', tmp_path / 'mine.yaml')
+    assert 'model megaloc has salad, expected a network with netvlad or vlad pooling' in message
