@@ -1,6 +1,7 @@
 """What the fields of the messages mean: the comments in msg/, checked on what nodes publish."""
 
 import re
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from node_harness import (
     TOWN_EVERY,
     closing_loops,
     deliver,
-    each_spinning,
     eventually,
     localizing,
     settle,
@@ -148,17 +148,25 @@ def test_a_loop_means_what_its_comments_say():
 
 def test_the_example_of_the_documentation_reads_matches(town_map, second_drive):
     """The code in docs/nodes.md, as it stands there."""
+    from rclpy.executors import SingleThreadedExecutor
+
     page = (ROOT / 'docs' / 'nodes.md').read_text()
     code, = re.findall(r'```python\n(.*?)```', page, re.DOTALL)
     example: dict[str, Any] = {'__name__': 'example'}
     exec(compile(code, 'docs/nodes.md', 'exec'), example)
     with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
         reader = example['ResultReader'](context=node.context)
-        with each_spinning(node.context, reader):
-            eventually(lambda: node.count_subscribers('localizer/place_match') == 2, 'discovery')
-            show_all(node, peer, second_drive[:30])
-            settle(node)
-            accepted = [match for match in peer.matches if match.accepted]
-            eventually(lambda: len(reader.places) == len(accepted) > 5, 'all accepted places')
+        executor = SingleThreadedExecutor(context=node.context)
+        executor.add_node(reader)
+        thread = threading.Thread(target=executor.spin, daemon=True)
+        thread.start()
+        eventually(lambda: node.count_subscribers('localizer/place_match') == 2, 'discovery')
+        show_all(node, peer, second_drive[:30])
+        settle(node)
+        accepted = [match for match in peer.matches if match.accepted]
+        eventually(lambda: len(reader.places) == len(accepted) > 5, 'all accepted places')
+        executor.shutdown()
+        thread.join(10.0)
+        reader.destroy_node()
     assert [place[2] for place in reader.places] == [
         match.candidates[0].place_id for match in accepted]
