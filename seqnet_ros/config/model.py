@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, TypeAdapter, model_validator
@@ -136,13 +137,17 @@ class WeightsConfig(Settings):
     """Source of trained weights."""
 
     path: str | None = Field(
-        None, description='Local file (safetensors or torch); relative to the model file.')
+        None, description='Local file (safetensors or torch); relative to the model file, or to '
+                          '`package`.')
+    package: str | None = Field(
+        None, pattern='^[A-Za-z_][A-Za-z0-9_]*$', exclude_if=lambda package: package is None,
+        description='Installed Python package whose folder contains `path`. It is not imported.')
     url: str | None = Field(None, description='Download URL, used if `path` is not set.')
     sha256: str | None = Field(
         None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
     layout: Literal[
         'seqnet_ros', 'torchvision', 'cosplace', 'jist', 'vg_transformers', 'netvlad',
-        'patch_netvlad', 'seqnet'] \
+        'patch_netvlad', 'seqnet', 'efficientnet_pytorch'] \
         = Field('seqnet_ros', description='Layout of the tensor names in the file.')
     random: bool = Field(
         False, description='Allow random weights when neither path nor url is given.')
@@ -156,6 +161,18 @@ class WeightsConfig(Settings):
     def _download_needs_hash(self) -> 'WeightsConfig':
         if self.url and not self.sha256:
             raise ValueError('a weights url was given without sha256, expected both')
+        return self
+
+    @model_validator(mode='after')
+    def _package_holds_a_known_file(self) -> 'WeightsConfig':
+        if self.package is None:
+            return self
+        if self.path is None or self.sha256 is None or self.url is not None:
+            raise ValueError('a weights package was given, expected path and sha256 with it and '
+                             'no url')
+        if PurePosixPath(self.path).is_absolute() or '..' in PurePosixPath(self.path).parts:
+            raise ValueError(f'the path of the weights is {self.path!r}, expected a path within '
+                             f'the package {self.package}')
         return self
 
 

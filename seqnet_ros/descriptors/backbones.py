@@ -1,8 +1,8 @@
-"""Convolutional trunks of torchvision, cut and numbered as CosPlace numbers them.
+"""Convolutional trunks, cut and numbered as CosPlace numbers them.
 
 A trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool, layer1..layer4;
-VGG-16 and MobileNetV2 keep the numbering of their ``features``. Checkpoints of CosPlace, JIST and
-NetVLAD use these indices. Nothing here downloads weights.
+VGG-16 and MobileNetV2 keep the numbering of their ``features``; EfficientNet-Lite0 is 0 stem,
+1 bn, and one module for each stage. Checkpoints of CosPlace, JIST and NetVLAD use these indices. Nothing here downloads weights.
 """
 
 from functools import cache
@@ -15,6 +15,7 @@ from torchvision.models.vgg import make_layers
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import ModelError
+from seqnet_ros.descriptors import efficientnet_lite
 from seqnet_ros.descriptors.network import NetworkConfig
 
 _RESNET_STEM = 4
@@ -27,8 +28,11 @@ def build_trunk(config: NetworkConfig) -> nn.Sequential:
     """Build a trunk with random weights, on torch's current default device.
 
     Raises:
-        ModelError: ``config.layer`` is beyond the network.
+        ModelError: ``config.layer`` is beyond the network, or a package that has it is missing.
     """
+    if config.backbone == 'efficientnet_lite0':
+        return efficientnet_lite.build_efficientnet_lite(
+            _stage_count(config, efficientnet_lite.STAGES))
     if config.backbone.startswith('resnet'):
         stages = _stage_count(config, _RESNET_STAGES)
         network = torchvision.models.get_model(config.backbone, weights=None)
@@ -47,6 +51,9 @@ def map_shape(config: NetworkConfig, image: ImageConfig) -> tuple[int, int, int]
     Raises:
         ModelError: the layer is beyond the network, or the image too small for it.
     """
+    if config.backbone == 'efficientnet_lite0':
+        stages = _stage_count(config, efficientnet_lite.STAGES)
+        return efficientnet_lite.map_shape(stages, image.height, image.width)
     # Only what the shape depends on: models share trunks, and differ in the rest.
     return _map_shape(NetworkConfig(backbone=config.backbone, layer=config.layer), image.height,
                       image.width)

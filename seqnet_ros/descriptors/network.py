@@ -1,4 +1,4 @@
-"""A torchvision trunk followed by a pooling: its settings, read and checked without torch."""
+"""A convolutional trunk followed by a pooling: its settings, read and checked without torch."""
 
 from pathlib import Path
 from pkgutil import resolve_name
@@ -62,6 +62,10 @@ class CellsConfig(PoolingConfig):
     """Every cell of the map L2-normalized over channels, then flattened."""
 
     kind: Literal['cells'] = 'cells'
+    grid: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] | None = \
+        Field(None, exclude_if=lambda grid: grid is None,
+              description='Rows and columns of larger cells, to which the cells of the map are '
+                          'averaged; none keeps those of the map.')
 
 
 class NetVladConfig(PoolingConfig):
@@ -98,17 +102,19 @@ class VladSumsConfig(PoolingConfig):
 
 
 class NetworkConfig(FrameConfig):
-    """A torchvision trunk followed by a pooling."""
+    """A convolutional trunk followed by a pooling."""
 
     takes_weights: ClassVar[bool] = True
 
     kind: Literal['network'] = 'network'
     backbone: Literal[
-        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2'] = 'resnet18'
+        'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2',
+        'efficientnet_lite0'] = 'resnet18'
     layer: int | None = Field(
         None, ge=1, le=64,
         description='Number of stages to keep: ResNet layer1..layer4, or the first n modules of '
-                    '`features` of VGG-16 and MobileNetV2; none keeps the default.')
+                    '`features` of VGG-16 and MobileNetV2, or stage 1..7 of EfficientNet-Lite0; '
+                    'none keeps the default.')
     pooling: Annotated[
         GemConfig | PlainPoolingConfig | CellsConfig | NetVladConfig | VladSumsConfig,
         Field(discriminator='kind')] = GemConfig()

@@ -15,6 +15,7 @@ from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
 from seqnet_ros.descriptors.inference_backends import OpenVinoTrunk, Trunk, fold_batch_norms
 from seqnet_ros.descriptors.network import GemConfig, NetworkConfig
 from seqnet_ros.descriptors.weights import (
+    CLASSIFIER_LAYOUTS,
     ModelTensors,
     digest_tensors,
     find_weights,
@@ -128,7 +129,7 @@ def _trained_network(config: ModelConfig, frame: NetworkConfig,
     with torch.device('meta'):
         network = FrameNetwork(frame, config.image)
     found = translate(read_tensors(path), config.weights.layout)
-    if config.weights.layout == 'torchvision':
+    if config.weights.layout in CLASSIFIER_LAYOUTS:
         found = _with_untrained_pooling(found, frame, len(network.backbone))
     load_strictly(network, found.frame, str(path))
     return network, found.sequence

