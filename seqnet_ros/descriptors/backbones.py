@@ -1,8 +1,9 @@
 """Convolutional trunks, cut and numbered as CosPlace numbers them.
 
 A trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool, layer1..layer4;
-VGG-16 and MobileNetV2 keep the numbering of their ``features``; EfficientNet-Lite0 is 0 stem,
-1 bn, and one module for each stage. Checkpoints of CosPlace, JIST and NetVLAD use these indices. Nothing here downloads weights.
+VGG-16 and MobileNetV2 keep the numbering of their ``features``; EfficientNet-Lite0 is the stem, its
+batch norm, and one module for each stage. Checkpoints of CosPlace, JIST and NetVLAD use these
+indices. Nothing here downloads weights.
 """
 
 from functools import cache

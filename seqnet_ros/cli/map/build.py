@@ -10,17 +10,16 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.info import manifest_fields
 from seqnet_ros.cli.settings import collect_settings
-
-_DEFAULT_MODEL = 'hog'
+from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 
 def build(
     source: options.Source,
     output: Annotated[Path, typer.Option(
         help='Folder of the map; the folder that holds it must exist.', show_default=False)],
-    model: Annotated[str | None, typer.Option(
+    model: Annotated[str, typer.Option(
         help='Name of a model, or its YAML file.',
-        show_default='hog, or the model of --extend')] = None,
+        show_default=f'{DEFAULT_TEXT}; the model of --extend')] = '',
     extend: Annotated[Path | None, typer.Option(
         help='Map to add the drive to; it stays unchanged unless it is also --output.',
         show_default=False)] = None,
@@ -70,10 +69,10 @@ def build(
     from seqnet_ros.models.place_model import build_model, load_preset
     from seqnet_ros.pipelines.map_recording import map_recording
 
-    if model is None and extend is not None:
+    if not model and extend is not None:
         preset, model_folder = read_manifest(extend)[0].preset, None
     else:
-        preset, model_folder = load_preset(model or _DEFAULT_MODEL, weights)
+        preset, model_folder = load_preset(model, weights)
     if geometry and preset.engine.geometry is None:
         preset = replace(
             preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))
