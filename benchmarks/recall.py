@@ -10,10 +10,11 @@ drives:
   share of queries that are found if 99 % of those found are to be correct, and how many it
   accepted, wrong ones in brackets.
 
-Then the cost of one image of 480x640 on one core. Descriptors are kept in ``build/bench/recall``.
+Then the cost of one image of 480x640, milliseconds of one core. Descriptors are kept in ``build/bench/recall``.
 """
 
 import argparse
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -23,7 +24,6 @@ import torch
 from benchmarks.aggregators import centred, methods
 from benchmarks.maps import CACHE
 from benchmarks.recall_sets import DrivePair, recorded_pairs, town_pairs
-from benchmarks.timing import alternate
 from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.replay.evaluate_recordings import evaluate_recordings
 from seqnet_ros.evaluation.seqnet.drives import Drive
@@ -33,7 +33,7 @@ from seqnet_ros.models.place_model import PlaceModel, load_model
 _MODELS = 'hog', 'patchnorm', 'lite0-cells'
 _NEEDS_WEIGHTS = 'mobilenetv2-cells'
 _LENGTH = 10
-_ROUNDS = 60
+_ROUNDS, _WARM_UP = 60, 5
 
 
 def main() -> None:
@@ -62,14 +62,14 @@ def main() -> None:
 def measure(pair: DrivePair, name: str, model: PlaceModel,
             weights: Path | None) -> tuple[str, ...]:
     """Return the cells of the table for a model on a pair of drives."""
-    frames = pair.describe(model)
+    folder = CACHE / 'recall' / f'{pair.name}, {Path(name).stem}'.replace(' ', '-')
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    frames = pair.describe(model, folder)
     truth = pair.truth(*map(len, frames))
     reference, query = (Drive.of(centred(drive)) for drive in frames)
     single, sequences = (
         recall_at(search(method, reference, query, top_k=1).indices, truth, (1,)).values[1]
         for method in (methods(1)['single'], methods(_LENGTH)['SeqMatch']))
-    folder = CACHE / 'recall' / f'{pair.name}, {Path(name).stem}'.replace(' ', '-')
-    folder.parent.mkdir(parents=True, exist_ok=True)
     measures = evaluate_recordings(pair.request(name, weights), folder).results.measures
     curve, accepted = measures.precision_recall, measures.accepted
     coverage = curve.recall_at_precision_99 if curve else None
@@ -78,16 +78,22 @@ def measure(pair: DrivePair, name: str, model: PlaceModel,
 
 
 def cost(weights: dict[str, Path | None]) -> dict[str, list[float]]:
-    """Return milliseconds for one image of 480x640, on one core, by model and device."""
+    """Return milliseconds of one core for one image of 480x640, by model and device.
+
+    The time of the process is taken, so that other programs on the machine hardly matter.
+    """
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
-    calls = {}
-    for name, file in weights.items():
-        for device in _devices():
-            describer = load_model(name, device, file).describer
-            calls[f'{name} {device}'] = lambda one=describer: one.describe([image])
-    rounds = alternate(calls, _ROUNDS)
-    return {name: [float(np.median(rounds[f'{name} {device}'])) * 1e3 for device in _devices()]
-            for name in weights}
+    return {name: [_cost_of(load_model(name, device, file), image) for device in _devices()]
+            for name, file in weights.items()}
+
+
+def _cost_of(model: PlaceModel, image: np.ndarray) -> float:
+    seconds = []
+    for _ in range(_ROUNDS):
+        started = time.process_time()
+        model.describer.describe([image])
+        seconds.append(time.process_time() - started)
+    return float(np.median(seconds[_WARM_UP:])) * 1e3
 
 
 def _devices() -> list[str]:

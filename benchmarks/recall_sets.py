@@ -1,23 +1,20 @@
 """Pairs of drives that models are compared on: recorded ones, and a rendered town."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from demo.recording import drifting_odometry, write_drive, write_truth
-from seqnet_ros.datasets.recordings.frame_walk import image_reader
-from seqnet_ros.datasets.recordings.open_recording import open_source
 from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, matches_within
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
+from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
-from seqnet_ros.evaluation.replay.recordings import RecordingOptions
+from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
+from seqnet_ros.evaluation.replay.run_files import DESCRIPTORS
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_town import CONDITIONS, Drive, Town
 
-_BATCH = 16
 _TOWN_SEED = 11  # not a town that settings were chosen on, nor that of the demo
 _BLOCKS = (2, 1)
 _LAP = 40
@@ -48,9 +45,16 @@ class DrivePair:
             queries=self.queries, maps=self.maps, tolerance=Tolerance.parse(self.tolerance),
             pairs=self.pairs, model=model, weights=weights, device='cpu')
 
-    def describe(self, model: PlaceModel) -> tuple[np.ndarray, np.ndarray]:
-        """Describe every image of the map and of the queries, ``[N, D]`` and ``[M, D]``."""
-        return _described(self.maps, model), _described(self.queries, model)
+    def describe(self, model: PlaceModel, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+        """Describe every image of the map and of the queries, ``[N, D]`` and ``[M, D]``.
+
+        Descriptors are kept in ``folder``, where an evaluation in it finds them.
+        """
+        cache = DescriptorCache(model, folder / DESCRIPTORS)
+        try:
+            return _described(self.maps, cache), _described(self.queries, cache)
+        finally:
+            cache.close()
 
     def truth(self, references: int, queries: int) -> GroundTruth:
         """Return the places that are right for each of so many queries."""
@@ -103,16 +107,10 @@ def town_pairs(folder: Path) -> list[DrivePair]:
             for name in ('dusk', 'night')]
 
 
-def _described(options: RecordingOptions, model: PlaceModel) -> np.ndarray:
-    first, end = options.frames
-    frames = islice(open_source(options.paths[0]), first, end)
-    return np.concatenate([model.describer.describe([image_reader(frame)() for frame in batch])
-                           for batch in _batches(frames)])
-
-
-def _batches(frames: Iterator) -> Iterator[list]:
-    while batch := list(islice(frames, _BATCH)):
-        yield batch
+def _described(options: RecordingOptions, cache: DescriptorCache) -> np.ndarray:
+    recordings = Recordings(options)
+    files = cache.files(recordings)
+    return np.stack([cache.model.describe(cache.reader(files, found)()) for found in recordings])
 
 
 def _positions(options: RecordingOptions) -> np.ndarray:

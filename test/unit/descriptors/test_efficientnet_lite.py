@@ -139,7 +139,7 @@ def test_weights_in_a_package_are_found_without_importing_it(tmp_path, monkeypat
         package='some_weights', path='w.bin',
         sha256='2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881')
     assert find_weights(config, None) == package / 'w.bin'
-    with pytest.raises(ModelError, match='no weights at .*nothing'):
+    with pytest.raises(ModelError, match=r'no weights at .*nothing'):
         find_weights(config.model_copy(update={'path': 'nothing'}), None)
 
 
