@@ -1,8 +1,8 @@
 """Cost of JIST per new frame on a robot: ``python -m benchmarks.runtimes``.
 
 First the network, ResNet-18 with 512 dimensions at 480x640 or that of ``--model``, with random
-weights: as torch runs it by default, as the device ``cpu`` runs it, and as ``openvino`` does. Then SeqGeM of a window that moves
-on by one frame, against SeqGeM of the whole window.
+weights: as torch runs it by default, as the device ``cpu`` runs it, and as ``openvino`` does. Then
+SeqGeM of a window that moves on by one frame, against SeqGeM of the whole window.
 """
 
 import argparse

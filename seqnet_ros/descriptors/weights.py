@@ -282,7 +282,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f'weights {path} are not a complete safetensors file: {error}') from error
+        raise ModelError(f'weights {path} are not a complete safetensors file: '
+                         f'{printable(str(error))}') from error
 
 
 def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
