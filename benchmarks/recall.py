@@ -10,7 +10,8 @@ drives:
   share of queries that are found if 99 % of those found are to be correct, and how many it
   accepted, wrong ones in brackets.
 
-Then the cost of one image of 480x640, milliseconds of one core. Descriptors are kept in ``build/bench/recall``.
+Then the cost of one image of 480x640, milliseconds of one core. Descriptors are kept in
+``build/bench/recall``.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli.console import print_fields, progress_bar, say
+from seqnet_ros.cli.console import log_to_console, print_fields, progress_bar, say
 from seqnet_ros.models.default_model import DEFAULT_TEXT, default_model
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def demo(
     from seqnet_ros.core.errors import SeqnetRosError
 
     _keep_to_this_machine()
+    log_to_console()
     try:
         _run(output, length, width, model or default_model())
     except (DemoError, SeqnetRosError) as error:

@@ -1,7 +1,7 @@
 """Settings that identify a descriptor: models with equal identity and weights can be compared.
 
 All settings except names and paths of weights are part of the fingerprint and of maps. The defaults
-are the ``hog`` model, which needs no weights; the model that is used where none is named is chosen in
+are the ``hog`` model, which needs no weights; which model is used where none is named is chosen in
 `seqnet_ros.models.default_model`.
 
 Fields that were added later have ``exclude_if`` for their default, so that existing documents,
