@@ -19,6 +19,7 @@ from benchmarks.node_rates import measure_all, rates_table
 from benchmarks.searching import SizeReport, measure_rerank, measure_size
 from benchmarks.shared_memory import use_shared_memory
 from benchmarks.timing import measure_bandwidth, time_calls
+from seqnet_ros.models.default_model import default_model
 from seqnet_ros.models.place_model import PlaceModel, load_model
 
 _MODEL = Path(__file__).with_name('resnet18.yaml')
@@ -44,8 +45,8 @@ def main() -> None:
     images = np.random.default_rng(0).integers(
         0, 256, (_FRAMES, 480, 640, 3), dtype=np.uint8)
     network = load_model(_MODEL, device='cpu')
-    console.print(_describe_table({'hog': load_model('hog', device='cpu'), 'resnet18': network},
-                                  images))
+    console.print(_describe_table({'hog': load_model('hog', device='cpu'), **_default_model(),
+                                   'resnet18': network}, images))
     console.print(_rerank_table())
     reports = []
     for places in _QUICK_SIZES if quick else _SIZES:
@@ -63,6 +64,11 @@ def main() -> None:
         return
     console.print(_node_table(network, images))
     console.print(rates_table(measure_all(images)))
+
+
+def _default_model() -> dict[str, PlaceModel]:
+    name = default_model()
+    return {} if name == 'hog' else {name: load_model(name, device='cpu')}
 
 
 def _describe_table(models: dict[str, PlaceModel], images: np.ndarray) -> Table:

@@ -1,8 +1,8 @@
 """Cost of JIST per new frame on a robot: ``python -m benchmarks.runtimes``.
 
-First the network, ResNet-18 with 512 dimensions at 480x640 and random weights: as torch runs it by
-default, as the device ``cpu`` runs it, and as ``openvino`` does. Then SeqGeM of a window that moves
-on by one frame, against SeqGeM of the whole window.
+First the network, ResNet-18 with 512 dimensions at 480x640 or that of ``--model``, with random
+weights: as torch runs it by default, as the device ``cpu`` runs it, and as ``openvino`` does. Then
+SeqGeM of a window that moves on by one frame, against SeqGeM of the whole window.
 """
 
 import argparse
@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from benchmarks.timing import Timing, alternate
-from seqnet_ros.config.model import ModelConfig
+from seqnet_ros.config.model import ModelConfig, WeightsConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.image_checks import resize_antialiased
 from seqnet_ros.descriptors.weights import repeatable_random
+from seqnet_ros.models.place_model import load_preset
 from seqnet_ros.sequences.jist_aggregators import SeqGeM
 from seqnet_ros.sequences.rolling_seqgem import RollingSeqGeM
 
@@ -31,10 +33,8 @@ _SHOWN = '{:<44}{:>30}{:>16}{:>12}'
 def main() -> None:
     """Measure and print."""
     arguments = _parse_arguments()
-    config = parse_preset({
-        'image': {'height': 480, 'width': 640},
-        'frame': {'kind': 'network', 'pooling': {'kind': 'gem', 'fc_dim': _DIM}},
-        'weights': {'random': True}}, 'benchmark').model
+    config = _resnet() if arguments.model is None else load_preset(arguments.model)[0].model
+    config = config.model_copy(update={'weights': WeightsConfig(random=True)})
     image = np.random.default_rng(0).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     devices = ['cpu', 'openvino'] if find_spec('openvino') else ['cpu']
     describers = {f'device {device}': build_describer(config, select_device(device))
@@ -58,6 +58,12 @@ def main() -> None:
         _show_seqgem(length)
 
 
+def _resnet() -> ModelConfig:
+    return parse_preset({
+        'image': {'height': 480, 'width': 640},
+        'frame': {'kind': 'network', 'pooling': {'kind': 'gem', 'fc_dim': _DIM}}}).model
+
+
 def _plain(config: ModelConfig, image: np.ndarray) -> Callable[[], np.ndarray]:
     with repeatable_random():
         network = FrameNetwork(config.frame, config.image).eval()
@@ -66,7 +72,8 @@ def _plain(config: ModelConfig, image: np.ndarray) -> Callable[[], np.ndarray]:
 
     @torch.inference_mode()
     def call() -> np.ndarray:
-        pixels = torch.from_numpy(image).permute(2, 0, 1).contiguous() / 255
+        resized = resize_antialiased(image, config.image.height, config.image.width)
+        pixels = torch.from_numpy(resized).permute(2, 0, 1).contiguous() / 255
         return network(((pixels - mean) / std)[None]).numpy()
 
     return call
@@ -94,6 +101,7 @@ def _show_seqgem(length: int) -> None:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog='python -m benchmarks.runtimes', description=__doc__)
     parser.add_argument('--rounds', type=int, default=31)
+    parser.add_argument('--model', help='a network, by name or file')
     return parser.parse_args()
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from seqnet_ros.cli.console import print_fields, progress_bar, say
+from seqnet_ros.cli.console import log_to_console, print_fields, progress_bar, say
+from seqnet_ros.models.default_model import DEFAULT_TEXT, default_model
 
 if TYPE_CHECKING:
     from demo.playback import Answer
@@ -28,15 +29,17 @@ def demo(
         min=60.0, help='Meters to drive.', show_default='a lap, 421')] = None,
     width: Annotated[int, typer.Option(
         min=160, max=1920, help='Width of the images, pixels.')] = 640,
-    model: Annotated[str, typer.Option(help='Model to map and to localize with.')] = 'hog',
+    model: Annotated[str, typer.Option(
+        help='Model to map and to localize with.', show_default=DEFAULT_TEXT)] = '',
 ) -> None:
     """Map a rendered town by day, find the robot in it at dusk, and report how well that went."""
     from demo.errors import DemoError
     from seqnet_ros.core.errors import SeqnetRosError
 
     _keep_to_this_machine()
+    log_to_console()
     try:
-        _run(output, length, width, model)
+        _run(output, length, width, model or default_model())
     except (DemoError, SeqnetRosError) as error:
         say('Error: ', str(error), style='bold red')
         raise typer.Exit(NOT_FOUND) from error

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def describe(
     source: options.Source,
     output: Annotated[Path, typer.Option(help='The .npy file to write.', show_default=False)],
-    model: options.Model = 'hog',
+    model: options.Model = '',
     topic: options.Topic = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',

@@ -23,7 +23,7 @@ def loops(
     output: Annotated[Path, typer.Option(
         help='Folder for loops.csv, matches.csv, matches.jsonl and summary.json.',
         show_default=False)],
-    model: options.Model = 'hog',
+    model: options.Model = '',
     topic: options.Topic = None,
     poses: options.Poses = None,
     pose_topic: options.PoseTopic = None,

@@ -7,6 +7,7 @@ import typer
 
 from seqnet_ros.cli.settings import setting_option
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
     from seqnet_ros.core.camera import CameraModel
@@ -30,7 +31,8 @@ CameraInfo = Annotated[Path | None, typer.Option(
 # A map, a model, and where it runs.
 MapPath = Annotated[Path, typer.Argument(help='Folder of the map.', show_default=False)]
 Model = Annotated[str, typer.Option(
-    help='Model: a name from `seqnet_ros models list`, or a YAML file.')]
+    help='Model: a name from `seqnet_ros models list`, or a YAML file.',
+    show_default=DEFAULT_TEXT)]
 Weights = Annotated[Path | None, typer.Option(
     help='Local file of weights.', show_default="the model's")]
 Device = Annotated[str, typer.Option(

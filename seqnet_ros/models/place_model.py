@@ -30,7 +30,9 @@ from seqnet_ros.descriptors.weights import (
     of_aggregator,
     read_aggregator,
     repeatable_random,
+    weights_path,
 )
+from seqnet_ros.models.default_model import default_model
 from seqnet_ros.models.model_path import MODEL_PATH, find_named_model, named_models
 from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
@@ -119,12 +121,12 @@ class PlaceModel:
         return centre(frames, mean) if self.config.normalises_frames else frames
 
 
-def load_model(name_or_path: str | Path, device: str = 'auto',
+def load_model(name_or_path: str | Path = '', device: str = 'auto',
                weights: Path | None = None) -> PlaceModel:
     """Load a model by name or file, with its weights.
 
     Args:
-        name_or_path: name of a shipped model, or path of a YAML file.
+        name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
         weights: local weights to use in place of those the file names.
 
@@ -182,7 +184,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     """Read a model file.
 
     Args:
-        name_or_path: name of a shipped model, or path of a YAML file.
+        name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         weights: local weights to use in place of those the file names, in the same layout.
 
     Returns:
@@ -191,6 +193,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     Raises:
         ModelError: there is no such model, its file is not a valid one, or it takes no weights.
     """
+    name_or_path = name_or_path or default_model()
     path = find_model_file(name_or_path)
     if path is None:
         names = ', '.join(sorted(named_models())) or 'none'
@@ -263,8 +266,9 @@ def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
 
 
 def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
-    """Return whether weights are a local file, in the cache, or random."""
-    if weights.path is not None and local_path(weights.path, base_dir).is_file():
+    """Return whether weights are a local or installed file, in the cache, or random."""
+    path = weights_path(weights, base_dir)
+    if path is not None and path.is_file():
         return True
     if weights.url:
         return cached_path(weights.url, weights.sha256).is_file()
@@ -343,7 +347,7 @@ def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[s
 def with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
     """Make weight paths independent of the model file, so that a map can name its model."""
     def absolute(weights: WeightsConfig) -> WeightsConfig:
-        if weights.path is None:
+        if weights.path is None or weights.package is not None:
             return weights
         return weights.model_copy(
             update={'path': str(local_path(weights.path, base_dir).absolute())})

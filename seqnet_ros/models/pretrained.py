@@ -10,7 +10,8 @@ class Pretrained:
     """Trained weights of the frame descriptor of a model.
 
     Attributes:
-        source: file, relative to the model file, or download address; None for random weights.
+        source: file, relative to the model file or after the package that contains it, or download
+            address; None for random weights.
         sha256: hash of the file, where it is given.
         layout: naming of the tensors in the file.
         input_size: height and width of images, pixels.
@@ -36,6 +37,9 @@ class Pretrained:
         if not model.frame.takes_weights:
             return None
         weights, image = model.weights, model.image
-        return cls(weights.path or weights.url, weights.sha256, weights.layout,
+        source = weights.path or weights.url
+        if weights.package is not None:
+            source = f'{weights.package}: {weights.path}'
+        return cls(source, weights.sha256, weights.layout,
                    (image.height, image.width), image.mean, image.std, preset.license,
                    preset.paper)

@@ -44,8 +44,6 @@ from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
 
 ENGINE_PARAMETERS = (
     'sequence', 'keyframes', 'localization', 'filter', 'odometry_gate', 'matching', 'acceptance')
-WITHOUT_MAP = 'hog'
-"""The model of a localizer that is given neither a model nor a map."""
 
 
 class LocalizerNode(ManagedNode):
@@ -62,6 +60,7 @@ class LocalizerNode(ManagedNode):
         """Declare parameters, topics and services; options as for `rclpy.node.Node`."""
         super().__init__('localizer', **options)
         self.model: PlaceModel | None = None
+        self._prepared_for: PlaceModel | None = None
         self.engine: Localizer | None = None
         self.map_paths: tuple[Path, ...] = ()
         self._last: MatchResult | None = None
@@ -167,13 +166,17 @@ class LocalizerNode(ManagedNode):
         model = self.model
         if model is None:
             raise StateError('the node was cleaned up meanwhile: configure it again')
+        if self.engine is None:
+            model = _model_of_first_map(self.settings.read(), paths, model)
+        self._prepared_for = model
         maps = [*kept, *(open_map(path, model) for path in paths)]
         config = self.settings.preview_engine(maps[0].manifest.preset)
         return [prepare_map(item, model, config) for item in maps]
 
     def _use_maps(self, paths: Sequence[Path], maps: Sequence[PlaceMap]) -> Localizer:
         """Search these maps from the next image on; if that fails, the maps in use stay."""
-        assert self.model is not None
+        assert self._prepared_for is not None
+        self.model = self._prepared_for
         settings: LocalizerSettings = self.settings.read()
         own = maps[0].manifest.preset
         config = self.settings.preview_engine(own)
@@ -322,15 +325,26 @@ def _preset(settings: LocalizerSettings) -> Preset:
     """
     if settings.map:
         return read_manifest(map_paths(settings.map)[0])[0].preset
-    return load_preset(settings.model or WITHOUT_MAP)[0]
+    return load_preset(settings.model)[0]
 
 
 def _load_model(settings: LocalizerSettings) -> PlaceModel:
     """Load the model that is set, or that of the map."""
     weights = local_weights(settings)
     if settings.model or not settings.map:
-        return load_model(settings.model or WITHOUT_MAP, settings.device, weights)
+        return load_model(settings.model, settings.device, weights)
     return build_model(_preset(settings), settings.device, weights=weights)
+
+
+def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
+                        model: PlaceModel) -> PlaceModel:
+    """Return the model of the first map, if none is set; the cameras subscribed to remain."""
+    manifest = read_manifest(paths[0])[0]
+    wanted = manifest.preset.model
+    if (settings.model or manifest.fingerprint == model.fingerprint
+            or wanted.cameras != model.config.cameras):
+        return model
+    return build_model(manifest.preset, settings.device, weights=local_weights(settings))
 
 
 def _begins_anew(result: MatchResult | None, engine: Localizer) -> bool:

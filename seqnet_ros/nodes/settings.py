@@ -10,6 +10,7 @@ from pydantic import Field
 
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.errors import InputError, SeqnetRosError
+from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 APPLIED = 'applied'
 """Metadata key of a field that states when a new value takes effect."""
@@ -21,7 +22,8 @@ AT_ONCE: dict[str, Any] = {APPLIED: 'live'}
 class NodeSettings(Settings):
     """Parameters of all nodes with images; applied at configuration unless stated otherwise."""
 
-    model: str = Field('hog', min_length=1, description='Name of a model, or its YAML file.')
+    model: str = Field(
+        '', description=f"Name of a model, or its YAML file; '' is {DEFAULT_TEXT}.")
     weights: str = Field(
         '', description="Local weights that replace those of the model; '' uses the model's.")
     device: Literal['auto', 'cuda', 'cpu', 'openvino'] = Field(
@@ -68,8 +70,8 @@ class LocalizerSettings(NodeSettings):
     """Parameters of the localizer."""
 
     model: str = Field(
-        '', description="Name of a model, or its YAML file; '' is the model of the map, or hog "
-                        'without a map.')
+        '', description="Name of a model, or its YAML file; '' is the model of the map. Without a "
+                        f'map it is {DEFAULT_TEXT}, until ~/load_map loads the first one.')
     map: str = Field(
         '', description="Directory of the map to search, or several joined by ':'; '' waits for "
                         '~/load_map.')

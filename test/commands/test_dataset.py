@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from command_line import refusal, succeed
+from command_line import HOG, refusal, succeed
 from scipy.io import loadmat
 from typer.testing import Result
 
@@ -313,7 +313,7 @@ class TestRefusals:
     def test_a_full_folder_is_left_alone(self, world, tmp_path):
         (tmp_path / 'note.txt').write_text('mine')
         assert 'exists, expected a new or empty folder' in refusal(
-            'dataset', 'create', world / 'day', world / 'night', '--output', tmp_path, *RADII)
+            'dataset', 'create', *HOG, world / 'day', world / 'night', '--output', tmp_path, *RADII)
         assert [path.name for path in tmp_path.iterdir()] == ['note.txt']
 
     def test_a_damaged_image_leaves_nothing(self, world, tmp_path):

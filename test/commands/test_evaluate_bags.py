@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from command_line import refusal, run, succeed
+from command_line import HOG, refusal, run, succeed
 
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.datasets.recordings.bag_writer import BagWriter
@@ -86,14 +86,14 @@ def bags(tmp_path_factory, drives) -> tuple[Path, Path]:
 def evaluated(tmp_path_factory, bags) -> Path:
     """A run of both."""
     folder = tmp_path_factory.mktemp('runs') / 'run'
-    succeed('evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1], '--output',
-            folder, '-L', 5, '--tolerance', '5m,45deg')
+    succeed('evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source', bags[1],
+            '--output', folder, '-L', 5, '--tolerance', '5m,45deg')
     return folder
 
 
 class TestOneEngine:
     def test_results_are_those_of_localize(self, evaluated, bags, tmp_path):
-        succeed('map', 'build', bags[0], '--output', tmp_path / 'map', '-L', 5)
+        succeed('map', 'build', *HOG, bags[0], '--output', tmp_path / 'map', '-L', 5)
         succeed('localize', bags[1], '--map', tmp_path / 'map', '--output', tmp_path / 'out')
         with (tmp_path / 'out' / 'matches.csv').open(newline='') as file:
             matches = list(csv.DictReader(file))
@@ -105,10 +105,11 @@ class TestOneEngine:
             [row[name] for name in shared] for row in matches]
 
     def test_a_map_made_before_gives_the_same(self, evaluated, bags, tmp_path):
-        succeed('map', 'build', bags[0], '--output', tmp_path / 'map', '-L', 5)
+        succeed('map', 'build', *HOG, bags[0], '--output', tmp_path / 'map', '-L', 5)
         common = ('--map', tmp_path / 'map', '--query-source', bags[1], '--tolerance', '5m,45deg')
-        succeed('evaluate', 'bags', *common, '--output', tmp_path / 'alone')
-        succeed('evaluate', 'bags', *common, '--map-source', bags[0], '--output', tmp_path / 'with')
+        succeed('evaluate', 'bags', *HOG, *common, '--output', tmp_path / 'alone')
+        succeed('evaluate', 'bags', *HOG, *common, '--map-source', bags[0], '--output',
+                tmp_path / 'with')
         expected = results_of(evaluated)
         for name in ('alone', 'with'):
             found = results_of(tmp_path / name)
@@ -120,8 +121,8 @@ class TestOneEngine:
         assert not any(row['place_frame'] for row in read_queries(tmp_path / 'alone'))
 
     def test_repetition_gives_the_same_bytes(self, evaluated, bags, tmp_path):
-        succeed('evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1], '--output',
-                tmp_path / 'again', '-L', 5, '--tolerance', '5m,45deg')
+        succeed('evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source', bags[1],
+                '--output', tmp_path / 'again', '-L', 5, '--tolerance', '5m,45deg')
         first, again = contents(evaluated), contents(tmp_path / 'again')
         assert set(first) == {'results.json', 'queries.csv', 'precision_recall.csv', 'recall.csv',
                               'reliability.csv', 'report.html', 'belief.npz'}
@@ -134,9 +135,9 @@ class TestOneEngine:
         parts = [write_folder(tmp_path / 'query1', second, range(30)),
                  write_folder(tmp_path / 'query2', second, range(30, 60))]
         common = ('--map-source', whole[0], '--tolerance', '3frames', '-L', 5, *SEQUENCES)
-        succeed('evaluate', 'bags', *common, '--query-source', whole[1], '--output',
+        succeed('evaluate', 'bags', *HOG, *common, '--query-source', whole[1], '--output',
                 tmp_path / 'one')
-        succeed('evaluate', 'bags', *common, '--query-source', parts[0], '--query-source',
+        succeed('evaluate', 'bags', *HOG, *common, '--query-source', parts[0], '--query-source',
                 parts[1], '--output', tmp_path / 'two')
         one, two = read_queries(tmp_path / 'one'), read_queries(tmp_path / 'two')
         assert [row['query'] for row in one] == [row['query'] for row in two]
@@ -146,7 +147,7 @@ class TestOneEngine:
         assert [row['reason'] for row in two[30:34]] == ['buffer_filling'] * 4
         ranged = ('--map-source', whole[0], '--query-source', whole[1], '--query-range', '30:60',
                   '--map-range', '30:60', '--tolerance', '3frames', '-L', 5)
-        succeed('evaluate', 'bags', *ranged, '--output', tmp_path / 'part')
+        succeed('evaluate', 'bags', *HOG, *ranged, '--output', tmp_path / 'part')
         part = read_queries(tmp_path / 'part')
         assert part[0]['query'] == '30'
         assert {int(row['place_frame']) for row in part if row['place_frame']} <= set(range(30, 60))
@@ -190,7 +191,7 @@ class TestResults:
         pairs = tmp_path / 'pairs.csv'
         pairs.write_text('query,map\n' + ''.join(f'{n}.png,{n}\n' for n in range(10, 30))
                          + '35,\n')
-        succeed('evaluate', 'bags', '--map-source', folders[0], '--query-source', folders[1],
+        succeed('evaluate', 'bags', *HOG, '--map-source', folders[0], '--query-source', folders[1],
                 '--pairs', pairs, '--tolerance', '40frames', '--output', tmp_path / 'run', '-L', 5)
         found = results_of(tmp_path / 'run')
         assert found['measures']['queries'] == {'searched': 40, 'with_truth': 21, 'in_map': 20}
@@ -203,7 +204,7 @@ class TestInterruption:
         folder = write_folder(tmp_path / 'drive', drives[0], range(100))
         for copy in range(100, 1500):  # long enough to be stopped in the middle
             (tmp_path / 'drive' / f'{copy}.png').hardlink_to(folder / f'{copy % 100}.png')
-        arguments = ['evaluate', 'bags', '--map-source', folder, '--map-range', '0:100',
+        arguments = ['evaluate', 'bags', *HOG, '--map-source', folder, '--map-range', '0:100',
                      '--query-source', folder, '--tolerance', '1frames', '-L', '5', '--output',
                      tmp_path / 'run']
         command = [sys.executable, '-m', 'seqnet_ros.cli.main', *map(str, arguments)]
@@ -234,8 +235,8 @@ class TestInterruption:
     def test_what_was_described_is_not_read_again(self, drives, tmp_path):
         folders = [write_folder(tmp_path / name, drive, range(30))
                    for name, drive in zip(('map', 'query'), drives, strict=True)]
-        arguments = ('evaluate', 'bags', '--map-source', folders[0], '--query-source', folders[1],
-                     '--tolerance', '2frames', '-L', 3, '--output', tmp_path / 'run')
+        arguments = ('evaluate', 'bags', *HOG, '--map-source', folders[0], '--query-source',
+                     folders[1], '--tolerance', '2frames', '-L', 3, '--output', tmp_path / 'run')
         succeed(*arguments)
         before = read_queries(tmp_path / 'run')
         for folder in folders:
@@ -249,7 +250,7 @@ class TestInterruption:
 
 class TestBadInput:
     def evaluate(self, bags, tmp_path, *more: object):
-        return run('evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1],
+        return run('evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source', bags[1],
                    '--output', tmp_path / 'run', '-L', 5, *more)
 
     def test_truth_for_a_part_of_the_route(self, bags, drives, tmp_path):
@@ -337,28 +338,28 @@ class TestBadInput:
         (('--query-truth', '/ground_truth'), 'has no pose topic /ground_truth'),
         (('--set', 'matching.top=3'), "setting 'matching.top' is unknown")])
     def test_one_sentence(self, bags, tmp_path, options, words):
-        assert words in refusal('evaluate', 'bags', '--map-source', bags[0], '--query-source',
+        assert words in refusal('evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source',
                                 bags[1], '--output', tmp_path / 'run', *options)
 
     def test_a_folder_with_other_files_is_left_alone(self, bags, tmp_path):
         mine = tmp_path / 'results.json'
         mine.write_text('mine')
         assert 'holds other files, such as results.json' in refusal(
-            'evaluate', 'bags', '--map-source', bags[0], '--query-source', bags[1], '--output',
-            tmp_path)
+            'evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source', bags[1],
+            '--output', tmp_path)
         assert mine.read_text() == 'mine'
 
     def test_what_lacks_poses(self, bags, drives, tmp_path):
         folder = write_folder(tmp_path / 'images', drives[1], range(12))
         assert 'has no poses' in refusal(
-            'evaluate', 'bags', '--map-source', bags[0], '--query-source', folder, '--output',
+            'evaluate', 'bags', *HOG, '--map-source', bags[0], '--query-source', folder, '--output',
             tmp_path / 'run', '-L', 3)
-        succeed('map', 'build', folder, '--output', tmp_path / 'numbers', '-L', 3)
+        succeed('map', 'build', *HOG, folder, '--output', tmp_path / 'numbers', '-L', 3)
         assert 'frame numbers instead of poses' in refusal(
             'evaluate', 'bags', '--map', tmp_path / 'numbers', '--query-source', bags[1],
             '--output', tmp_path / 'run')
         assert 'expected one of them' in refusal(
-            'evaluate', 'bags', '--query-source', folder, '--output', tmp_path / 'run')
+            'evaluate', 'bags', *HOG, '--query-source', folder, '--output', tmp_path / 'run')
         other = write_bag(tmp_path / 'short', Drive(
             Town(7, (2, 1)), DAY, Camera(96, 72), length=4.0, speed=9.0))
         result = self.evaluate((bags[0], other), tmp_path, *SEQUENCES)
@@ -376,7 +377,7 @@ def test_poses_of_places_and_of_truth_differ(bags, tmp_path):
     drifted = Drive(Town(7, (2, 1)), DAY, Camera(96, 72), length=60.0, speed=9.0, seed=1)
     bag = write_bag(tmp_path / 'drifted', drifted, shift=(0.0, 400.0))
     truth = write_truth(tmp_path / 'truth.tum', drifted)
-    common = ('evaluate', 'bags', '--map-source', bag, '--query-source', bags[1], '-L', 5)
+    common = ('evaluate', 'bags', *HOG, '--map-source', bag, '--query-source', bags[1], '-L', 5)
     succeed(*common, '--map-truth', truth, '--output', tmp_path / 'true')
     succeed(*common, '--output', tmp_path / 'false')
     assert results_of(tmp_path / 'true')['measures']['recall']['1'] > 0.8
@@ -395,11 +396,12 @@ def test_earth_positions_have_one_origin(drives, tmp_path):
         tables[-1].write_text('image,lat,lon\n' + ''.join(
             f'{number}.png,{north:.9f},{east:.9f}\n'
             for number, (north, east) in zip(frames, fixes, strict=True)))
-    common = ('evaluate', 'bags', '--query-source', folders[1], '--query-poses', tables[1], '-L', 5)
+    common = ('evaluate', 'bags', *HOG, '--query-source', folders[1], '--query-poses', tables[1],
+              '-L', 5)
     succeed(*common, '--map-source', folders[0], '--map-poses', tables[0], '--output',
             tmp_path / 'made')
-    succeed('map', 'build', folders[0], '--poses', tables[0], '--output', tmp_path / 'built', '-L',
-            5)
+    succeed('map', 'build', *HOG, folders[0], '--poses', tables[0], '--output', tmp_path / 'built',
+            '-L', 5)
     succeed(*common, '--map', tmp_path / 'built', '--output', tmp_path / 'taken')
     made, taken = (results_of(tmp_path / name)['measures'] for name in ('made', 'taken'))
     assert made['recall']['1'] > 0.8
@@ -416,7 +418,7 @@ def test_videos(drives, tmp_path):
         for index in range(40):
             writer.write(cv2.cvtColor(drive.render(index), cv2.COLOR_RGB2BGR))
         writer.release()
-    succeed('evaluate', 'bags', '--map-source', paths[0], '--query-source', paths[1], '-L', 5,
+    succeed('evaluate', 'bags', *HOG, '--map-source', paths[0], '--query-source', paths[1], '-L', 5,
             '--tolerance', '8frames', '--output', tmp_path / 'run')
     found = results_of(tmp_path / 'run')
     assert found['measures']['recall']['1'] > 0.8

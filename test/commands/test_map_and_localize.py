@@ -18,7 +18,7 @@ import torch
 import torchvision
 import typer
 import yaml
-from command_line import refusal, run, succeed
+from command_line import HOG, refusal, run, succeed
 from image_sets import image_set
 from sequence_search import METHODS, OPTIONS
 
@@ -157,7 +157,7 @@ class TestHelp:
 class TestLoops:
     def test_the_corridor(self, tmp_path, shared_data):
         folder = shared_data / 'rtabmap_loop'
-        succeed('loops', folder, '--output', tmp_path / 'loops', '-L', '5')
+        succeed('loops', *HOG, folder, '--output', tmp_path / 'loops', '-L', '5')
         rows = list(csv.DictReader((tmp_path / 'loops' / 'loops.csv').open()))
         summary = json.loads((tmp_path / 'loops' / 'summary.json').read_text())
         assert summary['places'] == 84
@@ -170,42 +170,42 @@ class TestLoops:
         assert [(row['query'], row['place_id']) for row in accepted] == [
             (row['to_place'], row['from_place']) for row in rows]
         before = (tmp_path / 'loops' / 'loops.csv').read_bytes()
-        succeed('loops', folder, '--output', tmp_path / 'again', '-L', '5')
+        succeed('loops', *HOG, folder, '--output', tmp_path / 'again', '-L', '5')
         assert (tmp_path / 'again' / 'loops.csv').read_bytes() == before
 
     def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
         broken = copy_with_damage(images, tmp_path / 'broken', '12.png')
-        result = succeed('loops', broken, '--output', tmp_path / 'out', '-L', '3')
+        result = succeed('loops', *HOG, broken, '--output', tmp_path / 'out', '-L', '3')
         assert '1 of 31 images cannot be read and were skipped: ' in result.stderr
         summary = json.loads((tmp_path / 'out' / 'summary.json').read_text())
         assert (summary['places'], summary['images_damaged']) == (30, 1)
         for name in names_in(broken):
             (broken / name).write_bytes(b'')
         assert '31 of 31 cannot be read' in refusal(
-            'loops', broken, '--output', tmp_path / 'other')
+            'loops', *HOG, broken, '--output', tmp_path / 'other')
         assert not (tmp_path / 'other').exists()
 
     def test_what_is_excluded_can_be_set(self, tmp_path, shared_data):
-        succeed('loops', shared_data / 'rtabmap_loop', '--output', tmp_path, '--exclude-frames',
-                '80')
+        succeed('loops', *HOG, shared_data / 'rtabmap_loop', '--output', tmp_path,
+                '--exclude-frames', '80')
         assert json.loads((tmp_path / 'summary.json').read_text())['loops'] == 0
 
     def test_bad_values_are_one_sentence(self, tmp_path, shared_data):
-        message = refusal('loops', shared_data / 'rtabmap_loop', '--output', tmp_path,
+        message = refusal('loops', *HOG, shared_data / 'rtabmap_loop', '--output', tmp_path,
                           '--exclude-frames', '0')
         assert 'exclude_frames: Input should be greater than or equal to 1 (found 0)' in message
 
 
 class TestMapBuild:
     def test_a_folder_without_poses_says_so(self, images, tmp_path, drive):
-        result = succeed('map', 'build', images, '--output', tmp_path / 'map')
+        result = succeed('map', 'build', *HOG, images, '--output', tmp_path / 'map')
         assert 'frame number = metres' in result.stderr
         assert re.search(rf'places +{len(drive)}\n', result.stdout)
         assert re.search(r'poses +frame number = metres', result.stdout)
         assert names_in(tmp_path) == ['map']
 
     def test_a_bag_brings_its_odometry(self, bag, tmp_path, drive):
-        result = succeed('map', 'build', bag, '--output', tmp_path / 'map', '--every', '2.5m')
+        result = succeed('map', 'build', *HOG, bag, '--output', tmp_path / 'map', '--every', '2.5m')
         assert re.search(r'poses +odometry on /odom', result.stdout)
         length = float(re.search(r'route +([\d.]+) m', result.stdout)[1])
         assert length == pytest.approx(drive.distances[-1], abs=3.0)
@@ -215,22 +215,23 @@ class TestMapBuild:
 
     @pytest.mark.parametrize(('every', 'places'), [('1', 31), ('3', 11), ('0.5s', 7)])
     def test_spacing_in_images_and_seconds(self, images, tmp_path, drive, every, places):
-        shown = succeed('map', 'build', images, '--output', tmp_path / 'map', '--every', every)
+        shown = succeed('map', 'build', *HOG, images, '--output', tmp_path / 'map', '--every',
+                        every)
         assert re.search(rf'places +{places}\n', shown.stdout)
 
     def test_images_before_the_first_pose_are_left_out_and_counted(self, images, tmp_path, drive):
         poses = write_tum(tmp_path / 'poses.tum', drive)
         rows = poses.read_text().splitlines()
         poses.write_text('\n'.join(rows[5:]))
-        result = succeed('map', 'build', images, '--output', tmp_path / 'map', '--poses', poses,
-                         '--every', '1')
+        result = succeed('map', 'build', *HOG, images, '--output', tmp_path / 'map', '--poses',
+                         poses, '--every', '1')
         assert 'skipped 5 of 31 images' in result.stderr
         assert re.search(r'places +26\n', result.stdout)
 
     def test_settings_become_the_maps(self, images, tmp_path):
         path = tmp_path / 'map'
-        succeed('map', 'build', images, '--output', path, '-L', '3', '--set', 'matching.top_k=7',
-                *OPTIONS)
+        succeed('map', 'build', *HOG, images, '--output', path, '-L', '3', '--set',
+                'matching.top_k=7', *OPTIONS)
         config = json.loads((path / 'manifest.json').read_text())['manifest']['model']
         assert config['sequence']['length'] == 3
         assert config['matching']['top_k'] == 7
@@ -242,9 +243,9 @@ class TestMapBuild:
 
     def test_an_earlier_map_is_replaced_when_asked_for_and_kept(self, images, tmp_path):
         path = tmp_path / 'map'
-        succeed('map', 'build', images, '--output', path, '--every', '2')
+        succeed('map', 'build', *HOG, images, '--output', path, '--every', '2')
         before = (path / 'manifest.json').read_bytes()
-        again = ('map', 'build', images, '--output', path, '--every', '5')
+        again = ('map', 'build', *HOG, images, '--output', path, '--every', '5')
         assert f'{path} is a map already' in refusal(*again)
         assert (path / 'manifest.json').read_bytes() == before
         assert re.search(r'previous map +.*/map~1\n', succeed(*again, '--overwrite').stdout)
@@ -255,7 +256,7 @@ class TestMapBuild:
 
     def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
         broken = copy_with_damage(images, tmp_path / 'broken', '12.png', '14.png')
-        result = succeed('map', 'build', broken, '--output', tmp_path / 'map')
+        result = succeed('map', 'build', *HOG, broken, '--output', tmp_path / 'map')
         assert re.search(r'places +29\n', result.stdout)
         warning, = (line for line in result.stderr.splitlines() if 'cannot be read' in line)
         assert warning.startswith('Warning: 2 of 31 images cannot be read and were skipped: ')
@@ -265,20 +266,21 @@ class TestMapBuild:
     def test_the_first_few_of_many_damaged_images_are_named(self, images, tmp_path):
         names = [f'{number}.png' for number in (3, 5, 7, 9, 11)]
         broken = copy_with_damage(images, tmp_path / 'broken', *names)
-        result = succeed('map', 'build', broken, '--output', tmp_path / 'map')
+        result = succeed('map', 'build', *HOG, broken, '--output', tmp_path / 'map')
         assert all(name in result.stderr for name in names[:3])
         assert 'and 2 more' in result.stderr
         assert '9.png' not in result.stderr
 
     def test_nothing_but_damaged_images_leaves_the_earlier_map_alone(self, images, tmp_path):
         broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
-        succeed('map', 'build', images, '--output', tmp_path / 'map')
+        succeed('map', 'build', *HOG, images, '--output', tmp_path / 'map')
         before = (tmp_path / 'map' / 'manifest.json').read_bytes()
-        sentence = refusal('map', 'build', broken, '--output', tmp_path / 'map', '--overwrite')
+        sentence = refusal('map', 'build', *HOG, broken, '--output', tmp_path / 'map',
+                           '--overwrite')
         assert f'no image of {broken} can be used, 31 of 31 cannot be read' in sentence
         assert '0.png' in sentence
         assert (tmp_path / 'map' / 'manifest.json').read_bytes() == before
-        refusal('map', 'build', broken, '--output', tmp_path / 'other')
+        refusal('map', 'build', *HOG, broken, '--output', tmp_path / 'other')
         assert names_in(tmp_path) == ['broken', 'map']
 
 
@@ -311,8 +313,8 @@ class TestMapInfoAndVerify:
 
     def test_what_a_map_keeps_of_its_images(self, images, tmp_path):
         calibration = write_calibration(tmp_path / 'camera.yaml')
-        arguments = ('map', 'build', images, '-L', '5', '--geometry', '--camera-info', calibration,
-                     '--keep-images', '--set', 'geometry.max_features=200')
+        arguments = ('map', 'build', *HOG, images, '-L', '5', '--geometry', '--camera-info',
+                     calibration, '--keep-images', '--set', 'geometry.max_features=200')
         built = succeed(*arguments, '--output', tmp_path / 'map').stdout
         shown = succeed('map', 'info', tmp_path / 'map').stdout
         for text in (built, shown):
@@ -387,7 +389,7 @@ class TestLocalize:
     def test_the_geometry_of_matches_is_checked(self, images, tmp_path, drive):
         calibration = write_calibration(tmp_path / 'camera.yaml')
         poses = write_tum(tmp_path / 'poses.tum', drive)
-        succeed('map', 'build', images, '--output', tmp_path / 'map', '-L', '3', '--geometry',
+        succeed('map', 'build', *HOG, images, '--output', tmp_path / 'map', '-L', '3', '--geometry',
                 '--camera-info', calibration, '--poses', poses, '--every', '1',
                 '--set', 'acceptance.agreement=1', '--set', 'acceptance.false_positive_rate=1')
         for least, reason in ((5, 'accepted'), (5000, 'geometry')):
@@ -525,7 +527,7 @@ class TestLocalize:
     def test_gardens_point(self, shared_data, tmp_path):
         """Real images: day left against day right (Glover 2014), aligned by frame."""
         drives = image_set(shared_data, 'gardens_point')
-        succeed('map', 'build', drives / 'day_left', '--output', tmp_path / 'map')
+        succeed('map', 'build', *HOG, drives / 'day_left', '--output', tmp_path / 'map')
         for method, length, least in (('sequence', 5, 0.66), ('sequence', 10, 0.85),
                                       ('sequence', 20, 0.97), ('filter', 10, 0.97)):
             out = tmp_path / f'{method}{length}'
@@ -552,9 +554,9 @@ class TestDescribe:
         assert names_in(tmp_path) == ['x.npy']
 
     def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
-        succeed('describe', images, '--output', tmp_path / 'whole.npy')
+        succeed('describe', *HOG, images, '--output', tmp_path / 'whole.npy')
         broken = copy_with_damage(images, tmp_path / 'broken', '30.png', '3.png')
-        result = succeed('describe', broken, '--output', tmp_path / 'x.npy')
+        result = succeed('describe', *HOG, broken, '--output', tmp_path / 'x.npy')
         assert '2 of 31 images cannot be read and were skipped: ' in result.stderr
         assert '30.png' in result.stderr
         found, whole = np.load(tmp_path / 'x.npy'), np.load(tmp_path / 'whole.npy')
@@ -562,16 +564,16 @@ class TestDescribe:
 
     def test_nothing_but_damaged_images_leaves_no_file(self, images, tmp_path):
         broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
-        assert '0.png' in refusal('describe', broken, '--output', tmp_path / 'x.npy')
+        assert '0.png' in refusal('describe', *HOG, broken, '--output', tmp_path / 'x.npy')
         assert names_in(tmp_path) == ['broken']
 
     @pytest.mark.parametrize('name', ['x.csv', 'x'])
     def test_the_output_is_an_npy_file(self, images, tmp_path, name):
-        assert '.npy' in refusal('describe', images, '--output', tmp_path / name)
+        assert '.npy' in refusal('describe', *HOG, images, '--output', tmp_path / name)
 
     def test_a_folder_that_cannot_be_made(self, images, tmp_path):
         (tmp_path / 'file').write_text('')
-        sentence = refusal('describe', images, '--output', tmp_path / 'file' / 'x.npy')
+        sentence = refusal('describe', *HOG, images, '--output', tmp_path / 'file' / 'x.npy')
         assert 'cannot be written' in sentence
 
 
@@ -583,8 +585,8 @@ class TestModelsAndBags:
 
     def test_a_bag_holds_the_images_of_the_folder(self, images, place_map, bag, tmp_path):
         folder, recorded = tmp_path / 'a', tmp_path / 'b'
-        succeed('describe', images, '--output', folder.with_suffix('.npy'))
-        succeed('describe', bag, '--output', recorded.with_suffix('.npy'))
+        succeed('describe', *HOG, images, '--output', folder.with_suffix('.npy'))
+        succeed('describe', *HOG, bag, '--output', recorded.with_suffix('.npy'))
         assert (tmp_path / 'a.npy').read_bytes() == (tmp_path / 'b.npy').read_bytes()
 
     def test_rate_and_jpeg(self, images, tmp_path, drive):
@@ -615,9 +617,9 @@ class TestRefusals:
     """Every command that reads a recording says what it found and what it expected."""
 
     def commands(self, source: Path, place_map: Path, out: Path) -> list[tuple[object, ...]]:
-        return [('map', 'build', source, '--output', out / 'map'),
+        return [('map', 'build', *HOG, source, '--output', out / 'map'),
                 ('localize', source, '--map', place_map, '--output', out / 'results'),
-                ('describe', source, '--output', out / 'x.npy'),
+                ('describe', *HOG, source, '--output', out / 'x.npy'),
                 ('bag', 'write', source, '--output', out / 'bag')]
 
     @pytest.mark.parametrize('kind', [
@@ -639,7 +641,7 @@ class TestRefusals:
         assert '/camera/image_raw' in sentence
 
     def test_an_unknown_pose_topic_lists_the_topics(self, bag, tmp_path):
-        sentence = refusal('map', 'build', bag, '--output', tmp_path / 'map',
+        sentence = refusal('map', 'build', *HOG, bag, '--output', tmp_path / 'map',
                            '--pose-topic', '/nowhere')
         assert '/odom' in sentence
 
@@ -647,13 +649,14 @@ class TestRefusals:
         with BagWriter(tmp_path / 'bag') as bag:
             for name in ('/left', '/right'):
                 bag.write_image(name, 0, drive.render(0))
-        sentence = refusal('map', 'build', tmp_path / 'bag', '--output', tmp_path / 'map')
+        sentence = refusal('map', 'build', *HOG, tmp_path / 'bag', '--output', tmp_path / 'map')
         assert '/left' in sentence
         assert '/right' in sentence
-        succeed('map', 'build', tmp_path / 'bag', '--output', tmp_path / 'map', '--topic', '/left')
+        succeed('map', 'build', *HOG, tmp_path / 'bag', '--output', tmp_path / 'map', '--topic',
+                '/left')
 
     def test_a_topic_of_a_folder(self, images, tmp_path):
-        assert 'not a bag' in refusal('map', 'build', images, '--output', tmp_path / 'map',
+        assert 'not a bag' in refusal('map', 'build', *HOG, images, '--output', tmp_path / 'map',
                                       '--topic', '/camera')
 
     def test_a_bad_calibration(self, images, place_map, tmp_path):
@@ -662,7 +665,7 @@ class TestRefusals:
         other.write_text(other.read_text().replace('image_height: 96', 'image_height: 128'))
         for file, words in (('none.yaml', 'cannot be read'), ('camera.yaml', 'is not a camera'),
                             ('other.yaml', '96x72 pixels, but the camera was calibrated')):
-            sentence = refusal('map', 'build', images, '--output', tmp_path / 'map',
+            sentence = refusal('map', 'build', *HOG, images, '--output', tmp_path / 'map',
                                '--camera-info', tmp_path / file)
             assert words in sentence
         assert not (tmp_path / 'map').exists()
@@ -678,14 +681,14 @@ class TestRefusals:
         poses = tmp_path / 'poses.txt'
         poses.write_text(text)
         assert str(poses) in refusal(
-            'map', 'build', images, '--output', tmp_path / 'map', '--poses', poses)
+            'map', 'build', *HOG, images, '--output', tmp_path / 'map', '--poses', poses)
         assert not (tmp_path / 'map').exists()
 
     def test_poses_of_another_time(self, images, tmp_path, drive):
         poses = write_tum(tmp_path / 'poses.tum', drive)
         poses.write_text(''.join(f'9{row}\n' for row in poses.read_text().splitlines()))
         assert 'does not overlap' in refusal(
-            'map', 'build', images, '--output', tmp_path / 'map', '--poses', poses)
+            'map', 'build', *HOG, images, '--output', tmp_path / 'map', '--poses', poses)
 
     def test_an_unknown_model_lists_the_models(self, images, tmp_path):
         sentence = refusal('map', 'build', images, '--output', tmp_path / 'm', '--model', 'hogg')
@@ -698,14 +701,14 @@ class TestRefusals:
         assert 'hog takes no weights' in sentence
 
     def test_an_unknown_device(self, images, tmp_path):
-        assert "'tpu'" in refusal('map', 'build', images, '--output', tmp_path / 'm',
+        assert "'tpu'" in refusal('map', 'build', *HOG, images, '--output', tmp_path / 'm',
                                   '--device', 'tpu')
 
     @pytest.mark.parametrize('every', ['abc', '0', '0m', '-1m', '1.5', '1km', 'nan'])
     @pytest.mark.parametrize('form', ['option', 'set'])
     def test_a_bad_spacing(self, images, place_map, tmp_path, every, form):
         given = ('--every', every) if form == 'option' else ('--set', f'keyframes.every={every}')
-        for command in (('map', 'build', images, '--output', tmp_path / 'map'),
+        for command in (('map', 'build', *HOG, images, '--output', tmp_path / 'map'),
                         ('localize', images, '--map', place_map, '--output', tmp_path / 'out')):
             sentence = refusal(*command, *given)
             assert f"'{every}'" in sentence or f"'{float(every)}'" in sentence
@@ -713,7 +716,7 @@ class TestRefusals:
 
     def test_metres_without_poses(self, images, tmp_path):
         assert 'needs poses' in refusal(
-            'map', 'build', images, '--output', tmp_path / 'map', '--every', '1m')
+            'map', 'build', *HOG, images, '--output', tmp_path / 'map', '--every', '1m')
 
     @pytest.mark.parametrize(('given', 'expected'), [
         (('--set', 'matching.topk=3'), 'matching.top_k'),
@@ -752,7 +755,7 @@ class TestRefusals:
             (path / 'thesis.txt').write_text('all my work')
         else:
             path.write_text('all my work')
-        assert 'is not a map' in refusal('map', 'build', images, '--output', path)
+        assert 'is not a map' in refusal('map', 'build', *HOG, images, '--output', path)
         kept = path / 'thesis.txt' if kind == 'folder' else path
         assert kept.read_text() == 'all my work'
 
@@ -767,7 +770,7 @@ class TestRefusals:
                                  '--rate', rate)
 
     @pytest.mark.parametrize('arguments', [
-        ('nonsense',), ('localize',), ('map', 'build', 'x'), ('localize', 'x', '--nonsense')])
+        ('nonsense',), ('localize',), ('map', 'build', *HOG, 'x'), ('localize', 'x', '--nonsense')])
     def test_usage(self, arguments):
         assert run(*arguments).exit_code == 2
 

@@ -123,7 +123,7 @@ def test_a_bag_through_the_node_gives_what_localize_writes(shared_data, tmp_path
         (tmp_path / name).mkdir()
         for file in sorted((image_set(shared_data, 'gardens_point') / name).glob('*.jpg'))[:80]:
             (tmp_path / name / file.name).symlink_to(file)
-    command('map', 'build', tmp_path / 'day_left', '--output', tmp_path / 'map')
+    command('map', 'build', '--model', 'hog', tmp_path / 'day_left', '--output', tmp_path / 'map')
     command('bag', 'write', tmp_path / 'day_right', '--output', tmp_path / 'bag', '--compressed')
     command('localize', tmp_path / 'bag', '--map', tmp_path / 'map', '--output', tmp_path / 'out')
     with (tmp_path / 'out' / 'matches.csv').open(newline='') as file:

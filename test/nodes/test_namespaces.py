@@ -44,10 +44,11 @@ class Robot:
             parameter_overrides=values(map=str(map_path), **TOWN_EVERY))
         self.mapper = MapperNode(
             context=context, namespace=name,
-            parameter_overrides=values(map=str(self.map), use_odometry=False, **TOWN_EVERY))
+            parameter_overrides=values(
+                model='hog', map=str(self.map), use_odometry=False, **TOWN_EVERY))
         self.loop_closer = LoopCloserNode(
             context=context, namespace=name,
-            parameter_overrides=values(**TOWN_EVERY))
+            parameter_overrides=values(model='hog', **TOWN_EVERY))
         self.nodes = (self.localizer, self.mapper, self.loop_closer)
         self.camera = peer.create_publisher(Image, f'/{name}/image', 10)
         self.odometry = peer.create_publisher(Odometry, f'/{name}/odometry', 10)

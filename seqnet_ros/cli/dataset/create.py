@@ -28,7 +28,7 @@ def create(
     positive_radius: Annotated[float, typer.Option(
         help='Positives for training are within this distance, m; frames if there are no poses.',
         show_default=False)],
-    model: options.Model = 'hog',
+    model: options.Model = '',
     every: Annotated[str | None, typer.Option(
         help="Spacing of the images to use: meters ('2m'), seconds ('0.5s') or images "
              "('3').", show_default='every image')] = None,

@@ -23,7 +23,7 @@ def create_msls(
     positive_radius: Annotated[float, typer.Option(
         help='Positives for training are within this distance, m.')] = 10.0,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
-    model: options.Model = 'hog',
+    model: options.Model = '',
     no_describe: Annotated[bool, typer.Option(
         '--no-describe', help='Make no descriptors, even if there are images.',
         show_default=False)] = False,

@@ -38,7 +38,7 @@ def evaluate_bags(
         help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
     pairs: options.Pairs = None,
-    model: options.Model = 'hog',
+    model: options.Model = '',
     topic: options.Topic = None,
     rate: options.Rate = None,
     pose_topic: options.PoseTopic = None,

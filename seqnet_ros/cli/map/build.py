@@ -11,11 +11,10 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.info import manifest_fields
 from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.recordings.frames import FrameSource
-
-_DEFAULT_MODEL = 'hog'
 
 
 def build(
@@ -24,9 +23,9 @@ def build(
     source: Annotated[Path | None, typer.Argument(
         help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1); not needed with '
              '--descriptors.', show_default=False)] = None,
-    model: Annotated[str | None, typer.Option(
+    model: Annotated[str, typer.Option(
         help='Name of a model, or its YAML file.',
-        show_default='hog, or the model of --extend')] = None,
+        show_default=f'{DEFAULT_TEXT}; the model of --extend')] = '',
     extend: Annotated[Path | None, typer.Option(
         help='Map to add the drive to; it stays unchanged unless it is also --output.',
         show_default=False)] = None,
@@ -88,12 +87,12 @@ def build(
         '--camera-info': camera_info is not None,
         '--topic': source is None and topic is not None,
         '--pose-topic': source is None and pose_topic is not None})
-    if model is None and extend is not None:
+    if not model and extend is not None:
         preset, model_folder = read_manifest(extend)[0].preset, None
-    elif model is None and descriptors is not None:
+    elif not model and descriptors is not None:
         preset, model_folder = precomputed_preset(descriptors), None
     else:
-        preset, model_folder = load_preset(model or _DEFAULT_MODEL, weights)
+        preset, model_folder = load_preset(model, weights)
     if geometry and preset.engine.geometry is None:
         preset = replace(
             preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))

@@ -70,7 +70,7 @@ class EvaluationRequest:
         maps: the recordings the map is made of, or was made of; None if they are not available.
         map_path: a map that was made before, in place of making one.
         pairs: a CSV file of frames that show the same place.
-        model: name or file of the model, unless there is a map.
+        model: name or file of the model, unless there is a map; '' is the default model.
         weights: local weights in place of the model's.
         device: where networks run.
         clock_offset: what is added to the times of query images before their true pose is looked
@@ -84,7 +84,7 @@ class EvaluationRequest:
     maps: RecordingOptions | None = None
     map_path: Path | None = None
     pairs: Path | None = None
-    model: str = 'hog'
+    model: str = ''
     weights: Path | None = None
     device: str = 'auto'
     clock_offset: float | str | None = None

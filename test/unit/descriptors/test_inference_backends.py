@@ -39,7 +39,10 @@ def trained_trunk(backbone: str) -> torch.nn.Sequential:
     return trunk.eval()
 
 
-@pytest.mark.parametrize('backbone', ['resnet18', 'resnet50', 'vgg16', 'mobilenet_v2'])
+@pytest.mark.parametrize('backbone', [
+    'resnet18', 'resnet50', 'vgg16', 'mobilenet_v2', pytest.param(
+        'efficientnet_lite0', marks=pytest.mark.skipif(
+            find_spec('timm') is None, reason='timm is not installed'))])
 def test_batch_norms_are_folded_without_a_trace(backbone: str) -> None:
     trunk = trained_trunk(backbone)
     folded = fold_batch_norms(trunk)

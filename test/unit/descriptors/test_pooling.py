@@ -195,6 +195,25 @@ def test_cells_are_one_after_the_other_with_equal_weight():
         Cells()(x), torch.tensor([[0.0, half, 0.0, half, 0.0, 0.0]]))
 
 
+def test_larger_cells_are_means_of_equal_weight():
+    maps = torch.zeros(1, 2, 4, 3)
+    maps[0, :, :2, 0] = torch.tensor([[1.0, 3.0], [0.0, 2.0]])
+    maps[0, :, 2:, 2] = 5.0
+    found = Cells((2, 3))(maps)[0].view(2, 3, 2)
+    corner = torch.tensor([2.0, 1.0])  # the means of both channels
+    torch.testing.assert_close(found[0, 0], corner / corner.norm() / 2 ** 0.5)
+    torch.testing.assert_close(found[1, 2], torch.full((2,), 0.5))
+    assert found.count_nonzero() == 4
+
+
+def test_a_grid_finer_than_the_map_is_refused():
+    config = network_config(backbone='mobilenet_v2', layer=18,
+                            pooling={'kind': 'cells', 'grid': [3, 8]})
+    with pytest.raises(ModelError, match=r'grid \[3, 8\], expected at most the \[7, 7\] cells'):
+        build_pooling(config, (320, 7, 7))
+    assert build_pooling(config, (320, 8, 8))[1] == 3 * 8 * 320
+
+
 def test_cells_of_a_blank_map_are_zeros():
     assert Cells()(torch.zeros(1, 3, 2, 2)).eq(0).all()
 

@@ -8,6 +8,8 @@ import os
 import resource
 import signal
 import threading
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -295,11 +297,101 @@ def test_truncated_files_are_refused(tmp_path, suffix):
         read_tensors(path)
 
 
-@pytest.mark.parametrize('content', [b'', b'hello', b'PK\x03\x04', b'\x00' * 100])
+@pytest.mark.parametrize('content', [b'hello', b'PK\x03\x04', b'\x00' * 100])
 def test_other_files_are_refused(tmp_path, content):
     (tmp_path / 'w.pth').write_bytes(content)
     with pytest.raises(ModelError, match='are not a'):
         read_tensors(tmp_path / 'w.pth')
+
+
+class Foreign:
+    """A class that no weights file may name."""
+
+
+def lfs_pointer() -> bytes:
+    return (b'version https://git-lfs.github.com/spec/v1\noid sha256:' + b'0' * 64
+            + b'\nsize 44784720\n')
+
+
+def onnx_file() -> bytes:
+    """The beginning of an ONNX file: ir_version 8, producer 'pytorch', then a graph."""
+    return b'\x08\x08\x12\x07pytorch\x1a\x052.4.0:\x10' + b'\x00' * 16
+
+
+def torchscript_file(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # deprecated, and still what is published
+        torch.jit.save(torch.jit.trace(torch.nn.Linear(2, 2), torch.zeros(1, 2)), path)
+
+
+def exported_file(path: Path) -> None:
+    torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), path)
+
+
+@pytest.mark.parametrize(('content', 'words'), [
+    (b'<!DOCTYPE html>\n<html><head><title>Sign in</title>', 'a saved web page, .*download'),
+    (b'\xef\xbb\xbf  <HTML lang="en">', 'a saved web page'),
+    (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', 'a saved web page'),
+    (b'<?xml version="1.0"?>\n<net name="x" version="11">', 'an OpenVINO network'),
+    (lfs_pointer(), 'a Git LFS pointer, .*git lfs pull'),
+    (onnx_file(), 'an ONNX network'),
+    (b'MATLAB 5.0 MAT-file, Platform: GLNXA64' + b' ' * 90, 'a MATLAB file'),
+    (b'\x89HDF\r\n\x1a\n' + b'\x00' * 60, 'an HDF5 file'),
+    (b'\x1c\x00\x00\x00TFL3' + b'\x00' * 60, 'a TensorFlow Lite network'),
+    (b'\x93NUMPY\x01\x00', 'a NumPy array'),
+    (b'', 'an empty file')])
+@pytest.mark.parametrize('suffix', ['.pth', '.safetensors'])
+def test_files_that_are_no_weights_are_named(tmp_path, suffix, content, words):
+    path = tmp_path / f'w{suffix}'
+    path.write_bytes(content)
+    for read in (read_tensors, read_torch):
+        with pytest.raises(ModelError, match=f'{path} are {words}') as caught:
+            read(path)
+        assert 'expected named tensors in a safetensors or torch file' in str(caught.value)
+
+
+@pytest.mark.parametrize(('write', 'words'), [
+    (torchscript_file, 'a TorchScript network'), (exported_file, r'a network of torch\.export'),
+    (lambda path: np.savez(path.open('wb'), a=np.ones(2)), 'an archive of NumPy arrays'),
+    (lambda path: zipfile.ZipFile(path, 'w').writestr('readme.txt', 'x'),
+     'a ZIP archive of other files')])
+def test_archives_that_are_no_weights_are_named(tmp_path, write, words):
+    write(tmp_path / 'w.pth')
+    with pytest.raises(ModelError, match=f'are {words}, expected named tensors'):
+        read_tensors(tmp_path / 'w.pth')
+
+
+def test_the_content_decides_and_not_the_suffix(tmp_path):
+    state = {'a': torch.arange(3.0)}
+    torch.save(state, tmp_path / 'w.safetensors')
+    save_file(state, tmp_path / 'w.pth')
+    torch.save(state, tmp_path / 'old.safetensors', _use_new_zipfile_serialization=False)
+    for name in ('w.safetensors', 'w.pth', 'old.safetensors'):
+        assert read_tensors(tmp_path / name)['a'].tolist() == [0, 1, 2]
+    # A training run needs more than tensors.
+    with pytest.raises(ModelError, match='is a safetensors file, expected a torch file'):
+        read_torch(tmp_path / 'w.pth')
+
+
+@pytest.mark.parametrize(('content', 'named'), [
+    ({'x': Foreign()}, r'it names [\w.]*\.Foreign'), (torch.nn.Linear(2, 2), 'it names torch.nn')])
+@pytest.mark.parametrize('zipped', [True, False])
+def test_refusals_carry_no_advice_and_no_escapes(tmp_path, content, named, zipped):
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.save(content, tmp_path / 'w.pth', _use_new_zipfile_serialization=zipped)
+    with pytest.raises(ModelError, match=named) as caught:
+        read_tensors(tmp_path / 'w.pth')
+    assert 'weights_only' not in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+def test_names_in_a_file_cannot_command_a_terminal(tmp_path):
+    torch.save({'\x1b]0;owned\x07\x1b[31m.weight': torch.ones(1)}, tmp_path / 'w.pth')
+    for network in (frame_network(model()), torch.nn.Module()):
+        with pytest.raises(ModelError, match=r'\\x1b\[31m\.weight') as caught:
+            load_strictly(network, read_tensors(tmp_path / 'w.pth'), 'w.pth')
+        assert str(caught.value).isprintable()
 
 
 def test_files_without_tensors_are_refused(tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from command_line import refusal, succeed
+from command_line import HOG, refusal, succeed
 from map_files import libc_without_exchange, make_map, small_model, write_unchecked
 
 from seqnet_ros.core.errors import (
@@ -122,7 +122,8 @@ def test_the_source_folder_is_never_the_output(tmp_path: Path) -> None:
         cv2.imwrite(str(folder / f'{number}.png'), np.full((40, 60, 3), 40 * number, np.uint8))
     (folder / 'manifest.json').write_text('{}')
     before = content(folder)
-    assert 'is not a map' in refusal('map', 'build', folder, '--output', folder, '--overwrite')
+    assert 'is not a map' in refusal('map', 'build', *HOG, folder, '--output', folder,
+                                     '--overwrite')
     assert content(folder) == before
 
 
@@ -183,7 +184,7 @@ def drive_folder(folder: Path, seed: int, count: int = 12) -> Path:
 @pytest.mark.slow
 def test_two_processes_that_extend_a_map_both_count(tmp_path: Path) -> None:
     site = tmp_path / 'site'
-    succeed('map', 'build', drive_folder(tmp_path / 'first', 0), '--output', site)
+    succeed('map', 'build', *HOG, drive_folder(tmp_path / 'first', 0), '--output', site)
     sessions = [drive_folder(tmp_path / f'session{seed}', seed) for seed in (1, 2, 3)]
     processes = [subprocess.Popen(
         [sys.executable, '-m', 'seqnet_ros.cli.main', 'map', 'build', str(session),
@@ -297,7 +298,8 @@ def test_a_killed_save_loses_neither_map(when: str, saved: Path, model: PlaceMod
 def test_one_wrong_pose_leaves_the_map_alone(line: str, words: str, tmp_path: Path) -> None:
     folder, poses = drive_folder(tmp_path / 'drive', 0, 3), tmp_path / 'poses.txt'
     poses.write_text('0 0 0 0 0 0 0 1\n1 1 0 0 0 0 0 1\n2 2 0 0 0 0 0 1\n')
-    build = ('map', 'build', folder, '--poses', poses, '--output', tmp_path / 'map', '--overwrite')
+    build = ('map', 'build', *HOG, folder, '--poses', poses, '--output', tmp_path / 'map',
+             '--overwrite')
     succeed(*build)
     before = content(tmp_path / 'map')
     poses.write_text(f'0 0 0 0 0 0 0 1\n{line}\n2 2 0 0 0 0 0 1\n')

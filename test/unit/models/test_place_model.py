@@ -38,7 +38,7 @@ DIMS = {
     'cosplace-resnet18-256': 256, 'cosplace-resnet18-512': 512, 'netvlad-vgg16': 4096,
     'netvlad-seqnet': 4096, 'netvlad-hvpr': 4096, 'jist-resnet18': 512,
     'seqvlad-resnet18': 16384, 'megaloc': 8448, 'megaloc-224': 8448, 'dinov2-salad': 8448,
-    'boq-dinov2': 12288, 'boq-resnet50': 16384, 'dinov2-vlad': 12288,
+    'boq-dinov2': 12288, 'boq-resnet50': 16384, 'dinov2-vlad': 12288, 'lite0-cells': 1792,
     'eigenplaces-vgg16-512': 512, 'eigenplaces-resnet18-256': 256, 'eigenplaces-resnet18-512': 512,
     **{f'eigenplaces-resnet{depth}-{dim}': dim
        for depth in (50, 101) for dim in (128, 256, 512, 1024, 2048)}}
@@ -142,7 +142,8 @@ def test_weights_for_a_model_without_are_refused():
         load_preset('hog', Path('w.pth'))
 
 
-@pytest.mark.parametrize('name', [n for n in DIMS if n not in ('hog', 'patchnorm')])
+@pytest.mark.parametrize('name', [
+    n for n in DIMS if n not in ('hog', 'patchnorm', 'lite0-cells')])
 def test_missing_weights_name_where_they_should_lie(name):
     preset, base_dir = load_preset(name)
     if (base_dir / preset.model.weights.path).exists():

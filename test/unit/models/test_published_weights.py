@@ -317,7 +317,8 @@ def test_every_shipped_model_says_where_its_weights_come_from(name: str) -> None
     preset, _ = load_preset(name)
     for weights in needed_weights(preset.model):
         assert weights.path, name
-        assert (weights.url or '').startswith('https://') or weights.page, name
+        assert ((weights.url or '').startswith('https://') or weights.page
+                or weights.package), name
     if preset.model.frame.takes_weights and preset.model.weights.url:
         assert preset.license or name in ('netvlad-seqnet', 'netvlad-hvpr')
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from command_line import refusal, run, succeed
+from command_line import HOG, refusal, run, succeed
 
 from seqnet_ros.config.engine import EngineConfig, LocalizationConfig, setting_fields
 from seqnet_ros.core.errors import InputError
@@ -327,7 +327,7 @@ class TestTune:
         assert first['problem'] == '""'
 
     def test_both_methods_can_be_tried(self, folders, tmp_path):
-        succeed('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+        succeed('tune', *HOG, '--map-source', folders['map1'], '--query-source', folders['query1'],
                 '--tolerance', '2frames', '--search', 'localization.method=filter,sequence',
                 '--output', tmp_path / 'tuned')
         rows = [row.split(',') for row in
@@ -336,8 +336,8 @@ class TestTune:
         assert all(row[-1] == '""' for row in rows)
 
     def test_refusals(self, folders, tmp_path):
-        common = ('tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
-                  '--output', tmp_path / 'out', '--tolerance', '2frames')
+        common = ('tune', *HOG, '--map-source', folders['map1'], '--query-source',
+                  folders['query1'], '--output', tmp_path / 'out', '--tolerance', '2frames')
         assert "such as 'filter.evidence=0.5,1,2'" in refusal(*common, '--search', 'top=1')
         assert 'expected both' in refusal(*common, '--check-map-source', folders['map2'])
         assert 'no settings could be evaluated' in refusal(
@@ -345,7 +345,7 @@ class TestTune:
 
     def test_settings_that_the_model_has_not(self, folders, tmp_path):
         problem = refusal(
-            'tune', '--map-source', folders['map1'], '--query-source', folders['query1'],
+            'tune', *HOG, '--map-source', folders['map1'], '--query-source', folders['query1'],
             '--tolerance', '2frames', '--search', 'geometry.max_features=500',
             '--output', tmp_path / 'tuned')
         assert 'hog has no geometry settings' in problem
