@@ -17,7 +17,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import whole_file
-from seqnet_ros.datasets.safe_pickle import read_object_array
+from seqnet_ros.core.safe_pickle import read_object_array
 
 _PathLike = str | PathLike[str]
 _SPLITS = ('train', 'val', 'test')
