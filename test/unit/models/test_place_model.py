@@ -117,7 +117,7 @@ def test_bad_files_are_refused_with_file_and_place(tmp_path, content, words):
 def test_files_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / 'bad.yaml'
     path.write_bytes(b'\xff\xfe\x00\x01')
-    with pytest.raises(ModelError, match='cannot be read as YAML'):
+    with pytest.raises(ModelError, match='is not UTF-8 text: byte 0 is 0xff'):
         load_preset(path)
 
 
