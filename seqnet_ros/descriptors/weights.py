@@ -9,7 +9,6 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +21,7 @@ from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256
+from seqnet_ros.descriptors.torch_file import read_torch_file
 
 Tensors = dict[str, Tensor]
 
@@ -104,14 +104,11 @@ def read_torch(path: Path) -> Mapping[str, Any]:
         ModelError: the file cannot be read, holds no names, or needs unsafe loading.
     """
     try:
-        content = torch.load(path, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
+        content = read_torch_file(path)
+    except InputError as error:
         raise ModelError(
-            f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_first_line(error)}); a file that needs unsafe loading is rejected') from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f'weights {path} are not a whole torch file: {_first_line(error)}') from error
+            f'weights {path} are not a torch file of plain tensors and numbers ({error}); a file '
+            'that needs unsafe loading is rejected') from error
     if not isinstance(content, Mapping):
         raise ModelError(
             f'weights {path} hold a {type(content).__name__}, expected named tensors')
@@ -244,29 +241,6 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f'weights {path} are not a complete safetensors file: {error}') from error
-
-
-def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
-    """Return NumPy's function that rebuilds such a number or array, as if it were in ``module``.
-
-    NumPy 2 moved it, and a file contains the module name of the version that wrote it.
-    """
-    reduced: Any = example.__reduce__()
-    original = reduced[0]
-
-    def rebuild(*arguments: Any) -> Any:
-        return original(*arguments)
-
-    rebuild.__module__, rebuild.__qualname__ = module, original.__name__
-    return rebuild
-
-
-# Training checkpoints keep their recalls as NumPy numbers and arrays, which are inert: allowing
-# them for the whole process, once, is safe, and safe from other threads.
-torch.serialization.add_safe_globals([
-    *(_rebuilder(example, module) for example in (np.float64(0), np.zeros(1))
-      for module in ('numpy.core.multiarray', 'numpy._core.multiarray')),
-    np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in 'efdilq?')])
 
 
 def _first_line(error: Exception) -> str:
