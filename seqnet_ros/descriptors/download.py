@@ -5,10 +5,13 @@ import http.client
 import logging
 import os
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from seqnet_ros.core.errors import ModelError
 
@@ -16,6 +19,11 @@ _logger = logging.getLogger(__name__)
 
 _CHUNK = 1 << 20
 _TIMEOUT_S = 30
+_SCHEMES = ('http', 'https', 'file')
+MAX_BYTES = 4 << 30
+"""Size of a download, at most."""
+MAX_SECONDS = 3600.0
+"""Duration of a download, at most: a server that sends one byte at a time never times out."""
 
 
 def cache_dir() -> Path:
@@ -40,8 +48,13 @@ def download(url: str, sha256: str) -> Path:
         sha256: expected hash, 64 lower-case hexadecimal digits.
 
     Raises:
-        ModelError: the address cannot be read, or delivers a file with another hash.
+        ModelError: the address cannot be read, delivers a file with another hash, more than
+            `MAX_BYTES`, or takes longer than `MAX_SECONDS`.
     """
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme not in _SCHEMES:
+        raise ModelError(f'could not download {url}: its scheme is {scheme!r}, expected '
+                         f'{", ".join(_SCHEMES)}')
     target = cached_path(url, sha256)
     if target.is_file() and file_sha256(target) == sha256:
         return target
@@ -73,7 +86,7 @@ def _download_to(target: Path, url: str, sha256: str) -> None:
     try:
         with os.fdopen(handle, 'wb') as file, \
                 urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
-            while chunk := response.read(_CHUNK):
+            for chunk in _chunks(response, url):
                 digest.update(chunk)
                 file.write(chunk)
             file.flush()
@@ -85,6 +98,24 @@ def _download_to(target: Path, url: str, sha256: str) -> None:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _chunks(response: Any, url: str) -> Iterator[bytes]:
+    """Yield the content of a download within its limits of size and time."""
+    ends_s = time.monotonic() + MAX_SECONDS
+    stated = response.headers.get('Content-Length') or ''
+    left = MAX_BYTES
+    if stated.isdecimal() and int(stated) > left:
+        raise ModelError(f'{url} has {stated} bytes, expected at most {MAX_BYTES}')
+    # `read` would wait for a whole chunk, however slowly it comes.
+    read = getattr(response, 'read1', response.read)
+    while chunk := read(_CHUNK):
+        left -= len(chunk)
+        if left < 0:
+            raise ModelError(f'{url} has more than {MAX_BYTES} bytes; the file was discarded')
+        if time.monotonic() > ends_s:
+            raise ModelError(f'{url} took longer than {MAX_SECONDS:g} s; the file was discarded')
+        yield chunk
 
 
 def _reason(error: Exception) -> str:

@@ -421,11 +421,16 @@ def test_damaged_cache_is_fetched_again(cache, server):
     assert download(f'{address}/w.bin', sha(b'weights')).read_bytes() == b'weights'
 
 
-@pytest.mark.parametrize('url', ['http://127.0.0.1:9/w', 'file:///nowhere/w', 'gopher:nothing'])
+@pytest.mark.parametrize('url', ['http://127.0.0.1:9/w', 'file:///nowhere/w'])
 def test_unreachable_addresses_are_one_sentence(cache, url):
     with pytest.raises(ModelError, match=r'could not download .*; download it manually'):
         download(url, '0' * 64)
     assert list(cache.iterdir()) == []
+
+
+def test_other_schemes_are_refused(cache):
+    with pytest.raises(ModelError, match="scheme is 'gopher', expected http, https, file"):
+        download('gopher:nothing', '0' * 64)
 
 
 def test_missing_page_names_its_status(cache, server):
