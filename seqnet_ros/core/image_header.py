@@ -63,7 +63,7 @@ def read_header(data: bytes | memoryview, what: str) -> ImageHeader:
             continue
         try:
             header = read(data)
-        except (struct.error, IndexError, ValueError, KeyError) as error:
+        except (struct.error, IndexError, ValueError, KeyError, OverflowError) as error:
             raise InputError(f'{what} is damaged: the header of its {name} data is cut short or '
                              f'inconsistent ({len(data)} bytes)') from error
         if header.width < 1 or header.height < 1:
