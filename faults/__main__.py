@@ -57,8 +57,8 @@ def faults(
         for ending, examples in outcome.examples.items():
             for example in examples:
                 say(f'{ending}: ', example, style='red')
-    if write:
-        write_table(_PAGE, table(outcomes))
+        if write:
+            write_table(_PAGE, table(outcomes))
     if any(outcome.failures for outcome in outcomes):
         raise typer.Exit(FAILED)
 

@@ -50,12 +50,6 @@ def all_faults() -> list[Fault]:
         Fault('damaged', 'Damaged map', maps.damaged, 80, 1000),
         Fault('forged', 'Changed map with fitting checksums',
               partial(maps.damaged, with_checksums=True), 80, 1000),
-        Fault('damaged-large', 'Damaged map above 64 MiB', partial(maps.damaged, large=True), 0,
-              1000),
-        Fault('forged-large', 'Changed map above 64 MiB with fitting checksums',
-              partial(maps.damaged, large=True, with_checksums=True), 0, 1000),
-        Fault('changed-open', 'Large map cut or overwritten while it is searched',
-              maps.changed_while_open, 0, 100),
         Fault('images', 'Fuzzed image', inputs.images, 500, 10_000),
         Fault('messages', 'Fuzzed message', inputs.messages, 500, 10_000),
         Fault('files', 'Hostile or fuzzed file for any reader', inputs.hostile_files, 300, 10_000),
@@ -63,6 +57,12 @@ def all_faults() -> list[Fault]:
               _of_nodes('services_at_once'), 0, 2000, True),
         Fault('clock', 'Jump of the clock', _of_nodes('clock_jumps'), 0, 200, True),
         Fault('kill-nodes', 'Node killed while it saves', _of_nodes('kill_nodes'), 0, 20, True),
+        Fault('damaged-large', 'Damaged map above 64 MiB', partial(maps.damaged, large=True), 0,
+              1000),
+        Fault('forged-large', 'Changed map above 64 MiB with fitting checksums',
+              partial(maps.damaged, large=True, with_checksums=True), 0, 1000),
+        Fault('changed-open', 'Large map cut or overwritten while it is searched',
+              maps.changed_while_open, 0, 40),
     ]
 
 

@@ -20,9 +20,10 @@ from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.manifest_file import MANIFEST, document_digest
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.map_writer import save_map
+from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
 
-LARGE_PLACES = 22_000
+LARGE_PLACES = 28_000
 """Places of a map above 64 MiB, which is memory-mapped."""
 _LIMITS = Limits(mib=700, seconds=60)
 _NUMBERS = (np.nan, np.inf, -np.inf, 1e300, -1e300, 0.0, -1.0, 2.0**63)
@@ -154,7 +155,7 @@ class Opener:
         return self._localize(found)
 
     def _localize(self, place_map: Any) -> str:
-        localizer = Localizer(self._model, place_map)
+        localizer = _localizer(self._model, place_map)
         for number, image in enumerate(self._images):
             try:
                 result = localizer.push(image, 10**9 * (number + 1), None)
@@ -169,6 +170,12 @@ class Opener:
             if not 0 <= best.place_id < len(place_map):
                 return WRONG
         return ACCEPTED
+
+
+def _localizer(model: PlaceModel, place_map: PlaceMap) -> Localizer:
+    """Return a localizer that searches the map for every image."""
+    engine = place_map.manifest.preset.with_settings({'keyframes.every': '1'}).engine
+    return Localizer(model, place_map, engine)
 
 
 def damaged(outcome: Outcome, folder: Path, chance: random.Random, count: int,
@@ -216,7 +223,7 @@ def changed_while_open(outcome: Outcome, folder: Path, chance: random.Random, co
         shutil.rmtree(case, ignore_errors=True)
         shutil.copytree(original, case)
         path = case / dice.choice(('frames.npy', 'sequences.npy'))
-        localizer = Localizer(model, open_map(case, model))
+        localizer = _localizer(model, open_map(case, model))
         writer = os.fork()
         if writer == 0:
             time.sleep(dice.uniform(0, 0.3))

@@ -166,8 +166,8 @@ def kill_commands(outcome: Outcome, folder: Path, chance: random.Random, count: 
             with open(os.devnull, 'w') as quiet:  # noqa: PTH123
                 os.dup2(quiet.fileno(), 1)
                 os.dup2(quiet.fileno(), 2)
-            sys.argv = ['seqnet_ros', 'map', 'build', str(images), '--output', str(path), '--overwrite',
-                        '--every', '1', '--rate', '5']
+            sys.argv = ['seqnet_ros', 'map', 'build', str(images), '--output', str(path),
+                        '--overwrite', '--every', '1', '--rate', '5']
             try:
                 main()
             except SystemExit as end:

@@ -21,7 +21,7 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 EXTRAS = {
     'seqnet_ros': ('train', 'openvino', 'ros'), 'launch': (), 'scripts': (), 'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
-    'soak': ('ros',), 'tools': ('docs',),
+    'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
     'test': ('build', 'dev', 'docs', 'openvino', 'ros', 'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
@@ -153,7 +153,7 @@ def test_imports_are_declared_for_rosdep():
 
 
 def test_messages_that_only_tests_import_are_declared_for_rosdep():
-    of_ros = {module for folder in ('demo', 'soak', 'test') for module in imported(folder)
+    of_ros = {module for folder in ('demo', 'soak', 'faults', 'test') for module in imported(folder)
               if module.endswith(('_msgs', '_srvs', '_interfaces'))}
     missing = of_ros - OTHER_SYSTEMS - NO_WHEEL - ros_packages('depend', 'exec_depend')
     assert missing == {name for name in ros_packages('test_depend')
