@@ -406,6 +406,15 @@ def test_unusable_metadata(tmp_path, content):
         open_source(tmp_path)
 
 
+def test_metadata_of_aliases_is_refused_at_once(tmp_path):
+    aliases = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
+        f'{name}: &{name} [{", ".join(9 * ["*" + before])}]\n'
+        for before, name in zip('abcdefghi', 'bcdefghij', strict=True))
+    (tmp_path / 'metadata.yaml').write_text(aliases)
+    with pytest.raises(InputError, match='stand for more than 100000 values'):
+        Bag(tmp_path)
+
+
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 def test_bag_without_images(tmp_path, storage):
     with BagWriter(tmp_path / 'nothing', storage):
