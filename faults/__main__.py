@@ -58,7 +58,7 @@ def faults(
             for example in examples:
                 say(f'{ending}: ', example, style='red')
         if write:
-            write_table(_PAGE, table(outcomes))
+            write_table(_PAGE, table(outcomes), [fault.what for fault in known])
     if any(outcome.failures for outcome in outcomes):
         raise typer.Exit(FAILED)
 

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -105,9 +105,24 @@ def table(outcomes: list[Outcome]) -> str:
     return '\n'.join(f'| {row} |' for row in rows) + '\n'
 
 
-def write_table(path: Path, content: str) -> None:
-    """Replace the table in a page; everything else stays."""
+def write_table(path: Path, content: str, order: Sequence[str] = ()) -> None:
+    """Replace the table in a page; rows of faults that were not run, and all else, stay.
+
+    Args:
+        path: the page.
+        content: the table of the faults that were run.
+        order: all faults, as in the first column.
+    """
     page = path.read_text(encoding='utf-8')
     before, begin, rest = page.partition(TABLE_BEGIN)
-    _, end, after = rest.partition(TABLE_END)
+    old, end, after = rest.partition(TABLE_END)
+    head = content.splitlines()[:2]
+    rows = {_first_cell(line): line for line in [*old.splitlines(), *content.splitlines()]
+            if line.startswith('|') and line not in head}
+    rows = {name: rows[name] for name in [*order, *rows] if name in rows}
+    content = '\n'.join([*head, *rows.values()]) + '\n'
     path.write_text(f'{before}{begin}\n\n{content}\n{end}{after}', encoding='utf-8')
+
+
+def _first_cell(line: str) -> str:
+    return line.split('|')[1].strip()

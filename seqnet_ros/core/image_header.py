@@ -17,6 +17,7 @@ _START_OF_FRAME = frozenset(range(0xc0, 0xd0)) - {0xc4, 0xc8, 0xcc}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xd0, 0xd9)})
 _START_OF_SCAN, _END_OF_IMAGE = 0xda, 0xd9
 _USUAL_SCANS = 16
+_PNG_SIGNATURE = 8
 _TIFF_TAGS = {256: 'width', 257: 'height', 258: 'bits', 277: 'samples',
               322: 'tile width', 323: 'tile height'}
 _TIFF_TYPES = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
@@ -99,6 +100,13 @@ def _read_png(data: bytes | memoryview) -> ImageHeader:
     length, kind, width, height = struct.unpack_from('>I4sII', data, 8)
     if kind != b'IHDR' or length != 13:
         raise ValueError('no IHDR')
+    # OpenCV makes room for as many bytes as a chunk states, up to 4 GB.
+    position = _PNG_SIGNATURE
+    while position < len(data) and kind != b'IEND':
+        length, kind = struct.unpack_from('>I4s', data, position)
+        position += 12 + length
+    if position > len(data):
+        raise ValueError('a chunk exceeds the data')
     return ImageHeader('PNG', width, height)
 
 

@@ -254,8 +254,16 @@ class BagSource:
                         name=f'{self.topic.name} #{message.number}')
 
     def stamp_range(self) -> tuple[int, int]:
-        """Return the first stamp and an estimate of the last, nanoseconds."""
-        first = next(iter(self)).stamp_ns
+        """Return the first stamp and an estimate of the last, nanoseconds.
+
+        Raises:
+            InputError: the bag is damaged, or holds no image although its index says so.
+        """
+        frame = next(iter(self), None)
+        if frame is None:
+            raise InputError(f'bag {self.bag.path} holds no message on {self.topic.name}, but its '
+                             f'index states {self.topic.messages}')
+        first = frame.stamp_ns
         return first, first + self.bag.duration_ns
 
     def _decode(self, message: _Message) -> np.ndarray:

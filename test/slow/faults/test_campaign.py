@@ -28,11 +28,14 @@ def test_a_failure_is_a_failure(tmp_path: Path) -> None:
     outcome.add(LOST, 'the dog')
     assert (outcome.cases, outcome.failures) == (2, 1)
     page = tmp_path / 'page.md'
-    page.write_text(f'before\n{TABLE_BEGIN}\nold\n{TABLE_END}\nafter\n')
-    write_table(page, table([outcome]))
+    page.write_text(f'before\n{TABLE_BEGIN}\nold\n| Other | 1 |\n| Map eaten | 0 |\n{TABLE_END}\n'
+                    'after\n')
+    write_table(page, table([outcome]), ['Other', 'Map eaten'])
     lines = page.read_text().splitlines()
     assert (lines[0], lines[-1]) == ('before', 'after')
     assert 'old' not in lines
+    assert '| Other | 1 |' in lines
+    assert '| Map eaten | 0 |' not in lines
     row = [cell.strip() for cell in lines[-4].split('|')]
     assert row[1:5] == ['Map eaten', '2', '1 refused', '1']
     assert len(row) == len(FAILURES) + 7

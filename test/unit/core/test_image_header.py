@@ -105,6 +105,15 @@ def test_a_bomb_is_refused_before_it_is_decoded(
         read_image(file)
 
 
+def test_chunks_of_a_png_lie_within_it() -> None:
+    """OpenCV made room for 4 GB because a chunk of a few bytes said so."""
+    data = bytearray(encoded('PNG'))
+    at = data.index(b'IDAT') - 4
+    data[at:at + 4] = struct.pack('>I', 0x7fffffff)
+    with pytest.raises(InputError, match='cut short or inconsistent'):
+        decode(bytes(data), 'image')
+
+
 def test_many_passes_count_as_pixels() -> None:
     data = encoded('JPEG', progressive=True)
     passes = data[:-2] + 1000 * b'\xff\xda\x00\x08\x01\x01\x00\x00\x00\x00' + data[-2:]
