@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from faults.outcome import FAILURES, Outcome
+from faults.outcome import FAILURES, KILLED, Outcome
 
 Run = Callable[[Outcome, Path, random.Random, int], None]
 
@@ -67,10 +67,14 @@ def all_faults() -> list[Fault]:
 
 
 def _of_nodes(name: str) -> Run:
-    def run(*arguments: object) -> None:
+    def run(outcome: Outcome, *arguments: object) -> None:
         from faults import nodes
+        from soak.errors import SoakError
 
-        getattr(nodes, name)(*arguments)
+        try:
+            getattr(nodes, name)(outcome, *arguments)
+        except SoakError as error:  # the node ended, or says nothing
+            outcome.add(KILLED, error)
 
     return run
 
