@@ -8,13 +8,14 @@ PYTEST_WORKERS ?= 2
 in_workspace = . build/env.sh && export ROS_AUTOMATIC_DISCOVERY_RANGE=LOCALHOST \
 	ROS_DOMAIN_ID=$$(($$$$ % 100 + 1)) &&
 
-.PHONY: help setup demo test test-fast soak lint bench docs clean
+.PHONY: help setup demo test test-fast soak faults lint bench docs clean
 
 help:
 	@echo 'make setup  create .venv and the colcon workspace (other targets do this if needed)'
 	@echo 'make demo   map a rendered town and localize a second drive in it'
 	@echo 'make test   run the tests; make test-fast runs those without nodes and commands'
 	@echo "make soak   test the nodes under fault injection, 10,000 images each; ARGS='--count 500'"
+	@echo "make faults kill, damage and fuzz everything, and count what happens; ARGS=--long"
 	@echo 'make lint   run ruff, mypy, import-linter and the search for import cycles'
 	@echo 'make bench  run the benchmarks; ARGS=--quick for small maps only'
 	@echo 'make docs   update docs/cli.md and build the documentation as a site in build/site'
@@ -34,6 +35,9 @@ test-fast: setup
 
 soak: setup
 	@$(in_workspace) python -m soak $(ARGS)
+
+faults: setup
+	@$(in_workspace) python -m faults $(ARGS)
 
 lint: setup
 	@$(in_workspace) python -m ruff check .

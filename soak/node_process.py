@@ -66,6 +66,11 @@ class NodeProcess:
         if status:
             raise SoakError(self._explain(f'ended with status {status}'))
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the node, and wait for its end."""
+        self._process.send_signal(number)
+        self._process.wait(_STOPPING_S)
+
     @property
     def resident_bytes(self) -> int:
         """Memory that the node has now."""

@@ -1,6 +1,7 @@
 """Console output: messages and progress to stderr, results to stdout."""
 
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from seqnet_ros.core.errors import SeqnetRosError
+from seqnet_ros.core.printable import printable
 
 INCOMPLETE = 1
 BAD_INPUT = 2
@@ -32,6 +34,16 @@ class CommandGroup(TyperGroup):
         except SeqnetRosError as error:
             say('Error: ', str(error), style='bold red')
             raise typer.Exit(BAD_INPUT) from error
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            # A disk that is full or gone, a name that is too long, a missing permission.
+            where = '' if error.filename is None else f'{os.fsdecode(error.filename)}: '
+            say('Error: ', f'{where}{error.strerror or error}', style='bold red')
+            raise typer.Exit(BAD_INPUT) from error
+        except typer.BadParameter as error:
+            error.message = printable(error.message)
+            raise
 
 
 class _ConsoleHandler(logging.Handler):
@@ -52,21 +64,22 @@ def log_to_console() -> None:
 
 def say(label: str, message: str, style: str = '') -> None:
     """Write one line to stderr; in a file it is not wrapped."""
-    messages.print(Text(label, style), Text(message), sep='', soft_wrap=True)
+    messages.print(Text(label, style), Text(printable(message)), sep='', soft_wrap=True)
 
 
 def print_fields(fields: Mapping[str, object]) -> None:
     """Write names and values to stdout, one per line."""
     width = max(map(len, fields))
     for name, value in fields.items():
-        results.print(Text(f'{name:<{width}}  ', 'bold'), Text(str(value)), sep='', soft_wrap=True)
+        results.print(Text(f'{name:<{width}}  ', 'bold'), Text(printable(str(value), lines=True)),
+                      sep='', soft_wrap=True)
 
 
 def print_table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Write a table to stdout; in a file it is not wrapped."""
     table = Table(*header, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     (results if results.is_terminal else Console(width=_UNLIMITED)).print(table)
 
 

@@ -43,14 +43,14 @@ def localize(
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.localization.localizer import Localizer
     from seqnet_ros.maps.map_reader import open_map, read_manifest
-    from seqnet_ros.models.place_model import build_model
+    from seqnet_ros.models.place_model import build_map_model
     from seqnet_ros.pipelines.localize_recording import localize_recording
 
     manifest, _ = read_manifest(map_path)
     engine = manifest.preset.with_settings(changes).engine
     camera = options.read_camera(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
-    model = build_model(manifest.preset, device, weights=weights)
+    model = build_map_model(manifest.preset, device, weights=weights)
     localizer = Localizer(model, open_map(map_path, model), engine, camera)
     summary = localize_recording(recording, localizer, output, progress_bar)
     print_fields({'results': output, **summary.lines()})

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import typer
-import yaml
 
 from seqnet_ros.config.engine import setting_fields
+from seqnet_ros.core.documents import parse_yaml
 from seqnet_ros.core.errors import InputError
 
 
@@ -66,8 +66,8 @@ def _check_spacing(every: Any) -> None:
 
 def _scalar(value: str, text: str) -> Any:
     try:
-        parsed = yaml.safe_load(value)
-    except yaml.YAMLError:
+        parsed = parse_yaml(value, text)
+    except InputError:
         parsed = ()
     if isinstance(parsed, (bool, int, float, str)):
         return parsed

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.compare import show_comparison
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, say, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.config.engine import setting_fields
+from seqnet_ros.core.documents import parse_yaml
 from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
         if not equals or name not in setting_fields():
             raise InputError(f'--search {text!r} is invalid, expected a setting and values such as '
                              "'filter.evidence=0.5,1,2'")
-        parsed = [yaml.safe_load(value) for value in values.split(',')]
+        parsed = [parse_yaml(value, f'--search {text!r}') for value in values.split(',')]
         textual = setting_fields()[name].annotation is str
         found[name] = tuple(str(value) if textual else value for value in parsed)
     return found

@@ -7,13 +7,12 @@ axes are optical (x right, y down, z forward), robot axes ROS (REP-103: x forwar
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-import yaml
 
+from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import check_pose, pose_matrix
 
@@ -225,13 +224,8 @@ def read_camera_info(path: str | PathLike[str]) -> CameraModel:
     Raises:
         InputError: the file cannot be read or is not a calibration; the message names it.
     """
-    try:
-        # `ros2 topic echo` ends a message with a line of dashes.
-        document = next(iter(yaml.safe_load_all(Path(path).read_text(encoding='utf-8'))), None)
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise InputError(f'{path} is not a YAML file: {str(error).splitlines()[0]}') from error
+    # `ros2 topic echo` ends a message with a line of dashes, after which nothing is read.
+    document = read_yaml(path)
     try:
         return _from_file(document)
     except InputError as error:

@@ -1,8 +1,30 @@
 """Errors that a user can act on; each message states the actual and the expected value."""
 
+from seqnet_ros.core.printable import printable
+
+_MOST_QUOTED = 200
+
 
 class SeqnetRosError(Exception):
-    """Base of every error caused by input; the command line turns it into exit status 2."""
+    """Base of every error caused by input; the command line turns it into exit status 2.
+
+    Its text is one line, harmless to print, whatever the input holds that it quotes.
+    """
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return printable(super().__str__())
+
+
+def shortened(value: object, most: int = _MOST_QUOTED) -> str:
+    """Return the first line of a text of unknown origin, cut where it is long.
+
+    Args:
+        value: the text, or an exception.
+        most: characters, at most.
+    """
+    text = (str(value).strip() or type(value).__name__).splitlines()[0].rstrip('. ')
+    return text if len(text) <= most else f'{text[:most]}...'
 
 
 class InputError(SeqnetRosError):

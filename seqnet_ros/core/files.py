@@ -1,7 +1,8 @@
-"""Writing files that a user named."""
+"""Reading and writing files that a user named."""
 
 import os
 import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -9,6 +10,42 @@ from pathlib import Path
 from typing import IO
 
 from seqnet_ros.core.errors import InputError
+
+_CHUNK = 1 << 16
+
+
+def read_limited(path: str | PathLike[str], max_bytes: int, what: str = 'file') -> bytes:
+    """Read a file of a limited size; never a device or a pipe, which may have no end.
+
+    Args:
+        path: the file.
+        max_bytes: its size, at most.
+        what: what to call it in an error.
+
+    Raises:
+        InputError: it is missing, cannot be read, is too large or is no regular file.
+    """
+    try:
+        # A pipe without a writer would block.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, 'rb') as file:  # noqa: PTH123
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
+                raise InputError(f'{what} {path} is not a regular file')
+            if found.st_size > max_bytes:
+                raise InputError(f'{what} {path} has {found.st_size} bytes, expected at most '
+                                 f'{max_bytes}')
+            # Reading makes room for as many bytes as it is asked for.
+            content = file.read(found.st_size)
+            while len(content) <= max_bytes and (more := file.read(_CHUNK)):
+                content += more
+    except OSError as error:
+        raise InputError(f'{what} {path} cannot be read: {error.strerror or error}') from error
+    except ValueError as error:  # a NUL in the name
+        raise InputError(f'{what} {os.fspath(path)!r} cannot be read: {error}') from error
+    if len(content) > max_bytes:  # files of /proc state no size; others may grow
+        raise InputError(f'{what} {path} has more than {max_bytes} bytes')
+    return content
 
 
 @contextmanager
@@ -26,7 +63,7 @@ def explain_write_errors(path: str | PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
-    """Write a file that appears complete or not at all.
+    """Write a file that appears complete or not at all, even when the power fails.
 
     A symbolic link is followed, not replaced.
 
@@ -41,9 +78,25 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             target.parent.mkdir(parents=True, exist_ok=True)
             with part.open('xb') as file:
                 yield file
+                file.flush()
+                os.fsync(file.fileno())
             part.replace(target)
+            sync_folder(target.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+def sync_folder(path: Path) -> None:
+    """Make names in a folder last: what was renamed or made there is there after a power failure.
+
+    Raises:
+        OSError: the folder is gone, or the disk failed.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def refuse_file(output: Path) -> None:

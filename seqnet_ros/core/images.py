@@ -1,17 +1,29 @@
-"""Pixels of any camera or file as RGB uint8 ``[H, W, 3]``.
+"""Pixels of any camera or file as RGB uint8 ``[H, W, 3]``, of a limited size.
 
 Without ROS: the nodes use ``cv_bridge`` where a ROS installation brings it, with the same result.
 """
 
+import math
+import os
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_limited
+from seqnet_ros.core.image_header import FORMATS, read_header
+
+MAX_MEGAPIXELS = 'SEQNET_ROS_MAX_MEGAPIXELS'
+"""Environment variable: size of the largest image that is decoded, in millions of pixels."""
+DEFAULT_MEGAPIXELS = 64.0
+_BYTES_PER_PIXEL = 8
+"""Of a file, at most: raw pixels of four 16 bit channels."""
+_ENCODED_MARGIN = 1 << 20
+_SHOWN = 60
+"""Characters of a text of unknown origin that an error quotes."""
 
 
 class _Layout(NamedTuple):
@@ -56,13 +68,55 @@ View = np.ndarray | Sequence[np.ndarray]
 """Images of the robot at one time: one image, or one per camera."""
 
 
+def pixel_limit(megapixels: float | None = None) -> int:
+    """Return the number of pixels of the largest image that may be decoded.
+
+    Args:
+        megapixels: the limit; None takes it from `MAX_MEGAPIXELS`, or is `DEFAULT_MEGAPIXELS`.
+
+    Raises:
+        InputError: the environment variable is no positive number.
+    """
+    if megapixels is None:
+        text = os.environ.get(MAX_MEGAPIXELS) or str(DEFAULT_MEGAPIXELS)
+        try:
+            megapixels = float(text)
+        except ValueError:
+            megapixels = math.nan
+        if not 0 < megapixels < math.inf:
+            raise InputError(f'{MAX_MEGAPIXELS} is {text!r}, expected a positive number')
+    return round(megapixels * 1e6)
+
+
+def check_size(width: int, height: int, what: str, max_pixels: int | None = None,
+               work: int = 0) -> None:
+    """Refuse an image that is too large to be decoded.
+
+    Args:
+        width: columns.
+        height: rows.
+        what: what to call it in an error.
+        max_pixels: the limit; None takes that of `pixel_limit`.
+        work: pixels that decoding it costs, if more than it has.
+
+    Raises:
+        InputError: it has more pixels than the limit.
+    """
+    limit = pixel_limit() if max_pixels is None else max_pixels
+    if max(width * height, work) > limit:
+        passes = '' if width * height > limit else ', stored in too many passes or too large tiles'
+        raise InputError(
+            f'{what} has {width}x{height} pixels{passes}, expected at most {limit / 1e6:g} '
+            f'megapixels; the parameter max_image_megapixels or {MAX_MEGAPIXELS} sets this limit')
+
+
 def first_image(view: View) -> np.ndarray:
     """Return the image of the first camera."""
     return view if isinstance(view, np.ndarray) else view[0]
 
 
 def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
-                   is_bigendian: bool = False) -> np.ndarray:
+                   is_bigendian: bool = False, max_pixels: int | None = None) -> np.ndarray:
     """Convert the fields of a ``sensor_msgs/Image`` message.
 
     16 bit images keep their high byte (value // 256), so full scale stays full scale; a camera
@@ -75,22 +129,24 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
         encoding: one of `RAW_ENCODINGS`.
         step: bytes from one row to the next; rows may be padded to any length.
         is_bigendian: byte order of 16 bit images.
+        max_pixels: the limit of its size; None takes that of `pixel_limit`.
 
     Returns:
         RGB uint8 ``[H, W, 3]``. For ``rgb8`` this is a view of ``data``, strided where the rows
         are padded and read-only where ``data`` is.
 
     Raises:
-        InputError: the encoding is unknown or not an image, the size is zero, or ``data`` or
-            ``step`` is too small for the size.
+        InputError: the encoding is unknown or not an image, the size is zero or above the limit,
+            or ``data`` or ``step`` is too small for the size.
     """
-    check_raw(data, height, width, encoding, step)
+    check_raw(data, height, width, encoding, step, max_pixels)
     layout = _LAYOUTS[encoding]
     pixels = _view_pixels(data, height, width, layout, step, is_bigendian)
     return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
-def check_raw(data: Any, height: int, width: int, encoding: str, step: int) -> None:
+def check_raw(data: Any, height: int, width: int, encoding: str, step: int,
+              max_pixels: int | None = None) -> None:
     """Check the fields of a ``sensor_msgs/Image`` message; the arguments of `image_from_raw`.
 
     Raises:
@@ -108,6 +164,7 @@ def check_raw(data: Any, height: int, width: int, encoding: str, step: int) -> N
     found = memoryview(data).nbytes
     if found < height * step:
         raise InputError(f'{size} holds {found} bytes, expected {height} rows of {step}')
+    check_size(width, height, f'image in {encoding}', max_pixels)
 
 
 def _layout_of(encoding: str) -> _Layout:
@@ -115,7 +172,8 @@ def _layout_of(encoding: str) -> _Layout:
         raise InputError(f'image encoding {encoding!r} holds depth, expected a camera image')
     if encoding not in _LAYOUTS:
         raise InputError(
-            f'image encoding {encoding!r} is unknown, expected one of {", ".join(_LAYOUTS)}')
+            f'image encoding {encoding[:_SHOWN]!r} is unknown, expected one of '
+            f'{", ".join(_LAYOUTS)}')
     return _LAYOUTS[encoding]
 
 
@@ -130,26 +188,30 @@ def _view_pixels(data: Any, height: int, width: int, layout: _Layout, step: int,
     return view[..., 0] if layout.channels == 1 else view
 
 
-def image_from_compressed(data: Any, image_format: str) -> np.ndarray:
+def image_from_compressed(data: Any, image_format: str,
+                          max_pixels: int | None = None) -> np.ndarray:
     """Decode the fields of a ``sensor_msgs/CompressedImage`` message.
 
-    The bytes decide between JPEG, PNG and whatever else OpenCV reads; the format's name only
-    tells depth images apart.
+    The bytes decide between the formats of `image_header.FORMATS`; the format's name only tells
+    depth images apart.
 
     Args:
         data: the message's bytes.
         image_format: the message's ``format``, e.g. ``jpeg`` or ``bgr8; png compressed bgr8``.
+        max_pixels: the limit of its size; None takes that of `pixel_limit`.
 
     Returns:
         RGB uint8 ``[H, W, 3]``.
 
     Raises:
-        InputError: the image is a compressed depth image, empty, damaged or of another format.
+        InputError: the image is a compressed depth image, empty, damaged, too large or of another
+            format.
     """
     if 'compressedDepth' in image_format:
-        raise InputError(
-            f'compressed image format {image_format!r} holds depth, expected a camera image')
-    return _decode(data, f'compressed image of format {image_format!r}')
+        raise InputError(f'compressed image format {image_format[:_SHOWN]!r} holds depth, expected '
+                         'a camera image')
+    return _as_rgb(decode(data, f'compressed image of format {image_format[:_SHOWN]!r}',
+                          max_pixels=max_pixels))
 
 
 def read_image(path: str | PathLike[str]) -> np.ndarray:
@@ -163,35 +225,60 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
         RGB uint8 ``[H, W, 3]``.
 
     Raises:
-        InputError: the file is missing, empty, damaged or not an image; the message names it.
+        InputError: the file is missing, empty, damaged, too large or not an image; the message
+            names it.
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise InputError(f'image {path} cannot be read: {error.strerror or error}') from error
-    return _decode(data, f'image {path}')
+    return _as_rgb(decode(read_encoded(path), f'image {path}'))
 
 
-def _decode(data: Any, what: str) -> np.ndarray:
+def read_encoded(path: str | PathLike[str]) -> bytes:
+    """Read the bytes of an image file; `decode` decodes them.
+
+    Raises:
+        InputError: the file cannot be read, or is larger than any image within `pixel_limit`.
+    """
+    most = pixel_limit() * _BYTES_PER_PIXEL + _ENCODED_MARGIN
+    return read_limited(path, most, 'image')
+
+
+def decode(data: Any, what: str, flags: int = cv2.IMREAD_COLOR,
+           max_pixels: int | None = None) -> np.ndarray:
+    """Decode an image whose header states an acceptable size.
+
+    Args:
+        data: the encoded image.
+        what: what to call it in an error.
+        flags: of ``cv2.imdecode``.
+        max_pixels: the limit of its size; None takes that of `pixel_limit`.
+
+    Returns:
+        As ``cv2.imdecode``: BGR uint8 ``[H, W, 3]`` unless ``flags`` say otherwise.
+
+    Raises:
+        InputError: it is empty, damaged, too large or of no known format.
+    """
     buffer = np.frombuffer(data, np.uint8)
     if not buffer.size:
-        raise InputError(f'{what} is empty, expected JPEG or PNG data')
-    if _is_cut_jpeg(bytes(buffer[:2]), data):
+        raise InputError(f'{what} is empty, expected {FORMATS} data')
+    content = buffer.data
+    header = read_header(content, what)
+    check_size(header.width, header.height, what, max_pixels, header.work)
+    if header.format == 'JPEG' and _is_cut_jpeg(content):
         raise InputError(f'{what} is truncated: the end marker of its JPEG data is missing')
     try:
-        pixels = cv2.imdecode(buffer, cv2.IMREAD_COLOR)
+        pixels = cv2.imdecode(buffer, flags)
     except cv2.error as error:
         raise InputError(f'{what} cannot be decoded: {error.err}') from error
     if pixels is None:
-        raise InputError(
-            f'{what} is damaged or of no known format ({buffer.size} bytes), '
-            'expected JPEG or PNG data')
+        raise InputError(f'{what} is damaged ({buffer.size} bytes of {header.format} data)')
+    return pixels
+
+
+def _as_rgb(pixels: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 
-def _is_cut_jpeg(magic: bytes, data: Any) -> bool:
+def _is_cut_jpeg(data: memoryview) -> bool:
     """Tell whether JPEG data ends early; OpenCV before 4.12 fills the missing part with gray."""
-    if magic != b'\xff\xd8':
-        return False
-    content = data if isinstance(data, bytes) else bytes(data)
+    content = bytes(data)
     return content.rfind(b'\xff\xd9') < content.rfind(b'\xff\xda')

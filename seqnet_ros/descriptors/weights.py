@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +24,7 @@ from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.download import download, file_sha256, find_cached
 from seqnet_ros.descriptors.efficientnet_lite import from_efficientnet_pytorch
 from seqnet_ros.descriptors.other_files import recognize_other_file
+from seqnet_ros.descriptors.torch_file import read_torch_file
 
 Tensors = dict[str, Tensor]
 
@@ -146,15 +146,11 @@ def read_torch(path: Path) -> Mapping[str, Any]:
     if _is_safetensors(path):
         raise ModelError(f'{path} is a safetensors file, expected a torch file')
     try:
-        with path.open('rb') as file:  # torch would take a path for what its suffix says
-            content = torch.load(file, map_location='cpu', weights_only=True)
-    except UnpicklingError as error:
+        content = read_torch_file(path)
+    except InputError as error:
         raise ModelError(
-            f'weights {path} are not a torch file of plain tensors and numbers '
-            f'({_without_advice(error)}); a file that needs unsafe loading is rejected') from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, TypeError) as error:
-        raise ModelError(
-            f'weights {path} are not a whole torch file: {_without_advice(error)}') from error
+            f'weights {path} are not a torch file of plain tensors and numbers ({error}); a file '
+            'that needs unsafe loading is rejected') from error
     if not isinstance(content, Mapping):
         raise ModelError(
             f'weights {path} hold a {type(content).__name__}, expected named tensors')
@@ -303,49 +299,11 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise ModelError(f'weights {path} are not a complete safetensors file: '
-                         f'{printable(str(error))}') from error
-
-
-def _rebuilder(example: np.float64 | np.ndarray, module: str) -> Callable[..., Any]:
-    """Return NumPy's function that rebuilds such a number or array, as if it were in ``module``.
-
-    NumPy 2 moved it, and a file contains the module name of the version that wrote it.
-    """
-    reduced: Any = example.__reduce__()
-    original = reduced[0]
-
-    def rebuild(*arguments: Any) -> Any:
-        return original(*arguments)
-
-    rebuild.__module__, rebuild.__qualname__ = module, original.__name__
-    return rebuild
-
-
-# Training checkpoints keep their recalls as NumPy numbers and arrays, which are inert: allowing
-# them for the whole process, once, is safe, and safe from other threads.
-torch.serialization.add_safe_globals([
-    *(_rebuilder(example, module) for example in (np.float64(0), np.zeros(1))
-      for module in ('numpy.core.multiarray', 'numpy._core.multiarray')),
-    np.ndarray, np.dtype, *(type(np.dtype(kind)) for kind in 'efdilq?')])
+                         f'{error}') from error
 
 
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0].rstrip('. ')
-
-
-def _without_advice(error: Exception) -> str:
-    """Return why torch refused a file, without its advice to load it unsafely."""
-    named = re.search(r'(?:GLOBAL|global|type) ([A-Za-z_][\w.]*\.\w+)', str(error))
-    if named is not None:
-        return f'it names {named[1]}'
-    first = printable(_first_line(error))
-    advises = 'eights' in first and 'only' in first
-    return 'it is not a plain pickle' if advises or isinstance(error, KeyError) else first
-
-
-def printable(text: str) -> str:
-    """Return text from a file with everything that a terminal would obey written out."""
-    return ''.join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -373,7 +331,7 @@ def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> lis
 
 def _first_of(phrases: list[str], separator: str) -> str:
     more = f' and {len(phrases) - _MOST_NAMED} more' if len(phrases) > _MOST_NAMED else ''
-    return printable(separator.join(phrases[:_MOST_NAMED])) + more
+    return separator.join(phrases[:_MOST_NAMED]) + more
 
 
 def _first_names(tensors: Mapping[str, Tensor]) -> str:

@@ -3,19 +3,28 @@
 A large map is not read when it is opened. Its blocks are compared with their checksums when a
 search first touches them, and all of them in the background. Files that another program changes
 under the open map are noticed by their size and time of change before they are read: reading
-a mapped file beyond its end would kill the process.
+a mapped file beyond its end would kill the process. Where the file system has leases, a program
+that cuts or overwrites such a file waits until the search that is going on has ended.
 """
 
+import contextlib
+import fcntl
 import hashlib
 import logging
 import os
+import signal
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from seqnet_ros.core.errors import MapChangedError, MapCorruptError, MapError
 from seqnet_ros.maps.file_record import BLOCK_BYTES, FileRecord
+
+_IDLE_S = 5.0
+"""A search that began this long ago has ended."""
+_LOOK_EVERY_S = 0.25
 
 _logger = logging.getLogger(__name__)
 
@@ -37,6 +46,8 @@ class MappedFile:
         self._file = file
         self._record = record
         self._state = self._current_state()
+        self._is_changed = False
+        self._is_leased = self._take_lease()
         self._verified = [False] * max(-(-record.bytes // BLOCK_BYTES), 1)
         if self._state[0] != record.bytes:
             raise MapCorruptError(
@@ -46,13 +57,31 @@ class MappedFile:
         status = os.fstat(self._file.fileno())
         return status.st_size, status.st_mtime_ns
 
+    def _take_lease(self) -> bool:
+        """Let programs that write to the file wait; return False where that is not possible."""
+        try:
+            # The kernel's usual signal would end the process; this one is ignored.
+            fcntl.fcntl(self._file, fcntl.F_SETSIG, signal.SIGURG)
+            fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except (OSError, AttributeError):
+            return False
+        return True
+
+    def yield_to_writers(self) -> None:
+        """Let a program that waits write to the file; to be called while nothing reads it."""
+        if self._is_leased and fcntl.fcntl(self._file, fcntl.F_GETLEASE) == fcntl.F_UNLCK:
+            self._is_leased = False
+            self._is_changed = True
+            with contextlib.suppress(OSError):  # the kernel takes it back after a while
+                fcntl.fcntl(self._file, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
     def check_unchanged(self) -> None:
         """Check that the file was not modified since it was opened.
 
         Raises:
-            MapChangedError: it was modified.
+            MapChangedError: it was modified, or is about to be.
         """
-        if self._current_state() != self._state:
+        if self._is_changed or self._current_state() != self._state:
             raise MapChangedError(f'{self.name} was changed by another program while the map was '
                                   'in use: the map is no longer searched, load it again')
 
@@ -121,6 +150,9 @@ class MapIntegrity:
         self._failure: MapError | None = None
         self._background: threading.Thread | None = None
         self._starting = threading.Lock()
+        self._checked_s = 0.0
+        threading.Thread(target=_let_writers_in, args=(weakref.ref(self),), daemon=True,
+                         name='map leases').start()
 
     def check(self) -> None:
         """Check that the map can still be used; to be called before and after every search.
@@ -133,6 +165,8 @@ class MapIntegrity:
         """
         if self._failure is not None:
             raise self._failure
+        self._checked_s = time.monotonic()
+        self._yield_to_writers()
         for file in self._files.values():
             file.check_unchanged()
         with self._starting:
@@ -140,6 +174,15 @@ class MapIntegrity:
                 self._background = threading.Thread(
                     target=self._verify_in_background, name='map verification', daemon=True)
                 self._background.start()
+
+    def _yield_to_writers(self) -> None:
+        for file in self._files.values():
+            file.yield_to_writers()
+
+    def yield_when_idle(self) -> None:
+        """Let a program that waits write to a file, if no search has begun for a while."""
+        if time.monotonic() - self._checked_s > _IDLE_S:
+            self._yield_to_writers()
 
     def verify(self, name: str, start: int, stop: int) -> None:
         """Compare what holds bytes ``start`` to ``stop`` of a file with its checksums.
@@ -180,3 +223,11 @@ class MapIntegrity:
         except OSError as error:
             self._failure = MapCorruptError(f'{file.name} cannot be read: {error.strerror}')
             _logger.error('%s', self._failure)
+
+
+def _let_writers_in(integrity: 'weakref.ref[MapIntegrity]') -> None:
+    """Yield to writers while nothing is searched, as long as the map is open."""
+    while (watched := integrity()) is not None:
+        watched.yield_when_idle()
+        del watched
+        time.sleep(_LOOK_EVERY_S)

@@ -8,13 +8,13 @@ from typing import Any
 from pydantic import ValidationError
 
 from seqnet_ros.config.settings import Settings, describe_validation_error
-from seqnet_ros.core.errors import MapCorruptError
+from seqnet_ros.core.documents import MAX_JSON_BYTES, parse_json
+from seqnet_ros.core.errors import InputError, MapCorruptError, shortened
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.place_map import FORMATS, MapManifest, array_names, optional_array_names
 
 MANIFEST = 'manifest.json'
 INDEX = 'index.faiss'
-_MAX_BYTES = 256 << 20
 
 
 class ManifestFile(Settings):
@@ -48,22 +48,25 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
         MapCorruptError: the manifest is damaged, altered, incomplete or of an unknown format.
     """
     file = f'{where}/{MANIFEST}'
-    if len(content) > _MAX_BYTES:
-        raise MapCorruptError(f'{file} has {len(content)} bytes, expected at most {_MAX_BYTES}')
+    if len(content) > MAX_JSON_BYTES:
+        raise MapCorruptError(f'{file} has {len(content)} bytes, expected at most '
+                              f'{MAX_JSON_BYTES}')
     try:
-        document = json.loads(content.decode('utf-8'))
+        document = parse_json(content, file)
         version = document['manifest']['format_version']
         if version not in FORMATS:
-            raise MapCorruptError(f'{where} has map format {version}, this version reads '
-                                  f'{", ".join(map(str, FORMATS))}')
+            raise MapCorruptError(f'{where} has map format {shortened(version)}, this '
+                                  f'version reads {", ".join(map(str, FORMATS))}')
         if document['sha256'] != document_digest(document):
             raise MapCorruptError(f'{file} was modified: its checksum does not match its content')
         parsed = ManifestFile.model_validate(
             {'manifest': document['manifest'], 'files': document['files']})
+    except InputError as error:
+        raise MapCorruptError(f'{file} is damaged: {error}') from error
     except ValidationError as error:
         raise MapCorruptError(f'{file}: {describe_validation_error(error)}') from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MapCorruptError(f'{file} is damaged: {error}') from error
+        raise MapCorruptError(f'{file} is damaged: {shortened(repr(error))}') from error
     _check_names(parsed, file)
     return parsed
 
@@ -75,7 +78,8 @@ def _check_names(parsed: ManifestFile, file: str) -> None:
         raise MapCorruptError(f'{file} does not list all files of a map')
     foreign = sorted(set(parsed.files) - needed - {INDEX})
     if foreign:
-        raise MapCorruptError(f'{file} lists {foreign[0]!r}, which is not a file of a map')
+        raise MapCorruptError(f'{file} lists {shortened(repr(foreign[0]))}, which is not a file of '
+                              'a map')
 
 
 def document_digest(document: Mapping[str, Any]) -> str:

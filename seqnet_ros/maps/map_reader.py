@@ -5,16 +5,21 @@ memory-mapped: their small files are read and compared at once, the others as `M
 """
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
 import numpy as np
 
+from seqnet_ros.core.array_files import read_header
+from seqnet_ros.core.documents import MAX_JSON_BYTES
 from seqnet_ros.core.errors import (
+    InputError,
     MapCorruptError,
     MapError,
     MapModelMismatchError,
@@ -44,7 +49,6 @@ MAPPED = ('frames', 'sequences', 'projected', 'feature_points', 'feature_descrip
 """Arrays of larger maps that are memory-mapped; the others are small."""
 
 _ATTEMPTS = 50
-_HEADER_BYTES = 10_000
 
 
 def open_map(path: Path, model: PlaceModel | None = None, verify: bool = False) -> PlaceMap:
@@ -117,14 +121,18 @@ class _Directory:
         self.path = path
         try:
             self._descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        except OSError as error:
-            found = 'a file' if path.exists() else 'nothing'
-            if path.is_dir():
+        except (OSError, ValueError) as error:
+            # Unlike those of `Path`, these accept names that are too long or hold a NUL.
+            found = 'a file' if os.path.exists(path) else 'nothing'  # noqa: PTH110
+            if isinstance(error, OSError) and os.path.isdir(path):  # noqa: PTH112
                 found = f'a directory that cannot be opened ({error.strerror})'
             raise MapNotFoundError(f'no map at {path}: found {found}, expected the directory of '
                                    'a map') from error
         try:
             self._manifest = self._read_manifest()
+        except MapCorruptError:
+            os.close(self._descriptor)
+            raise
         except FileNotFoundError as error:
             os.close(self._descriptor)
             raise MapNotFoundError(f'no map at {path}: found a directory without {MANIFEST}, '
@@ -149,13 +157,22 @@ class _Directory:
                 f'{self.path / name} cannot be read: {error.strerror}') from error
 
     def _open(self, name: str) -> BinaryIO:
-        return open(name, 'rb', opener=lambda path, flags: os.open(
-            path, flags, dir_fd=self._descriptor))
+        # A pipe would block, and a device has no end.
+        descriptor = os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC,
+                             dir_fd=self._descriptor)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise FileNotFoundError(errno.ENOENT, 'not a regular file')
+        return os.fdopen(descriptor, 'rb')
 
     def _read_manifest(self) -> bytes:
         try:
             with self._open(MANIFEST) as file:
-                return file.read()
+                size = os.fstat(file.fileno()).st_size
+                if size > MAX_JSON_BYTES:
+                    raise MapCorruptError(f'{self.path / MANIFEST} has {size} bytes, expected at '
+                                          f'most {MAX_JSON_BYTES}')
+                return file.read(size)
         except IsADirectoryError as error:
             raise FileNotFoundError from error
 
@@ -286,10 +303,10 @@ def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarr
 
 def _read_whole(file: BinaryIO, where: str, record: FileRecord) -> bytes:
     """Read a file that is compared with its checksum at once."""
-    # Reading one more byte than expected detects a longer file.
-    content = file.read(record.bytes + 1)
+    # First the size: reading makes room for as many bytes as the manifest states.
+    size = os.fstat(file.fileno()).st_size
+    content = file.read(size) if size == record.bytes else b''
     if len(content) != record.bytes:
-        size = os.fstat(file.fileno()).st_size
         raise MapCorruptError(f'{where} is {size} bytes long, expected {record.bytes} bytes')
     if hashlib.sha256(content).hexdigest() != record.sha256:
         raise MapCorruptError(f'{where} was modified: its checksum does not match')
@@ -300,7 +317,7 @@ def _map_array(file: BinaryIO, where: str) -> np.ndarray:
     shape, dtype, offset = _array_header(file, where)
     try:
         return np.memmap(file, dtype, 'r', offset, shape)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, OverflowError) as error:
         raise MapCorruptError(f'{where} is not a readable array: {error}') from error
 
 
@@ -308,18 +325,16 @@ def _array_in_memory(content: bytes, where: str) -> np.ndarray:
     shape, dtype, offset = _array_header(io.BytesIO(content), where)
     try:
         return np.frombuffer(content, dtype, offset=offset).reshape(shape)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise MapCorruptError(f'{where} is not a readable array: {error}') from error
 
 
 def _array_header(file: BinaryIO, where: str) -> tuple[tuple[int, ...], np.dtype, int]:
     """Read the header of a ``.npy`` file: shape, type and where the values begin."""
     try:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError('expected version 1.0 of the format')
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file, _HEADER_BYTES)
-        if dtype.hasobject or fortran:
-            raise ValueError('expected plain numbers in C order')
-    except (OSError, ValueError) as error:
+        shape, fortran, dtype = read_header(file, where)
+        if dtype.hasobject or fortran or dtype.kind not in 'biufSU':
+            raise InputError('expected plain numbers in C order')
+    except InputError as error:
         raise MapCorruptError(f'{where} is not a readable array: {error}') from error
     return shape, dtype, file.tell()

@@ -9,12 +9,12 @@ from typing import cast
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor
 
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.config.model import AGGREGATORS, AggregatorConfig, ModelConfig, WeightsConfig
 from seqnet_ros.config.preset import Preset, parse_preset
+from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import View
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
@@ -163,6 +163,35 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
                       config_fingerprint(config, digest), chosen, projection)
 
 
+def build_map_model(preset: Preset, device: str = 'auto',
+                    weights: Path | None = None) -> PlaceModel:
+    """Load the model that a map describes.
+
+    A map may come from anywhere, so nothing is downloaded because it says so: an address counts
+    only if the file is in the cache already, or an installed model names the same one.
+
+    Args:
+        preset: of the manifest.
+        device: 'auto', 'cuda', 'cpu' or 'openvino'.
+        weights: local weights to use in place of those the map names.
+
+    Raises:
+        ModelError: its weights are missing, would have to be downloaded, or do not fit.
+    """
+    config = preset.model if weights is None else _with_weights(preset.model, weights)
+    foreign = [one for one in _weights_of(config)
+               if one.path is None and one.url is not None and not is_here(one, Path())]
+    if foreign:
+        installed = {(one.url, one.sha256) for path in named_models().values()
+                     for one in _weights_of(_read_model_file(path).model)}
+        for one in foreign:
+            if (one.url, one.sha256) not in installed:
+                raise ModelError(
+                    f'the map names weights at {one.url}, which no installed model does: nothing '
+                    'was downloaded, expected the weights as a local file')
+    return build_model(preset, device, weights=weights)
+
+
 def find_model_file(name_or_path: str | Path) -> Path | None:
     """Return the file of a model given by name or by path; None where there is none."""
     path = Path(name_or_path).expanduser()
@@ -265,6 +294,11 @@ def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
     return needed
 
 
+def _weights_of(config: ModelConfig) -> list[WeightsConfig]:
+    projection = [] if config.projection is None else [config.projection.weights]
+    return [config.weights, config.sequence.weights, *projection]
+
+
 def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
     """Return whether weights are a local or installed file, in the cache, or random."""
     path = weights_path(weights, base_dir)
@@ -277,16 +311,13 @@ def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
 
 def _read_model_file(path: Path) -> Preset:
     try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise ModelError(f'{path}, line {line}: {error.problem or error.context}') from error
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise ModelError(f'{path} cannot be read as YAML: {error}') from error
+        values = read_yaml(path)
+    except InputError as error:
+        raise ModelError(str(error)) from error
     if not isinstance(values, dict):
         raise ModelError(f'{path} holds a {type(values).__name__}, expected the fields of a model')
-    return parse_preset({'name': path.stem, **values}, str(path))
+    named = {str(name): value for name, value in values.items()}
+    return parse_preset({'name': path.stem, **named}, str(path))
 
 
 def _load_aggregator(config: ModelConfig, length: int, describer: FrameDescriber,

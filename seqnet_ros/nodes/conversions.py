@@ -70,14 +70,15 @@ def pose_from_odometry(message: Odometry) -> np.ndarray:
     return pose_from_message(message.pose.pose, 'odometry pose')
 
 
-def image_reader(message: Image | CompressedImage) -> Callable[[], np.ndarray]:
+def image_reader(message: Image | CompressedImage,
+                 max_pixels: int | None = None) -> Callable[[], np.ndarray]:
     """Return a function that decodes an image message to RGB uint8 ``[H, W, 3]``.
 
-    The function raises ``InputError`` if the image cannot be used.
+    The function raises ``InputError`` if the image cannot be used or has more than ``max_pixels``.
     """
     if isinstance(message, CompressedImage):
-        return lambda: image_from_compressed(message.data, message.format)
-    return lambda: image_from_message(message)
+        return lambda: image_from_compressed(message.data, message.format, max_pixels)
+    return lambda: image_from_message(message, max_pixels)
 
 
 def image_to_message(image: np.ndarray, stamp_ns: int, frame_id: str) -> Image:

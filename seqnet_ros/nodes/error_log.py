@@ -16,6 +16,7 @@ class ErrorLog:
     Args:
         logger: of the node.
         what: what cannot be used, with its article, as in 'an image'.
+        every_kind: log the first of each kind; otherwise the first of all.
 
     Attributes:
         unusable: errors caused by the input.
@@ -23,9 +24,10 @@ class ErrorLog:
         last_error: the newest error, one sentence.
     """
 
-    def __init__(self, logger: RcutilsLogger, what: str) -> None:
+    def __init__(self, logger: RcutilsLogger, what: str, every_kind: bool = True) -> None:
         self._logger = logger
         self._what = what
+        self._every_kind = every_kind
         self.reset()
 
     def reset(self) -> None:
@@ -45,6 +47,8 @@ class ErrorLog:
         self.last_error = describe_error(error)
         frame = traceback.extract_tb(error.__traceback__)[-1]
         kind = (type(error), frame.filename, frame.lineno or 0)
+        if expected and not self._every_kind:
+            kind = (SeqnetRosError, '', 0)
         if kind in self._seen:
             return
         self._seen.add(kind)

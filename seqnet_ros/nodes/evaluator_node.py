@@ -24,7 +24,9 @@ from seqnet_ros.nodes.error_log import describe_error
 from seqnet_ros.nodes.evaluation_message import evaluation_to_message
 from seqnet_ros.nodes.inputs.message_input import MessageInput
 from seqnet_ros.nodes.inputs.silence_watch import SilenceWatch
+from seqnet_ros.nodes.name_watch import NameWatch
 from seqnet_ros.nodes.parameters import declare_settings
+from seqnet_ros.nodes.ros_logging import PrintableLogs
 from seqnet_ros.nodes.run import run_plain
 from seqnet_ros.nodes.settings import EvaluatorSettings, map_paths, user_path
 from seqnet_ros.srv import SaveEvaluation
@@ -44,7 +46,7 @@ _IDLE = 20.0
 """Computing the metrics takes at most one in this many parts of the node's time."""
 
 
-class EvaluatorNode(Node):
+class EvaluatorNode(PrintableLogs, Node):
     """Evaluates every message on ``place_match`` with ``truth``, and publishes ``~/evaluation``.
 
     Args:
@@ -58,6 +60,7 @@ class EvaluatorNode(Node):
 
     def __init__(self, **options: Any) -> None:
         super().__init__('evaluator', **options)
+        NameWatch(self)
         settings = declare_settings(self, EvaluatorSettings())
         try:
             self.evaluation = self._open(settings)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View
 from seqnet_ros.localization.localizer import Localizer
@@ -15,6 +17,9 @@ from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.srv import FindPlace
 
+_IMAGES_IN_MEMORY = 4
+"""Images of a request in memory, in units of the largest one allowed."""
+
 
 class FindPlaceService:
     """Offers ``~/find_place``; the live sequence is not affected.
@@ -24,13 +29,16 @@ class FindPlaceService:
         pipeline: its worker owns the engine.
         engine: returns the engine, None while no map is loaded.
         to_message: makes a message of a result and the camera's frame.
+        max_pixels: returns the limit of the size of an image.
     """
 
     def __init__(self, services: ServiceGroup, pipeline: ImagePipeline,
                  engine: Callable[[], Localizer | None],
+                 max_pixels: Callable[[], int],
                  to_message: Callable[[MatchResult, str], PlaceMatch]) -> None:
         self._pipeline = pipeline
         self._engine = engine
+        self._max_pixels = max_pixels
         self._to_message = to_message
         services.add(FindPlace, '~/find_place', self._on_find_place)
 
@@ -50,7 +58,8 @@ class FindPlaceService:
             return response
         try:
             result = await self._pipeline.run(
-                lambda: engine.find(_decode(messages, engine.model.config.cameras)))
+                lambda: engine.find(_decode(messages, engine.model.config.cameras,
+                                            self._max_pixels())))
         except InputError as error:
             response.result = response.RESULT_INVALID_IMAGE
             response.message = str(error)
@@ -67,9 +76,18 @@ class FindPlaceService:
         return response
 
 
-def _decode(messages: Sequence[Any], cameras: int) -> list[View]:
+def _decode(messages: Sequence[Any], cameras: int, max_pixels: int) -> list[View]:
     """Decode the images of a request; those of several cameras follow one another."""
-    images = [image_reader(message)() for message in messages]
+    images: list[np.ndarray] = []
+    left = _IMAGES_IN_MEMORY * max_pixels
+    for message in messages:
+        images.append(image_reader(message, max_pixels)())
+        height, width = images[-1].shape[:2]
+        left -= height * width
+        if left < 0:
+            raise InputError(f'image {len(images)} of {len(messages)} is too much: all images of '
+                             f'a request may have {_IMAGES_IN_MEMORY * max_pixels / 1e6:g} '
+                             'megapixels')
     if len(images) % cameras:
         raise InputError(f'found {len(images)} images, expected a multiple of {cameras}: one per '
                          'camera at every time')

@@ -9,13 +9,14 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.images import pixel_limit
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.status import Status, StatusTracker
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import PlaceModel, build_model, load_model, load_preset
+from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_model, load_preset
 from seqnet_ros.msg import PlaceMatch
 from seqnet_ros.nodes.conversions import match_to_message
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
@@ -72,7 +73,9 @@ class LocalizerNode(ManagedNode):
         self._map_services = MapServices(
             services, self.pipeline, lambda: self.engine, self._prepare_maps,
             self._use_maps, lambda: self.map_paths)
-        FindPlaceService(services, self.pipeline, lambda: self.engine, self._to_message)
+        FindPlaceService(
+            services, self.pipeline, lambda: self.engine,
+            lambda: pixel_limit(self.settings.read().max_image_megapixels), self._to_message)
         self._relocalization = RelocalizeService(
             self, services, self.pipeline, lambda: self.phase, self._relocalize)
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
@@ -333,7 +336,7 @@ def _load_model(settings: LocalizerSettings) -> PlaceModel:
     weights = local_weights(settings)
     if settings.model or not settings.map:
         return load_model(settings.model, settings.device, weights)
-    return build_model(_preset(settings), settings.device, weights=weights)
+    return build_map_model(_preset(settings), settings.device, weights=weights)
 
 
 def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
@@ -344,7 +347,7 @@ def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
     if (settings.model or manifest.fingerprint == model.fingerprint
             or wanted.cameras != model.config.cameras):
         return model
-    return build_model(manifest.preset, settings.device, weights=local_weights(settings))
+    return build_map_model(manifest.preset, settings.device, weights=local_weights(settings))
 
 
 def _begins_anew(result: MatchResult | None, engine: Localizer) -> bool:

@@ -9,9 +9,11 @@ from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 
 from seqnet_ros.core.errors import SeqnetRosError
 from seqnet_ros.nodes.diagnostics import Level, Report
+from seqnet_ros.nodes.name_watch import NameWatch
+from seqnet_ros.nodes.ros_logging import PrintableLogs
 
 
-class ManagedNode(LifecycleNode):
+class ManagedNode(PrintableLogs, LifecycleNode):
     """Turns the lifecycle transitions into four methods, and their errors into messages.
 
     rclpy would swallow an exception in a transition: here it becomes one line in the log and a
@@ -27,6 +29,7 @@ class ManagedNode(LifecycleNode):
         super().__init__(name, **options)
         self.phase = 'unconfigured'
         self.trouble = ''
+        NameWatch(self)
 
     @property
     def configured(self) -> bool:
@@ -99,7 +102,7 @@ class ManagedNode(LifecycleNode):
         """Run a transition; an exception, which rclpy would swallow, is logged as a failure."""
         try:
             act()
-        except SeqnetRosError as error:
+        except (SeqnetRosError, OSError) as error:
             self.trouble = f'cannot {what}: {error}'
             self.get_logger().error(self.trouble)
             return TransitionCallbackReturn.FAILURE

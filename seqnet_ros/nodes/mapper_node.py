@@ -11,7 +11,7 @@ from seqnet_ros.maps.map_extension import save_extension
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
+from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_preset
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.inputs.image_input import StampedImage
@@ -168,7 +168,7 @@ def _load_model(settings: MapperSettings) -> PlaceModel:
     if not settings.map:
         raise InputError('extend is set, but the parameter map is empty: set it to the map to '
                          'extend')
-    return build_model(_preset(settings), settings.device, weights=local_weights(settings))
+    return build_map_model(_preset(settings), settings.device, weights=local_weights(settings))
 
 
 def main() -> None:

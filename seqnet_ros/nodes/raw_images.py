@@ -18,30 +18,31 @@ BYTES_PER_PIXEL = {
 refuses 8UC1, 8UC3 and 16UC1 as being no color, and does not know uyvy and yuyv."""
 
 
-def image_from_message(message: Image) -> np.ndarray:
+def image_from_message(message: Image, max_pixels: int | None = None) -> np.ndarray:
     """Return an image message as RGB uint8 ``[H, W, 3]``.
 
     Raises:
         InputError: the message is not a camera image, or is inconsistent.
     """
-    return convert(message, ros_cv_bridge())
+    return convert(message, ros_cv_bridge(), max_pixels)
 
 
-def convert(message: Image, bridge: Any) -> np.ndarray:
+def convert(message: Image, bridge: Any, max_pixels: int | None = None) -> np.ndarray:
     """Return an image message as RGB uint8 ``[H, W, 3]``.
 
     Args:
         message: the image.
         bridge: a ``CvBridge``, used for the encodings in `BYTES_PER_PIXEL`; None for no other
             converter than `image_from_raw`.
+        max_pixels: the limit of its size; None takes that of `core.images.pixel_limit`.
 
     Raises:
         InputError: the message is not a camera image, or is inconsistent.
     """
     fields = (message.data, message.height, message.width, message.encoding, message.step)
     if bridge is None or not _suits_cv_bridge(message):
-        return image_from_raw(*fields, bool(message.is_bigendian))
-    check_raw(*fields)
+        return image_from_raw(*fields, bool(message.is_bigendian), max_pixels)
+    check_raw(*fields, max_pixels)
     return bridge.imgmsg_to_cv2(message, 'rgb8')
 
 

@@ -1,8 +1,36 @@
-"""The core's log lines in the ROS log."""
+"""Lines in the ROS log: those of the core, and harmless ones only."""
 
 import logging
+from typing import Any
 
+from rclpy.impl import rcutils_logger
 from rclpy.impl.rcutils_logger import RcutilsLogger
+
+from seqnet_ros.core.printable import printable
+
+# rclpy tells log calls apart by the first file on the stack that is not listed here.
+rcutils_logger._internal_callers.append(__file__)
+
+
+class PrintableLogger(RcutilsLogger):
+    """Escapes control characters, which names, frames and messages may hold."""
+
+    def log(self, message: str, severity: Any, name: str | None = None, **keywords: Any) -> bool:
+        """Log a message."""
+        return bool(super().log(printable(str(message), lines=True), severity, name, **keywords))
+
+
+class PrintableLogs:
+    """Mixed into a node, before its class: its logger is a `PrintableLogger`."""
+
+    _printable_logger: PrintableLogger | None = None
+
+    def get_logger(self) -> Any:
+        """Return the logger of the node."""
+        inner = super().get_logger()  # type: ignore[misc]
+        if self._printable_logger is None or self._printable_logger.name != inner.name:
+            self._printable_logger = PrintableLogger(inner.name)
+        return self._printable_logger
 
 
 class _ToRos(logging.Handler):

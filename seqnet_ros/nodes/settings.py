@@ -3,6 +3,7 @@
 The engine's own settings are in `seqnet_ros.config.engine`.
 """
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.errors import InputError, SeqnetRosError
+from seqnet_ros.core.images import DEFAULT_MEGAPIXELS
 from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 APPLIED = 'applied'
@@ -37,6 +39,9 @@ class NodeSettings(Settings):
     image_queue_depth: int = Field(
         5, ge=1, le=1000, json_schema_extra=AT_ACTIVATION,
         description='Queue depth of the middleware; the node itself keeps only the newest image.')
+    max_image_megapixels: float = Field(
+        DEFAULT_MEGAPIXELS, gt=0, le=4096, json_schema_extra=AT_ACTIVATION,
+        description='Larger images are refused before they are decoded, millions of pixels.')
     camera_sync_s: float = Field(
         0.02, ge=0, le=10, json_schema_extra=AT_ACTIVATION,
         description='Images of several cameras are simultaneous if their stamps differ by at most '
@@ -180,13 +185,32 @@ class EvaluatorSettings(Settings):
 def map_paths(text: str) -> list[Path]:
     """Read the directories of one map or several, joined by ':'.
 
+    A ':' within the name of a directory that exists does not separate.
+
     Raises:
         InputError: it does not name a map, or is in the home directory of an unknown user.
     """
-    paths = [user_path(part) for part in text.split(':') if part]
+    paths = [user_path(part) for part in _split_paths(text)]
     if not paths:
         raise InputError(f'{text!r} does not name a map, expected its directory')
     return paths
+
+
+def _split_paths(text: str) -> list[str]:
+    """Split at each ':', taking as many parts together as name a directory that exists."""
+    parts, paths = text.split(':'), []
+    while parts:
+        count = next((count for count in range(len(parts), 1, -1)
+                      if _is_folder(':'.join(parts[:count]))),
+                     1)
+        paths.append(':'.join(parts[:count]))
+        del parts[:count]
+    return [path for path in paths if path]
+
+
+def _is_folder(text: str) -> bool:
+    # Unlike `Path`, these accept every text.
+    return os.path.isdir(os.path.expanduser(text))  # noqa: PTH111, PTH112
 
 
 def user_path(text: str, refusal: type[SeqnetRosError] = InputError) -> Path:

@@ -23,7 +23,7 @@ EXTRAS = {
     'seqnet_ros': ('train', 'onnx', 'openvino', 'ros'), 'launch': (), 'scripts': (),
     'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
-    'soak': ('ros',), 'tools': ('docs',),
+    'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
     'test': ('build', 'dev', 'docs', 'onnx', 'openvino', 'ros', 'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
@@ -166,7 +166,7 @@ def test_imports_are_declared_for_rosdep():
 
 
 def test_messages_that_only_tests_import_are_declared_for_rosdep():
-    of_ros = {module for folder in ('demo', 'soak', 'test') for module in imported(folder)
+    of_ros = {module for folder in ('demo', 'soak', 'faults', 'test') for module in imported(folder)
               if module.endswith(('_msgs', '_srvs', '_interfaces'))}
     missing = of_ros - OTHER_SYSTEMS - NO_WHEEL - ros_packages('depend', 'exec_depend')
     assert missing == {name for name in ros_packages('test_depend')

@@ -78,7 +78,7 @@ def build(
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
-    from seqnet_ros.models.place_model import build_model, load_preset
+    from seqnet_ros.models.place_model import build_map_model, build_model, load_preset
     from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
     from seqnet_ros.pipelines.map_recording import map_recording
 
@@ -96,7 +96,9 @@ def build(
     if geometry and preset.engine.geometry is None:
         preset = replace(
             preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))
-    built = build_model(preset.with_settings(settings), device, model_folder, weights)
+    preset = preset.with_settings(settings)
+    built = (build_map_model(preset, device, weights) if model_folder is None
+             else build_model(preset, device, model_folder, weights))
     camera = options.read_camera(camera_info)
     extended = None
     if extend is not None:

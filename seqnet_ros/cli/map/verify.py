@@ -15,11 +15,11 @@ def verify(
     The fingerprint of the model on this machine is compared with that of the map.
     """
     from seqnet_ros.maps.map_reader import check_model, verify_map
-    from seqnet_ros.models.place_model import build_model
+    from seqnet_ros.models.place_model import build_map_model
 
     with working('reading'):
         manifest = verify_map(path)
-    check_model(manifest, build_model(manifest.preset, device, weights=weights), path)
+    check_model(manifest, build_map_model(manifest.preset, device, weights=weights), path)
     print_fields({'map': path, 'verdict': 'sound', 'places': manifest.places,
                   'descriptors': describe_dimensions(manifest),
                   'fingerprint': manifest.fingerprint[:8]})

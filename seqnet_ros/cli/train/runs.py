@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
+from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
@@ -45,10 +45,7 @@ def collect_training_settings(recipe: Path | None, assignments: list[str] | None
 
 
 def _read_recipe(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        raise InputError(f'recipe {path} cannot be read: {error}') from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f'recipe {path} holds a {type(values).__name__}, expected settings')
     return values

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.safe_pickle import read_plain_torch
 from seqnet_ros.datasets.jist.sequence_folders import FrameTable, Sequences, cities_of, parse_names
-from seqnet_ros.datasets.safe_pickle import read_plain_torch
 
 _KEYS = ('db_paths', 'q_paths', 'qIdx', 'pIdx', 'nonNegIdx')
 # Windows are paths joined by commas, and folders may have commas in their names.

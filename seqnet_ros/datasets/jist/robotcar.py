@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.images import image_from_raw
+from seqnet_ros.core.images import decode, image_from_raw, read_encoded
 from seqnet_ros.datasets.csv_tables import finite, read_rows, whole
 from seqnet_ros.datasets.jist.sequence_writer import Placement, Written, place_images, write_jpeg
 from seqnet_ros.datasets.recordings.image_folder import list_images
@@ -242,13 +242,9 @@ def read_raw(path: Path) -> np.ndarray:
     Raises:
         InputError: the file is missing or damaged.
     """
-    try:
-        data = np.fromfile(path, dtype=np.uint8)
-    except OSError as error:
-        raise InputError(f'image {path} cannot be read: {error.strerror or error}') from error
-    pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    if pixels is None or pixels.dtype != np.uint8:
-        raise InputError(f'image {path} is damaged or of no known format, expected 8 bit PNG data')
+    pixels = decode(read_encoded(path), f'image {path}', cv2.IMREAD_UNCHANGED)
+    if pixels.dtype != np.uint8:
+        raise InputError(f'image {path} holds {pixels.dtype}, expected 8 bit PNG data')
     if pixels.ndim == 2:
         height, width = pixels.shape
         return image_from_raw(pixels, height, width, _BAYER, step=width)

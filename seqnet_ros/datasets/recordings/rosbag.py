@@ -21,6 +21,7 @@ from rosbags.rosbag2 import Reader as Ros2Reader
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu
 from seqnet_ros.core.images import image_from_compressed, image_from_raw
@@ -47,6 +48,7 @@ POSE_TYPES = tuple(_POSE_NAMES)
 STORAGE_SUFFIXES = ('.mcap', '.db3')
 BAG_SUFFIXES = ('.bag', *STORAGE_SUFFIXES)
 _STATIC = '_static'
+_METADATA = 'metadata.yaml'
 REORDER_WINDOW = 8
 """Maximum number of images that may arrive out of order between camera and recorder."""
 
@@ -159,6 +161,8 @@ class Bag:
     @contextmanager
     def _open(self, file: Path, where: str = '') -> Iterator[Any]:
         with self._explain(where, file):
+            if (file / _METADATA).is_file():
+                read_yaml(file / _METADATA)  # the bag's reader sets no limits
             reader = Ros1Reader(file) if self._is_ros1 else Ros2Reader(file)
             reader.open()
         try:
@@ -190,7 +194,7 @@ def _typestore(is_ros1: bool) -> Typestore:
 def is_bag(path: Path) -> bool:
     """Return whether a path looks like a bag, by its ending or by the files in the folder."""
     if path.is_dir():
-        return (path / 'metadata.yaml').exists() or bool(_storage_files(path))
+        return (path / _METADATA).exists() or bool(_storage_files(path))
     return path.suffix in BAG_SUFFIXES
 
 
@@ -210,7 +214,7 @@ def _find_files(path: Path) -> list[Path]:
         if not path.stat().st_size:
             raise InputError(f'bag {path} is an empty file')
         return [path]
-    files = [path] if (path / 'metadata.yaml').exists() else _storage_files(path)
+    files = [path] if (path / _METADATA).exists() else _storage_files(path)
     if not files:
         raise InputError(f'bag {path} holds neither metadata.yaml nor .mcap or .db3 files')
     return files
@@ -250,8 +254,16 @@ class BagSource:
                         name=f'{self.topic.name} #{message.number}')
 
     def stamp_range(self) -> tuple[int, int]:
-        """Return the first stamp and an estimate of the last, nanoseconds."""
-        first = next(iter(self)).stamp_ns
+        """Return the first stamp and an estimate of the last, nanoseconds.
+
+        Raises:
+            InputError: the bag is damaged, or holds no image although its index says so.
+        """
+        frame = next(iter(self), None)
+        if frame is None:
+            raise InputError(f'bag {self.bag.path} holds no message on {self.topic.name}, but its '
+                             f'index states {self.topic.messages}')
+        first = frame.stamp_ns
         return first, first + self.bag.duration_ns
 
     def _decode(self, message: _Message) -> np.ndarray:

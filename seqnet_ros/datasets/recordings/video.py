@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.images import check_size
 from seqnet_ros.datasets.recordings.frames import Frame
 
 VIDEO_SUFFIXES = ('.mp4', '.avi', '.mkv', '.mov', '.m4v', '.webm', '.mpg', '.mpeg', '.wmv')
@@ -89,6 +90,13 @@ class VideoSource:
             raise InputError(
                 f'video {self.name} ({self._path.stat().st_size} bytes) cannot be opened, expected '
                 'a complete video file in a format that OpenCV reads')
+        width, height = (int(capture.get(one)) for one in (cv2.CAP_PROP_FRAME_WIDTH,
+                                                           cv2.CAP_PROP_FRAME_HEIGHT))
+        try:
+            check_size(width, height, f'video {self.name}')
+        except InputError:
+            capture.release()
+            raise
         return capture
 
 

@@ -5,8 +5,7 @@ read without running code in them. The struct with the positions is in
 `seqnet_ros.datasets.seqnet.db_struct`.
 """
 
-import zipfile
-import zlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -15,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqnet_ros.core.array_files import map_npy, read_npz
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import whole_file
-from seqnet_ros.datasets.safe_pickle import read_object_array
 
 _PathLike = str | PathLike[str]
 _SPLITS = ('train', 'val', 'test')
@@ -218,10 +217,7 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
     """
     file = Path(path)
     _require_file(file)
-    try:
-        array = np.lib.format.open_memmap(file, mode='r')
-    except (ValueError, OSError, SyntaxError, TypeError, EOFError) as error:
-        raise InputError(f'{file} is not a whole .npy file of numbers: {error}') from error
+    array = map_npy(file)
     if array.ndim != 2 or 0 in array.shape or array.dtype not in (np.float32, np.float64):
         raise InputError(f'{file} holds {array.dtype} {list(array.shape)}, expected float32 or '
                          'float64 [N, D]')
@@ -348,24 +344,7 @@ def read_arrays(path: _PathLike) -> dict[str, np.ndarray]:
     """
     file = Path(path)
     _require_file(file)
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return {name.removesuffix('.npy'): _read_member(archive, name, file)
-                    for name in archive.namelist()}
-    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, OSError) as error:
-        raise InputError(f'{file} is not a whole .npz file: {error}') from error
-
-
-def _read_member(archive: zipfile.ZipFile, name: str, file: Path) -> np.ndarray:
-    with archive.open(name) as member:
-        version = np.lib.format.read_magic(member)
-        read_header = (np.lib.format.read_array_header_1_0 if version == (1, 0)
-                       else np.lib.format.read_array_header_2_0)
-        shape, _, dtype = read_header(member)
-        if dtype.hasobject:
-            return read_object_array(member.read(), shape, f'{file}: {name}')
-    with archive.open(name) as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
+    return read_npz(file, objects=True)
 
 
 def _lines(file: Path) -> list[str]:
@@ -380,9 +359,10 @@ def _lines(file: Path) -> list[str]:
 
 
 def _require_file(file: Path) -> None:
-    if not file.is_file():
-        raise InputError(f'{file} does not exist' if not file.exists()
-                         else f'{file} is not a file')
+    # Unlike those of `Path`, these accept names that are too long or hold a NUL.
+    if not os.path.isfile(file):  # noqa: PTH113
+        raise InputError(f'{file} is not a file' if os.path.exists(file)  # noqa: PTH110
+                         else f'{file} does not exist')
 
 
 def _write_text(path: Path, text: str) -> None:

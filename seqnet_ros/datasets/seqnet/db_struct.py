@@ -5,6 +5,7 @@ SeqNet's code reads and writes. Positions are ``[N, K]``: meters, or with K = 1 
 """
 
 import math
+import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,12 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, shortened
 from seqnet_ros.core.files import whole_file
+from seqnet_ros.datasets.seqnet.mat_file import read_mat
 
 _STRUCT = 'dbStruct'
 _REQUIRED = ('whichSet', 'dbImageFns', 'qImageFns', 'numImages', 'numQueries', 'utmDb', 'utmQ',
              'posDistThr', 'posDistSqThr')
+_OPTIONAL = ('dataset', 'nonTrivPosDistSqThr', 'gpsDb', 'gpsQ', 'dbTimeStamp', 'qTimeStamp')
 
 
 @dataclass(frozen=True)
@@ -93,29 +96,27 @@ def read_struct(path: str | PathLike[str]) -> DbStruct:
     Raises:
         InputError: the file is missing, is not such a struct, or is inconsistent.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - accepts every name, unlike `Path.is_file`
         raise InputError(f'struct {path} does not exist')
-    try:
-        content = loadmat(path)
-    except (MatReadError, ValueError, TypeError, OSError, NotImplementedError) as error:
-        raise InputError(f'struct {path} is not a MATLAB v5 file: {error}') from error
+    content = read_mat(path)
     if _STRUCT not in content:
-        found = ', '.join(key for key in content if not key.startswith('__')) or 'nothing'
-        raise InputError(f'struct {path} holds {found}, expected {_STRUCT}')
-    struct = content[_STRUCT]
-    missing = [name for name in _REQUIRED if name not in (struct.dtype.names or ())]
+        found = ', '.join(content) or 'nothing'
+        raise InputError(f'struct {path} holds {shortened(found)}, expected {_STRUCT}')
+    structs = content[_STRUCT]
+    if not isinstance(structs, list) or len(structs) != 1:
+        found = f'{len(structs)} structs' if isinstance(structs, list) else 'something else'
+        raise InputError(f'struct {path} holds {found}, expected 1')
+    missing = [name for name in _REQUIRED if name not in structs[0]]
     if missing:
         raise InputError(f'struct {path} lacks the fields {", ".join(missing)}')
-    if struct.size != 1:
-        raise InputError(f'struct {path} holds {struct.size} structs, expected 1')
-    return _from_fields({name: struct[name].item() for name in struct.dtype.names}, path)
+    return _from_fields(structs[0], path)
 
 
-def _from_fields(fields: dict[str, np.ndarray], path: Path) -> DbStruct:
+def _from_fields(fields: dict[str, Any], path: Path) -> DbStruct:
+    for name, value in fields.items():
+        if isinstance(value, list) and name in (*_REQUIRED, *_OPTIONAL):
+            raise InputError(f'struct {path}: {name} is a struct, expected numbers or text')
     def number(name: str) -> float:
         return _number(fields[name], f'struct {path}: {name}')
 

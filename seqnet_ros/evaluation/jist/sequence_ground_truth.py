@@ -10,7 +10,6 @@ any frame of the other; newer papers also ask for the center or the last frames:
 import hashlib
 import json
 import logging
-import zipfile
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,6 +17,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from seqnet_ros.core.array_files import read_npz
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.datasets.jist.sequence_folders import FrameTable, Sequences
@@ -143,11 +143,11 @@ def _read(file: Path, key: str) -> GroundTruth | None:
     if not file.is_file():
         return None
     try:
-        with np.load(file, allow_pickle=False) as stored:
-            if str(stored['key']) == key:
-                return GroundTruth(stored['indptr'], stored['indices'], int(stored['references']))
-            problem = 'belongs to other data'
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        stored = read_npz(file)
+        if str(stored['key']) == key:
+            return GroundTruth(stored['indptr'], stored['indices'], int(stored['references']))
+        problem = 'belongs to other data'
+    except (InputError, ValueError, KeyError, TypeError) as error:
         problem = f'is damaged ({error})'
     _logger.warning('cache %s %s: it is computed again', file, problem)
     return None

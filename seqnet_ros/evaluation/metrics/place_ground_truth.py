@@ -224,10 +224,10 @@ def read_pairs(path: str | PathLike[str], query_names: Sequence[str],
     file = Path(path)
     try:
         lines = file.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        rows = [(number, next(csv.reader([line]))) for number, line in enumerate(lines, 1)
+                if line.strip() and not line.lstrip().startswith('#')]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f'{file} cannot be read as a CSV file of pairs: {error}') from error
-    rows = [(number, next(csv.reader([line]))) for number, line in enumerate(lines, 1)
-            if line.strip() and not line.lstrip().startswith('#')]
     if not rows:
         raise InputError(f'{file} holds no pairs, expected the columns query and map')
     columns = _pair_columns(file, rows[0][1])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.array_files import read_npz
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import whole_file
 
@@ -112,8 +113,8 @@ def read_belief(folder: Path) -> BeliefHistory | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return BeliefHistory(arrays['probabilities'], int(arrays['stride']),
-                                 int(arrays['results']), arrays['bounds'])
-    except (OSError, ValueError, KeyError) as error:
+        arrays = read_npz(path)
+        return BeliefHistory(arrays['probabilities'], int(arrays['stride']),
+                             int(arrays['results']), arrays['bounds'])
+    except (InputError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path} is not the belief of an evaluation: {error}') from error

@@ -49,7 +49,7 @@ from seqnet_ros.evaluation.replay.run_files import (
 from seqnet_ros.evaluation.replay.timing import Latency, Timing
 from seqnet_ros.evaluation.replay.verdict import give_verdict
 from seqnet_ros.maps.map_reader import open_map, read_manifest
-from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
+from seqnet_ros.models.place_model import PlaceModel, build_map_model, build_model, load_preset
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.sequences.aggregators import describe_frames
 
@@ -203,7 +203,7 @@ def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:
     """Return the model, and the preset of its file or of the map with the settings to use."""
     if request.map_path is not None:
         manifest, _ = read_manifest(request.map_path)
-        model = build_model(manifest.preset, request.device, weights=request.weights)
+        model = build_map_model(manifest.preset, request.device, weights=request.weights)
         return model, manifest.preset.with_settings(request.settings)
     preset, base_dir = load_preset(request.model, request.weights)
     model = build_model(preset.with_settings(request.settings), request.device, base_dir)

@@ -284,18 +284,13 @@ def _read_candidates(path: Path) -> 'np.ndarray':
     """Read int64 ``[M, K]``, of an ``.npz`` file the array ``preds``."""
     import numpy as np
 
+    from seqnet_ros.core.array_files import read_npy
     from seqnet_ros.datasets.seqnet.dataset_files import read_predictions
 
     if path.suffix != '.npy':
         return read_predictions(path)
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise InputError(f'{path} does not exist') from None
-    except (OSError, ValueError, EOFError) as error:
-        raise InputError(f'{path} is not a whole .npy file of numbers: {error}') from error
-    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind not in 'iu':
-        found = (f'{array.dtype} {list(array.shape)}' if isinstance(array, np.ndarray)
-                 else 'several arrays')
-        raise InputError(f'{path} holds {found}, expected whole numbers [M, K]')
+    array = read_npy(path)
+    if array.ndim != 2 or array.dtype.kind not in 'iu':
+        raise InputError(f'{path} holds {array.dtype} {list(array.shape)}, expected whole numbers '
+                         '[M, K]')
     return array.astype(np.int64)

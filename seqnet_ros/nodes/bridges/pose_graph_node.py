@@ -21,7 +21,9 @@ from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.bridges.pose_graph_edges import GraphEdge, make_edge
 from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Report
+from seqnet_ros.nodes.name_watch import NameWatch
 from seqnet_ros.nodes.parameters import declare_settings
+from seqnet_ros.nodes.ros_logging import PrintableLogs
 from seqnet_ros.nodes.run import run_plain
 
 NAME = 'pose_graph_bridge'
@@ -40,7 +42,7 @@ class PoseGraphBridgeSettings(BridgeSettings):
         False, description='Also publish rejected closures, as REJECTED_LOOPCLOSE.')
 
 
-class PoseGraphBridgeNode(Node):
+class PoseGraphBridgeNode(PrintableLogs, Node):
     """Publishes ``~/pose_graph``: one edge for every loop closure with a metric pose.
 
     Args:
@@ -55,6 +57,7 @@ class PoseGraphBridgeNode(Node):
     def __init__(self, **options: Any) -> None:
         require_package(NAME, PACKAGE)
         super().__init__(NAME, **options)
+        NameWatch(self)
         from pose_graph_tools_msgs.msg import PoseGraph, PoseGraphEdge
 
         self._settings = declare_settings(self, PoseGraphBridgeSettings())

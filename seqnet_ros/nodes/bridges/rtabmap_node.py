@@ -28,7 +28,9 @@ from seqnet_ros.nodes.bridges.rtabmap_links import (
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
 from seqnet_ros.nodes.inputs.odometry_subscriber import ODOMETRY_TOPIC
+from seqnet_ros.nodes.name_watch import NameWatch
 from seqnet_ros.nodes.parameters import declare_settings
+from seqnet_ros.nodes.ros_logging import PrintableLogs
 from seqnet_ros.nodes.run import run_plain
 
 NAME = 'rtabmap_bridge'
@@ -61,7 +63,7 @@ class RtabmapBridgeSettings(BridgeSettings):
                         "which is rtabmap's frame_id; '' disables this.")
 
 
-class RtabmapBridgeNode(Node):
+class RtabmapBridgeNode(PrintableLogs, Node):
     """Calls ``add_link`` for every loop closure with a metric pose.
 
     Args:
@@ -82,6 +84,7 @@ class RtabmapBridgeNode(Node):
     def __init__(self, **options: Any) -> None:
         require_package(NAME, PACKAGE)
         super().__init__(NAME, **options)
+        NameWatch(self)
         from rtabmap_msgs.msg import Info, Link, MapGraph
         from rtabmap_msgs.srv import AddLink
 

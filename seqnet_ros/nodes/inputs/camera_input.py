@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo
 from seqnet_ros.core.camera import FORWARD, CameraModel, camera_from_info
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import check_pose
+from seqnet_ros.nodes.error_log import ErrorLog
 
 CAMERA_INFO_TOPIC = 'camera_info'
 
@@ -49,7 +50,7 @@ class CameraInput:
         self._base_from_camera = parse_base_from_camera(base_from_camera)
         self._deliver = deliver
         self._camera: CameraModel | None = None
-        self._refused = ''
+        self._errors = ErrorLog(node.get_logger(), 'camera_info', every_kind=False)
         self._subscription = node.create_subscription(
             CameraInfo, CAMERA_INFO_TOPIC, self._on_info, qos_profile_sensor_data)
 
@@ -57,11 +58,19 @@ class CameraInput:
         """Stop listening."""
         self._node.destroy_subscription(self._subscription)
 
+    @property
+    def ignored(self) -> int:
+        """Calibrations that could not be used."""
+        return self._errors.unusable
+
     def describe(self) -> str:
         """Return the state of the calibration, human-readable."""
+        ignored = (f'{self._errors.unusable} ignored, the last: {self._errors.last_error}'
+                   if self._errors.unusable else '')
         if self._camera is not None:
-            return f'{self._camera.width}x{self._camera.height}, {self._camera.distortion_model}'
-        return self._refused or f'no calibration received on {self._subscription.topic_name} yet'
+            found = f'{self._camera.width}x{self._camera.height}, {self._camera.distortion_model}'
+            return f'{found}; {ignored}' if ignored else found
+        return ignored or f'no calibration received on {self._subscription.topic_name} yet'
 
     def _on_info(self, message: CameraInfo) -> None:
         roi = message.roi
@@ -72,9 +81,7 @@ class CameraInput:
                 roi=(roi.x_offset, roi.y_offset, roi.width, roi.height),
                 base_from_camera=self._base_from_camera.tolist())
         except InputError as error:
-            if str(error) != self._refused:
-                self._node.get_logger().warning(f'ignored camera_info: {error}')
-            self._refused = str(error)
+            self._errors.add(error)
             return
         if camera != self._camera:
             self._camera = camera

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
-from seqnet_ros.core.images import View, first_image
+from seqnet_ros.core.images import View, first_image, pixel_limit
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
 from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches
@@ -69,6 +69,7 @@ class ImageInput:
         self._sync_s = settings.camera_sync_s
         self._sync = CameraSync(cameras, round(settings.camera_sync_s * NANOSECONDS))
         self._transport = settings.image_transport
+        self._max_pixels = pixel_limit(settings.max_image_megapixels)
         self._qos = QoSProfile(
             history=HistoryPolicy.KEEP_LAST, depth=settings.image_queue_depth,
             reliability=_RELIABILITY[settings.image_reliability])
@@ -133,7 +134,7 @@ class ImageInput:
 
     def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
         image = StampedImage(self._stamp(message, self.topics[camera]), message.header.frame_id,
-                             image_reader(message), time.monotonic())
+                             image_reader(message, self._max_pixels), time.monotonic())
         self._arrivals_s[camera] = image.received_s
         if len(self.topics) == 1:
             self._hand_on(image)

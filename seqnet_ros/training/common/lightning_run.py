@@ -24,6 +24,7 @@ from torch import Tensor
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.device import select_device
+from seqnet_ros.training.common.checkpoints import WholeCheckpoints, find_checkpoint
 from seqnet_ros.training.common.distributed import ProcessGroupSlice
 from seqnet_ros.training.common.run_record import write_record
 
@@ -70,7 +71,7 @@ class LightningRun:
         """
         with _quiet_lightning():
             trainer = self._trainer()
-            checkpoint = self.folder / self.state if resume else None
+            checkpoint = find_checkpoint(self.folder / self.state) if resume else None
             try:
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException:
@@ -98,7 +99,8 @@ class LightningRun:
             logger=TensorBoardLogger(self.folder, name='', version=''),
             callbacks=[_RecordWriter(self.folder, self.record), *self.callbacks,
                        _state_keeper(self.folder / self.state)],
-            max_epochs=self.rounds, check_val_every_n_epoch=self.validate_every,
+            plugins=[WholeCheckpoints()], max_epochs=self.rounds,
+            check_val_every_n_epoch=self.validate_every,
             num_sanity_val_steps=0, log_every_n_steps=_LOG_STEPS, use_distributed_sampler=False,
             reload_dataloaders_every_n_epochs=1, enable_model_summary=False,
             enable_progress_bar=sys.stderr.isatty())
@@ -127,10 +129,9 @@ def require_state(folder: Path, state: str) -> None:
 
     Raises:
         InputError: the run has not kept a state.
+        ModelError: all states are damaged.
     """
-    if not (folder / state).is_file():
-        raise InputError(f'run {folder} has no {state}, expected the run of an interrupted '
-                         'training')
+    find_checkpoint(folder / state)
 
 
 class _RecordWriter(Callback):

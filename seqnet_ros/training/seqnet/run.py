@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from seqnet_ros.core.documents import read_json
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.files import whole_file
 from seqnet_ros.datasets.seqnet.published_options import DEFAULT_FLAGS
@@ -187,12 +188,7 @@ def _recalls(content: Mapping[str, Any], origin: Path) -> dict[int, float]:
 def _read_flags(file: Path, required: bool) -> dict[str, Any]:
     if not required and not file.is_file():
         return {}
-    try:
-        flags = json.loads(file.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise InputError(f'{file} cannot be read: {error.strerror or error}') from error
-    except ValueError as error:
-        raise InputError(f'{file} is not JSON: {error}') from error
+    flags = read_json(file)
     if not isinstance(flags, dict):
         raise InputError(f'{file} holds a {type(flags).__name__}, expected the options of a run')
     return flags

@@ -130,7 +130,8 @@ def test_calibration_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(('text', 'words'), [
-    ('a: [', 'is not a YAML file'), ('- 1', 'is not a camera calibration'), ('', 'is not a camera'),
+    ('a: [', 'line 1: expected the node content'), ('- 1', 'is not a camera calibration'),
+    ('', 'is not a camera'),
     ('image_width: 640', 'is not a camera calibration, expected image_width'),
     (None, 'cannot be read: No such file'),
     (yaml.safe_dump({'width': 640, 'height': 480, 'distortion_model': '', 'd': [], 'k': [0] * 9}),

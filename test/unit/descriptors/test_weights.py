@@ -1,5 +1,6 @@
 """Weight files: every layout, nothing unsafe, nothing that only nearly fits; downloads."""
 
+import contextlib
 import functools
 import hashlib
 import http.server
@@ -7,7 +8,9 @@ import multiprocessing
 import os
 import resource
 import signal
+import socket
 import threading
+import time
 import warnings
 import zipfile
 from pathlib import Path
@@ -513,11 +516,53 @@ def test_damaged_cache_is_fetched_again(cache, server):
     assert download(f'{address}/w.bin', sha(b'weights')).read_bytes() == b'weights'
 
 
-@pytest.mark.parametrize('url', ['http://127.0.0.1:9/w', 'file:///nowhere/w', 'gopher:nothing'])
+@pytest.mark.parametrize('url', ['http://127.0.0.1:9/w', 'file:///nowhere/w'])
 def test_unreachable_addresses_are_one_sentence(cache, url):
     with pytest.raises(ModelError, match=r'could not download .*; download it manually'):
         download(url, '0' * 64)
     assert not list(cache.glob('*'))
+
+
+def test_other_schemes_are_refused(cache):
+    with pytest.raises(ModelError, match="scheme is 'gopher', expected http, https, file"):
+        download('gopher:nothing', '0' * 64)
+
+
+def test_downloads_have_a_largest_size(cache, server, monkeypatch):
+    folder, address = server
+    (folder / 'w.bin').write_bytes(bytes(2000))
+    monkeypatch.setattr('seqnet_ros.descriptors.download.MAX_BYTES', 1999)
+    with pytest.raises(ModelError, match='has 2000 bytes, expected at most 1999'):
+        download(f'{address}/w.bin', sha(bytes(2000)))
+    with pytest.raises(ModelError, match=r'has 2000 bytes|more than 1999 bytes'):
+        download((folder / 'w.bin').as_uri(), sha(bytes(2000)))
+    assert list(cache.iterdir()) == []
+
+
+def test_a_server_that_never_ends_is_left(cache, monkeypatch):
+    """Bytes come one by one, for ever, and no size is stated."""
+    listener = socket.create_server(('127.0.0.1', 0))
+
+    def serve():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.recv(4096)
+            connection.sendall(b'HTTP/1.0 200 OK\r\n\r\n')
+            while True:
+                connection.sendall(b'x')
+                time.sleep(0.02)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    url = f'http://127.0.0.1:{listener.getsockname()[1]}/w.bin'
+    monkeypatch.setattr('seqnet_ros.descriptors.download.MAX_SECONDS', 0.5)
+    started = time.monotonic()
+    with pytest.raises(ModelError, match=r'took longer than 0\.5 s'):
+        download(url, '0' * 64)
+    assert time.monotonic() - started < 5
+    thread.join(5)
+    listener.close()
+    assert list(cache.iterdir()) == []
 
 
 def test_missing_page_names_its_status(cache, server):

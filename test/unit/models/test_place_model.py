@@ -1,6 +1,7 @@
 """Model files: found by name or path, checked with words that help, told apart by fingerprint."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.weights import digest_tensors
 from seqnet_ros.models.place_model import (
+    build_map_model,
     build_model,
     config_fingerprint,
     find_model_file,
@@ -121,7 +123,7 @@ def test_bad_files_are_refused_with_file_and_place(tmp_path, content, words):
 def test_files_that_are_not_text_are_refused(tmp_path):
     path = tmp_path / 'bad.yaml'
     path.write_bytes(b'\xff\xfe\x00\x01')
-    with pytest.raises(ModelError, match='cannot be read as YAML'):
+    with pytest.raises(ModelError, match='is not UTF-8 text: byte 0 is 0xff'):
         load_preset(path)
 
 
@@ -407,3 +409,30 @@ def test_the_list_says_which_weights_are_missing(frames, tmp_path, monkeypatch):
             changed_document = document | {section: {**document[section], 'weights': weights}}
             (folder / 'mine.yaml').write_text(yaml.safe_dump(changed_document))
             assert available() is expected
+
+
+def test_a_map_never_makes_us_download(tmp_path, monkeypatch):
+    """What only a map names is not fetched; what an installed model names, is."""
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path / 'cache'))
+    config = load_preset('cosplace-resnet18-32')[0].model
+    source = tmp_path / 'w.safetensors'
+    save_file(FrameNetwork(config.frame, config.image).state_dict(), source)
+    weights = WeightsConfig(url=source.as_uri(), layout='cosplace',
+                            sha256=hashlib.sha256(source.read_bytes()).hexdigest())
+    preset = replace(load_preset('cosplace-resnet18-32')[0],
+                     model=config.model_copy(update={'weights': weights}))
+    with pytest.raises(ModelError, match='no installed model does: nothing was downloaded'):
+        build_map_model(preset, 'cpu')
+    assert not list(tmp_path.rglob('cache/**/*.safetensors'))
+
+    folder = tmp_path / 'models'
+    folder.mkdir()
+    text = find_model_file('cosplace-resnet18-32').read_text()
+    document = yaml.safe_load(text)
+    document['weights'] = weights.model_dump(exclude_none=True)
+    (folder / 'installed.yaml').write_text(yaml.safe_dump(document))
+    monkeypatch.setenv('SEQNET_ROS_MODEL_PATH', str(folder))
+    fetched = build_map_model(preset, 'cpu')
+    monkeypatch.delenv('SEQNET_ROS_MODEL_PATH')
+    source.unlink()
+    assert build_map_model(preset, 'cpu').fingerprint == fetched.fingerprint

@@ -22,7 +22,7 @@ from seqnet_ros.core.poses import make_pose, yaw_of
 from seqnet_ros.datasets.recordings.bag_writer import UNSET_STAMP_NS, BagWriter, write_bag
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import open_source
-from seqnet_ros.datasets.recordings.rosbag import Bag
+from seqnet_ros.datasets.recordings.rosbag import Bag, BagSource
 
 GARDENS = Path(__file__).parents[5] / 'shared/data/gardens_point/day_left'
 START_NS = 1_700_000_000_123_456_789
@@ -404,6 +404,23 @@ def test_unusable_metadata(tmp_path, content):
     (tmp_path / 'metadata.yaml').write_text(content)
     with pytest.raises(InputError, match='cannot be read'):
         open_source(tmp_path)
+
+
+def test_an_index_that_states_messages_that_are_not_there(tmp_path):
+    write_drive(tmp_path / 'bag', count=3)
+    source = BagSource(Bag(tmp_path / 'bag'))
+    source.bag.messages = lambda topic: iter(())
+    with pytest.raises(InputError, match=r'holds no message on .*, but its index states 3'):
+        source.stamp_range()
+
+
+def test_metadata_of_aliases_is_refused_at_once(tmp_path):
+    aliases = 'a: &a [x, x, x, x, x, x, x, x, x]\n' + ''.join(
+        f'{name}: &{name} [{", ".join(9 * ["*" + before])}]\n'
+        for before, name in zip('abcdefghi', 'bcdefghij', strict=True))
+    (tmp_path / 'metadata.yaml').write_text(aliases)
+    with pytest.raises(InputError, match='stand for more than 100000 values'):
+        Bag(tmp_path)
 
 
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])

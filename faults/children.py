@@ -1,0 +1,124 @@
+"""Cases in child processes, which may end in any way without ending the campaign."""
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from faults.outcome import ENDLESS, FAILURES, KILLED, MEMORY, REFUSED, TRACEBACK, Outcome
+from seqnet_ros.core.errors import SeqnetRosError
+
+Case = TypeVar('Case')
+
+_LONGEST_MESSAGE = 5000
+_MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a case may take.
+
+    Attributes:
+        mib: growth of resident memory, MiB.
+        seconds: time.
+    """
+
+    mib: float = 1500.0
+    seconds: int = 30
+
+
+def in_child(job: Callable[[], object]) -> int:
+    """Run a job in a forked process; return its exit status, negative where a signal ended it."""
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            job()
+            status = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run_cases(cases: Sequence[Case], run: Callable[[Case], str], outcome: Outcome,
+              limits: Limits = Limits(), name: Callable[[Case], str] = str) -> None:
+    """Run cases in child processes, a new one after each that ends its process.
+
+    Args:
+        cases: the cases.
+        run: runs one; returns how it ended. A `SeqnetRosError` of one line is a refusal, any other
+            exception a traceback.
+        outcome: where to count.
+        limits: what a case may take.
+        name: describes a case.
+    """
+    first = 0
+    while first < len(cases):
+        first = _run_until_it_ends(cases, first, run, outcome, limits, name)
+
+
+def _run_until_it_ends(cases: Sequence[Case], first: int, run: Callable[[Case], str],
+                       outcome: Outcome, limits: Limits, name: Callable[[Case], str]) -> int:
+    """Run cases in one child process; return the number of the next case."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(reading)
+        # The libraries that decode images write a line about each damaged one.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+        with os.fdopen(writing, 'w') as answers:
+            for case in cases[first:]:
+                print(json.dumps(_try(case, run, limits)), file=answers, flush=True)
+        os._exit(0)
+    os.close(writing)
+    done = first
+    with os.fdopen(reading) as answers:
+        for line in answers:
+            ending, text, mib = json.loads(line)
+            outcome.add(ending, f'{name(cases[done])}: {text}')
+            outcome.peak_mib = max(outcome.peak_mib, mib)
+            done += 1
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    if done < len(cases):
+        ending = ENDLESS if status == -signal.SIGALRM else KILLED
+        outcome.add(ending, f'{name(cases[done])}: status {status}')
+        done += 1
+    return done
+
+
+def _try(case: Case, run: Callable[[Case], str], limits: Limits) -> tuple[str, str, float]:
+    before = _forget_peak()
+    signal.alarm(limits.seconds)
+    try:
+        ending, text = run(case), ''
+    except SeqnetRosError as error:
+        ending, text = REFUSED, str(error)
+        if '\n' in text or len(text) > _LONGEST_MESSAGE:
+            ending = TRACEBACK
+    except Exception as error:
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        ending, text = TRACEBACK, f'{error!r:.300} at {where.filename}:{where.lineno}'
+    finally:
+        signal.alarm(0)
+    mib = (_status('VmHWM') - before) / _MIB
+    if mib > limits.mib and ending not in FAILURES:
+        ending, text = MEMORY, f'{mib:.0f} MiB'
+    return ending, text[:500], mib
+
+
+def _forget_peak() -> int:
+    """Let the kernel measure the peak of memory anew; return the present use, bytes."""
+    Path('/proc/self/clear_refs').write_text('5')
+    return _status('VmRSS')
+
+
+def _status(field: str) -> int:
+    lines = Path('/proc/self/status').read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024
+
