@@ -1,9 +1,9 @@
 """What the parts of the place filter contribute, on several pairs of drives.
 
-``python -m benchmarks.place_filter_parts DATA --bags MAP QUERIES`` evaluates every variant as
-``seqnet_ros evaluate bags`` does. ``DATA`` holds ``gardens_point``, ``rtabmap_loop`` and
-``nordland_64x32``; the bags have odometry, such as those that ``make demo`` leaves in
-``build/demo``.
+``python -m benchmarks.place_filter_parts --data DATA --bags MAP QUERIES TRUTH`` evaluates every
+variant as ``seqnet_ros evaluate bags`` does. ``DATA`` holds ``gardens_point``, ``rtabmap_loop`` and
+``nordland_64x32``; the bags have odometry, and the truth is a file of the true poses of the queries.
+``make demo`` leaves such bags in ``build/demo``.
 """
 
 import argparse
@@ -51,16 +51,17 @@ def main() -> None:
     """Evaluate and print."""
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks.place_filter_parts', description=__doc__)
-    parser.add_argument('data', type=Path)
-    parser.add_argument('--bags', nargs=2, type=Path, action='append', default=[],
-                        metavar=('MAP', 'QUERIES'))
+    parser.add_argument('--data', type=Path)
+    parser.add_argument('--bags', nargs=3, type=Path, action='append', default=[],
+                        metavar=('MAP', 'QUERIES', 'TRUTH'))
     parser.add_argument('--model', default='hog')
     parser.add_argument('--weights', type=Path)
     arguments = parser.parse_args()
     preset, base_dir = load_preset(arguments.model, arguments.weights)
     model = build_model(preset, base_dir=base_dir)
-    pairs = {**_folders(arguments.data),
-             **{queries.name: _bags(reference, queries) for reference, queries in arguments.bags}}
+    pairs = {**({} if arguments.data is None else _folders(arguments.data)),
+             **{queries.name: _bags(reference, queries, truth)
+                for reference, queries, truth in arguments.bags}}
     with tempfile.TemporaryDirectory() as folder:
         described = DescriptorCache(model, Path(folder))
         for name, pair in pairs.items():
@@ -97,9 +98,10 @@ def _folders(data: Path) -> dict[str, DrivePair]:
     }
 
 
-def _bags(reference: Path, queries: Path) -> DrivePair:
+def _bags(reference: Path, queries: Path, truth: Path) -> DrivePair:
     maps = _drive(reference)
-    return DrivePair(maps, Recordings(RecordingOptions((queries,)), maps.datum),
+    options = RecordingOptions((queries,), truth=(str(truth),))
+    return DrivePair(maps, Recordings(options, maps.datum),
                      Tolerance.parse('5m'))
 
 
