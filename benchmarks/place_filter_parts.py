@@ -2,8 +2,8 @@
 
 ``python -m benchmarks.place_filter_parts --data DATA --bags MAP QUERIES TRUTH`` evaluates every
 variant as ``seqnet_ros evaluate bags`` does. ``DATA`` holds ``gardens_point``, ``rtabmap_loop`` and
-``nordland_64x32``; the bags have odometry, and the truth is a file of the true poses of the queries.
-``make demo`` leaves such bags in ``build/demo``.
+``nordland_64x32``; the bags have odometry, and the truth is a file of the true poses of the
+queries. ``make demo`` leaves such bags in ``build/demo``.
 """
 
 import argparse

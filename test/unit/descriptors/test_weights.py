@@ -377,7 +377,8 @@ def test_the_content_decides_and_not_the_suffix(tmp_path):
 
 
 @pytest.mark.parametrize(('content', 'named'), [
-    ({'x': Foreign()}, r'refers to [\w.]*\.Foreign'), (torch.nn.Linear(2, 2), r'refers to torch\.nn')])
+    ({'x': Foreign()}, r'refers to [\w.]*\.Foreign'),
+    (torch.nn.Linear(2, 2), r'refers to torch\.nn')])
 @pytest.mark.parametrize('zipped', [True, False])
 def test_refusals_carry_no_advice_and_no_escapes(tmp_path, content, named, zipped):
     with warnings.catch_warnings():
