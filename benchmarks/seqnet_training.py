@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.image_pairs import describe_both, pair_arguments
+from benchmarks.sequence_evidence import follow_drives
 from seqnet_ros.evaluation.metrics.ground_truth import recall_at
 from seqnet_ros.evaluation.nearest_neighbors import Predictions
 from seqnet_ros.evaluation.seqnet.drives import Drive
@@ -40,6 +41,7 @@ def main() -> None:
             train(training, validation, length, kernel, arguments, Path(runs) / f's{length}')
             for length, kernel in ((1, 1), (arguments.length, arguments.kernel)))
     compare(test, s1, long, arguments.length)
+    follow(test, long, arguments)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -104,6 +106,17 @@ def compare(test: DrivePair, s1: SeqNet, trained: SeqNet, length: int) -> None:
     for name, predictions in found.items():
         values = recall_at(predictions.indices, truth).values
         print(f'| {name} | ' + ' | '.join(f'{values[n]:.3f}' for n in (1, 5, 10, 20)) + ' |')
+
+
+def follow(test: DrivePair, trained: SeqNet, arguments: argparse.Namespace) -> None:
+    """Print what the trained sequences add to the place filter."""
+    found = follow_drives(test.reference.descriptors, test.query.descriptors, trained,
+                          arguments.length, arguments.tolerance)
+    print('\n| drive | share of sequences | R@1 | accepted | wrong |')
+    print('| --- | --- | --- | --- | --- |')
+    for (drive, share), outcome in found.items():
+        print(f'| {drive}, {outcome.queries} | {share:g} | {outcome.recall:.3f} | '
+              f'{outcome.accepted} | {outcome.wrong} |')
 
 
 if __name__ == '__main__':

@@ -137,6 +137,10 @@ class FilterConfig(Settings):
                                        'distance.')
     evidence: float = Field(
         1.0, gt=0, le=10, description='Factor on the evidence of a frame; 1 is as calibrated.')
+    sequence_share: float = Field(
+        0.3, ge=0, le=1, exclude_if=lambda share: share == 0.3,
+        description='Share of the evidence that comes from sequence descriptors, for models whose '
+                    'sequence aggregator is trained; the rest comes from the newest frame.')
     background_frames: float = Field(
         40.0, ge=1, le=10000,
         description='Number of keyframes over which the similarity of a place to everything is '

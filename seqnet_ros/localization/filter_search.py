@@ -12,6 +12,7 @@ from seqnet_ros.localization.filter_decision import decide, ranking_of, weigh_ge
 from seqnet_ros.localization.map_search import MapSearch
 from seqnet_ros.localization.result import Candidate, Reason
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.sequence_distances import SequenceDistances
 from seqnet_ros.maps.states import frame_distances, state_space
 from seqnet_ros.place_filter.active_states import (
     ActiveStates,
@@ -86,7 +87,11 @@ class FilterSearch:
         self._engine = engine
         self._maps = [search.map for search in searches]
         self._whole = state_space(self._maps)
-        self._active = self._all_states()
+        weighs_sequences = engine.filter.sequence_share > 0 and all(
+            search.has_trained_sequences for search in searches)
+        self._active = self._all_states(weighs_sequences)
+        self._sequences = [SequenceDistances(place_map, not self._sparse)
+                           for place_map in self._maps if weighs_sequences]
         self._filter = PlaceFilter(
             self._active.space, engine.filter, engine.matching.reverse,
             [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
@@ -147,7 +152,8 @@ class FilterSearch:
         distances = np.concatenate([
             frame_distances(self._frames(number), frame)
             for number, frame in enumerate(keyframe.frames)])
-        self._filter.update(distances, self._active.sample if self._sparse else None)
+        self._filter.update(distances, self._active.sample if self._sparse else None,
+                            self._sequence_distances(keyframe))
         self._last = keyframe
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         for search in self._searches:
@@ -195,10 +201,12 @@ class FilterSearch:
             self._scenes, keyframe.frames, last.frames, strict=True)]
         return Step.between(last.pose, keyframe.pose, float(np.mean(changes)), self._anchor)
 
-    def _all_states(self) -> ActiveStates:
+    def _all_states(self, weighs_sequences: bool) -> ActiveStates:
         """Return the places to start with: all, or of a large map those of the sample."""
-        frames = [place_map.matching_frames for place_map in self._maps]
-        size = sum(array.shape[0] * array.shape[1] * array.itemsize for array in frames)
+        compared = [place_map.matching_frames for place_map in self._maps]
+        if weighs_sequences:
+            compared += [place_map.sequences for place_map in self._maps]
+        size = sum(array.shape[0] * array.shape[1] * array.itemsize for array in compared)
         self._sparse = size > _EXACT_BYTES or len(self._whole) > _EXACT_PLACES
         self._sample = spread_sample(len(self._whole))
         if self._sparse:
@@ -211,8 +219,10 @@ class FilterSearch:
         self._unsearched += 1
         if self._filter.off_map > _LOST or self._unsearched >= _SEARCHED_EVERY:
             self._unsearched = 0
-            found = [search.nearest(keyframe.window, _FOUND) + first for search, first in zip(
-                self._searches, self._whole.bounds, strict=False)]
+            found = [
+                place_map.index.search(search.describe_sequence(keyframe.window), _FOUND)[1] + first
+                for search, place_map, first in zip(
+                    self._searches, self._maps, self._whole.bounds, strict=False)]
         before = self._active.places
         self._active = choose_states(
             self._whole, self._sample, self._filter.marginal, before, np.concatenate(found))
@@ -220,12 +230,26 @@ class FilterSearch:
 
     def _frames(self, number: int) -> np.ndarray:
         """Return the frames of the places of a map that matter, float32 ``[K, D]``."""
-        frames = self._maps[number].matching_frames
+        frames, places = self._maps[number].matching_frames, self._places(number)
+        return frames if places is None else frames[places]
+
+    def _places(self, number: int) -> np.ndarray | None:
+        """Return the places of a map that matter, int64 ``[K]``; None for all."""
         if not self._sparse:
-            return frames
+            return None
         bounds = self._active.space.bounds
         places = self._active.places[bounds[number]:bounds[number + 1]]
-        return frames[places - self._whole.bounds[number]]
+        return places - self._whole.bounds[number]
+
+    def _sequence_distances(self, keyframe: Keyframe) -> np.ndarray | None:
+        """Return the distances of the newest sequence, ``[K]``; None where they are no evidence."""
+        length = self._maps[0].manifest.sequence_length
+        if not self._sequences or len(keyframe.window) < length:
+            return None
+        return np.concatenate([
+            sequences.to(search.describe_sequence(keyframe.window), self._places(number))
+            for number, (sequences, search) in enumerate(
+                zip(self._sequences, self._searches, strict=True))])
 
     def _locate(self, hypothesis: Hypothesis) -> tuple[MapSearch, int]:
         number = self._active.space.map_of(hypothesis.state)

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.model import AGGREGATORS
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.localization.acceptance.acceptance import Acceptance, list_candidates
 from seqnet_ros.localization.acceptance.rule import Match, RuleContext
@@ -95,19 +96,22 @@ class MapSearch:
         mean = None if self.mean is None else self.mean.value
         return self._model.prepare(frame[None], mean)[0]
 
-    def nearest(self, frames: Sequence[np.ndarray], count: int) -> np.ndarray:
-        """Return the places that the coarse index finds for a window, int64 ``[<= count]``.
+    @property
+    def has_trained_sequences(self) -> bool:
+        """Whether sequence descriptors say more than the frames they are made of."""
+        return AGGREGATORS.get(self._model.config.sequence.aggregator).trained
+
+    def describe_sequence(self, frames: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the descriptor of a window, float32 ``[D']``.
 
         Args:
             frames: descriptors ``[D]``, oldest first; of fewer than L the first counts repeatedly.
-            count: number of places.
         """
         mean = None if self.mean is None else self.mean.value
         length = self.map.manifest.sequence_length
         padded = [*frames[:1]] * (length - len(frames)) + list(frames[-length:])
         window = self._model.prepare(np.stack(padded), mean)
-        described = aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
-        return self.map.index.search(described, count)[1]
+        return aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
 
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:

@@ -93,6 +93,7 @@ class PlaceFilter:
         self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
         self._overlapping = overlapping
         self._evidence = Evidence(config.background_frames, config.evidence)
+        self._of_sequences = Evidence(config.background_frames, config.evidence)
         self.confidence = Confidence()
         self._measured = False
         self._belief = Belief(space, self._motion.modes(False), config.enter)
@@ -124,6 +125,7 @@ class PlaceFilter:
         self._jump = 0.0
         self.keyframes = 0
         self._evidence.forget()
+        self._of_sequences.forget()
 
     @property
     def broken(self) -> bool:
@@ -146,8 +148,9 @@ class PlaceFilter:
         self._measured = other._measured
         self._belief.go_on_from(
             other._belief, space, origin, self._motion.modes(self._measured))
-        self._evidence = other._evidence.moved(
-            origin, self._config.background_frames, self._config.evidence)
+        self._evidence, self._of_sequences = (
+            evidence.moved(origin, self._config.background_frames, self._config.evidence)
+            for evidence in (other._evidence, other._of_sequences))
         self._started, self._steps = other._started, other._steps
         self.keyframes, self._jump = other.keyframes, other._jump
         self.confidence = other.confidence
@@ -162,6 +165,7 @@ class PlaceFilter:
         self._space = space
         self._belief.use_states(space, origin)
         self._evidence.use_states(origin)
+        self._of_sequences.use_states(origin)
 
     def grow(self, space: StateSpace) -> None:
         """Go on with more places at the end."""
@@ -202,12 +206,15 @@ class PlaceFilter:
         usual = float(np.median(self._steps))
         return travelled_m / usual if usual > 0 else 1.0
 
-    def update(self, distances: np.ndarray, sample: np.ndarray | None = None) -> None:
+    def update(self, distances: np.ndarray, sample: np.ndarray | None = None,
+               of_sequences: np.ndarray | None = None) -> None:
         """Take in the newest keyframe.
 
         Args:
             distances: its distance to all places, ``[N]``.
             sample: places that stand for the whole map, ``[J]``; None for all.
+            of_sequences: distance of the sequence that ends at it to those that end at the places,
+                ``[N]``; None where these are no evidence.
         """
         reach = 2 * self._config.tolerance + 1
         present = np.minimum(np.convolve(self.marginal, np.ones(reach), 'same'), 1.0)
@@ -215,6 +222,11 @@ class PlaceFilter:
             present = np.full(len(self._space), min(float(self.marginal.sum()), 1.0))
         self._weighed = self._evidence.weigh(distances, self._space.slices(), sample, present)
         log_ratios = self._weighed.log_ratios
+        if of_sequences is not None:
+            share = self._config.sequence_share
+            sequences = self._of_sequences.weigh(
+                of_sequences, self._space.slices(), sample, present)
+            log_ratios = (1 - share) * log_ratios + share * sequences.log_ratios
         self._belief.update(log_ratios if self._turn is None else log_ratios + self._turn)
 
     def hypotheses(self, most: int) -> list[Hypothesis]:

@@ -197,3 +197,21 @@ def test_a_second_time_gives_the_same_to_the_bit(small, street, posed):
         assert a.best.score == b.best.score
         assert a.off_map == b.off_map
         np.testing.assert_array_equal(a.pose, b.pose)
+
+
+def test_trained_sequences_are_evidence_once_they_are_full(street):
+    """A SeqNet with random weights: what it finds is no worse than chance, and counted."""
+    model = small_model(sequence={
+        'length': 5, 'aggregator': 'seqnet', 'kernel': 3, 'out_dim': 64,
+        'weights': {'random': True}})
+    place_map = mapped(model, street, range(METERS), posed=False)
+    places = range(140, 180)
+    found = {}
+    for share in (0.0, 0.5):
+        engine = model.preset.with_settings({'filter.sequence_share': share}).engine
+        found[share] = drive(Localizer(model, place_map, engine), street, places)
+        assert (errors(found[share], places)[10:] <= 3).all()
+    scores = {share: [result.best.score for result in results]
+              for share, results in found.items()}
+    assert scores[0.0][:4] == scores[0.5][:4]
+    assert scores[0.0][4:] != scores[0.5][4:]
