@@ -27,7 +27,7 @@ EXTRAS = {
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
 DISTRIBUTIONS = {
-    'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'faiss': 'faiss-cpu',
+    'PIL': 'pillow', 'backports': 'backports.zstd', 'cv2': 'opencv-python-headless', 'faiss': 'faiss-cpu',
     'importlinter': 'import-linter', 'material': 'mkdocs-material', 'sklearn': 'scikit-learn',
     'yaml': 'pyyaml'}
 """Modules whose distribution on PyPI has another name."""
@@ -39,8 +39,11 @@ ROSDEP_KEYS = {
 NOT_FROM_ROSDEP = {
     'pydantic', 'safetensors', 'typer',  # see the comment in package.xml
     'markupsafe',  # comes with jinja2
+    'backports', 'lz4',  # come with rosbags
     'lightning', 'openvino'}  # extras
 
+NEWER_STDLIB = {'compression'}
+"""Modules of the standard library that Python before 3.14 lacks."""
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
 """Parts of a ROS installation that PyPI lacks: what needs them does without or says so."""
@@ -95,7 +98,7 @@ def imported(folder: str) -> frozenset[str]:
     """Return the top-level modules of others that a folder uses."""
     names = {name.split('.')[0] for path in python_files(folder) for name in named_modules(path)}
     # `launch` is ROS's in import statements.
-    return frozenset(names - sys.stdlib_module_names - (OWN - {'launch'}))
+    return frozenset(names - sys.stdlib_module_names - NEWER_STDLIB - (OWN - {'launch'}))
 
 
 def declared(*extras: str) -> set[str]:

@@ -79,7 +79,7 @@ def create(
 
 def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
               every: str | None) -> 'Traverse':
-    from seqnet_ros.datasets.recordings.rosbag import is_bag
+    from seqnet_ros.datasets.recordings.bag_files import is_bag
     from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
 
     # The images of a folder have no times of their own.

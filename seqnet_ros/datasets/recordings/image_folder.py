@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -10,22 +11,31 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.datasets.recordings.frames import Frame
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp', '.ppm', '.pgm',
+                  '.pnm')
 DEFAULT_RATE_HZ = 10.0
 
 
 def list_images(folder: Path) -> list[Path]:
     """Return the images directly in a folder in natural order: ``2.jpg`` before ``10.jpg``."""
-    files = [file for file in folder.iterdir()
-             if file.suffix.lower() in IMAGE_SUFFIXES
-             and not file.name.startswith('.') and file.is_file()]
-    return sorted(files, key=lambda file: (natural_key(file.name), file.name))
+    files = [file for file in folder.iterdir() if is_image(file)]
+    return sorted(files, key=lambda file: (natural_key(file.stem), file.name))
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Return a sort key by which numbers within names count as numbers."""
-    return [(0, int(part)) if part.isdecimal() else (1, part.lower())
-            for part in re.split(r'([0-9]+)', name)]
+def is_image(file: Path) -> bool:
+    """Return whether a file is an image by its name; hidden files are none."""
+    return (file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith('.')
+            and file.is_file())
+
+
+def natural_key(name: str) -> list[Decimal | str]:
+    """Return a sort key by which numbers within names count as numbers.
+
+    A number with a point is a decimal, ``1.25`` before ``1.5``, unless a letter is before it: in
+    ``cam0.9`` and ``cam0.10`` both are counters.
+    """
+    parts = re.split(r'((?<![A-Za-z])[0-9]+\.[0-9]+|[0-9]+)', name)
+    return [Decimal(part) if place % 2 else part.lower() for place, part in enumerate(parts)]
 
 
 class ImageFolderSource:

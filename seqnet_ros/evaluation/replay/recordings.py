@@ -11,10 +11,12 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import Trajectory
+from seqnet_ros.datasets.recordings.bag_files import is_bag
+from seqnet_ros.datasets.recordings.bag_poses import read_bag_poses
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource, open_source, pose_of
 from seqnet_ros.datasets.recordings.pose_files import FramePoses, read_poses
-from seqnet_ros.datasets.recordings.rosbag import Bag, is_bag, read_bag_poses
+from seqnet_ros.datasets.recordings.rosbag import Bag
 from seqnet_ros.evaluation.replay.clock_offset import (
     ClockOffset,
     estimate_offset,
@@ -113,9 +115,9 @@ class Recordings:
         if truth.startswith('/') and not Path(truth).exists():
             if not is_bag(path):
                 raise InputError(f'{path} is not a bag: the topic {truth} does not apply')
-            found: Trajectory | FramePoses | None = read_bag_poses(Bag(path), truth, self.datum)
-            if found is None:
-                raise InputError(f'bag {path} has no valid fix on {truth}')
+            read = read_bag_poses(Bag(path), truth, self.datum).trajectory
+            assert read is not None  # a topic without poses is refused
+            found: Trajectory | FramePoses = read
         else:
             found = read_poses(truth, self.datum)
         self.datum = self.datum or found.datum
