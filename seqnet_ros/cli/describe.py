@@ -33,7 +33,7 @@ def describe(
 
     if output.suffix != '.npy' or output.is_dir():
         raise InputError(f'output is {output}, expected a file ending in .npy')
-    recording = open_source(source, topic=topic)
+    recording = open_source(source, topic=topic, with_poses=False)
     place_model = load_model(model, device, weights)
     descriptors = describe_recording(recording, place_model, progress_bar).descriptors
     _save(descriptors, output)

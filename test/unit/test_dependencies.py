@@ -27,9 +27,9 @@ EXTRAS = {
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
 DISTRIBUTIONS = {
-    'PIL': 'pillow', 'backports': 'backports.zstd', 'cv2': 'opencv-python-headless', 'faiss': 'faiss-cpu',
-    'importlinter': 'import-linter', 'material': 'mkdocs-material', 'sklearn': 'scikit-learn',
-    'yaml': 'pyyaml'}
+    'PIL': 'pillow', 'backports': 'backports.zstd', 'cv2': 'opencv-python-headless',
+    'faiss': 'faiss-cpu', 'importlinter': 'import-linter', 'material': 'mkdocs-material',
+    'sklearn': 'scikit-learn', 'yaml': 'pyyaml'}
 """Modules whose distribution on PyPI has another name."""
 
 ROSDEP_KEYS = {

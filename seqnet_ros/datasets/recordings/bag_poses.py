@@ -85,7 +85,7 @@ class _Reading(NamedTuple):
                             self.origin, len(self.refused), self.messages, self.refused[0])
 
 
-class ImageTimes(NamedTuple):
+class ImageSpan(NamedTuple):
     """When the images of a bag were taken, nanoseconds, and how much later they were recorded."""
 
     first_ns: int
@@ -94,7 +94,7 @@ class ImageTimes(NamedTuple):
 
 
 def read_bag_poses(bag: Bag, topic: str | None = None, datum: GeoPoint | None = None,
-                   images: ImageTimes | None = None) -> BagPoses:
+                   images: ImageSpan | None = None) -> BagPoses:
     """Read the poses of the robot.
 
     Messages that hold no valid pose, such as the null quaternion of odometry that is lost, are left
@@ -172,7 +172,7 @@ def _means_other(topic: Topic) -> bool:
     return POSE_NAMES[topic.type] == 'poses' and not _OTHER_MEANINGS.isdisjoint(words)
 
 
-def _why_unusable(reading: _Reading, topic: Topic, images: ImageTimes | None) -> str:
+def _why_unusable(reading: _Reading, topic: Topic, images: ImageSpan | None) -> str:
     if reading.trajectory is None:
         found = f': {reading.refused[0]}' if reading.refused else ''
         return f'{reading.origin} holds no valid pose{found}'
@@ -185,12 +185,12 @@ def _why_unusable(reading: _Reading, topic: Topic, images: ImageTimes | None) ->
     return ''
 
 
-def _overlaps(trajectory: Trajectory, images: ImageTimes) -> bool:
+def _overlaps(trajectory: Trajectory, images: ImageSpan) -> bool:
     stamps = trajectory.stamps_ns
     return bool(stamps[0] <= images.last_ns and images.first_ns <= stamps[-1])
 
 
-def _describe_times(reading: _Reading, images: ImageTimes) -> str:
+def _describe_times(reading: _Reading, images: ImageSpan) -> str:
     assert reading.trajectory is not None
     first, last = int(reading.trajectory.stamps_ns[0]), int(reading.trajectory.stamps_ns[-1])
     text = (f'{reading.origin} covers {first / 1e9:.3f} s to {last / 1e9:.3f} s, which does not '
@@ -200,7 +200,7 @@ def _describe_times(reading: _Reading, images: ImageTimes) -> str:
         f', {(images.first_ns - last) / 1e9:.3f} s earlier'))
 
 
-def _describe_clock(reading: _Reading, images: ImageTimes) -> str:
+def _describe_clock(reading: _Reading, images: ImageSpan) -> str:
     """Return a phrase about two clocks, judged by when messages were recorded; '' for one clock."""
     if reading.lag_s is None or abs(reading.lag_s - images.lag_s) < _LEAST_LAG_S:
         return ''
@@ -209,7 +209,7 @@ def _describe_clock(reading: _Reading, images: ImageTimes) -> str:
             f'{"ahead of" if ahead > 0 else "behind"} that of the images')
 
 
-def _warn_of_clock(reading: _Reading, images: ImageTimes | None) -> None:
+def _warn_of_clock(reading: _Reading, images: ImageSpan | None) -> None:
     if images is not None and (clock := _describe_clock(reading, images)):
         _logger.warning('%s%s, so that images get poses of another time', reading.origin, clock)
 

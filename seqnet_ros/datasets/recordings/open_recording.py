@@ -13,9 +13,9 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import Trajectory
 from seqnet_ros.datasets.recordings.bag_files import BAG_SUFFIXES, is_bag
-from seqnet_ros.datasets.recordings.bag_poses import ImageTimes, read_bag_poses, stamp_lag_s
+from seqnet_ros.datasets.recordings.bag_poses import ImageSpan, read_bag_poses, stamp_lag_s
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
-from seqnet_ros.datasets.recordings.image_folder import DEFAULT_RATE_HZ, ImageFolderSource
+from seqnet_ros.datasets.recordings.image_folder import ImageFolderSource
 from seqnet_ros.datasets.recordings.pose_files import FramePoses, read_poses
 from seqnet_ros.datasets.recordings.rosbag import Bag, BagSource
 from seqnet_ros.datasets.recordings.video import VIDEO_SUFFIXES, VideoSource
@@ -42,6 +42,7 @@ class PosedSource:
         self.name = source.name
         self.pose_origin = poses.origin
         self.datum = poses.datum
+        self.timed = source.timed
         self._source = source
         self.poses = poses
 
@@ -74,7 +75,8 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
         own poses.
         pose_topic: the pose topic of a bag, see `read_bag_poses`; None takes odometry, else poses,
             else GPS, else transforms.
-        rate: images per second of a folder (None: 10) or of a video (None: the video's).
+        rate: images per second of a folder or video; None takes the times of the images where they
+            are known (see `seqnet_ros.datasets.recordings.image_times`), else 10 per second.
         datum: the origin of GPS positions, to be shared by recordings that are to be compared;
             None takes the recording's first.
         with_poses: look for poses in a bag; False where they are not needed.
@@ -100,7 +102,7 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
 
 def _open_plain(location: Path, rate: float | None) -> _Recording:
     if location.is_dir():
-        return ImageFolderSource(location, DEFAULT_RATE_HZ if rate is None else rate)
+        return ImageFolderSource(location, rate)
     if location.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(location, rate)
     raise InputError(
@@ -118,7 +120,7 @@ def _open_bag(location: Path, topic: str | None, poses: str | PathLike[str] | No
         return _with_pose_file(source, poses, datum)
     if not with_poses:
         return source
-    times = ImageTimes(*source.stamp_range(), stamp_lag_s(source.bag.messages(source.topic)))
+    times = ImageSpan(*source.stamp_range(), stamp_lag_s(source.bag.messages(source.topic)))
     found = read_bag_poses(source.bag, pose_topic, datum, times)
     if found.trajectory is None:
         if found.why:
