@@ -203,6 +203,7 @@ class BagSource:
     """
 
     pose_origin = 'none'
+    timed = True
 
     def __init__(self, bag: Bag, topic: str | None = None) -> None:
         """Choose the topic.
