@@ -13,7 +13,6 @@ import numpy as np
 from seqnet_ros import __version__
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.pose_buffer import PoseBuffer
-from seqnet_ros.core.poses import RESTART_S
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator, Odometer
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.metrics.place_ground_truth import Judgement, PoseGroundTruth, Tolerance
@@ -33,7 +32,7 @@ def make_truth_buffer() -> PoseBuffer:
     # The gap is that of a replay (`Trajectory.at`): both evaluate the same results. Receivers
     # repeat and reorder stamps by less than a second; only a recording that is played again goes
     # back by more.
-    return PoseBuffer(max_gap_s=2.0, restart_s=RESTART_S)
+    return PoseBuffer(max_gap_s=2.0, restart_s=1.0)
 
 
 class TruePath:

@@ -70,8 +70,8 @@ class KeyframeGate:
     With a spacing in meters but without a pose, the change of the descriptor stands in for the
     distance: a keyframe is due when it moved as far as the map's usual step.
 
-    An image stamped before the newest one, by `RESTART_S` at most, is late: it is between keyframes,
-    whatever it shows. Further back, a new sequence begins.
+    An image stamped before the newest one, by less than `RESTART_S`, is late: it is between
+    keyframes, whatever it shows. Further back, a new sequence begins.
 
     Attributes:
         late: number of late images.
@@ -140,11 +140,11 @@ class KeyframeGate:
         if self._last_stamp is None:
             return False
         back_s = (self._last_stamp - stamp_ns) / NANOSECONDS
-        if not 0 < back_s <= RESTART_S:
+        if not 0 < back_s < RESTART_S:
             return False
         if not self.late:
             _logger.warning('an image is stamped %.3f s before the newest one: it is left out, as '
-                            'are others up to %g s back', back_s, RESTART_S)
+                            'are others less than %g s back', back_s, RESTART_S)
         self.late += 1
         return True
 

@@ -39,7 +39,7 @@ class CameraSync:
         """Add an image of a camera; return one of each where that completes a moment."""
         waiting = self._waiting[camera]
         back_ns = waiting[-1].stamp_ns - item.stamp_ns if waiting else 0
-        if back_ns > RESTART_S * NANOSECONDS:
+        if back_ns >= RESTART_S * NANOSECONDS:
             for images in self._waiting:
                 images.clear()
         elif back_ns > 0:  # late

@@ -137,8 +137,8 @@ def test_metres_with_poses_missing_for_a_while() -> None:
 
 @pytest.mark.parametrize(('first', 'second', 'reason'), [
     ((0.0, 0.0), (5.1, 0.0), 'no image for 5.10 s'),
-    ((0.0, 0.0), (-1.5, 0.0), 'time went back by 1.50 s'),
-    ((0.0, 0.0), (-0.5, 0.0), None),
+    ((0.0, 0.0), (-0.5, 0.0), 'time went back by 0.50 s'),
+    ((0.0, 0.0), (-0.4, 0.0), None),
     ((0.0, 0.0), (0.1, 20.5), 'the pose jumped by 20.5 m'),
     ((0.0, 0.0), (5.0, 20.0), None),
     ((0.0, 0.0), (0.0, 0.0), None),
@@ -153,7 +153,7 @@ def test_interruptions(first: tuple, second: tuple, reason: str | None) -> None:
 
 
 @pytest.mark.parametrize('spacing', ['1m', '0.1s', '1'])
-@pytest.mark.parametrize('back_s', [0.02, 0.12, 0.9])
+@pytest.mark.parametrize('back_s', [0.02, 0.12, 0.45])
 def test_late_images_are_left_out_and_counted(spacing: str, back_s: float, caplog) -> None:
     """Every eighth stamp is too old, as of cameras that read their clock twice."""
     robot = Robot(spacing, usual_change=0.1)
@@ -176,8 +176,8 @@ def test_clock_that_was_set_back_costs_few_images() -> None:
         assert robot.see(view=0.2 * index) is Verdict.KEYFRAME
     robot.stamp_ns -= SECOND // 4
     verdicts = [robot.see(view=0.2 * index) for index in range(10, 20)]
-    assert verdicts == [Verdict.BETWEEN] * 3 + [Verdict.KEYFRAME] * 7 or (
-        verdicts == [Verdict.BETWEEN] * 2 + [Verdict.KEYFRAME] * 8)
+    # Two images are late; the third is 0.05 s after the last keyframe.
+    assert verdicts == [Verdict.BETWEEN] * 3 + [Verdict.KEYFRAME] * 7
 
 
 def test_a_gap_in_the_poses_is_no_jump() -> None:
