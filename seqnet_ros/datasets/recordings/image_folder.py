@@ -27,9 +27,12 @@ def list_images(folder: Path) -> list[Path]:
 
 
 def is_image(file: Path) -> bool:
-    """Return whether a file is an image by its name; hidden files are none."""
+    """Return whether a file is an image by its name; hidden files are none.
+
+    A link to a file that is gone counts: it is reported as an image that cannot be read.
+    """
     return (file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith('.')
-            and file.is_file())
+            and (file.is_file() or (file.is_symlink() and not file.exists())))
 
 
 def natural_key(name: str) -> list[Decimal | str]:
@@ -77,6 +80,7 @@ class ImageFolderSource:
         else:
             _logger.info('%s: the times of the images are from %s', folder, times.origin)
         self._times = times
+        self.problems: list[str] = []
 
     def __len__(self) -> int:
         """Return the number of images."""

@@ -43,6 +43,7 @@ class PosedSource:
         self.pose_origin = poses.origin
         self.datum = poses.datum
         self.timed = source.timed
+        self.problems = source.problems
         self._source = source
         self.poses = poses
 

@@ -83,6 +83,12 @@ class Bag:
     """A bag's topics and messages, whatever kind of bag it is.
 
     What is missing of a bag that is damaged or cut short is logged once; the rest is read.
+
+    Attributes:
+        path: the bag.
+        topics: its topics, by name.
+        duration_ns: from the first to the last message of all.
+        problems: what is missing, as far as is known; more may be found while reading.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -109,7 +115,7 @@ class Bag:
         starts = [found.start_ns for found in self._storages if found.start_ns is not None]
         ends = [found.end_ns for found in self._storages if found.end_ns is not None]
         self.duration_ns = max(ends) - min(starts) if starts and ends else 0
-        self._told: set[str] = set()
+        self.problems: list[str] = []
         for problem in (*files.problems, *refused, *filter(None, (
                 storage.problem for storage in self._storages)), *self._lacking(files.counted)):
             self._tell(problem)
@@ -172,8 +178,8 @@ class Bag:
                        'missing, its metadata.yaml counts them but its files do not hold them')
 
     def _tell(self, problem: str) -> None:
-        if problem not in self._told:
-            self._told.add(problem)
+        if problem not in self.problems:
+            self.problems.append(problem)
             _logger.warning('%s', problem)
 
 
@@ -219,6 +225,7 @@ class BagSource:
         self.bag = bag
         self.topic = choose_topic(bag, bag.topics_of(IMAGE_TYPES), topic, 'image')
         self.name = str(bag.path)
+        self.problems = bag.problems
 
     def __len__(self) -> int:
         """Return the number of images."""

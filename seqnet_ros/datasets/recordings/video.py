@@ -41,6 +41,7 @@ class VideoSource:
                 no rate and none is given.
         """
         self.name = str(path)
+        self.problems: list[str] = []
         self._path = Path(path)
         capture = self._open()
         try:
@@ -87,9 +88,10 @@ class VideoSource:
         # Containers that state a duration only make the length an estimate, wrong for a rate that
         # varies: images are missing where the time is.
         if found != self._length and elapsed_s < _COMPLETE * self._duration_s:
-            _logger.warning(
-                'video %s ended after %d images, its header states %d', self.name, found,
-                self._length)
+            problem = (f'video {self.name} ended after {found} images, its header states '
+                       f'{self._length}')
+            self.problems.append(problem)
+            _logger.warning('%s', problem)
         self._length = found
 
     def _open(self) -> cv2.VideoCapture:

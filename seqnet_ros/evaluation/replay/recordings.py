@@ -72,7 +72,7 @@ class ReplayFrame(NamedTuple):
 class Recordings:
     """Recordings one after the other; iterating twice gives the same frames.
 
-    A recording that turns out to be damaged on the way ends there; `problems` tells.
+    Of a recording that is damaged the intact part counts; `problems` tells what is missing.
     """
 
     def __init__(self, options: RecordingOptions, datum: GeoPoint | None = None) -> None:
@@ -89,7 +89,6 @@ class Recordings:
         self.datum = datum
         self.offsets_s = [0.0] * len(options.paths)
         """Offsets added to each recording's image times to look up their true poses."""
-        self.problems: list[str] = []
         self.sources: list[FrameSource] = []
         self.truths: list[Trajectory | FramePoses | None] = []
         for number, path in enumerate(options.paths):
@@ -135,15 +134,8 @@ class Recordings:
                 yield from self._frames_of(recording, source, begin)
 
     def _frames_of(self, recording: int, source: FrameSource, begin: int) -> Iterator[ReplayFrame]:
-        frames = iter(source)
-        while True:
-            try:
-                frame = next(frames, None)
-            except InputError as error:
-                if str(error) not in self.problems:
-                    self.problems.append(str(error))
-                return
-            if frame is None or begin + frame.index >= self.end:
+        for frame in source:
+            if begin + frame.index >= self.end:
                 return
             number = begin + frame.index
             if number >= self.first:
@@ -172,6 +164,11 @@ class Recordings:
         """Human-readable source of the true poses of each recording."""
         return [source.pose_origin if truth is None else truth.origin
                 for source, truth in zip(self.sources, self.truths, strict=True)]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing of the recordings, as far as they were read."""
+        return [problem for source in self.sources for problem in source.problems]
 
     def index_in_recording(self, number: int) -> int:
         """Return the position of a frame in its own recording."""
