@@ -33,11 +33,14 @@ def describe(
 
     if output.suffix != '.npy' or output.is_dir():
         raise InputError(f'output is {output}, expected a file ending in .npy')
-    recording = open_source(source, topic=topic)
+    recording = open_source(source, topic=topic, with_poses=False)
     place_model = load_model(model, device, weights)
-    descriptors = describe_recording(recording, place_model, progress_bar).descriptors
+    described = describe_recording(recording, place_model, progress_bar)
+    descriptors = described.descriptors
     _save(descriptors, output)
-    print_fields({'file': output, 'images': len(descriptors), 'dimensions': descriptors.shape[1],
+    damaged = {'damaged images': len(described.damaged)} if described.damaged else {}
+    print_fields({'file': output, 'images': len(descriptors), **damaged,
+                  'dimensions': descriptors.shape[1],
                   'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
 
 

@@ -20,10 +20,12 @@ Topic = Annotated[str | None, typer.Option(
 Poses = Annotated[Path | None, typer.Option(
     help='Pose file: TUM, KITTI or CSV.', show_default="the bag's poses")]
 PoseTopic = Annotated[str | None, typer.Option(
-    help='Pose topic of a bag: odometry, poses, GPS or transforms.',
+    help='Pose topic of a bag: odometry, poses, GPS or transforms; of transforms also TOPIC:ROBOT '
+         'or TOPIC:PARENT:ROBOT, such as /tf:map:base_link.',
     show_default='odometry, else poses, GPS, /tf')]
 Rate = Annotated[float | None, typer.Option(
-    help='Images per second of a folder or video.', show_default="10, or the video's")]
+    help='Images per second of a folder or video.',
+    show_default='the times of the images, else 10')]
 CameraInfo = Annotated[Path | None, typer.Option(
     help='Calibration file of the camera (camera_calibration YAML), for the geometric check.',
     show_default='none')]

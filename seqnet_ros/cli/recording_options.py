@@ -25,7 +25,7 @@ def recording_options(
     Raises:
         InputError: the range of frames is invalid.
     """
-    from seqnet_ros.datasets.recordings.rosbag import is_bag
+    from seqnet_ros.datasets.recordings.bag_files import is_bag
     from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 
     bags = any(path.exists() and is_bag(path) for path in sources)

@@ -47,6 +47,14 @@ def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
                          'degrees within 90 and 180 and meters within 1e7')
 
 
+def is_fix(latitude: float, longitude: float) -> bool:
+    """Return whether degrees are a position that a receiver has found.
+
+    Receivers without reception report what is not a number, what is not on the earth, or 0, 0.
+    """
+    return abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0.0, 0.0)
+
+
 def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.ndarray,
                     datum: GeoPoint) -> np.ndarray:
     """Convert WGS-84 positions to meters east, north and up of a datum.

@@ -22,7 +22,8 @@ _TIFF_TAGS = {256: 'width', 257: 'height', 258: 'bits', 277: 'samples',
               322: 'tile width', 323: 'tile height'}
 _TIFF_TYPES = {1: 'B', 3: 'H', 4: 'I', 16: 'Q'}
 _TIFF_ENTRIES = 4096
-_TIFF_BITS, _TIFF_SAMPLES = 16, 4
+_TIFF_BITS, _TIFF_SAMPLES = 32, 4
+_USUAL_BITS = 16
 _MOST_DIGITS = 10
 
 
@@ -34,7 +35,8 @@ class ImageHeader(NamedTuple):
         width: columns.
         height: rows.
         work: pixels that the decoder has to process, where that is more than the image has: tiles
-            of a TIFF, unusually many passes of a progressive JPEG.
+            of a TIFF, those of more than 16 bits twice, unusually many passes of a progressive
+            JPEG.
     """
 
     format: str
@@ -176,8 +178,11 @@ def _read_tiff(data: bytes | memoryview) -> ImageHeader:
         raise InputError(
             f'a TIFF image of {found["samples"]} samples of {found["bits"]} bits is refused, '
             f'expected at most {_TIFF_SAMPLES} of {_TIFF_BITS}')
+    pixels = found['width'] * found['height']
+    if found['bits'] > _USUAL_BITS:
+        pixels *= 2
     return ImageHeader('TIFF', found['width'], found['height'],
-                       found['tile width'] * found['tile height'])
+                       max(pixels, found['tile width'] * found['tile height']))
 
 
 def _tiff_values(data: bytes | memoryview, position: int, order: str, kind: str,

@@ -5,6 +5,7 @@ Without ROS: the nodes use ``cv_bridge`` where a ROS installation brings it, wit
 
 import math
 import os
+import re
 from collections.abc import Sequence
 from os import PathLike
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ DEFAULT_MEGAPIXELS = 64.0
 _BYTES_PER_PIXEL = 8
 """Of a file, at most: raw pixels of four 16 bit channels."""
 _ENCODED_MARGIN = 1 << 20
+_TIFF = (b'II*\0', b'MM\0*')
 _SHOWN = 60
 """Characters of a text of unknown origin that an error quotes."""
 
@@ -35,30 +37,46 @@ class _Layout(NamedTuple):
     """OpenCV conversion code, or None if the pixels are already RGB."""
 
 
+# OpenCV names a mosaic by the second and third pixel of its second row.
+_MOSAICS = {'rggb': cv2.COLOR_BayerBG2RGB, 'bggr': cv2.COLOR_BayerRG2RGB,
+            'gbrg': cv2.COLOR_BayerGR2RGB, 'grbg': cv2.COLOR_BayerGB2RGB}
 _LAYOUTS = {
     'rgb8': _Layout(3, 1, None),
     'bgr8': _Layout(3, 1, cv2.COLOR_BGR2RGB),
     'rgba8': _Layout(4, 1, cv2.COLOR_RGBA2RGB),
     'bgra8': _Layout(4, 1, cv2.COLOR_BGRA2RGB),
     'mono8': _Layout(1, 1, cv2.COLOR_GRAY2RGB),
+    'rgb16': _Layout(3, 2, None),
+    'bgr16': _Layout(3, 2, cv2.COLOR_BGR2RGB),
+    'rgba16': _Layout(4, 2, cv2.COLOR_RGBA2RGB),
+    'bgra16': _Layout(4, 2, cv2.COLOR_BGRA2RGB),
     'mono16': _Layout(1, 2, cv2.COLOR_GRAY2RGB),
     # OpenCV's own names say nothing about color; its convention is blue first.
     '8UC1': _Layout(1, 1, cv2.COLOR_GRAY2RGB),
     '8UC3': _Layout(3, 1, cv2.COLOR_BGR2RGB),
+    '8UC4': _Layout(4, 1, cv2.COLOR_BGRA2RGB),
     '16UC1': _Layout(1, 2, cv2.COLOR_GRAY2RGB),
-    # OpenCV names a mosaic by the second and third pixel of its second row.
-    'bayer_rggb8': _Layout(1, 1, cv2.COLOR_BayerBG2RGB),
-    'bayer_bggr8': _Layout(1, 1, cv2.COLOR_BayerRG2RGB),
-    'bayer_gbrg8': _Layout(1, 1, cv2.COLOR_BayerGR2RGB),
-    'bayer_grbg8': _Layout(1, 1, cv2.COLOR_BayerGB2RGB),
+    '16UC3': _Layout(3, 2, cv2.COLOR_BGR2RGB),
+    '16UC4': _Layout(4, 2, cv2.COLOR_BGRA2RGB),
+    **{f'bayer_{name}8': _Layout(1, 1, code) for name, code in _MOSAICS.items()},
+    **{f'bayer_{name}16': _Layout(1, 2, code) for name, code in _MOSAICS.items()},
     # One pixel of 4:2:2 takes two bytes; two neighbors share their color.
     'yuv422': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
     'uyvy': _Layout(2, 1, cv2.COLOR_YUV2RGB_UYVY),
     'yuv422_yuy2': _Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
     'yuyv': _Layout(2, 1, cv2.COLOR_YUV2RGB_YUY2),
+    # The rows of brightness, then half as many rows with the color of two by two pixels.
+    'nv12': _Layout(1, 1, cv2.COLOR_YUV2RGB_NV12),
+    'nv21': _Layout(1, 1, cv2.COLOR_YUV2RGB_NV21),
 }
 _SUBSAMPLED = ('yuv422', 'uyvy', 'yuv422_yuy2', 'yuyv')
+_TWO_PLANES = ('nv12', 'nv21')
 _DEPTH = ('32FC1', '64FC1')
+_NARROW = 16384
+"""Values of 16 bits that span less than this quarter of the range are stretched."""
+_OUTLIERS = 0.5
+"""Percentage of values at either end that a stretch saturates."""
+_SAMPLED = 200_000
 
 RAW_ENCODINGS = tuple(_LAYOUTS)
 """The values of ``sensor_msgs/Image.encoding`` that `image_from_raw` converts."""
@@ -104,7 +122,7 @@ def check_size(width: int, height: int, what: str, max_pixels: int | None = None
     """
     limit = pixel_limit() if max_pixels is None else max_pixels
     if max(width * height, work) > limit:
-        passes = '' if width * height > limit else ', stored in too many passes or too large tiles'
+        passes = '' if width * height > limit else ', stored in too many passes, too large tiles or 32 bits'
         raise InputError(
             f'{what} has {width}x{height} pixels{passes}, expected at most {limit / 1e6:g} '
             f'megapixels; the parameter max_image_megapixels or {MAX_MEGAPIXELS} sets this limit')
@@ -119,8 +137,7 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
                    is_bigendian: bool = False, max_pixels: int | None = None) -> np.ndarray:
     """Convert the fields of a ``sensor_msgs/Image`` message.
 
-    16 bit images keep their high byte (value // 256), so full scale stays full scale; a camera
-    that fills only the lower 12 of 16 bits comes out dark.
+    Of 16 bits each value becomes 8 by `to_eight_bits`.
 
     Args:
         data: the message's bytes, any contiguous buffer.
@@ -141,7 +158,10 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
     """
     check_raw(data, height, width, encoding, step, max_pixels)
     layout = _LAYOUTS[encoding]
-    pixels = _view_pixels(data, height, width, layout, step, is_bigendian)
+    rows = height * 3 // 2 if encoding in _TWO_PLANES else height
+    pixels = _view_pixels(data, rows, width, layout, step, is_bigendian)
+    if layout.bytes_per_channel == 2:
+        pixels = to_eight_bits(pixels)
     return pixels if layout.to_rgb is None else cv2.cvtColor(pixels, layout.to_rgb)
 
 
@@ -161,9 +181,12 @@ def check_raw(data: Any, height: int, width: int, encoding: str, step: int,
         raise InputError(f'{size} has rows of {step} bytes, expected at least {row_bytes}')
     if encoding in _SUBSAMPLED and width % 2:
         raise InputError(f'{size} has an odd width, expected an even one for 4:2:2 color')
+    if encoding in _TWO_PLANES and (width % 2 or height % 2):
+        raise InputError(f'{size} has an odd size, expected an even one for 4:2:0 color')
     found = memoryview(data).nbytes
-    if found < height * step:
-        raise InputError(f'{size} holds {found} bytes, expected {height} rows of {step}')
+    rows = height * 3 // 2 if encoding in _TWO_PLANES else height
+    if found < rows * step:
+        raise InputError(f'{size} holds {found} bytes, expected {rows} rows of {step}')
     check_size(width, height, f'image in {encoding}', max_pixels)
 
 
@@ -179,13 +202,43 @@ def _layout_of(encoding: str) -> _Layout:
 
 def _view_pixels(data: Any, height: int, width: int, layout: _Layout, step: int,
                  is_bigendian: bool) -> np.ndarray:
-    """Return 8 bit pixels ``[H, W]`` or ``[H, W, C]`` as a view; 16 bit shows its high byte."""
+    """Return pixels ``[H, W]`` or ``[H, W, C]`` as a view, of 8 or 16 bits."""
     depth = layout.bytes_per_channel
-    pixel_bytes = layout.channels * depth
+    kind = np.dtype(np.uint8) if depth == 1 else np.dtype('>u2' if is_bigendian else '<u2')
     view: np.ndarray = np.ndarray(
-        (height, width, layout.channels), np.uint8, buffer=data,
-        offset=depth - 1 if not is_bigendian else 0, strides=(step, pixel_bytes, depth))
+        (height, width, layout.channels), kind, buffer=data,
+        strides=(step, layout.channels * depth, depth))
     return view[..., 0] if layout.channels == 1 else view
+
+
+def to_eight_bits(values: np.ndarray) -> np.ndarray:
+    """Scale pixels of more than 8 bits to uint8.
+
+    - Of 16 bits the high byte (value // 256), where an image spans a quarter of the range or more.
+    - Otherwise a stretch of this image: its 0.5th percentile becomes 0, its 99.5th 255. So images
+      of cameras with 14 bits and less, and of thermal cameras, always fill the range.
+    - Floats from 0 to 1 times 255; any other floats are stretched. What is no number becomes 0.
+
+    Args:
+        values: uint16 or float, ``[H, W]`` or ``[H, W, C]``; all channels are scaled alike.
+    """
+    sample = values.reshape(-1)[::max(values.size // _SAMPLED, 1)]
+    is_float = values.dtype.kind == 'f'
+    if is_float:
+        sample = sample[np.isfinite(sample)]
+    if not sample.size:
+        return np.zeros(values.shape, np.uint8)
+    low, high = (float(limit) for limit in np.percentile(sample, (_OUTLIERS, 100 - _OUTLIERS)))
+    if is_float and sample.min() >= 0 and sample.max() <= 1:
+        low, high = 0.0, 1.0
+    elif not is_float and (high - low >= _NARROW or high <= low):
+        return (values >> 8).astype(np.uint8)
+    scale = 255 / (high - low) if high > low else 0.0
+    scaled = values.astype(np.float32)  # the only copy: images may be large
+    scaled -= np.float32(low)
+    scaled *= np.float32(scale)
+    np.nan_to_num(np.rint(scaled, out=scaled), copy=False)
+    return np.clip(scaled, 0, 255, out=scaled).astype(np.uint8)
 
 
 def image_from_compressed(data: Any, image_format: str,
@@ -193,7 +246,7 @@ def image_from_compressed(data: Any, image_format: str,
     """Decode the fields of a ``sensor_msgs/CompressedImage`` message.
 
     The bytes decide between the formats of `image_header.FORMATS`; the format's name only tells
-    depth images apart.
+    depth images apart, and the mosaics that cameras with a Bayer filter compress.
 
     Args:
         data: the message's bytes.
@@ -210,16 +263,29 @@ def image_from_compressed(data: Any, image_format: str,
     if 'compressedDepth' in image_format:
         raise InputError(f'compressed image format {image_format[:_SHOWN]!r} holds depth, expected '
                          'a camera image')
-    return _as_rgb(decode(data, f'compressed image of format {image_format[:_SHOWN]!r}',
-                          max_pixels=max_pixels))
+    return _decode_rgb(data, f'compressed image of format {image_format[:_SHOWN]!r}',
+                       _mosaic_of(image_format), max_pixels)
+
+
+def _mosaic_of(image_format: str) -> int | None:
+    """Return the conversion of a mosaic that was compressed as it is; None for other images.
+
+    image_transport writes ``SOURCE; CODEC compressed TARGET``, without a target where it did not
+    convert the image.
+    """
+    match = re.match(r'bayer_([rgb]{4})(8|16)\b', image_format)
+    target = image_format.partition('compressed')[2].strip()
+    if match is None or (target and not target.startswith('bayer')):
+        return None
+    return _MOSAICS.get(match[1])
 
 
 def read_image(path: str | PathLike[str]) -> np.ndarray:
     """Read an image file.
 
-    Gray images get three equal channels, alpha is dropped, 16 bit keeps the high byte. An EXIF
-    orientation is applied, as image viewers do, so that the sky is up whichever way a phone was
-    held.
+    Gray images get three equal channels, alpha is dropped, 16 bits and floats are scaled by
+    `to_eight_bits`. An EXIF orientation is applied, as image viewers do, so that the sky is up
+    whichever way a phone was held.
 
     Returns:
         RGB uint8 ``[H, W, 3]``.
@@ -228,7 +294,7 @@ def read_image(path: str | PathLike[str]) -> np.ndarray:
         InputError: the file is missing, empty, damaged, too large or not an image; the message
             names it.
     """
-    return _as_rgb(decode(read_encoded(path), f'image {path}'))
+    return _decode_rgb(read_encoded(path), f'image {path}')
 
 
 def read_encoded(path: str | PathLike[str]) -> bytes:
@@ -274,7 +340,24 @@ def decode(data: Any, what: str, flags: int = cv2.IMREAD_COLOR,
     return pixels
 
 
-def _as_rgb(pixels: np.ndarray) -> np.ndarray:
+def _decode_rgb(data: Any, what: str, mosaic: int | None = None,
+                max_pixels: int | None = None) -> np.ndarray:
+    """Decode to RGB uint8; with a conversion of mosaics, an image of one channel is a mosaic."""
+    if mosaic is not None or bytes(memoryview(data)[:4]) in _TIFF:
+        # OpenCV does not convert floats, which only TIFF holds, and hides that a mosaic is gray.
+        found = decode(data, what, cv2.IMREAD_UNCHANGED, max_pixels)
+        if found.dtype.kind == 'f':
+            return _as_rgb(found if found.ndim == 2 else found[..., :3])
+        if mosaic is not None and found.ndim == 2:
+            return _as_rgb(found, mosaic)
+    return _as_rgb(decode(data, what, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, max_pixels))
+
+
+def _as_rgb(pixels: np.ndarray, mosaic: int = cv2.COLOR_GRAY2RGB) -> np.ndarray:
+    if pixels.dtype != np.uint8:
+        pixels = to_eight_bits(pixels)
+    if pixels.ndim == 2:
+        return cv2.cvtColor(pixels, mosaic)
     return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
 
 

@@ -1,11 +1,12 @@
 """Runs a frame network with its weights, as fast as the device can."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from seqnet_ros.config.model import ImageConfig, ModelConfig
 from seqnet_ros.core.errors import ModelError
@@ -29,9 +30,14 @@ from seqnet_ros.descriptors.weights import (
 _CPU_BATCH = 8
 _CUDA_BATCH = 32
 
+_logger = logging.getLogger(__name__)
+
 
 class NetworkDescriber:
     """Describes images with a `FrameNetwork`, in batches, the trunk as fast as the device can.
+
+    Where a GPU has too little memory, batches become smaller; where one image is too much, the
+    network moves to the CPU. Both are logged once.
 
     Args:
         network: the network with its weights, on the CPU.
@@ -48,17 +54,36 @@ class NetworkDescriber:
         self.weights_digest = digest_tensors(network.state_dict())
         self.sequence_tensors = sequence_tensors
         self._image = image
-        self._device = device.device
-        self._dtype = torch.float16 if device.half else torch.float32
         self._batch = _CUDA_BATCH if device.device.type == 'cuda' else _CPU_BATCH
-        self._mean = torch.tensor(image.mean, device=self._device).view(1, 3, 1, 1)
-        self._std = torch.tensor(image.std, device=self._device).view(1, 3, 1, 1)
+        self._ran_short = False
         network = network.eval().requires_grad_(False)
-        self._aggregation = network.aggregation.to(self._device).to(
-            memory_format=torch.channels_last)
+        self._aggregation = network.aggregation
         trunk = ready_for_inference(network.backbone)
-        self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk.to(
-            self._device, self._dtype).to(memory_format=torch.channels_last)
+        self._trunk: Trunk = OpenVinoTrunk(trunk, image) if device.openvino else trunk
+        if not self._fits_on(device.device, torch.float16 if device.half else torch.float32):
+            self._leave_gpu()
+
+    def _fits_on(self, device: torch.device, dtype: torch.dtype) -> bool:
+        try:
+            self._move_to(device, dtype)
+        except torch.cuda.OutOfMemoryError:
+            return False
+        return True
+
+    def _move_to(self, device: torch.device, dtype: torch.dtype) -> None:
+        self._device, self._dtype = device, dtype
+        self._mean = torch.tensor(self._image.mean, device=device).view(1, 3, 1, 1)
+        self._std = torch.tensor(self._image.std, device=device).view(1, 3, 1, 1)
+        self._aggregation = self._aggregation.to(device).to(memory_format=torch.channels_last)
+        if isinstance(self._trunk, nn.Module):
+            self._trunk = self._trunk.to(device, dtype).to(memory_format=torch.channels_last)
+
+    def _leave_gpu(self) -> None:
+        _logger.warning('the GPU has too little memory for %s: it runs on the CPU from now on',
+                        self.name)
+        self._batch = _CPU_BATCH
+        self._move_to(torch.device('cpu'), torch.float32)
+        torch.cuda.empty_cache()
 
     def describe(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Describe RGB uint8 ``[H, W, 3]`` images, each of any size.
@@ -70,9 +95,39 @@ class NetworkDescriber:
             InputError: there is no image, or one is not RGB uint8 ``[H, W, 3]``.
         """
         check_images(images)
-        vectors = [self._describe_batch(images[start:start + self._batch])
-                   for start in range(0, len(images), self._batch)]
+        vectors: list[np.ndarray] = []
+        described = 0
+        while described < len(images):
+            batch = images[described:described + self._batch]
+            found = self._describe_if_it_fits(batch)
+            if found is None:
+                self._make_room(len(batch))
+            else:
+                vectors.append(found)
+                described += len(batch)
         return np.concatenate(vectors)
+
+    def _describe_if_it_fits(self, images: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Return descriptors, or None where the GPU has too little memory.
+
+        What the error refers to keeps memory in use: it is gone when this method returns.
+        """
+        try:
+            return self._describe_batch(images)
+        except torch.cuda.OutOfMemoryError:
+            return None
+
+    def _make_room(self, images: int) -> None:
+        """Go on with smaller batches than one that was too large, or on the CPU."""
+        if images == 1:
+            self._leave_gpu()
+            return
+        self._batch = images // 2
+        torch.cuda.empty_cache()
+        if not self._ran_short:
+            _logger.warning('the GPU has too little memory for %d images at once: smaller batches '
+                            'are used', images)
+        self._ran_short = True
 
     @torch.inference_mode()
     def maps(self, images: Sequence[np.ndarray]) -> np.ndarray:

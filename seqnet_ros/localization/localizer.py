@@ -224,6 +224,11 @@ class Localizer:
         return len(self._buffer)
 
     @property
+    def late_images(self) -> int:
+        """Number of images left out because they are stamped before the newest one."""
+        return self._gate.late
+
+    @property
     def begins_anew(self) -> bool:
         """Whether the newest keyframe is the first one, or the first after a break."""
         return self._keyframes == 1

@@ -166,6 +166,11 @@ class LoopCloser:
         return self._past.released
 
     @property
+    def late_images(self) -> int:
+        """Number of images left out because they are stamped before the newest one."""
+        return self._mapper.late_images
+
+    @property
     def sequence_length(self) -> int:
         """Frames per sequence."""
         return self._engine.sequence.length

@@ -116,6 +116,11 @@ class Mapper:
         """Return the number of places so far."""
         return len(self._stamps)
 
+    @property
+    def late_images(self) -> int:
+        """Number of images left out because they are stamped before the newest one."""
+        return 0 if self._gate is None else self._gate.late
+
     def push(self, image: View, stamp_ns: int, pose: np.ndarray | None = None) -> bool:
         """Process an RGB uint8 ``[H, W, 3]`` image; return whether it became a place.
 

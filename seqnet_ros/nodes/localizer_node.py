@@ -315,6 +315,7 @@ class LocalizerNode(ManagedNode):
             'map places': sum(map(len, engine.maps.values())),
             'sequence': f'{engine.buffer_fill} of {engine.sequence_length}',
             'accepted distance': f'{engine.threshold:.4f}',
+            'images out of order': engine.late_images,
             'last result': 'none yet' if last is None else last.reason.name,
         })
         if last is not None:

@@ -198,6 +198,7 @@ class LoopCloserNode(ManagedNode):
             'places old enough': engine.searchable,
             'loops closed': self._loops,
             'accepted distance': f'{engine.threshold:.4f}',
+            'images out of order': engine.late_images,
             'last result': 'none yet' if last is None else last.reason.name,
         })
 

@@ -152,6 +152,8 @@ class MapperNode(ManagedNode):
         if self.configured:
             self._map_saver.report(report)
             self._map_poses.report(report)
+        if self.engine is not None:
+            report.values['images out of order'] = self.engine.late_images
 
 
 def _preset(settings: MapperSettings) -> Preset:

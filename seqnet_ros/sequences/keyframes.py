@@ -1,5 +1,6 @@
 """Keyframe selection: sequences are spaced by distance, not by camera callbacks."""
 
+import logging
 import re
 from collections import deque
 from collections.abc import Callable
@@ -10,10 +11,12 @@ import numpy as np
 
 from seqnet_ros.config.engine import EngineConfig, KeyframeConfig
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.poses import NANOSECONDS, distance
+from seqnet_ros.core.poses import NANOSECONDS, RESTART_S, distance
 
 _STILL_M, _STILL_S = 0.05, 1.0
 _LEARNED_FROM = 50
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,12 @@ class KeyframeGate:
 
     With a spacing in meters but without a pose, the change of the descriptor stands in for the
     distance: a keyframe is due when it moved as far as the map's usual step.
+
+    An image stamped before the newest one, by less than `RESTART_S`, is late: it is between
+    keyframes, whatever it shows. Further back, a new sequence begins.
+
+    Attributes:
+        late: number of late images.
     """
 
     def __init__(
@@ -83,6 +92,8 @@ class KeyframeGate:
         self._spacing = spacing
         self._given_change = usual_change
         self._changes: deque[float] = deque(maxlen=_LEARNED_FROM)
+        self.late = 0
+        self._newest_is_late = False
         self.forget()
 
     def use(self, config: KeyframeConfig, spacing: Spacing, usual_change: float | None) -> None:
@@ -112,6 +123,9 @@ class KeyframeGate:
 
     def interrupted(self, stamp_ns: int, pose: np.ndarray | None) -> str | None:
         """Note the arrival of an image; return why the sequence breaks here, or None."""
+        self._newest_is_late = self._is_late(stamp_ns)
+        if self._newest_is_late:
+            return None
         reason = self._interruption(stamp_ns, pose)
         if reason is not None:
             self.forget()
@@ -121,6 +135,18 @@ class KeyframeGate:
                 distance(pose, self._moved_pose) > _STILL_M):
             self._moved_stamp, self._moved_pose = stamp_ns, pose
         return reason
+
+    def _is_late(self, stamp_ns: int) -> bool:
+        if self._last_stamp is None:
+            return False
+        back_s = (self._last_stamp - stamp_ns) / NANOSECONDS
+        if not 0 < back_s < RESTART_S:
+            return False
+        if not self.late:
+            _logger.warning('an image is stamped %.3f s before the newest one: it is left out, as '
+                            'are others less than %g s back', back_s, RESTART_S)
+        self.late += 1
+        return True
 
     def _standing(self, stamp_ns: int) -> bool:
         """Return whether poses say that the robot has not moved for a while."""
@@ -166,6 +192,8 @@ class KeyframeGate:
 
     def before_describing(self, stamp_ns: int, pose: np.ndarray | None) -> Verdict | None:
         """Decide by stamp and pose; None means that the descriptor has to decide."""
+        if self._newest_is_late:
+            return Verdict.BETWEEN
         self._since_key += 1
         if self._key_stamp is None:
             return Verdict.KEYFRAME

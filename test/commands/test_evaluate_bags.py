@@ -314,7 +314,7 @@ class TestBadInput:
         assert result.exit_code == 2
         assert f'no image of {folders[side]} can be used, 10 of 10 cannot be' in result.stderr
 
-    def test_a_bag_that_breaks_off_is_evaluated_until_then(self, bags, drives, tmp_path):
+    def test_the_intact_part_of_a_damaged_bag_is_evaluated(self, bags, drives, tmp_path):
         broken = tmp_path / 'broken'
         broken.mkdir()
         for part in ('1', '2'):  # as the recorder splits bags
@@ -327,7 +327,8 @@ class TestBadInput:
         result = self.evaluate((bags[0], broken), tmp_path, '--query-poses', poses)
         assert result.exit_code == 1, result.stderr
         found = results_of(tmp_path / 'run')
-        assert 'the recording was evaluated up to this point' in found['notes'][0]
+        assert 'messages on /camera cannot be read' in found['notes'][0]
+        assert 'the rest of the recording was evaluated' in found['notes'][0]
         assert len(read_queries(tmp_path / 'run')) > 100
 
     @pytest.mark.parametrize(('options', 'words'), [

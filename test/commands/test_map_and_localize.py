@@ -258,6 +258,7 @@ class TestMapBuild:
         broken = copy_with_damage(images, tmp_path / 'broken', '12.png', '14.png')
         result = succeed('map', 'build', *HOG, broken, '--output', tmp_path / 'map')
         assert re.search(r'places +29\n', result.stdout)
+        assert re.search(r'damaged images +2\n', result.stdout)
         warning, = (line for line in result.stderr.splitlines() if 'cannot be read' in line)
         assert warning.startswith('Warning: 2 of 31 images cannot be read and were skipped: ')
         assert '12.png is truncated' in warning or '12.png is damaged' in warning
@@ -456,6 +457,7 @@ class TestLocalize:
         assert '2 of 31 images cannot be read and were skipped: ' in result.stderr
         assert '12.png' in result.stderr
         assert '30.png' in result.stderr
+        assert re.search(r'damaged images +2\n', result.stdout)
         assert re.search(r'damaged images +2\n', result.stdout)
         rows = (out / 'matches.csv').read_text().splitlines()
         assert rows[:13] == before[:13]

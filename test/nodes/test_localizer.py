@@ -283,6 +283,15 @@ def test_images_without_stamp_get_the_time_of_arrival(town_map, second_drive, lo
         assert log.count('have no stamp') == 1
 
 
+def test_images_without_stamp_and_clock_get_the_time_of_the_system(town_map, second_drive, log):
+    with localizing(map=str(town_map), use_sim_time=True, **TOWN_EVERY) as (node, peer):
+        for _ in range(2):
+            deliver(node, lambda: peer.show(second_drive[0][1], 0))
+        eventually(lambda: len(peer.matches) == 2, 'results')
+        assert abs(peer.matches[-1].header.stamp.sec - time.time()) < 60
+        eventually(lambda: 'nothing publishes /clock' in log, 'a warning')
+
+
 def test_simulated_time_is_the_time_of_the_node(town_map, second_drive):
     """Stamps of arrival follow /clock; silence is noticed though that clock stands still."""
     from rosgraph_msgs.msg import Clock

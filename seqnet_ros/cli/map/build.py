@@ -112,14 +112,16 @@ def build(
                              'map without to add descriptors to')
     mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
     recording = _open(source, descriptors, stamps, topic, poses, pose_topic, rate)
-    place_map = map_recording(recording, mapper, progress_bar).place_map
+    mapped = map_recording(recording, mapper, progress_bar)
+    place_map = mapped.place_map
     if in_place:
         place_map, kept = save_extension(
             mapper, place_map, lambda: mapper.finish(recording.name, recording.pose_origin),
             output, backup=backup)
     else:
         kept = save_map(place_map, output, overwrite=overwrite, backup=backup)
-    print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
+    damaged = {'damaged images': len(mapped.damaged)} if mapped.damaged else {}
+    print_fields({'map': output, **({} if kept is None else {'previous map': kept}), **damaged,
                   **manifest_fields(place_map.manifest)})
 
 

@@ -66,7 +66,7 @@ def fit(images: Path, output: Path, model: str, trunk_weights: Path | None, clus
     preset, folder = load_preset(model)
     preset = fitting.netvlad_to_fit(preset, clusters, wpca_dim)
     config = preset.model
-    source = open_source(images, topic)
+    source = open_source(images, topic, with_poses=False)
     sampling = fitting.Sampling(most_images, descriptors_per_image, seed)
     trunk = fitting.load_trunk(config, folder, trunk_weights)
     total = fitting.images_to_read(config, len(source), sampling)

@@ -32,6 +32,8 @@ class DescriptorRows:
         self._rows, self._frames = rows, frames
         self.name = name
         self.pose_origin = pose_origin
+        self.problems = frames.problems
+        self.timed = frames.timed
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -48,9 +50,11 @@ class _Stamped:
 
     pose_origin = 'none'
 
-    def __init__(self, stamps_ns: np.ndarray, name: str) -> None:
+    def __init__(self, stamps_ns: np.ndarray, name: str, timed: bool) -> None:
         self._stamps_ns = stamps_ns
         self.name = name
+        self.problems: list[str] = []
+        self.timed = timed
 
     def __len__(self) -> int:
         return len(self._stamps_ns)
@@ -88,6 +92,7 @@ def open_descriptors(path: Path, recording: FrameSource | None = None,
         found = DescriptorRows(rows, recording, path.name, recording.pose_origin)
         return PosedSource(found, recording.poses) if isinstance(recording, PosedSource) else found
     trajectory = None if poses is None else read_poses(poses)
+    timed = stamps is not None or isinstance(trajectory, Trajectory)
     if stamps is not None:
         times = _read_stamps(stamps)
         _check_count(path, rows, len(times), f'times in {stamps}')
@@ -98,7 +103,7 @@ def open_descriptors(path: Path, recording: FrameSource | None = None,
         if trajectory is not None:
             _check_count(path, rows, len(trajectory.poses), f'poses in {poses}')
         times = np.arange(len(rows)) * round(_SECOND_NS / (rate or DEFAULT_RATE_HZ))
-    found = DescriptorRows(rows, _Stamped(times, path.name), path.name, 'none')
+    found = DescriptorRows(rows, _Stamped(times, path.name, timed), path.name, 'none')
     return found if trajectory is None else PosedSource(found, trajectory)
 
 

@@ -33,6 +33,10 @@ class FrameSource(Protocol):
     name: str
     pose_origin: str
     """Source of the poses, human-readable: 'odometry on /odom', 'poses.tum' or 'none'."""
+    problems: list[str]
+    """What is missing of the recording, as far as is known: more may be found while reading."""
+    timed: bool
+    """Whether stamps are measured times; those of a folder without times follow from a rate."""
 
     def __len__(self) -> int:
         """Return the number of frames."""

@@ -1,5 +1,6 @@
 """Open any recording: detect its kind, and assign poses to its images."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from os import PathLike
@@ -11,18 +12,15 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import Trajectory
+from seqnet_ros.datasets.recordings.bag_files import BAG_SUFFIXES, is_bag
+from seqnet_ros.datasets.recordings.bag_poses import ImageSpan, read_bag_poses, stamp_lag_s
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
-from seqnet_ros.datasets.recordings.image_folder import DEFAULT_RATE_HZ, ImageFolderSource
+from seqnet_ros.datasets.recordings.image_folder import ImageFolderSource
 from seqnet_ros.datasets.recordings.pose_files import FramePoses, read_poses
-from seqnet_ros.datasets.recordings.rosbag import (
-    BAG_SUFFIXES,
-    POSE_TYPES,
-    Bag,
-    BagSource,
-    is_bag,
-    read_bag_poses,
-)
+from seqnet_ros.datasets.recordings.rosbag import Bag, BagSource
 from seqnet_ros.datasets.recordings.video import VIDEO_SUFFIXES, VideoSource
+
+_logger = logging.getLogger(__name__)
 
 
 class _Recording(FrameSource, Protocol):
@@ -44,6 +42,8 @@ class PosedSource:
         self.name = source.name
         self.pose_origin = poses.origin
         self.datum = poses.datum
+        self.timed = source.timed
+        self.problems = source.problems
         self._source = source
         self.poses = poses
 
@@ -64,7 +64,8 @@ def pose_of(frame: Frame, poses: Trajectory | FramePoses) -> np.ndarray | None:
 
 def open_source(path: str | PathLike[str], topic: str | None = None,
                 poses: str | PathLike[str] | None = None, pose_topic: str | None = None,
-                rate: float | None = None, datum: GeoPoint | None = None) -> FrameSource:
+                rate: float | None = None, datum: GeoPoint | None = None,
+                with_poses: bool = True) -> FrameSource:
     """Open a recording: a bag, a folder of images or a video.
 
     Args:
@@ -73,10 +74,13 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
         topic: the image topic of a bag; None where there is only one.
         poses: a pose file, see `seqnet_ros.datasets.recordings.pose_files`; None takes the bag's
         own poses.
-        pose_topic: the pose topic of a bag; None takes odometry, else poses, else GPS.
-        rate: images per second of a folder (None: 10) or of a video (None: the video's).
+        pose_topic: the pose topic of a bag, see `read_bag_poses`; None takes odometry, else poses,
+            else GPS, else transforms.
+        rate: images per second of a folder or video; None takes the times of the images where they
+            are known (see `seqnet_ros.datasets.recordings.image_times`), else 10 per second.
         datum: the origin of GPS positions, to be shared by recordings that are to be compared;
             None takes the recording's first.
+        with_poses: look for poses in a bag; False where they are not needed.
 
     Raises:
         InputError: the path does not exist or is none of these, an option does not apply to it, or
@@ -90,7 +94,7 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
     if is_bag(location):
         if rate is not None:
             raise InputError(f'{location} is a bag, which has stamps: a rate does not apply')
-        return _open_bag(location, topic, poses, pose_topic, datum)
+        return _open_bag(location, topic, poses, pose_topic, datum, with_poses)
     if topic is not None or pose_topic is not None:
         raise InputError(f'{location} is not a bag: topics do not apply')
     source = _open_plain(location, rate)
@@ -99,7 +103,7 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
 
 def _open_plain(location: Path, rate: float | None) -> _Recording:
     if location.is_dir():
-        return ImageFolderSource(location, DEFAULT_RATE_HZ if rate is None else rate)
+        return ImageFolderSource(location, rate)
     if location.suffix.lower() in VIDEO_SUFFIXES:
         return VideoSource(location, rate)
     raise InputError(
@@ -108,24 +112,23 @@ def _open_plain(location: Path, rate: float | None) -> _Recording:
 
 
 def _open_bag(location: Path, topic: str | None, poses: str | PathLike[str] | None,
-              pose_topic: str | None, datum: GeoPoint | None) -> FrameSource:
+              pose_topic: str | None, datum: GeoPoint | None, with_poses: bool) -> FrameSource:
     if poses is not None and pose_topic is not None:
         raise InputError(f'both {poses} and {pose_topic} were given as poses of {location}, '
                          'expected one of them')
     source = BagSource(Bag(location), topic)
     if poses is not None:
         return _with_pose_file(source, poses, datum)
-    images = source.stamp_range()
-    trajectory = read_bag_poses(source.bag, pose_topic, datum,
-                                usable=lambda found: _overlap(images, _range_of(found)))
-    if trajectory is None:
-        if pose_topic is not None:
-            raise InputError(f'bag {location} has no valid fix on {pose_topic}')
-        if source.bag.topics_of(POSE_TYPES):
-            source.pose_origin = 'none (the bag has no poses at the times of the images)'
+    if not with_poses:
         return source
-    _require_overlap(source, trajectory)
-    return PosedSource(source, trajectory)
+    times = ImageSpan(*source.stamp_range(), stamp_lag_s(source.bag.messages(source.topic)))
+    found = read_bag_poses(source.bag, pose_topic, datum, times)
+    if found.trajectory is None:
+        if found.why:
+            source.pose_origin = f'none ({found.why})'
+            _logger.warning('%s: no poses are used: %s', location, found.why)
+        return source
+    return PosedSource(source, found.trajectory)
 
 
 def _with_pose_file(source: _Recording, path: str | PathLike[str],

@@ -12,25 +12,25 @@
   | earth position | ``lat`` and ``lon`` in degrees, optionally ``alt`` |
   | orientation | ``qx``, ``qy``, ``qz``, ``qw``, or ``yaw`` in radians |
 
-  Times without a unit are seconds, or nanoseconds where they are whole numbers of 17 digits or
-  more. Images are named by file name or number; with an image column the time is not used,
-  without either, row i belongs to image i. Without an orientation the heading follows from the
-  motion.
+  Names may end in a unit, as ``p_RS_R_x [m]`` in the ground truth of EuRoC, which is read as
+  published: the file or its folder. Times without a unit are seconds, unless a whole number is
+  too large for that (see `seqnet_ros.datasets.recordings.time_columns`). Images are named by file
+  name or number; with an image column the time is not used, without either, row i belongs to
+  image i. Without an orientation the heading follows from the motion.
 """
 
 import csv
+import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from os import PathLike
 from pathlib import Path, PurePath
-from typing import TypeVar
 
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu
+from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu, is_fix
 from seqnet_ros.core.poses import (
     Trajectory,
     check_pose,
@@ -39,17 +39,23 @@ from seqnet_ros.core.poses import (
     yaw_to_quaternion,
 )
 from seqnet_ros.datasets.recordings.frames import Frame
+from seqnet_ros.datasets.recordings.time_columns import (
+    find_time_column,
+    parse_number,
+    parse_time,
+)
 
-_Number = TypeVar('_Number', float, Decimal)
+_logger = logging.getLogger(__name__)
 
-_UNIT_NS = {'s': 10**9, 'ms': 10**6, 'us': 10**3, 'ns': 1}
-_TIME_COLUMN = re.compile(r'#?\s*(stamp|timestamp|time|t)(?:[_ ]?[\[(]?(s|sec|ms|us|ns)[\])]?)?')
 _COLUMNS = {
     'frame': ('frame', 'image', 'file', 'filename', 'name', 'index'),
-    'x': ('x', 'tx', 'easting', 'utm_e', 'utm_east', 'utm_easting', 'east'),
-    'y': ('y', 'ty', 'northing', 'utm_n', 'utm_north', 'utm_northing', 'north'),
-    'z': ('z', 'tz', 'up'),
-    'qx': ('qx',), 'qy': ('qy',), 'qz': ('qz',), 'qw': ('qw',),
+    'x': ('x', 'tx', 'easting', 'utm_e', 'utm_east', 'utm_easting', 'east',
+          'p_rs_r_x'),
+    'y': ('y', 'ty', 'northing', 'utm_n', 'utm_north', 'utm_northing',
+          'north', 'p_rs_r_y'),
+    'z': ('z', 'tz', 'up', 'p_rs_r_z'),
+    'qx': ('qx', 'q_rs_x'), 'qy': ('qy', 'q_rs_y'), 'qz': ('qz', 'q_rs_z'),
+    'qw': ('qw', 'q_rs_w'),
     'yaw': ('yaw',),
     'lat': ('lat', 'latitude'),
     'lon': ('lon', 'lng', 'long', 'longitude'),
@@ -84,7 +90,7 @@ def read_poses(path: str | PathLike[str], datum: GeoPoint | None = None,
     """Read a pose file; the kind follows from its first line.
 
     Args:
-        path: a TUM, KITTI or CSV file, see the module.
+        path: a TUM, KITTI or CSV file, see the module; or a folder that holds one as ``data.csv``.
         datum: the origin of earth positions; None takes the file's first one.
 
     Raises:
@@ -92,6 +98,8 @@ def read_poses(path: str | PathLike[str], datum: GeoPoint | None = None,
             malformed or non-finite numbers; the message names the line.
     """
     file = Path(path)
+    if (file / 'data.csv').is_file():
+        file /= 'data.csv'
     try:
         lines = file.read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
@@ -121,7 +129,7 @@ def _read_tum(file: Path, rows: Sequence[tuple[int, str]]) -> Trajectory:
     for number, line in rows:
         where = f'{file} line {number}'
         fields = _split(line.split(), 8, where)
-        stamps.append(_to_ns(fields[0], 10**9, where))
+        stamps.append(parse_time(fields[0], 10**9, where))
         poses.append(check_pose(_numbers(fields[1:], where), where))
     return make_trajectory(stamps, poses, file.name)
 
@@ -147,20 +155,24 @@ def _read_csv(file: Path, header: tuple[int, str], rows: Sequence[tuple[int, str
               datum: GeoPoint | None) -> Trajectory | FramePoses:
     names = next(csv.reader([header[1]]))
     columns = _find_columns(names)
-    time = _find_time_column(names)
+    time = find_time_column(names)
     table = _Table(file, [
         (number, _split(next(csv.reader([line])), len(names), f'{file} line {number}'))
         for number, line in rows])
     if not table.rows:
         raise InputError(f'{file} holds a header but no poses')
+    numbers = list(range(len(table.rows)))
+    if 'lat' in columns and 'lon' in columns and not {'x', 'y'} <= columns.keys():
+        table, numbers = _with_fix(table, columns)
     poses, datum = _table_poses(table, columns, datum, names)
     origin = file.name if datum is None else f'{file.name}, east and north of {datum}'
     if 'frame' in columns:
         keys = [fields[columns['frame']].strip() for _, fields in table.rows]
         return FramePoses(dict(zip(keys, poses, strict=True)), origin, datum)
     if time is None:
-        return FramePoses({str(i): pose for i, pose in enumerate(poses)}, origin, datum)
-    stamps = [_to_ns(fields[time[0]], time[1], f'{file} line {number}')
+        return FramePoses({str(number): pose for number, pose in zip(numbers, poses, strict=True)},
+                          origin, datum)
+    stamps = [parse_time(fields[time[0]], time[1], f'{file} line {number}')
               for number, fields in table.rows]
     return make_trajectory(stamps, poses, origin, datum)
 
@@ -179,24 +191,30 @@ class _Table:
             for number, fields in self.rows])
 
 
+def _with_fix(table: _Table, columns: dict[str, int]) -> tuple[_Table, list[int]]:
+    """Return the rows with a position, and their numbers; others are left out and counted."""
+    earth = table.numbers([columns['lat'], columns['lon']])
+    numbers = [row for row, position in enumerate(earth.tolist()) if is_fix(*position)]
+    if not numbers:
+        raise InputError(f'{table.file} holds no position on the earth, only latitudes and '
+                         f'longitudes such as {earth[0, 0]:g}, {earth[0, 1]:g}')
+    if len(numbers) < len(earth):
+        first = next(row for row in range(len(earth)) if row not in set(numbers))
+        _logger.warning('%s: left out %d of %d positions that are none, the first in line %d',
+                        table.file, len(earth) - len(numbers), len(earth), table.rows[first][0])
+    return _Table(table.file, [table.rows[row] for row in numbers]), numbers
+
+
 def _find_columns(names: Sequence[str]) -> dict[str, int]:
     """Return where each known column is; the first of several with one meaning counts."""
-    plain = [name.strip().lstrip('#').strip().lower() for name in names]
+    plain = [re.sub(r'\s*[\[(].*[\])]$', '', name.strip().lstrip('#').strip().lower())
+             for name in names]
     found: dict[str, int] = {}
     for meaning, spellings in _COLUMNS.items():
         for index, name in enumerate(plain):
             if name in spellings:
                 found.setdefault(meaning, index)
     return found
-
-
-def _find_time_column(names: Sequence[str]) -> tuple[int, int | None] | None:
-    """Return the time column's index and nanoseconds per unit (None where it has no unit)."""
-    for index, name in enumerate(names):
-        if match := _TIME_COLUMN.fullmatch(name.strip().lower()):
-            unit = match[2]
-            return index, None if unit is None else _UNIT_NS['s' if unit == 'sec' else unit]
-    return None
 
 
 def _table_poses(table: _Table, columns: dict[str, int], datum: GeoPoint | None,
@@ -240,27 +258,4 @@ def _split(fields: list[str], expected: int, where: str) -> list[str]:
 
 
 def _numbers(fields: Sequence[str], where: str) -> list[float]:
-    return [_parse(field, where, float) for field in fields]
-
-
-def _to_ns(field: str, unit_ns: int | None, where: str) -> int:
-    """Return a time in nanoseconds; decimals, since a float cannot hold today's nanoseconds."""
-    value = _parse(field, where, Decimal)
-    if unit_ns is None:
-        digits = field.strip()
-        unit_ns = 1 if digits.isdecimal() and len(digits) >= 17 else 10**9
-    stamp = int(value * unit_ns)
-    if not -2**63 <= stamp < 2**63:
-        raise InputError(f'{where} has the time {field.strip()}, expected less than 292 years')
-    return stamp
-
-
-def _parse(field: str, where: str, kind: Callable[[str], _Number]) -> _Number:
-    try:
-        value = kind(field.strip())
-        finite = np.isfinite(float(value))
-    except (ValueError, InvalidOperation):
-        raise InputError(f'{where} holds {field.strip()!r}, expected a number') from None
-    if not finite:
-        raise InputError(f'{where} holds {field.strip()!r}, expected a finite number')
-    return value
+    return [parse_number(field, where, float) for field in fields]

@@ -305,7 +305,7 @@ def _summarise_drive(recordings: Recordings) -> DriveSummary:
 def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, queries: Recordings,
            metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
     """Return what a reader must know to trust the numbers."""
-    notes = [f'{problem} (the recording was evaluated up to this point)'
+    notes = [f'{problem} (the rest of the recording was evaluated)'
              for side in (maps, queries) if side is not None for problem in side.problems]
     for what, damaged in (('the map', mapped.damaged), ('the queries', replayed.damaged)):
         if damaged:

@@ -11,10 +11,12 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import Trajectory
+from seqnet_ros.datasets.recordings.bag_files import is_bag
+from seqnet_ros.datasets.recordings.bag_poses import read_bag_poses
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource, open_source, pose_of
 from seqnet_ros.datasets.recordings.pose_files import FramePoses, read_poses
-from seqnet_ros.datasets.recordings.rosbag import Bag, is_bag, read_bag_poses
+from seqnet_ros.datasets.recordings.rosbag import Bag
 from seqnet_ros.evaluation.replay.clock_offset import (
     ClockOffset,
     estimate_offset,
@@ -70,7 +72,7 @@ class ReplayFrame(NamedTuple):
 class Recordings:
     """Recordings one after the other; iterating twice gives the same frames.
 
-    A recording that turns out to be damaged on the way ends there; `problems` tells.
+    Of a recording that is damaged the intact part counts; `problems` tells what is missing.
     """
 
     def __init__(self, options: RecordingOptions, datum: GeoPoint | None = None) -> None:
@@ -87,7 +89,6 @@ class Recordings:
         self.datum = datum
         self.offsets_s = [0.0] * len(options.paths)
         """Offsets added to each recording's image times to look up their true poses."""
-        self.problems: list[str] = []
         self.sources: list[FrameSource] = []
         self.truths: list[Trajectory | FramePoses | None] = []
         for number, path in enumerate(options.paths):
@@ -113,9 +114,9 @@ class Recordings:
         if truth.startswith('/') and not Path(truth).exists():
             if not is_bag(path):
                 raise InputError(f'{path} is not a bag: the topic {truth} does not apply')
-            found: Trajectory | FramePoses | None = read_bag_poses(Bag(path), truth, self.datum)
-            if found is None:
-                raise InputError(f'bag {path} has no valid fix on {truth}')
+            read = read_bag_poses(Bag(path), truth, self.datum).trajectory
+            assert read is not None  # a topic without poses is refused
+            found: Trajectory | FramePoses = read
         else:
             found = read_poses(truth, self.datum)
         self.datum = self.datum or found.datum
@@ -133,15 +134,8 @@ class Recordings:
                 yield from self._frames_of(recording, source, begin)
 
     def _frames_of(self, recording: int, source: FrameSource, begin: int) -> Iterator[ReplayFrame]:
-        frames = iter(source)
-        while True:
-            try:
-                frame = next(frames, None)
-            except InputError as error:
-                if str(error) not in self.problems:
-                    self.problems.append(str(error))
-                return
-            if frame is None or begin + frame.index >= self.end:
+        for frame in source:
+            if begin + frame.index >= self.end:
                 return
             number = begin + frame.index
             if number >= self.first:
@@ -170,6 +164,11 @@ class Recordings:
         """Human-readable source of the true poses of each recording."""
         return [source.pose_origin if truth is None else truth.origin
                 for source, truth in zip(self.sources, self.truths, strict=True)]
+
+    @property
+    def problems(self) -> list[str]:
+        """What is missing of the recordings, as far as they were read."""
+        return [problem for source in self.sources for problem in source.problems]
 
     def index_in_recording(self, number: int) -> int:
         """Return the position of a frame in its own recording."""

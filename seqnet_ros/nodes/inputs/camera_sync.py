@@ -3,6 +3,8 @@
 from collections import deque
 from typing import Protocol, TypeVar
 
+from seqnet_ros.core.poses import NANOSECONDS, RESTART_S
+
 KEPT = 10
 """Images of each camera that wait for the others."""
 
@@ -23,7 +25,8 @@ class CameraSync:
     """Groups images of cameras whose clocks agree.
 
     A moment is complete when every camera has an image within a tolerance of that of the first;
-    the newest complete one counts, and what is older is dropped.
+    the newest complete one counts, and what is older is dropped. An image that is late, see
+    `RESTART_S`, is dropped too; one further back restarts the cameras.
     """
 
     def __init__(self, cameras: int, tolerance_ns: int) -> None:
@@ -35,9 +38,13 @@ class CameraSync:
     def add(self, camera: int, item: Item) -> tuple[Item, ...] | None:
         """Add an image of a camera; return one of each where that completes a moment."""
         waiting = self._waiting[camera]
-        if waiting and item.stamp_ns < waiting[-1].stamp_ns:  # the recording restarted
+        back_ns = waiting[-1].stamp_ns - item.stamp_ns if waiting else 0
+        if back_ns >= RESTART_S * NANOSECONDS:
             for images in self._waiting:
                 images.clear()
+        elif back_ns > 0:  # late
+            self.incomplete += camera == 0
+            return None
         if camera == 0 and len(waiting) == KEPT:
             self.incomplete += 1
         waiting.append(item)

@@ -150,11 +150,14 @@ class ImageInput:
         stamp_ns = stamp_to_ns(message.header.stamp)
         if stamp_ns:
             return stamp_ns
+        now_ns = int(self._node.get_clock().now().nanoseconds)
         if topic not in self._warned:
+            clock = '' if now_ns else (
+                " by the system's clock, because use_sim_time is set but nothing publishes /clock")
             self._node.get_logger().warning(
-                f'images on {topic} have no stamp: using the time of arrival')
+                f'images on {topic} have no stamp: using the time of arrival{clock}')
             self._warned.add(topic)
-        return int(self._node.get_clock().now().nanoseconds)
+        return now_ns or time.time_ns()
 
     def _warn_of_qos(self, topic: str, _: Any) -> None:
         """Report at once, not only after a silence."""

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.images import RAW_ENCODINGS, image_from_compressed, image_from_raw, read_image
+from seqnet_ros.core.images import (
+    RAW_ENCODINGS,
+    image_from_compressed,
+    image_from_raw,
+    read_image,
+    to_eight_bits,
+)
 
 GARDENS = Path(__file__).parents[4] / 'shared/data/gardens_point/day_left'
 
@@ -51,13 +57,111 @@ def test_sixteen_bits_keep_the_high_byte(encoding, is_bigendian, padding):
     np.testing.assert_array_equal(image[..., 1], values // 256)
 
 
+@pytest.mark.parametrize(('encoding', 'order'), [
+    ('rgb16', [0, 1, 2]), ('bgr16', [2, 1, 0]), ('16UC3', [2, 1, 0]),
+    ('rgba16', [0, 1, 2, 0]), ('bgra16', [2, 1, 0, 0]), ('16UC4', [2, 1, 0, 0])])
+@pytest.mark.parametrize('is_bigendian', [False, True])
+def test_colour_of_sixteen_bits(rgb, encoding, order, is_bigendian):
+    values = np.ascontiguousarray(rgb[..., order]).astype('>u2' if is_bigendian else '<u2') * 257
+    data, step = padded(values.astype(values.dtype), 5)
+    image = image_from_raw(data, 6, 8, encoding, step, is_bigendian)
+    np.testing.assert_array_equal(image, rgb)
+
+
+def test_four_channels_of_opencv_are_blue_first(rgb):
+    data, step = padded(np.dstack([rgb[..., ::-1], rgb[..., 0]]), 3)
+    np.testing.assert_array_equal(image_from_raw(data, 6, 8, '8UC4', step), rgb)
+
+
+@pytest.mark.parametrize(('low', 'high'), [(0, 4095), (0, 1023), (0, 16383), (7300, 8100)])
+@pytest.mark.parametrize('encoding', ['mono16', '16UC1'])
+def test_part_of_sixteen_bits_is_stretched(low, high, encoding):
+    """Of 12, 10 and 14 bits, and of a thermal camera."""
+    values = np.linspace(low, high, 64 * 80).reshape(64, 80)
+    data, step = padded(values.astype('<u2'), 4)
+    image = image_from_raw(data, 64, 80, encoding, step)[..., 0].astype(int)
+    expected = np.linspace(0, 255, 64 * 80).reshape(64, 80)
+    assert np.abs(image - expected).max() <= 3
+    assert len(np.unique(image)) == 256
+
+
+def test_outliers_do_not_spoil_a_stretch():
+    values = np.linspace(7300, 8100, 64 * 80).reshape(64, 80).astype(np.uint16)
+    values[10, 10:14] = 65535
+    assert np.unique(to_eight_bits(values)).size == 256
+
+
+def test_image_of_one_value_keeps_its_high_byte():
+    values = np.full((4, 4), 0x1234, np.uint16)
+    np.testing.assert_array_equal(to_eight_bits(values), np.full((4, 4), 0x12))
+
+
+@pytest.mark.parametrize('encoding', ['nv12', 'nv21'])
+@pytest.mark.parametrize('padding', [0, 6])
+def test_two_planes_follow_bt601(encoding, padding):
+    # Studio range red: Y = 81, U = 90, V = 240.
+    colour = [90, 240] if encoding == 'nv12' else [240, 90]
+    planes = np.concatenate([np.full((4, 8), 81), np.tile(colour, (2, 4))]).astype(np.uint8)
+    data, step = padded(planes, padding)
+    image = image_from_raw(data, 4, 8, encoding, step)
+    assert image.shape == (4, 8, 3)
+    assert np.abs(image.astype(int) - [255, 0, 0]).max() <= 2
+
+
+@pytest.mark.parametrize('bits', [8, 16])
 @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
-def test_bayer_mosaic_gives_its_colour_back(pattern):
+def test_bayer_mosaic_gives_its_colour_back(pattern, bits):
     colour = {'r': 200, 'g': 90, 'b': 30}
     tile = np.array([colour[name] for name in pattern], np.uint8).reshape(2, 2)
-    data, step = padded(np.tile(tile, (5, 6)), 4)
-    image = image_from_raw(data, 10, 12, f'bayer_{pattern}8', step)
+    mosaic = np.tile(tile, (5, 6))
+    data, step = padded(mosaic if bits == 8 else mosaic.astype('<u2') * 257, 4)
+    image = image_from_raw(data, 10, 12, f'bayer_{pattern}{bits}', step)
     np.testing.assert_array_equal(image, np.broadcast_to([200, 90, 30], (10, 12, 3)))
+
+
+@pytest.mark.parametrize(('image_format', 'suffix', 'is_mosaic'), [
+    ('bayer_rggb8; jpeg compressed ', '.jpg', True), ('bayer_rggb8; png compressed ', '.png', True),
+    ('bayer_rggb8; png compressed bayer_rggb8', '.png', True), ('bayer_rggb8', '.png', True),
+    ('bayer_rggb8; jpeg compressed mono8', '.jpg', False),
+    ('mono8; png compressed ', '.png', False), ('jpeg', '.jpg', False)])
+def test_compressed_mosaic(image_format, suffix, is_mosaic):
+    mosaic = np.tile(np.array([[200, 90], [90, 30]], np.uint8), (16, 16))
+    data = cv2.imencode(suffix, mosaic, [cv2.IMWRITE_JPEG_QUALITY, 100])[1].tobytes()
+    image = image_from_compressed(data, image_format).astype(int)
+    if is_mosaic:
+        assert np.abs(image - [200, 90, 30]).max() <= 4
+    else:
+        assert np.abs(image - mosaic[..., None]).max() <= 4
+
+
+def test_colour_of_a_bayer_camera_is_no_mosaic(rgb):
+    image = image_from_compressed(encode(rgb, '.png'), 'bayer_rggb8; png compressed bgr8')
+    np.testing.assert_array_equal(image, rgb)
+    deep = np.tile(np.array([[200, 90], [90, 30]], np.uint16), (8, 8)) * 257
+    data = cv2.imencode('.png', deep)[1].tobytes()
+    image = image_from_compressed(data, 'bayer_rggb16; png compressed ')
+    np.testing.assert_array_equal(image, np.broadcast_to([200, 90, 30], (16, 16, 3)))
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('scale', [1.0, 1000.0])
+def test_float_tiff(tmp_path, channels, scale):
+    ramp = np.linspace(0, 1, 64 * 64).reshape(64, 64)
+    pixels = np.stack([ramp, ramp.T, ramp[::-1]], axis=-1)[..., :channels].squeeze()
+    file = tmp_path / 'float.tif'
+    assert cv2.imwrite(str(file), (scale * pixels).astype(np.float32))
+    image = read_image(file).astype(int)
+    expected = 255 * (pixels[..., None] if channels == 1 else pixels[..., ::-1])
+    assert np.abs(image - expected).max() <= 3
+    pixels[0, 0] = np.nan
+    cv2.imwrite(str(file), pixels.astype(np.float32))
+    assert read_image(file)[0, 0].max() == 0
+
+
+def test_twelve_bits_in_a_file_are_stretched(tmp_path):
+    values = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / 'deep.png'), values)
+    assert np.abs(read_image(tmp_path / 'deep.png')[..., 0].astype(int) - values / 16).max() <= 3
 
 
 @pytest.mark.parametrize(('encoding', 'luma_at'), [
@@ -80,7 +184,7 @@ def test_rgb_is_not_copied(rgb):
 
 def test_every_listed_encoding_converts():
     for encoding in RAW_ENCODINGS:
-        image = image_from_raw(bytes(8 * 6 * 4), 6, 8, encoding, 32)
+        image = image_from_raw(bytes(9 * 64), 6, 8, encoding, 64)
         assert (image.shape, image.dtype) == ((6, 8, 3), np.uint8)
 
 
@@ -91,6 +195,8 @@ def test_every_listed_encoding_converts():
     ((bytes(99), 2, 8, 'rgb8', 23), 'rows of 23 bytes, expected at least 24'),
     ((bytes(99), 2, 8, 'mono16', 15), 'rows of 15 bytes, expected at least 16'),
     ((bytes(99), 2, 7, 'yuv422', 14), 'odd width'),
+    ((bytes(99), 3, 8, 'nv12', 8), 'odd size'),
+    ((bytes(16), 2, 8, 'nv21', 8), '16 bytes, expected 3 rows of 8'),
     ((bytes(99), 2, 8, 'rgb9', 24), "'rgb9' is unknown, expected one of rgb8, bgr8"),
     ((bytes(99), 2, 8, '', 24), "'' is unknown"),
     ((bytes(99), 2, 2, '32FC1', 8), "'32FC1' holds depth"),

@@ -21,6 +21,7 @@ from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.hog import HogConfig, HogDescriber
 from seqnet_ros.descriptors.image_checks import resize_antialiased
+from seqnet_ros.descriptors.inference_backends import fold_batch_norms
 from seqnet_ros.descriptors.patchnorm import PatchNormConfig, PatchNormDescriber
 from seqnet_ros.descriptors.weights import read_tensors, translate
 from seqnet_ros.models.place_model import load_preset
@@ -52,6 +53,61 @@ MODELS = pytest.mark.parametrize('config', [HOG, PATCHNORM, NETWORK], ids=lambda
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+# Too little memory on a GPU ---------------------------------------------------------------------
+
+class SmallGpu(torch.nn.Module):
+    """Runs a trunk with the memory of a small GPU, until it is moved a second time: to the CPU.
+
+    torch raises its `OutOfMemoryError` on real GPUs only.
+    """
+
+    def __init__(self, trunk: torch.nn.Module, largest: int, loads: bool = True) -> None:
+        super().__init__()
+        self.trunk, self.largest, self.loads = trunk, largest, loads
+        self.moves: list[torch.device] = []
+        self.batches: list[int] = []
+
+    def to(self, *arguments, **options):
+        if arguments and isinstance(arguments[0], torch.device):
+            self.moves.append(arguments[0])
+            if len(self.moves) == 1 and not self.loads:
+                raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        return super().to(*arguments, **options)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if len(self.moves) == 1 and len(images) > self.largest:
+            raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+        self.batches.append(len(images))
+        return self.trunk(images)
+
+
+def on_small_gpu(monkeypatch, **memory) -> tuple:
+    """Return a describer on a GPU of little memory, and the GPU."""
+    gpus = []
+
+    def wrap(trunk: torch.nn.Module) -> SmallGpu:
+        gpus.append(SmallGpu(fold_batch_norms(trunk), **memory))
+        return gpus[-1]
+
+    monkeypatch.setattr('seqnet_ros.descriptors.network_describer.fold_batch_norms', wrap)
+    return build_describer(NETWORK, CPU), gpus[0]
+
+
+@pytest.mark.parametrize(('memory', 'batches', 'words'), [
+    ({'largest': 2}, [2] * 6 + [1], 'too little memory for 8 images at once: smaller batches'),
+    ({'largest': 0}, [8, 5], 'it runs on the CPU from now on'),
+    ({'largest': 8, 'loads': False}, [8, 5], 'it runs on the CPU from now on')])
+def test_too_little_memory_on_the_gpu(monkeypatch, caplog, memory, batches, words):
+    images = [noise(64, 96, seed) for seed in range(13)]
+    expected = build_describer(NETWORK, CPU).describe(images)
+    describer, gpu = on_small_gpu(monkeypatch, **memory)
+    np.testing.assert_allclose(describer.describe(images), expected, atol=1e-6)
+    assert gpu.batches == batches
+    np.testing.assert_allclose(describer.describe(images), expected, atol=1e-6)
+    assert caplog.text.count(words) == 1
+    assert caplog.text.count('too little memory') == (2 if memory['largest'] == 0 else 1)
 
 
 # The contract of every describer ---------------------------------------------------------------

@@ -432,6 +432,25 @@ def test_breaks_clear_the_sequence(stamp_ns: int, x: int, method: str, small: Pl
     assert localizer.buffer_fill == 1
 
 
+@pytest.mark.parametrize('method', METHODS)
+def test_late_images_do_not_clear_the_sequence(
+        method: str, small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
+    """The drive is found as well with images between that are stamped 20 ms before the newest."""
+    settings = settings_of(small, localization={'method': method})
+    calm, jittery = (Localizer(small, street_map, settings) for _ in range(2))
+    expected = drive(calm, street, range(20, 60))
+    results = []
+    for number, x in enumerate(range(20, 60)):
+        results += drive(jittery, street, [x], first=number)
+        if number % 8 == 7:
+            late = number * STEP_NS - 20_000_000
+            assert jittery.push(street.view(90, seed=2), late, make_pose(90.0, 0.0)) is None
+    assert same_but_for_numbers(results) == same_but_for_numbers(expected)
+    assert sum(result.accepted for result in results) > 20
+    assert jittery.late_images == 5
+    assert calm.late_images == 0
+
+
 def test_reset_drops_what_was_believed(
         small: PlaceModel, street: Street, street_map: PlaceMap) -> None:
     """Afterwards places, reasons and beliefs are those of an engine that saw nothing before."""

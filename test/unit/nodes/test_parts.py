@@ -2,7 +2,7 @@
 
 import threading
 import time
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -66,6 +66,32 @@ def test_odometry_that_starts_anew_forgets_the_old():
     assert len(buffer) == 1
     assert buffer.at(10 * SECOND, patience_s=0.0) is None
     assert buffer.at(3 * SECOND)[0] == 7.0
+
+
+def test_odometry_a_little_out_of_order_is_no_restart():
+    buffer = odometry((10.0, 0.0), (10.1, 1.0), (10.08, 7.0), (10.2, 2.0))
+    assert buffer.restarts == 0
+    assert buffer.at(int(10.05 * SECOND))[0] == pytest.approx(0.5)
+    assert buffer.at(int(10.15 * SECOND))[0] == pytest.approx(1.5)
+
+
+def test_late_image_of_one_camera_does_not_restart_the_others():
+    from seqnet_ros.nodes.inputs.camera_sync import CameraSync
+
+    sync = CameraSync(2, SECOND // 100)
+    assert sync.add(0, Stamp(10 * SECOND)) is None
+    assert sync.add(0, Stamp(10 * SECOND - SECOND // 50)) is None
+    assert sync.incomplete == 1
+    assert sync.add(1, Stamp(10 * SECOND)) == (Stamp(10 * SECOND), Stamp(10 * SECOND))
+    assert sync.add(0, Stamp(11 * SECOND)) is None
+    assert sync.add(0, Stamp(SECOND)) is None
+    assert sync.add(1, Stamp(SECOND)) == (Stamp(SECOND), Stamp(SECOND))
+
+
+class Stamp(NamedTuple):
+    """What has a time only."""
+
+    stamp_ns: int
 
 
 def test_repeated_odometry_counts_once():

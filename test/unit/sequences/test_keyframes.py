@@ -138,6 +138,7 @@ def test_metres_with_poses_missing_for_a_while() -> None:
 @pytest.mark.parametrize(('first', 'second', 'reason'), [
     ((0.0, 0.0), (5.1, 0.0), 'no image for 5.10 s'),
     ((0.0, 0.0), (-0.5, 0.0), 'time went back by 0.50 s'),
+    ((0.0, 0.0), (-0.4, 0.0), None),
     ((0.0, 0.0), (0.1, 20.5), 'the pose jumped by 20.5 m'),
     ((0.0, 0.0), (5.0, 20.0), None),
     ((0.0, 0.0), (0.0, 0.0), None),
@@ -149,6 +150,34 @@ def test_interruptions(first: tuple, second: tuple, reason: str | None) -> None:
     for (time_s, x), expected in ((first, None), (second, reason)):
         pose = None if x is None else make_pose(x, 0.0)
         assert gate.interrupted(round(time_s * SECOND), pose) == expected
+
+
+@pytest.mark.parametrize('spacing', ['1m', '0.1s', '1'])
+@pytest.mark.parametrize('back_s', [0.02, 0.12, 0.45])
+def test_late_images_are_left_out_and_counted(spacing: str, back_s: float, caplog) -> None:
+    """Every eighth stamp is too old, as of cameras that read their clock twice."""
+    robot = Robot(spacing, usual_change=0.1)
+    verdicts = []
+    for index in range(40):
+        if index % 8 == 7:
+            newest = robot.stamp_ns
+            assert robot.see(50.0, view=3.0, wait_s=-back_s) is Verdict.BETWEEN
+            robot.stamp_ns = newest + SECOND // 10
+        else:
+            verdicts.append(robot.see(float(index), view=0.2 * index))
+    assert verdicts == [Verdict.KEYFRAME] * 35
+    assert robot.gate.late == 5
+    assert caplog.text.count(f'stamped {back_s:.3f} s before the newest one') == 1
+
+
+def test_clock_that_was_set_back_costs_few_images() -> None:
+    robot = Robot('0.1s', usual_change=0.1)
+    for index in range(10):
+        assert robot.see(view=0.2 * index) is Verdict.KEYFRAME
+    robot.stamp_ns -= SECOND // 4
+    verdicts = [robot.see(view=0.2 * index) for index in range(10, 20)]
+    # Two images are late; the third is 0.05 s after the last keyframe.
+    assert verdicts == [Verdict.BETWEEN] * 3 + [Verdict.KEYFRAME] * 7
 
 
 def test_a_gap_in_the_poses_is_no_jump() -> None:

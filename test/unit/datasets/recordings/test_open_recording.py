@@ -1,5 +1,6 @@
 """Folders and videos as recordings, with and without pose files."""
 
+import struct
 from pathlib import Path
 
 import cv2
@@ -48,9 +49,113 @@ def test_folder_is_in_natural_order(tmp_path):
 
 
 def test_folder_rate(tmp_path):
-    folder = write_folder(tmp_path / 'images', ['0.jpg', '1.tif', '2.webp', '3.jpeg'])
+    folder = write_folder(tmp_path / 'images', ['0.jpg', '1.tif', '2.webp', '3.jpeg', '4.ppm'])
     stamps = [frame.stamp_ns for frame in open_source(folder, rate=3.0)]
-    assert stamps == [0, 333333333, 666666667, 1000000000]
+    assert stamps == [0, 333333333, 666666667, 1000000000, 1333333333]
+
+
+@pytest.mark.parametrize('names', [
+    ['a.png', 'a (1).png', 'a (2).png', 'a (10).png', 'b.png'],
+    ['img1.png', 'img1 (1).png', 'img2.png'],
+    ['0.25.png', '0.5.png', '1.png', '2.125.png', '10.0.png'],
+    ['frame_9.5.png', 'frame_9.75.png', 'frame_10.25.png'],
+    ['cam0.9.png', 'cam0.10.png', 'cam1.1.png'],
+    ['1305031102.175304.png', '1305031102.2.png', '1305031102.21.png']])
+def test_natural_order_of_copies_and_decimals(tmp_path, names):
+    folder = write_folder(tmp_path / 'images', names)
+    assert [frame.name for frame in open_source(folder)] == names
+
+
+@pytest.mark.parametrize(('names', 'stamps'), [
+    (['1403636579763555584', '1403636579813555456'], [1403636579763555584, 1403636579813555456]),
+    (['1305031102.175304', '1305031102.2'], [1305031102175304000, 1305031102200000000]),
+    (['1418132416737115', '1418132416799611'], [1418132416737115000, 1418132416799611000]),
+    (['left_1403636579763', 'left_1403636579813'], [1403636579763 * 10**6, 1403636579813 * 10**6]),
+    # No times: counters, dates, times of the future, and different prefixes.
+    (['000000000001', '000000000002'], [0, 10**8]), (['1', '2'], [0, 10**8]),
+    (['20210501123456', '20210501123457'], [0, 10**8]),
+    (['9403636579763555584', '9403636579813555456'], [0, 10**8]),
+    (['a1403636579763', 'b1403636579813'], [0, 10**8]),
+])
+def test_times_in_the_names_of_images(tmp_path, names, stamps):
+    folder = write_folder(tmp_path / 'images', [f'{name}.png' for name in names])
+    source = open_source(folder)
+    assert [frame.stamp_ns for frame in source] == stamps
+    assert source.timed == (stamps[0] != 0)
+    assert [frame.stamp_ns for frame in open_source(folder, rate=2.0)] == [0, 5 * 10**8]
+
+
+@pytest.mark.parametrize(('file', 'content', 'stamps'), [
+    ('../times.txt', '0.0\n1.037e-01\n2.1\n', [0, 103700000, 2100000000]),
+    ('timestamps.txt', ('2011-09-26 13:02:25.964389445\n2011-09-26 13:02:26\n'
+                        '2011-09-26 13:02:26.1\n'),
+     [1317042145964389445, 1317042146000000000, 1317042146100000000]),
+    ('../data.csv', ('#timestamp [ns],filename\n1403636579763555584,1.png\n'
+                     '1403636579813555456,2.png\n1403636579863555584,3.png\n'),
+     [1403636579763555584, 1403636579813555456, 1403636579863555584]),
+    ('../rgb.txt', ('# color images\n# timestamp filename\n5.5 rgb/1.png\n6.5 rgb/2.png\n'
+                    '7.5 rgb/3.png\n'), [5500000000, 6500000000, 7500000000]),
+    ('../images.csv', 'name,x,time_ms\n1.png,9,1\n2.png,9,2\n3.png,9,3\n',
+     [1000000, 2000000, 3000000]),
+    # Lists of something else.
+    ('../data.csv', 'frame,x,y\n1,5,5\n2,5,5\n3,5,5\n', [0, 10**8, 2 * 10**8]),
+    ('times.txt', 'one\ntwo\nthree\n', [0, 10**8, 2 * 10**8]),
+    ('rgb.txt', '1 other1.png\n2 other2.png\n3 other3.png\n', [0, 10**8, 2 * 10**8]),
+])
+def test_times_in_a_list_beside_the_images(tmp_path, file, content, stamps):
+    folder = write_folder(tmp_path / 'images', ['1.png', '2.png', '3.png'])
+    (folder / file).write_text(content)
+    assert [frame.stamp_ns for frame in open_source(folder)] == stamps
+
+
+def test_images_without_a_time_in_the_list_are_counted(tmp_path, caplog):
+    folder = write_folder(tmp_path / 'images', ['1.png', '2.png', '3.png'])
+    (folder / 'rgb.txt').write_text('7 3.png\n5 1.png\n')
+    assert [(frame.name, frame.stamp_ns) for frame in open_source(folder)] == [
+        ('1.png', 5 * 10**9), ('3.png', 7 * 10**9)]
+    assert '1 of 3 images have no time in' in caplog.text
+    assert 'the first: 2.png' in caplog.text
+    (folder / 'rgb.txt').unlink()
+    (folder / 'times.txt').write_text('1\n2\n')
+    assert len(open_source(folder)) == 3
+    assert 'holds 2 times for 3 images and is not used' in caplog.text
+
+
+def test_malformed_line_of_a_list_is_named(tmp_path):
+    folder = write_folder(tmp_path / 'images', ['1.png', '2.png'])
+    (folder / 'rgb.txt').write_text('5 1.png\nfive 2.png\n')
+    with pytest.raises(InputError, match=r"rgb\.txt line 2 holds 'five', expected a number"):
+        open_source(folder)
+
+
+def test_ground_truth_of_euroc_is_read_as_published(tmp_path):
+    camera = write_folder(tmp_path / 'cam0', [f'14036365797635555{i}4.png' for i in (0, 5, 9)])
+    truth = tmp_path / 'state_groundtruth_estimate0'
+    truth.mkdir()
+    (truth / 'data.csv').write_text(
+        '#timestamp, p_RS_R_x [m], p_RS_R_y [m], p_RS_R_z [m], q_RS_w [], q_RS_x [], q_RS_y [], '
+        'q_RS_z [], v_RS_R_x [m s^-1], v_RS_R_y [m s^-1], v_RS_R_z [m s^-1]\n'
+        '1403636579763555504,4.5,-1.5,0.75,0.6,0.0,0.8,0.0,-0.02,0.03,0.08\n'
+        '1403636579763555604,5.5,-1.5,0.75,0.6,0.0,0.8,0.0,-0.02,0.03,0.08\n')
+    for poses in (truth, truth / 'data.csv'):
+        frames = list(open_source(camera, poses=poses))
+        np.testing.assert_allclose(frames[0].pose, [4.5, -1.5, 0.75, 0, 0.8, 0, 0.6])
+        assert frames[1].pose[0] == pytest.approx(5.0)
+        assert frames[2].pose[0] == pytest.approx(5.4)
+
+
+def test_positions_that_are_none_do_not_become_the_origin(tmp_path, caplog):
+    folder = write_folder(tmp_path / 'images', ['0.png', '1.png', '2.png'])
+    poses = tmp_path / 'poses.csv'
+    poses.write_text('lat,lon\n0,0\n48,11\n48.001,11\n')
+    source = open_source(folder, poses=poses)
+    assert source.pose_origin == 'poses.csv, east and north of 48.000000, 11.000000'
+    assert [None if frame.pose is None else round(frame.pose[1]) for frame in source] == [
+        None, 0, 111]
+    assert 'left out 1 of 3 positions that are none, the first in line 2' in caplog.text
+    poses.write_text('lat,lon\n0,0\n')
+    with pytest.raises(InputError, match='holds no position on the earth'):
+        open_source(folder, poses=poses)
 
 
 def test_damaged_image_fails_when_read_not_before(tmp_path):
@@ -73,6 +178,13 @@ def test_folder_without_images_says_what_is_there(tmp_path, others, words):
         open_source(tmp_path)
 
 
+def test_folder_names_the_one_below_that_has_images(tmp_path):
+    (tmp_path / 'cam0').mkdir()
+    write_folder(tmp_path / 'cam0/data', ['0.png'])
+    with pytest.raises(InputError, match=r'found data \(there are images in .*cam0/data\)'):
+        open_source(tmp_path / 'cam0')
+
+
 def test_video_is_read_in_order(tmp_path):
     source = open_source(write_video(tmp_path / 'drive.avi'))
     assert len(source) == 12
@@ -85,6 +197,48 @@ def test_video_is_read_in_order(tmp_path):
         assert np.abs(image[24, 32].astype(int) - [20 * index, 0, 0]).max() <= 4
     assert [frame.stamp_ns for frame in source] == [frame.stamp_ns for frame in frames]
     assert frames[3].name == 'drive.avi#3'
+
+
+def with_times(video: Path, runs: list[tuple[int, float]]) -> Path:
+    """Change the times of an MP4: numbers of images, and their durations relative to before.
+
+    They are in the box stts, whose growth its parents state.
+    """
+    content = bytearray(video.read_bytes())
+    assert content.index(b'mdat') < content.index(b'moov')  # what follows mdat may move
+    at = content.index(b'stts') - 4
+    count, _, period = struct.unpack_from('>III', content, at + 12)
+    assert count == 1
+    table = b''.join(struct.pack('>II', number, round(factor * period)) for number, factor in runs)
+    content[at + 12:at + 24] = struct.pack('>I', len(runs)) + table
+    for name in (b'moov', b'trak', b'mdia', b'minf', b'stbl', b'stts'):
+        box = content.index(name) - 4
+        struct.pack_into('>I', content, box, struct.unpack_from('>I', content, box)[0]
+                         + len(table) - 8)
+    video.write_bytes(content)
+    return video
+
+
+def test_video_of_varying_rate_has_its_own_times(tmp_path, caplog):
+    video = tmp_path / 'phone.mp4'
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*'mp4v'), 10.0, (64, 48))
+    assert writer.isOpened()
+    for index in range(20):
+        writer.write(np.full((48, 64, 3), 10 * index, np.uint8))
+    writer.release()
+    with_times(video, [(10, 0.5), (10, 1.5)])
+    expected = [0.05 * index for index in range(10)] + [0.5 + 0.15 * index for index in range(10)]
+    source = open_source(video)
+    np.testing.assert_allclose([frame.stamp_ns / 1e9 for frame in source], expected, atol=1e-3)
+    poses = tmp_path / 'truth.tum'
+    poses.write_text('\n'.join(f'{time:.3f} {index} 0 0 0 0 0 1'
+                               for index, time in enumerate(expected)))
+    found = [frame.pose[0] for frame in open_source(video, poses=poses) if frame.pose is not None]
+    np.testing.assert_allclose(found, range(len(found)), atol=0.02)
+    assert len(found) >= 19
+    assert not caplog.text
+    fixed = [frame.stamp_ns for frame in open_source(video, rate=5.0)]
+    assert fixed == [index * 2 * 10**8 for index in range(20)]
 
 
 def test_video_rate_can_be_given(tmp_path):

@@ -2,9 +2,7 @@
 
 import shutil
 import sqlite3
-import struct
 import tracemalloc
-from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,18 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from recorded_bags import (
+    START_NS,
+    STEP_NS,
+    STORE,
+    nav_sat_fix,
+    picture,
+    pose_stamped,
+    raw_image,
+    transforms,
+    write_drive,
+    write_messages,
+)
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Ros2Writer
@@ -25,99 +35,6 @@ from seqnet_ros.datasets.recordings.open_recording import open_source
 from seqnet_ros.datasets.recordings.rosbag import Bag, BagSource
 
 GARDENS = Path(__file__).parents[5] / 'shared/data/gardens_point/day_left'
-START_NS = 1_700_000_000_123_456_789
-STEP_NS = 100_000_000
-STORE = get_typestore(Stores.LATEST)
-
-
-def picture(value: int, height: int = 12, width: int = 16) -> np.ndarray:
-    """Return an image of noise that depends on the value."""
-    return np.random.default_rng(value).integers(0, 256, (height, width, 3), dtype=np.uint8)
-
-
-def write_drive(path: Path, count: int = 10, storage: str = 'mcap', compressed: bool = False,
-                poses: bool = True, height: int = 12, width: int = 16) -> Path:
-    with BagWriter(path, storage) as bag:
-        for index in range(count):
-            stamp = START_NS + index * STEP_NS
-            if poses:
-                bag.write_odometry('/odom', stamp, make_pose(index, 0, yaw=0.1 * index))
-            bag.write_image('/camera', stamp, picture(index, height, width), compressed)
-    return path
-
-
-def read_all(path: Path) -> None:
-    for frame in open_source(path):
-        frame.read()
-
-
-def make(kind: str, **fields: Any) -> Any:
-    return STORE.types[kind](**fields)
-
-
-def header(stamp_ns: int) -> Any:
-    seconds, nanoseconds = divmod(stamp_ns, 10**9)
-    return make('std_msgs/msg/Header', frame_id='', stamp=make(
-        'builtin_interfaces/msg/Time', sec=seconds, nanosec=nanoseconds))
-
-
-def raw_image(stamp_ns: int, value: int = 0, **changes: Any) -> tuple[str, Any]:
-    fields = {'height': 12, 'width': 16, 'encoding': 'rgb8', 'is_bigendian': 0, 'step': 48,
-              'data': picture(value).reshape(-1)}
-    return 'sensor_msgs/msg/Image', make(
-        'sensor_msgs/msg/Image', header=header(stamp_ns), **{**fields, **changes})
-
-
-def pose_stamped(stamp_ns: int, x: float) -> tuple[str, Any]:
-    kind = 'geometry_msgs/msg/PoseStamped'
-    return kind, make(kind, header=header(stamp_ns), pose=make(
-        'geometry_msgs/msg/Pose',
-        position=make('geometry_msgs/msg/Point', x=x, y=0.0, z=0.0),
-        orientation=make('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=0.0, w=1.0)))
-
-
-def nav_sat_fix(stamp_ns: int, latitude: float, status: int = 0) -> tuple[str, Any]:
-    kind = 'sensor_msgs/msg/NavSatFix'
-    return kind, make(
-        kind, header=header(stamp_ns), latitude=latitude, longitude=11.0, altitude=float('nan'),
-        status=make('sensor_msgs/msg/NavSatStatus', status=status, service=1),
-        position_covariance=np.zeros(9), position_covariance_type=0)
-
-
-def transforms(*found: tuple[int, str, str, float, float]) -> tuple[str, Any]:
-    """Make a message of transforms: stamp, parent, child, x and yaw."""
-    kind = 'tf2_msgs/msg/TFMessage'
-    made = []
-    for stamp_ns, parent, child, x, yaw in found:
-        above = header(stamp_ns)
-        above.frame_id = parent
-        made.append(make(
-            'geometry_msgs/msg/TransformStamped', header=above, child_frame_id=child,
-            transform=make(
-                'geometry_msgs/msg/Transform',
-                translation=make('geometry_msgs/msg/Vector3', x=x, y=0.0, z=0.0),
-                rotation=make('geometry_msgs/msg/Quaternion', x=0.0, y=0.0, z=np.sin(yaw / 2),
-                              w=np.cos(yaw / 2)))))
-    return kind, make(kind, transforms=made)
-
-
-def write_messages(path: Path, messages: list[tuple[str, int, tuple[str, Any]]],
-                   storage: StoragePlugin = StoragePlugin.MCAP,
-                   prepare: Callable[[Ros2Writer], None] = lambda _: None) -> Path:
-    """Write (topic, time received, message) tuples; None as message leaves the topic empty."""
-    writer = Ros2Writer(path, version=8, storage_plugin=storage)
-    prepare(writer)
-    with writer:
-        connections = {}
-        for topic, received_ns, (kind, message) in messages:
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, kind, typestore=STORE)
-            if message is not None:
-                content = STORE.serialize_cdr(message, kind)
-                writer.write(connections[topic], received_ns, content)
-    return path
-
-
 @pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
 @pytest.mark.parametrize('bare', [False, True])
 def test_raw_images_and_odometry_come_back_exactly(tmp_path, storage, bare):
@@ -325,15 +242,6 @@ def test_fixes_without_reception_are_skipped(tmp_path):
         open_source(path, pose_topic='/fix')
 
 
-def test_pose_that_is_no_number_names_the_message(tmp_path):
-    path = write_messages(tmp_path / 'drive', [
-        ('/camera', START_NS, raw_image(START_NS)),
-        ('/pose', START_NS, pose_stamped(START_NS, 0.0)),
-        ('/pose', START_NS + 1, pose_stamped(START_NS + 1, float('nan')))])
-    with pytest.raises(InputError, match=r'/pose message 1 is .nan.* expected finite numbers'):
-        open_source(path)
-
-
 @pytest.mark.parametrize(('changes', 'words'), [
     ({'height': 0, 'width': 0, 'step': 0, 'data': np.zeros(0, np.uint8)}, '0x0 .* no pixels'),
     ({'encoding': 'plaid8'}, "'plaid8' is unknown"),
@@ -366,31 +274,6 @@ def test_message_with_rubbish_inside_is_named(tmp_path):
             frames[index].read()
 
 
-@pytest.mark.parametrize('storage', ['mcap', 'sqlite3'])
-def test_cut_bag_is_refused(tmp_path, storage):
-    path = write_drive(tmp_path / 'drive', storage=storage, height=200, width=200)
-    file = next(path.glob('drive.*'))
-    whole = file.read_bytes()
-    for share in (0.5, 0.9):
-        file.write_bytes(whole[:int(share * len(whole))])
-        with pytest.raises(InputError, match=r'drive.* cannot be read.* damaged or truncated'):
-            read_all(path)
-
-
-def test_damage_in_the_middle_names_the_message(tmp_path):
-    path = write_drive(tmp_path / 'drive', count=20, height=250, width=250, poses=False)
-    file = path / 'drive.mcap'
-    content = bytearray(file.read_bytes())
-    # A message's record length, half way through the file, that leads beyond its chunk.
-    at = content.index(picture(10, 250, 250).tobytes()[:32])
-    record = content.rindex(struct.pack('<Q', START_NS + 10 * STEP_NS), 0, at) - 22
-    content[record:record + 7] = b'\xff' * 7
-    file.write_bytes(content)
-    frames = []
-    with pytest.raises(InputError, match=r'at message \d+ of 20 on /camera'):
-        frames.extend(open_source(path))
-
-
 @pytest.mark.parametrize('name', ['a.mcap', 'a.db3', 'a.bag'])
 @pytest.mark.parametrize('content', [b'', b'rubbish' * 100])
 def test_file_that_is_no_bag(tmp_path, name, content):
@@ -410,7 +293,7 @@ def test_an_index_that_states_messages_that_are_not_there(tmp_path):
     write_drive(tmp_path / 'bag', count=3)
     source = BagSource(Bag(tmp_path / 'bag'))
     source.bag.messages = lambda topic: iter(())
-    with pytest.raises(InputError, match=r'holds no message on .*, but its index states 3'):
+    with pytest.raises(InputError, match=r'holds no image on /camera that can be read'):
         source.stamp_range()
 
 
