@@ -122,7 +122,8 @@ def check_size(width: int, height: int, what: str, max_pixels: int | None = None
     """
     limit = pixel_limit() if max_pixels is None else max_pixels
     if max(width * height, work) > limit:
-        passes = '' if width * height > limit else ', stored in too many passes, too large tiles or 32 bits'
+        passes = '' if width * height > limit else (
+            ', stored in too many passes, too large tiles or 32 bits')
         raise InputError(
             f'{what} has {width}x{height} pixels{passes}, expected at most {limit / 1e6:g} '
             f'megapixels; the parameter max_image_megapixels or {MAX_MEGAPIXELS} sets this limit')
