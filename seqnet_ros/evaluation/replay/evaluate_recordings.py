@@ -18,6 +18,7 @@ from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
+from seqnet_ros.datasets.frame_pairing import PairBy
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.metrics.search_run import watch_memory
@@ -70,6 +71,7 @@ class EvaluationRequest:
         maps: the recordings the map is made of, or was made of; None if they are not available.
         map_path: a map that was made before, in place of making one.
         pairs: a CSV file of frames that show the same place.
+        pair_by: how frames are paired without poses and pairs, see `pair_frames`.
         model: name or file of the model, unless there is a map; '' is the default model.
         weights: local weights in place of the model's.
         device: where networks run.
@@ -84,6 +86,7 @@ class EvaluationRequest:
     maps: RecordingOptions | None = None
     map_path: Path | None = None
     pairs: Path | None = None
+    pair_by: PairBy = 'auto'
     model: str = ''
     weights: Path | None = None
     device: str = 'auto'
@@ -151,7 +154,8 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
         try:
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
             mapped = _make_map(request, described, maps, bars)
-            truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs)
+            truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs,
+                                     request.pair_by)
             replayed, seconds = _replay(
                 described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
             rows, descriptors = _prepared(described, queries, replayed)
@@ -160,6 +164,7 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
     metrics = replayed.accumulator.compute()
     restarts = summarize_cold_starts(replayed.restarts)
     notes = _notes(replayed, mapped, maps, queries, metrics, request.tolerance)
+    notes = (truth.note, *notes) if truth.note else notes
     for note in notes:
         _logger.warning('%s', note)
     results = ReplayResults(

@@ -176,6 +176,12 @@ class Recordings:
         recording = int(np.searchsorted(self._offsets, number, side='right')) - 1
         return number - self._offsets[recording]
 
+    @property
+    def named(self) -> bool:
+        """Whether the names of frames are those of files: of one folder of images."""
+        path, *others = self.options.paths
+        return not others and path.is_dir() and not is_bag(path)
+
     def names(self) -> list[str]:
         """Return the names of all frames, whatever the range; reads through every recording."""
         return [frame.name for source in self.sources for frame in source]

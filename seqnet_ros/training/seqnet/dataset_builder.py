@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.core.geodesy import enu_to_latlon
+from seqnet_ros.datasets.frame_pairing import FramePairing
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
@@ -120,6 +121,39 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
     gps = None if datum is None else enu_to_latlon(np.stack(poses)[:, :3], datum)
     return Traverse(tuple(images), np.stack(descriptors), np.array(positions), tuple(starts), gps,
                     np.array(stamps, dtype=np.int64) if timed else None)
+
+
+def place_traverses(reference: Traverse, query: Traverse,
+                    pairing: FramePairing) -> tuple[Traverse, Traverse]:
+    """Put drives of frame numbers on one axis, in frames of the reference.
+
+    Images of the query whose place is unknown are left out; sequences end there.
+
+    Raises:
+        InputError: no image of the query has a place.
+    """
+    first, second = (replace(drive, positions=places[drive.positions[:, 0].astype(int)][:, None])
+                     for drive, places in ((reference, pairing.reference),
+                                           (query, pairing.query)))
+    return first, _cut(second, np.isfinite(second.positions[:, 0]))
+
+
+def _cut(traverse: Traverse, kept: np.ndarray) -> Traverse:
+    """Return the rows of a mask, bool ``[N]``; sequences end where rows were left out."""
+    if not kept.any():
+        raise InputError('no frame of the query has a place in the reference, expected at least '
+                         'one')
+    begins = np.zeros(len(kept), dtype=bool)
+    begins[list(traverse.starts)] = True
+    begins[1:] |= ~kept[:-1]
+    # A sequence whose first rows were left out begins with its next one.
+    starts = np.flatnonzero(begins[kept])
+    rows = np.flatnonzero(kept)
+    return replace(
+        traverse, images=tuple(traverse.images[row] for row in rows.tolist()),
+        descriptors=traverse.descriptors[rows], positions=traverse.positions[rows],
+        starts=tuple(starts.tolist()),
+        stamps_ns=None if traverse.stamps_ns is None else traverse.stamps_ns[rows])
 
 
 def _selected(source: FrameSource, model: PlaceModel, progress: Callable[[int], None],
