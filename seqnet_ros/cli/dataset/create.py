@@ -86,6 +86,7 @@ def create(
     if pairing is not None:
         drives = builder.place_traverses(*drives, pairing)
     struct = builder.make_struct(*drives, name, split, radius, positive_radius)
+    builder.check_matches(struct)
     files = builder.write_dataset(struct, *drives, place_model.config.name, output)
     print_fields({
         'struct': files.struct, 'reference': files.descriptors[0], 'query': files.descriptors[1],

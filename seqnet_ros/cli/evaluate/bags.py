@@ -67,7 +67,8 @@ def evaluate_bags(
     The map is built from --map-source, or read from --map; with both, the report shows pictures of
     the map's places. Writes report.html, which needs no other file, results.json and tables.
     Repeating the command gives the same files; an interrupted run continues where it stopped. The
-    exit status is 1 if a recording breaks off; the part before is evaluated.
+    exit status is 1 if a recording breaks off, where the part before is evaluated, and if the
+    ground truth makes no result right or every result right; a note says why.
 
     Example: `seqnet_ros evaluate bags --map-source day/ --query-source dusk/ --tolerance 5m,30deg
     --output run/`
@@ -104,7 +105,7 @@ def evaluate_bags(
     with working('writing the report'):
         report = write_report(run, output)
     _show(run, report)
-    if not run.complete:
+    if not (run.complete and run.measured):
         raise typer.Exit(INCOMPLETE)
 
 

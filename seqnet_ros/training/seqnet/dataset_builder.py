@@ -26,6 +26,12 @@ from seqnet_ros.datasets.seqnet.dataset_files import (
 )
 from seqnet_ros.datasets.seqnet.db_struct import DbStruct, write_struct
 from seqnet_ros.datasets.seqnet.splits import SPLITS
+from seqnet_ros.datasets.utm_grid import are_degrees
+from seqnet_ros.evaluation.metrics.ground_truth import (
+    explain_no_match,
+    matches_within,
+    require_matches,
+)
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
@@ -261,6 +267,21 @@ def make_struct(reference: Traverse, query: Traverse, name: str, split: str, rad
     return DbStruct(name, split, reference.images, query.images, reference.positions,
                     query.positions, radius, positive_radius, reference.gps, query.gps,
                     reference.stamps_ns, query.stamps_ns)
+
+
+def check_matches(struct: DbStruct) -> None:
+    """Check that the drives of a struct share places.
+
+    Raises:
+        InputError: no query is within the radius of a reference, or positions are degrees; the
+            message says so.
+    """
+    drives = struct.db_positions, struct.q_positions
+    if drives[0].shape[1] > 1 and are_degrees(drives[0][:, :2]):
+        raise InputError(f'the reference positions, such as {drives[0][0, :2].tolist()}, look like '
+                         'degrees, expected meters, or columns named lat and lon')
+    require_matches(matches_within(*drives, struct.radius),
+                    lambda: explain_no_match(*drives, struct.radius))
 
 
 def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descriptor_name: str,
