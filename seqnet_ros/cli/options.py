@@ -56,6 +56,10 @@ FalsePositiveRate = Annotated[float | None, setting_option(
 Pairs = Annotated[Path | None, typer.Option(
     help='CSV file of frames that show the same place, with the columns query and map.',
     show_default='poses, or equal frame numbers')]
+PairBy = Annotated[str, typer.Option(
+    help="How frames of two image folders without poses are paired: 'position' in the folder, "
+         "'number' in the name, 'name', or 'auto': by number or name where at least half of the "
+         'frames have a counterpart.')]
 MapPoses = Annotated[list[Path] | None, typer.Option(
     help='Pose file of the map: TUM, KITTI or CSV. One for all sources, or one for each.',
     show_default="the bag's poses")]

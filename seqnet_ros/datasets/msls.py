@@ -7,6 +7,7 @@ It holds ``train_val/<city>/<database|query>`` with
 ``raw.csv``               ``key``, ``lat``, ``lon`` (degrees), ``captured_at``, ``pano``
 ``postprocessed.csv``     ``key``, ``easting``, ``northing`` (UTM, meters)
 ``images/<key>.jpg``      the image
+``subtask_index.csv``     ``key``, and True or False for each of `SUBTASKS`
 ========================  ====================================
 
 among other columns. Panoramas are skipped: they are not views of one camera direction. The cities
@@ -27,6 +28,9 @@ CITIES = 'train_val'
 """Folder of the cities within the official folder."""
 
 PARTS = ('database', 'query')
+
+SUBTASKS = ('all', 's2w', 'w2s', 'o2n', 'n2o', 'd2n', 'n2d')
+"""Official selections of images; summer, winter, old, new, day and night to one another."""
 
 _FLAGS = {'true': True, 'false': False}
 
@@ -71,6 +75,25 @@ class CityPart:
     def image(self, frame: MslsFrame) -> Path:
         """Return the file of an image; it need not exist."""
         return self.folder / 'images' / f'{frame.key}.jpg'
+
+    def read_subtask(self, subtask: str) -> np.ndarray:
+        """Read which frames belong to a subtask, bool ``[N]``.
+
+        Raises:
+            InputError: the subtask is unknown, or the table is missing or damaged or lacks a frame.
+        """
+        if subtask not in SUBTASKS:
+            raise InputError(f'the subtask is {subtask!r}, expected one of {", ".join(SUBTASKS)}')
+        file = self.folder / 'subtask_index.csv'
+        found = {}
+        for where, key, (text,) in _rows(file, (subtask,), _Problems(strict=True), set()):
+            if text.lower() not in _FLAGS:
+                raise InputError(f'{where}: {subtask} is {text!r}, expected True or False')
+            found[key] = _FLAGS[text.lower()]
+        for frame in self.frames:
+            if frame.key not in found:
+                raise InputError(_without_row(file, frame.key))
+        return np.array([found[frame.key] for frame in self.frames], dtype=bool)
 
     def read_projected(self) -> np.ndarray:
         """Read the official easting and northing of all frames, meters, float64 ``[N, 2]``.

@@ -21,6 +21,36 @@ class UtmPositions(NamedTuple):
     letter: str
 
 
+_LARGEST_ANGLE = 180
+_LARGEST_EXTENT = 1.0
+_LARGEST_STEP = 1e-3
+
+
+def are_degrees(positions: np.ndarray, groups: np.ndarray | None = None) -> bool:
+    """Return whether positions look like degrees where meters are expected.
+
+    They do if all are possible angles, no group reaches over a degree, and neighbors are closer
+    than a thousandth: 100 m if these are degrees, 1 mm if they are meters.
+
+    Args:
+        positions: ``[N, 2]``, in any order of the coordinates.
+        groups: int ``[N]``, positions of one drive; all are of one where None.
+    """
+    from scipy.spatial import cKDTree
+
+    different = np.unique(positions, axis=0)
+    if len(different) < 2 or np.abs(positions).max() > _LARGEST_ANGLE:
+        return False
+    owners = np.zeros(len(positions), np.int64) if groups is None else groups
+    low = np.full((int(owners.max()) + 1, 2), np.inf)
+    high = -low
+    np.minimum.at(low, owners, positions)
+    np.maximum.at(high, owners, positions)
+    steps = cKDTree(different).query(different, k=2)[0][:, 1]
+    return bool((high - low)[np.unique(owners)].max() < _LARGEST_EXTENT
+                and np.median(steps) < _LARGEST_STEP)
+
+
 def to_utm(latitude: np.ndarray, longitude: np.ndarray) -> UtmPositions:
     """Project WGS-84 positions to the zone of the middle one.
 

@@ -14,6 +14,11 @@ import numpy as np
 _BLOCK_BYTES = 16 << 20
 _MOST_ROWS = 512
 _PAIRS = 1 << 20
+_SAMPLED = 100
+_ROUNDING = 1e-4
+
+COPIED = 0.9
+"""Share of queries among the references from which on a drive is searched in itself."""
 
 
 class Predictions(NamedTuple):
@@ -76,6 +81,22 @@ def nearest_descriptors(queries: np.ndarray, references: np.ndarray, columns: np
         parts.append(smallest(squared if in_order else squared[:, columns], top_k))
     indices, squared = (np.concatenate(part) for part in zip(*parts, strict=True))
     return Predictions(indices, np.sqrt(squared))
+
+
+def share_of_copies(queries: np.ndarray, references: np.ndarray) -> float:
+    """Return the share of queries that are among the references; large drives are sampled.
+
+    The descriptors of an image are the same up to rounding, those of two images of one place never.
+
+    Args:
+        queries: float32 ``[M, D]``.
+        references: float32 ``[N, D]``.
+    """
+    rows = np.unique(np.linspace(0, len(queries) - 1, _SAMPLED).astype(int))
+    asked = np.asarray(queries[rows], dtype=np.float32)
+    found = nearest_descriptors(asked, references, np.arange(len(references)), 1).indices[:, 0]
+    apart = np.linalg.norm(asked - references[found], axis=1)
+    return float(np.mean(apart <= _ROUNDING * np.linalg.norm(asked, axis=1)))
 
 
 def match_windows(q_frames: np.ndarray, q_windows: np.ndarray, r_frames: np.ndarray,

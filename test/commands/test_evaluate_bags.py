@@ -265,7 +265,7 @@ class TestBadInput:
     def test_poses_in_different_frames(self, bags, drives, tmp_path):
         moved = write_bag(tmp_path / 'moved', drives[1], shift=(5000.0, 0.0))
         result = self.evaluate((bags[0], moved), tmp_path)
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert 'no query is within 5 m of a place of the map' in result.stderr
         assert 'in the same frame' in result.stderr
         found = results_of(tmp_path / 'run')
@@ -291,7 +291,7 @@ class TestBadInput:
         assert result.exit_code == 2
         assert 'does not overlap the images' in result.stderr
         result = self.evaluate(bags, tmp_path, '--query-truth', truth)
-        assert result.exit_code == 0
+        assert result.exit_code == 1
         assert results_of(tmp_path / 'run')['verdict']['level'] == 'unknown'
 
     def test_a_damaged_image_is_left_out(self, drives, tmp_path):

@@ -408,6 +408,56 @@ def test_msls_need_not_be_sorted(official: Path, tmp_path: Path) -> None:
     assert (found[0]['places'], list(found[0]['by_city'])) == (5, ['cph'])
 
 
+def add_subtasks(official: Path, chosen: dict[str, list[int]]) -> None:
+    """Write official positions, and frames of two subtasks: every one, and s2w."""
+    for side, numbers in chosen.items():
+        folder = official / 'train_val' / 'cph' / side
+        rows = [(f'c{side[0]}{n}', 6 * n + (side == 'query')) for n in range(12)]
+        (folder / 'postprocessed.csv').write_text('\n'.join(
+            [',key,easting,northing', *(f'{n},{key},346000.0,{6175000 + meters}'
+                                        for n, (key, meters) in enumerate(rows))]))
+        (folder / 'subtask_index.csv').write_text('\n'.join(
+            [',key,all,s2w', *(f'{n},{key},True,{n in numbers}'
+                               for n, (key, _) in enumerate(rows))]))
+
+
+def test_subtasks_of_msls_are_those_of_the_center_frame(official: Path, tmp_path: Path) -> None:
+    add_subtasks(official, {'database': [2, 3, 8, 10], 'query': [0, 4, 5, 9]})
+    command = ('evaluate', 'sequences', official, '--model', 'hog', '--json', tmp_path / 'a.json')
+
+    def measured(*arguments: object) -> tuple[int, int]:
+        succeed(*command, *arguments)
+        document = json.loads((tmp_path / 'a.json').read_text())
+        return document['places'], document['queries'] + document['unmatched']
+
+    # Frame 8 is a panorama.
+    assert measured('-L', 1, '--subtask', 'all') == (11, 11)
+    assert measured('-L', 1, '--subtask', 's2w') == (3, 4)
+    assert measured('-L', 3, '--subtask', 's2w') == (3, 2)
+    assert json.loads((tmp_path / 'a.json').read_text())['subtask'] == 's2w'
+    assert "'summer'" in refusal(*command, '-L', 1, '--subtask', 'summer')
+    assert 'has the columns' in refusal(*command, '-L', 1, '--subtask', 'd2n')
+    assert 'expected the official folder of MSLS' in refusal(
+        'evaluate', 'sequences', street(tmp_path / 'x')[0].parents[3], '--model', 'hog',
+        '--subtask', 'all')
+
+
+def test_flat_folders_are_measured(tmp_path: Path) -> None:
+    random = np.random.default_rng(2)
+    views = random.integers(0, 256, (12, 48, 64, 3), dtype=np.uint8)
+    for side in ('database', 'queries'):
+        (tmp_path / 'images' / 'test' / side).mkdir(parents=True)
+        for index, view in enumerate(views):
+            noisy = view if side == 'database' else view // 2
+            cv2.imwrite(str(tmp_path / 'images' / 'test' / side / (
+                f'@0500000.00@{7e6 + 30 * index:.2f}@56@J@-27.4@0153.0@{index}@@000@@@@@@.jpg')),
+                noisy)
+    for length, places in ((1, 12), (5, 8)):
+        shown = succeed('evaluate', 'sequences', tmp_path, '--model', 'hog', '-L', length)
+        assert f'places   {places},' in shown.stdout
+        assert shown.stdout.startswith('R@1: 100.0')
+
+
 def test_what_prepare_msls_refuses(official: Path, tmp_path: Path) -> None:
     def refused(folder: Path, *arguments: object) -> str:
         return refusal('dataset', 'prepare', 'msls', folder, '--output', tmp_path / 'new',

@@ -1,5 +1,6 @@
 """``seqnet_ros dataset create``: a data set of two recordings."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from seqnet_ros.datasets.recordings.frames import FrameSource
     from seqnet_ros.models.place_model import PlaceModel
     from seqnet_ros.training.seqnet.dataset_builder import Traverse
+
+_logger = logging.getLogger(__name__)
 
 
 def create(
@@ -37,6 +40,7 @@ def create(
         show_default="the bag's poses")] = None,
     query_poses: Annotated[Path | None, typer.Option(
         help='Pose file of the query.', show_default="the bag's poses")] = None,
+    pair_by: options.PairBy = 'auto',
     name: Annotated[str | None, typer.Option(
         help='Name of the data set.', show_default='names of the recordings')] = None,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
@@ -49,7 +53,7 @@ def create(
     """Make a data set of two drives, in the files that SeqNet's published code reads.
 
     Poses of both drives must be of one kind and in one frame; GPS positions use the origin of the
-    reference. Without poses, frame i of both drives shows the same place. Use it with `evaluate
+    reference. Without poses, frames are paired by --pair-by. Use the data set with `evaluate
     --dataset DIR`.
 
     Names and positions go to structFiles/NAME_SPLIT_*.db, descriptors to data/descData/MODEL,
@@ -57,10 +61,12 @@ def create(
     The struct also keeps latitude and longitude if poses come from GPS, and the times of images
     that have some, ns.
     """
-    from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.datasets.frame_pairing import check_pair_by, pair_drives
+    from seqnet_ros.datasets.recordings.open_recording import PosedSource, open_source
     from seqnet_ros.models.place_model import load_model
     from seqnet_ros.training.seqnet import dataset_builder as builder
 
+    by = check_pair_by(pair_by)
     name = builder.dataset_name(reference, query) if name is None else name
     builder.check_dataset_options(name, split, radius, positive_radius, output)
     # The pose topic is that of bags whose poses are not in a file.
@@ -69,10 +75,21 @@ def create(
     second = open_source(query, topic, query_poses, pose_topic if query_poses is None else None,
                          rate, datum=getattr(first, 'datum', None))
     builder.check_comparable(first, second)
+    pairing = None
+    if not isinstance(first, PosedSource):
+        named = not first.timed and not second.timed
+        pairing = pair_drives((len(first), len(second)), (
+            [frame.name for frame in first], [frame.name for frame in second]) if named else None,
+            by)
+        if pairing.note:
+            _logger.warning('%s', pairing.note)
     place_model = load_model(model, device, weights)
     drives = (_traverse(first, place_model, reference, every),
               _traverse(second, place_model, query, every))
+    if pairing is not None:
+        drives = builder.place_traverses(*drives, pairing)
     struct = builder.make_struct(*drives, name, split, radius, positive_radius)
+    builder.check_matches(struct)
     files = builder.write_dataset(struct, *drives, place_model.config.name, output)
     print_fields({
         'struct': files.struct, 'reference': files.descriptors[0], 'query': files.descriptors[1],

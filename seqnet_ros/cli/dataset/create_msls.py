@@ -40,11 +40,12 @@ def create_msls(
     from seqnet_ros.datasets.seqnet.msls_drives import read_city
     from seqnet_ros.models.place_model import load_model
     from seqnet_ros.training.seqnet import msls_builder
-    from seqnet_ros.training.seqnet.dataset_builder import check_split_and_radii
+    from seqnet_ros.training.seqnet.dataset_builder import check_matches, check_split_and_radii
 
     check_split_and_radii(split, radius, positive_radius)
     drives = read_city(folder, city)
     struct = msls_builder.city_struct(city, drives, split, radius, positive_radius)
+    check_matches(struct)
     described = not no_describe and all(drive.images[0].parent.is_dir() for drive in drives)
     place_model = load_model(model, device, weights) if described else None
     kind = None if place_model is None else place_model.config.name

@@ -38,6 +38,7 @@ def evaluate_bags(
         help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
     pairs: options.Pairs = None,
+    pair_by: options.PairBy = 'auto',
     model: options.Model = '',
     topic: options.Topic = None,
     rate: options.Rate = None,
@@ -66,7 +67,8 @@ def evaluate_bags(
     The map is built from --map-source, or read from --map; with both, the report shows pictures of
     the map's places. Writes report.html, which needs no other file, results.json and tables.
     Repeating the command gives the same files; an interrupted run continues where it stopped. The
-    exit status is 1 if a recording breaks off; the part before is evaluated.
+    exit status is 1 if a recording breaks off, where the part before is evaluated, and if the
+    ground truth makes no result right or every result right; a note says why.
 
     Example: `seqnet_ros evaluate bags --map-source day/ --query-source dusk/ --tolerance 5m,30deg
     --output run/`
@@ -77,6 +79,7 @@ def evaluate_bags(
     if not map_source and map_path is None:
         raise InputError('neither --map-source nor --map was given, expected one of them')
     from seqnet_ros.core.camera import read_camera_info
+    from seqnet_ros.datasets.frame_pairing import check_pair_by
     from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
     from seqnet_ros.evaluation.replay.evaluate_recordings import (
         EvaluationRequest,
@@ -84,6 +87,8 @@ def evaluate_bags(
     )
     from seqnet_ros.evaluation.report.page import write_report
 
+    if pairs is not None and pair_by != 'auto':
+        raise InputError(f'both --pairs and --pair-by {pair_by} were given, expected one of them')
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
     offset = _read_offset(clock_offset)
 
@@ -92,15 +97,15 @@ def evaluate_bags(
         queries=side(query_source, query_poses, query_truth, query_range),
         maps=side(map_source, map_poses, map_truth, map_range)
         if map_source else None,
-        map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs, model=model,
-        weights=weights, device=device, clock_offset=offset,
-        settings=changes,
+        map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs,
+        pair_by=check_pair_by(pair_by), model=model, weights=weights, device=device,
+        clock_offset=offset, settings=changes,
         camera=None if camera_info is None else read_camera_info(camera_info))
     run = evaluate_recordings(request, output, progress_bar)
     with working('writing the report'):
         report = write_report(run, output)
     _show(run, report)
-    if not run.complete:
+    if not (run.complete and run.measured):
         raise typer.Exit(INCOMPLETE)
 
 

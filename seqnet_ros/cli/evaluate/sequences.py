@@ -13,14 +13,17 @@ from seqnet_ros.core.files import prepare_outputs
 
 def evaluate_sequences(
     folder: Annotated[Path, typer.Argument(
-        help='Folder that contains train, val and test, or the official MSLS folder, which '
-             'contains train_val.', show_default=False)],
+        help='Folder that contains train, val and test, or one of these, or the official MSLS '
+             'folder, which contains train_val.', show_default=False)],
     model: options.Model,
     split: Annotated[str, typer.Option(help="'train', 'val' or 'test'.")] = 'test',
     seq_length: Annotated[int, typer.Option(
         '--seq-length', '-L', help='Frames per sequence.')] = 5,
     city: Annotated[list[str] | None, typer.Option(
         help='Only sequences of this city. Repeatable.', show_default='all')] = None,
+    subtask: Annotated[str | None, typer.Option(
+        help='Only sequences whose center frame is of this subtask of MSLS: all, s2w, w2s, o2n, '
+             'n2o, d2n or n2d.', show_default='every sequence')] = None,
     radius: Annotated[float, typer.Option(
         help='Sequences within this distance show the same place, m.')] = 25.0,
     rule: Annotated[str, typer.Option(
@@ -64,8 +67,14 @@ def evaluate_sequences(
     The folder holds the splits, each with database and queries, and in these a folder for each
     sequence. Image names give position and number in the sequence:
     `@east@north@sequence@number@key@city@date@.jpg`, or `@north@east@lap@number@stamp@.jpg` for
-    RobotCar. `dataset prepare` and `dataset render` make such folders. The official folder of MSLS
-    can be used as it is: every run of images with successive numbers is a sequence.
+    RobotCar. `dataset prepare` and `dataset render` make such folders.
+
+    Single images directly in database and queries, named `@east@north@...@.jpg` as in Pitts30k,
+    SF-XL and most benchmarks, are measured with -L 1, and with more where their names hold
+    successive panorama numbers or times.
+
+    The official folder of MSLS can be used as it is: every run of images with successive numbers is
+    a sequence. `-L 1 --subtask all` is the validation on 740 queries that papers report.
 
     With --compat, sequences of even length are built one frame longer, matched, and shortened by
     the last frame; coordinates of different cities are compared; and --city matches any part of the
@@ -82,7 +91,7 @@ def evaluate_sequences(
 
     request = SequenceRequest(
         folder, split, seq_length, tuple(city or ()), radius, rule,
-        options.numbers('--radii', radii, '5,10,25'), reverse, compat, pca, batch, cache)
+        options.numbers('--radii', radii, '5,10,25'), reverse, compat, pca, batch, cache, subtask)
     with working('reading names'):
         windows = request.read()
     with working('finding true matches'):

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.jist.flat_folders import is_flat, read_flat
 from seqnet_ros.datasets.jist.sequence_folders import (
     SIDES,
     SPLITS,
@@ -54,6 +55,7 @@ class OfficialFrames:
         dates: when they were taken, ``YYYYMMDD``; empty where unknown.
         panoramas: images skipped because they are panoramas.
         problems: the error of each skipped row.
+        in_subtask: bool ``[F]``, the frames of the subtask; all if none was requested.
     """
 
     table: FrameTable
@@ -61,6 +63,7 @@ class OfficialFrames:
     dates: tuple[str, ...]
     panoramas: int
     problems: tuple[str, ...]
+    in_subtask: np.ndarray
 
     def names(self) -> Iterator[str]:
         """Yield the path of each frame in the folders of sequences, relative to the side."""
@@ -116,7 +119,7 @@ def cities_by_split(folder: str | PathLike[str],
 
 
 def read_official(folder: str | PathLike[str], split: str, side: str,
-                  cities: Sequence[str] = ()) -> OfficialFrames:
+                  cities: Sequence[str] = (), subtask: str | None = None) -> OfficialFrames:
     """Read one side of a split from the official csv files; no image is opened.
 
     Rows without position or frame number are counted and skipped.
@@ -126,10 +129,12 @@ def read_official(folder: str | PathLike[str], split: str, side: str,
         split: 'train', 'val' or 'test' of JIST.
         side: 'database' or 'queries'.
         cities: only these; all available cities of the split if empty.
+        subtask: one of `SUBTASKS`, whose frames are marked, and positions are the official ones of
+            ``postprocessed.csv``; None marks all.
 
     Raises:
-        InputError: split, side or city are unknown, no city is available, or a file or column is
-            missing.
+        InputError: split, side, city or subtask are unknown, no city is available, or a file or
+            column is missing.
     """
     root = Path(folder).absolute()
     if side not in SIDES:
@@ -140,37 +145,75 @@ def read_official(folder: str | PathLike[str], split: str, side: str,
     if not any(part.frames for part in parts.values()):
         raise InputError(f'{root} has no usable image of {split} {side}'
                          + (f': {problems[0]}' if problems else ''))
-    return _combine(root, parts, problems)
+    return _combine(root, parts, problems, subtask)
+
+
+def is_official(folder: Path, split: str) -> bool:
+    """Return whether a folder is the official one and holds no folder of the split."""
+    return not (folder / split).is_dir() and (folder / OFFICIAL_CITIES).is_dir()
+
+
+def _split_folder(folder: Path, split: str) -> Path:
+    """Return the folder of a split; that it is missing is left to the reader of the images."""
+    if split not in SPLITS:
+        raise InputError(f'split is {split!r}, expected {", ".join(SPLITS)}')
+    usual = folder / split
+    choices = (usual, folder / 'images' / split, folder)
+    return next((home for home in choices if all((home / side).is_dir() for side in SIDES)), usual)
 
 
 def read_side(folder: str | PathLike[str], split: str, side: str, cities: Sequence[str] = (),
               compat: bool = False) -> FrameTable:
-    """Read one side of a split of folders of sequences, or of the official folder in place.
+    """Read one side of a split: of folders of sequences, of single images, or the official folder.
 
     Rows of the official tables that cannot be used are logged.
 
     Args:
-        folder: holds the split, or is the official folder, which holds ``train_val``.
+        folder: holds the split, also in ``images``, or is the split itself, or the official folder,
+            which holds ``train_val``.
         split: 'train', 'val' or 'test'.
         side: 'database' or 'queries'.
         cities: only sequences of these; all where empty.
         compat: see `read_frames`.
 
     Raises:
-        InputError: as `read_frames` or `read_official`.
+        InputError: as `read_frames`, `read_flat` or `read_official`.
     """
+    return _read_marked(folder, split, side, cities, compat)[0]
+
+
+def _read_marked(folder: str | PathLike[str], split: str, side: str, cities: Sequence[str],
+                 compat: bool, subtask: str | None = None) -> tuple[FrameTable, np.ndarray]:
+    """Return the frames of one side, and which of them, bool ``[F]``, are of the subtask."""
     root = Path(folder)
-    if (root / split).is_dir() or not (root / OFFICIAL_CITIES).is_dir():
-        return read_frames(root / split, side, cities, compat)
-    found = read_official(root, split, side, cities)
+    if not is_official(root, split):
+        if subtask is not None:
+            raise InputError(f'the subtask {subtask} was requested of {root}, expected the '
+                             f'official folder of MSLS, which holds {OFFICIAL_CITIES}')
+        home = _split_folder(root, split)
+        table = _of_cities(read_flat(home, side), cities) if is_flat(home / side) else (
+            read_frames(home, side, cities, compat))
+        return table, np.ones(len(table), dtype=bool)
+    found = read_official(root, split, side, cities, subtask)
     if found.problems:
         _logger.warning('skipped %d rows of %s %s, such as: %s', len(found.problems), split,
                         side, found.problems[0])
-    return found.table
+    return found.table, found.in_subtask
+
+
+def _of_cities(frames: FrameTable, cities: Sequence[str]) -> FrameTable:
+    if not cities:
+        return frames
+    kept = np.isin(np.array(frames.cities)[frames.folders], cities)
+    if not kept.any():
+        known = ', '.join(sorted(set(frames.cities) - {''})) or 'no city in their names'
+        raise InputError(f'no image in {frames.root} is of {", ".join(cities)}, found {known}')
+    return frames.take(np.flatnonzero(kept))
 
 
 def read_windows(folder: str | PathLike[str], split: str, length: int, cities: Sequence[str] = (),
-                 reverse: bool = False, compat: bool = False) -> tuple[Sequences, Sequences]:
+                 reverse: bool = False, compat: bool = False,
+                 subtask: str | None = None) -> tuple[Sequences, Sequences]:
     """Read the sequences of a split, without unused frames.
 
     Args:
@@ -180,6 +223,8 @@ def read_windows(folder: str | PathLike[str], split: str, length: int, cities: S
         cities: only sequences of these; all where empty.
         reverse: reverse the sequences of the database.
         compat: as the published code does, see `read_frames` and `make_sequences`.
+        subtask: only sequences whose center frame is of this subtask of MSLS, as its official
+            code selects them; all where None.
 
     Returns:
         The sequences of the database and of the queries.
@@ -187,10 +232,16 @@ def read_windows(folder: str | PathLike[str], split: str, length: int, cities: S
     Raises:
         InputError: a side is missing, holds no sequence of this length, or a name cannot be read.
     """
-    database, queries = (
-        make_sequences(read_side(folder, split, side, cities, compat), length,
-                       reverse and side == SIDES[0], compat).compact() for side in SIDES)
-    return database, queries
+    made = []
+    for side in SIDES:
+        table, marked = _read_marked(folder, split, side, cities, compat, subtask)
+        found = make_sequences(table, length, reverse and side == SIDES[0], compat)
+        rows = np.flatnonzero(marked[found.matched[:, found.matched.shape[1] // 2]])
+        if not rows.size:
+            raise InputError(f'none of the {len(found)} sequences of {split} {side} is of the '
+                             f'subtask {subtask}, expected at least one')
+        made.append(found.take(rows).compact())
+    return made[0], made[1]
 
 
 def _cities_of_split(root: Path, split: str, cities: Sequence[str]) -> tuple[str, ...]:
@@ -206,19 +257,24 @@ def _cities_of_split(root: Path, split: str, cities: Sequence[str]) -> tuple[str
     return found[split]
 
 
-def _combine(root: Path, parts: dict[str, CityPart], problems: tuple[str, ...]) -> OfficialFrames:
+def _combine(root: Path, parts: dict[str, CityPart], problems: tuple[str, ...],
+             subtask: str | None) -> OfficialFrames:
     """Return the frames of several cities, sorted by the names of their sequences."""
     found = [(frame.sequence, frame.number, frame.key, frame.date.replace('-', ''), city, place,
-              part.image(frame).relative_to(root).as_posix())
+              part.image(frame).relative_to(root).as_posix(), chosen)
              for city, part in parts.items()
-             for frame, place in zip(part.frames, _projected(part), strict=True)]
+             for frame, place, chosen in zip(
+                 part.frames,
+                 _projected(part) if subtask is None else part.read_projected().tolist(),
+                 [True] * len(part.frames) if subtask is None else part.read_subtask(subtask),
+                 strict=True)]
     found.sort(key=lambda row: row[:3])
-    sequences, numbers, keys, dates, cities, places, paths = zip(*found, strict=True)
+    sequences, numbers, keys, dates, cities, places, paths, chosen = zip(*found, strict=True)
     names, first, folders = np.unique(sequences, return_index=True, return_inverse=True)
     table = FrameTable(root, paths, np.array(places), np.array(numbers), folders,
                        tuple(names.tolist()), tuple(cities[row] for row in first.tolist()))
     return OfficialFrames(table, keys, dates, sum(part.panoramas for part in parts.values()),
-                          problems)
+                          problems, np.array(chosen, dtype=bool))
 
 
 def _projected(part: CityPart) -> list[tuple[float, float]]:

@@ -26,14 +26,18 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.jist.at_sign_names import AtSignNames
 from seqnet_ros.datasets.recordings.image_folder import IMAGE_SUFFIXES
+from seqnet_ros.datasets.utm_grid import are_degrees
 
 EXAMPLE = '@east@north@sequence@number@key@city@date@.jpg'
 SPLITS = ('train', 'val', 'test')
 SIDES = ('database', 'queries')
 
-_NUMBER, _CITY = 4, 6
-_FIELDS_WITH_CITY = 8
-_FIELDS_OF_ROBOTCAR = 6
+NUMBER = 4
+"""Field of the number of a frame in its sequence."""
+FIELDS_WITH_CITY, FIELDS_OF_ROBOTCAR = 8, 6
+"""Marks in the names of MSLS and of RobotCar."""
+
+_CITY = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,7 +205,7 @@ def _of_cities(listed: list[tuple[str, list[str]]], cities: Sequence[str], compa
 def cities_of(image_names: Sequence[str]) -> tuple[str, ...]:
     """Return the cities that names of images state; empty where a name states none."""
     names = AtSignNames.of(image_names, EXAMPLE)
-    known = names.field_counts() >= _FIELDS_WITH_CITY
+    known = names.field_counts() >= FIELDS_WITH_CITY
     return tuple(os.fsdecode(text) if has else ''
                  for text, has in zip(names.texts(_CITY).tolist(), known.tolist(), strict=True))
 
@@ -211,6 +215,10 @@ def _to_table(root: Path, side: str, listed: list[tuple[str, list[str]]]) -> Fra
     counts = np.array([len(images) for _, images in listed])
     folders = np.repeat(np.arange(len(listed)), counts)
     positions, numbers = parse_names(paths)
+    if are_degrees(positions, folders):
+        raise InputError(f'image {paths[0]} states the position {positions[0, 0]:g}, '
+                         f'{positions[0, 1]:g}, and all of {root / side} look like degrees, '
+                         'expected easting and northing in meters (UTM)')
     order = np.lexsort((numbers, folders))
     return FrameTable(root, tuple(paths[row] for row in order.tolist()), positions[order],
                       numbers[order], folders, tuple(name for name, _ in listed),
@@ -228,14 +236,14 @@ def parse_names(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """
     names = AtSignNames.of(paths, EXAMPLE)
     fields = names.numbers({'first coordinate': 1, 'second coordinate': 2,
-                            'frame number': _NUMBER})
+                            'frame number': NUMBER})
     first, second, numbers = fields.values()
     fractions = np.flatnonzero(numbers != np.round(numbers))
     if fractions.size:
         row = int(fractions[0])
         raise InputError(f'image {paths[row]} has the frame number {numbers[row]:g}, expected a '
                          'whole number')
-    north_first = names.field_counts() == _FIELDS_OF_ROBOTCAR
+    north_first = names.field_counts() == FIELDS_OF_ROBOTCAR
     positions = np.stack([np.where(north_first, second, first),
                           np.where(north_first, first, second)], axis=1)
     return positions, numbers.astype(np.int64)
@@ -265,8 +273,10 @@ def make_sequences(frames: FrameTable, length: int, reverse: bool = False,
     first = np.flatnonzero(run[: max(0, len(run) - built + 1)] == run[built - 1:])
     if not first.size:
         longest = int(np.bincount(run).max())
+        single = ': the names state no order of the images, so only one can be searched for'
         raise InputError(f'no {built} frames in {frames.root} have successive numbers, expected '
-                         f'longer sequences or shorter windows: the longest run is of {longest}')
+                         'longer sequences or shorter windows'
+                         + (single if longest == 1 else f': the longest run is of {longest}'))
     steps = np.arange(built)[::-1] if reverse else np.arange(built)
     matched = first[:, None] + steps
     return Sequences(frames, matched[:, :length], matched, compat)

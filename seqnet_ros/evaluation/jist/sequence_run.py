@@ -1,5 +1,6 @@
 """Measure a model on the sequences of a split: from reading to recall."""
 
+import logging
 import math
 import os
 import time
@@ -29,16 +30,25 @@ from seqnet_ros.evaluation.jist.sequence_ground_truth import (
     cached_ground_truth,
     sequence_ground_truth,
 )
-from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth, Recalls, require_matches
+from seqnet_ros.evaluation.metrics.ground_truth import (
+    GroundTruth,
+    Recalls,
+    explain_no_match,
+    require_matches,
+    warn_trivial,
+)
 from seqnet_ros.evaluation.metrics.sequence_metrics import (
     CityRecall,
     QueryRecall,
     SequenceMetrics,
     SequenceResults,
 )
+from seqnet_ros.evaluation.nearest_neighbors import COPIED, share_of_copies
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.sequences.aggregators import aggregate
+
+_logger = logging.getLogger(__name__)
 
 Windows = tuple[Sequences, Sequences]
 """Of the database and of the queries."""
@@ -61,6 +71,7 @@ class SequenceRequest:
         pca: number of principal components; None projects nothing.
         batch: images described at once.
         cache: folder that keeps the true matches; None keeps none.
+        subtask: only sequences of this subtask of MSLS; None takes all.
 
     Raises:
         InputError: a radius is negative or not finite.
@@ -78,6 +89,7 @@ class SequenceRequest:
     pca: int | None = None
     batch: int = 32
     cache: Path | None = None
+    subtask: str | None = None
 
     def __post_init__(self) -> None:
         """Check the radii before any image is described."""
@@ -92,7 +104,7 @@ class SequenceRequest:
             InputError: the folder has no such sequences.
         """
         return read_windows(self.folder, self.split, self.length, self.cities, self.reverse,
-                            self.compat)
+                            self.compat, self.subtask)
 
     def truth(self, database: Sequences, queries: Sequences) -> GroundTruth:
         """Return the database windows that match each query window.
@@ -103,7 +115,8 @@ class SequenceRequest:
         rule = cast(Rule, self.rule)
         found = (sequence_ground_truth(database, queries, self.radius, rule) if self.cache is None
                  else cached_ground_truth(self.cache, database, queries, self.radius, rule))
-        require_matches(found)
+        require_matches(found, lambda: explain_no_match(
+            database.frames.positions, queries.frames.positions, self.radius))
         return found
 
     def check_model(self, model: PlaceModel, database: Sequences) -> None:
@@ -149,7 +162,8 @@ class SequenceRun:
         return SequenceResults(
             **self._metrics().set_fields(), split=request.split, seq_length=request.length,
             radius=request.radius, rule=request.rule, cities=request.cities,
-            reverse=request.reverse, compat=request.compat, pca=request.pca)
+            reverse=request.reverse, compat=request.compat, pca=request.pca,
+            subtask=request.subtask)
 
     def _metrics(self) -> SequenceMetrics:
         report = self.report
@@ -230,6 +244,10 @@ def measure_windows(request: SequenceRequest, model: PlaceModel, windows: Window
     left = described[0].sequences, described[1].sequences
     if any(side.damaged for side in described):
         truth = request.truth(*left)
+    warn_trivial(truth)
+    if share_of_copies(described[1].descriptors, described[0].descriptors) >= COPIED:
+        _logger.warning('the queries are images of the database itself, so recall says nothing '
+                        'about other drives')
     report = evaluate(*described, model.aggregator, truth, pca_dim=request.pca)
     by_radius = recalls_at_radii(report, *left, request.radii, cast(Rule, request.rule))
     left_out = sum(map(len, windows)) - sum(map(len, left))

@@ -1,15 +1,19 @@
 """True matches between two drives, and the recall of a search."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.utm_grid import are_degrees
 
 RECALL_NS = (1, 5, 10, 20, 100)
 RECALL_RADII = (1.0, 5.0, 10.0, 20.0, 40.0, 100.0, 200.0)
+
+_logger = logging.getLogger(__name__)
 
 _BLOCK = 1024
 # The tree proposes pairs and exact differences decide, so that its rounding loses no pair.
@@ -128,17 +132,55 @@ def recall_at(predictions: np.ndarray, truth: GroundTruth,
     return Recalls(values, int(counted.sum()), int((~counted).sum()))
 
 
-def require_matches(truth: GroundTruth) -> int:
+def require_matches(truth: GroundTruth, hint: Callable[[], str] = lambda: '') -> int:
     """Return how many queries have a true match.
+
+    Args:
+        truth: the ground truth.
+        hint: why none has one, such as `explain_no_match`; asked only then.
 
     Raises:
         InputError: none has.
     """
     counted = int(truth.has_match.sum())
     if not counted:
+        why = hint() or 'the radius is too small or the drives do not overlap'
         raise InputError(f'none of the {len(truth.has_match)} queries has a true match, expected '
-                         'at least one: the radius is too small or the drives do not overlap')
+                         f'at least one: {why}')
     return counted
+
+
+def explain_no_match(db_positions: np.ndarray, q_positions: np.ndarray, radius: float) -> str:
+    """Return why no query is near a reference; empty where that is not known.
+
+    Args:
+        db_positions: ``[N, K]``, finite.
+        q_positions: ``[M, K]``, finite.
+        radius: in the unit of the positions.
+    """
+    if db_positions.shape[1] < 2 or not len(db_positions) or not len(q_positions):
+        return ''
+    references, queries = db_positions[:, :2], q_positions[:, :2]
+    degrees = are_degrees(references), are_degrees(queries)
+    if degrees[0] != degrees[1]:
+        return (f'the positions of the {"references" if degrees[0] else "queries"} look like '
+                'degrees, the others do not')
+    swapped = int(matches_within(references, queries[:, ::-1], radius).has_match.sum())
+    if swapped:
+        return (f'the coordinates of one side are exchanged: with east and north of the queries '
+                f'exchanged, {swapped} of {len(queries)} have one')
+    nearest = cKDTree(references).query(queries)[0].min()
+    return (f'the nearest reference is {nearest:.6g} away and the radius is {radius:g}, so the '
+            'radius is too small or the positions are in different frames')
+
+
+def warn_trivial(truth: GroundTruth) -> None:
+    """Warn if all references match every query, so that any search is right."""
+    queries = len(truth.has_match)
+    if truth.references > 1 and len(truth.indices) == queries * truth.references:
+        _logger.warning('each of the %d queries matches all %d references, so recall says nothing: '
+                        'the radius is larger than the drives, or the positions are not meters',
+                        queries, truth.references)
 
 
 def recalls_by_radius(

@@ -164,7 +164,7 @@ class FrameGroundTruth:
     """Ground truth by frame numbers of the recording that the map was made of.
 
     Args:
-        place_frames: int ``[N]``, the frame each place of the map was made of.
+        place_frames: ``[N]``, the frame each place of the map was made of.
         tolerance: in frames.
 
     Raises:
@@ -177,9 +177,9 @@ class FrameGroundTruth:
                              'ground truth')
         self.tolerance = tolerance
         self.unit = FRAMES
-        self._frames = np.asarray(place_frames, dtype=np.int64)
+        self._frames = np.asarray(place_frames, dtype=np.float64)
 
-    def judge(self, truth: Sequence[int] | None, places: Sequence[int] | np.ndarray) -> Judgement:
+    def judge(self, truth: Sequence[float] | None, places: Sequence[int] | np.ndarray) -> Judgement:
         """Compare places found for a query with the ground truth.
 
         Args:
@@ -193,8 +193,8 @@ class FrameGroundTruth:
         if not len(truth):
             return Judgement(np.full(len(found), np.inf), np.zeros(len(found), bool), True, False,
                              float('inf'), -1)
-        true_frames = np.asarray(truth, dtype=np.int64)
-        errors = np.abs(found[:, None] - true_frames).min(axis=1).astype(np.float64)
+        true_frames = np.asarray(truth, dtype=np.float64)
+        errors = np.abs(found[:, None] - true_frames).min(axis=1)
         gaps = np.abs(self._frames[:, None] - true_frames).min(axis=1)
         nearest = int(gaps.argmin())
         return Judgement(errors, errors <= self.tolerance.value, True,

@@ -11,10 +11,12 @@ import numpy as np
 
 from seqnet_ros.evaluation.metrics.ground_truth import (
     Recalls,
+    explain_no_match,
     matches_within,
     recall_at,
     recalls_by_radius,
     require_matches,
+    warn_trivial,
 )
 from seqnet_ros.evaluation.metrics.precision_recall import PrecisionRecall, precision_recall
 from seqnet_ros.evaluation.nearest_neighbors import Predictions
@@ -102,7 +104,8 @@ def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_po
         InputError: no query has a true match, or the search fails or does not fit the positions.
     """
     truth = matches_within(db_positions, q_positions, radius)
-    require_matches(truth)
+    require_matches(truth, lambda: explain_no_match(db_positions, q_positions, radius))
+    warn_trivial(truth)
     with watch_memory() as memory:
         started = time.perf_counter()
         found = search()

@@ -68,6 +68,7 @@ class SequenceResults(SequenceMetrics):
         reverse: whether the database sequences were reversed.
         compat: whether even lengths and cities are as in the published code.
         pca: principal components of the descriptors; None for whole descriptors.
+        subtask: of MSLS; None for all sequences.
     """
 
     split: str
@@ -78,3 +79,4 @@ class SequenceResults(SequenceMetrics):
     reverse: bool
     compat: bool
     pca: int | None
+    subtask: str | None = None

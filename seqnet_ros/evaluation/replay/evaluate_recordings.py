@@ -18,7 +18,7 @@ from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
-from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
+from seqnet_ros.datasets.frame_pairing import PairBy
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.metrics.search_run import watch_memory
 from seqnet_ros.evaluation.replay.belief_history import write_belief
@@ -34,6 +34,7 @@ from seqnet_ros.evaluation.replay.evaluation_results import (
     ReplayResults,
     ReplaySettings,
 )
+from seqnet_ros.evaluation.replay.notes import note_results, note_same_drive, note_trivial
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, check_ground_truth
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
 from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, known_map, map_recordings
@@ -70,6 +71,7 @@ class EvaluationRequest:
         maps: the recordings the map is made of, or was made of; None if they are not available.
         map_path: a map that was made before, in place of making one.
         pairs: a CSV file of frames that show the same place.
+        pair_by: how frames are paired without poses and pairs, see `pair_frames`.
         model: name or file of the model, unless there is a map; '' is the default model.
         weights: local weights in place of the model's.
         device: where networks run.
@@ -84,6 +86,7 @@ class EvaluationRequest:
     maps: RecordingOptions | None = None
     map_path: Path | None = None
     pairs: Path | None = None
+    pair_by: PairBy = 'auto'
     model: str = ''
     weights: Path | None = None
     device: str = 'auto'
@@ -105,6 +108,7 @@ class EvaluationRun:
         described: int ``[K]``, those results whose frame was described.
         descriptors: float32 ``[K, D]``, these frames as they are compared.
         timing: what it took.
+        trivial: every place is correct for every query.
     """
 
     results: ReplayResults
@@ -115,11 +119,22 @@ class EvaluationRun:
     described: np.ndarray
     descriptors: np.ndarray
     timing: Timing
+    trivial: bool = False
 
     @property
     def complete(self) -> bool:
         """Whether every recording could be read to its end."""
         return not self.queries.problems and not (self.maps and self.maps.problems)
+
+    @property
+    def measured(self) -> bool:
+        """Whether any result could have been right, and any wrong.
+
+        A file of pairs may say on purpose that the map shows none of the queries.
+        """
+        drives, counts = self.results.drives, self.results.measures.queries
+        told_apart = bool(counts.in_map) or drives.pairs is not None or not counts.searched
+        return told_apart and not self.trivial
 
 
 def evaluate_recordings(request: EvaluationRequest, folder: Path,
@@ -151,20 +166,24 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
         try:
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
             mapped = _make_map(request, described, maps, bars)
-            truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs)
+            truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs,
+                                     request.pair_by)
             replayed, seconds = _replay(
                 described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
             rows, descriptors = _prepared(described, queries, replayed)
+            same = note_same_drive(described, replayed, mapped, maps, queries)
         finally:
             described.close()
     metrics = replayed.accumulator.compute()
     restarts = summarize_cold_starts(replayed.restarts)
-    notes = _notes(replayed, mapped, maps, queries, metrics, request.tolerance)
+    trivial = note_trivial(replayed, mapped, request.tolerance)
+    notes = tuple(note for note in (truth.note, same, trivial, *note_results(
+        replayed, mapped, maps, queries, metrics, request.tolerance)) if note)
     for note in notes:
         _logger.warning('%s', note)
     results = ReplayResults(
         format=FORMAT,
-        verdict=give_verdict(metrics, restarts),
+        verdict=give_verdict(metrics, restarts, trivial),
         notes=notes,
         measures=metrics,
         restarts=restarts,
@@ -185,7 +204,8 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
     write_curves(folder, replayed.accumulator, metrics, results.settings.method)
     write_belief(folder, replayed.belief)
     write_timing(folder, timing)
-    return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing)
+    return EvaluationRun(results, mapped, maps, queries, replayed, rows, descriptors, timing,
+                         bool(trivial))
 
 
 def _map_datum(request: EvaluationRequest, maps: Recordings | None) -> GeoPoint | None:
@@ -300,31 +320,6 @@ def _summarise_drive(recordings: Recordings) -> DriveSummary:
         poses=tuple(source.pose_origin for source in recordings.sources),
         truth=tuple(recordings.truth_origins) if recordings.posed else None,
         problems=tuple(recordings.problems))
-
-
-def _notes(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None, queries: Recordings,
-           metrics: LocalizationMetrics, tolerance: Tolerance) -> tuple[str, ...]:
-    """Return what a reader must know to trust the numbers."""
-    notes = [f'{problem} (the rest of the recording was evaluated)'
-             for side in (maps, queries) if side is not None for problem in side.problems]
-    for what, damaged in (('the map', mapped.damaged), ('the queries', replayed.damaged)):
-        if damaged:
-            notes.append(f'skipped {len(damaged)} unreadable images of {what}, such as: '
-                         f'{damaged[0]}')
-    counts = metrics.queries
-    unknown = counts.searched - counts.with_truth
-    if unknown:
-        notes.append(f'the true place of {unknown} of {counts.searched} searches is unknown: they '
-                     'are excluded from all measures of correctness')
-    if counts.with_truth and not counts.in_map:
-        nearest = [query.judged.judgement.nearest for query in replayed.queries
-                   if query.judged.judgement.known and query.judged.searched]
-        notes.append(f'no query is within {tolerance} of a place of the map, the nearest is '
-                     f'{min(nearest):.6g} {metrics.unit} away: check that the poses of both drives '
-                     'are in the same frame and that the drives overlap')
-    if not counts.searched:
-        notes.append('nothing was searched: the recording has too few keyframes')
-    return tuple(notes)
 
 
 def _timing(replayed: Replayed, replay_seconds: float, seconds: float,

@@ -7,6 +7,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import pose_from_matrix, pose_matrix, relative_pose
+from seqnet_ros.datasets.frame_pairing import FramePairing, PairBy, pair_drives
 from seqnet_ros.evaluation.metrics.accumulator import Odometer
 from seqnet_ros.evaluation.metrics.place_ground_truth import (
     FRAMES,
@@ -55,23 +56,35 @@ class QueryGroundTruth:
         maps: the recordings of the map; None if they are not available.
         pairs: a CSV file of frames that show the same place; None where poses or frame numbers say
             so.
+        pair_by: how frames are paired without poses and without such a file, see `pair_frames`;
+            anything but their position needs one folder of images on each side.
+
+    Attributes:
+        note: doubt about the pairs of frames; empty where there is none.
 
     Raises:
         InputError: the tolerance does not go with what is known.
     """
 
     def __init__(self, mapped: ReferenceMap, tolerance: Tolerance, queries: Recordings,
-                 maps: Recordings | None, pairs: Path | None = None) -> None:
+                 maps: Recordings | None, pairs: Path | None = None,
+                 pair_by: PairBy = 'auto') -> None:
         check_ground_truth(tolerance, queries, maps, pairs)
         self.tolerance = tolerance
         self.unit = tolerance.unit
-        self._queries, self._mapped = queries, mapped
-        self._shift = 0 if maps is None else maps.first
+        self.note = ''
+        self._mapped = mapped
         self._pairs: dict[int, list[int]] | None = None
         if self.unit == FRAMES:
-            self._by_frame = FrameGroundTruth(_frames_of_places(mapped), tolerance)
+            frames = _frames_of_places(mapped)
             if pairs is not None and maps is not None:
                 self._pairs = read_pairs(pairs, queries.names(), maps.names())
+            else:
+                pairing = _pair(queries, maps, pair_by)
+                self._true_frames, self.note = pairing.query, pairing.note
+                if pairing.by != 'position':
+                    frames = pairing.reference[frames]
+            self._by_frame = FrameGroundTruth(frames, tolerance)
             return
         if mapped.truth is mapped.place_map.poses and (
                 mapped.place_map.manifest.pose_origin == FRAME_NUMBERS):
@@ -87,7 +100,8 @@ class QueryGroundTruth:
             return self._by_pose.judge(asked.truth, places)
         if self._pairs is not None:
             return self._by_frame.judge(self._pairs.get(asked.number), places)
-        return self._by_frame.judge([asked.number - self._queries.first + self._shift], places)
+        true = float(self._true_frames[asked.number])
+        return self._by_frame.judge(None if np.isnan(true) else [true], places)
 
     def judge_result(self, asked: ReplayFrame, result: MatchResult) -> Judgement:
         """Judge the candidates of a result, and its pose between places where that is metric."""
@@ -110,6 +124,16 @@ class QueryGroundTruth:
         if not np.isfinite(true).all():
             return np.full(7, np.nan)
         return pose_from_matrix(pose_matrix(true) @ pose_matrix(relative_pose(believed, pose)))
+
+
+def _pair(queries: Recordings, maps: Recordings | None, by: PairBy) -> FramePairing:
+    """Pair the frames of the queries with those of the map."""
+    if maps is None:
+        return pair_drives((len(queries), len(queries)), None, by, (0, queries.first))
+    named = maps.named and queries.named
+    return pair_drives((len(maps), len(queries)),
+                       (maps.names(), queries.names()) if named else None, by,
+                       (maps.first, queries.first))
 
 
 def _frames_of_places(mapped: ReferenceMap) -> np.ndarray:

@@ -172,8 +172,17 @@ class Recordings:
 
     def index_in_recording(self, number: int) -> int:
         """Return the position of a frame in its own recording."""
-        recording = int(np.searchsorted(self._offsets, number, side='right')) - 1
-        return number - self._offsets[recording]
+        return number - self._offsets[self.recording_of(number)]
+
+    def recording_of(self, number: int) -> int:
+        """Return which recording a frame is of."""
+        return int(np.searchsorted(self._offsets, number, side='right')) - 1
+
+    @property
+    def named(self) -> bool:
+        """Whether the names of frames are those of files: of one folder of images."""
+        path, *others = self.options.paths
+        return not others and path.is_dir() and not is_bag(path)
 
     def names(self) -> list[str]:
         """Return the names of all frames, whatever the range; reads through every recording."""

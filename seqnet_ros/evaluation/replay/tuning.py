@@ -5,6 +5,7 @@ until nothing gets better (coordinate descent). Frames are described once; what 
 searching.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth
 from seqnet_ros.evaluation.replay.recordings import Recordings
 from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, map_recordings
 from seqnet_ros.evaluation.replay.replay import engine_for, replay
+
+_logger = logging.getLogger(__name__)
 
 PRECISION = 0.99
 _SPEEDS = ((0.9, 1.1), (0.8, 1.25), (0.6, 1.6))
@@ -108,7 +111,7 @@ class Tuner:
                  camera: CameraModel | None = None) -> None:
         self._described, self._base, self._pair = described, base, pair
         self._camera = camera
-        self._damaged_named = False
+        self._warned = False
         self._maps: dict[tuple[Any, ...], ReferenceMap] = {}
         self._tried: dict[tuple[tuple[str, Any], ...], Trial] = {}
 
@@ -135,13 +138,15 @@ class Tuner:
         localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
         replayed = replay(self._described, localizer, pair.queries, truth, lambda done: None,
                           restarts=0)
-        self._name_damaged(mapped.damaged, replayed.damaged)
+        self._warn_once(truth.note, mapped.damaged, replayed.damaged)
         return replayed.accumulator.compute()
 
-    def _name_damaged(self, mapped: Sequence[str], replayed: Sequence[str]) -> None:
-        """Warn about damaged images in the first trial only; the others skip the same ones."""
-        if not self._damaged_named:
-            self._damaged_named = True
+    def _warn_once(self, note: str, mapped: Sequence[str], replayed: Sequence[str]) -> None:
+        """Warn about the drives in the first trial only; the others use the same ones."""
+        if not self._warned:
+            self._warned = True
+            if note:
+                _logger.warning('%s', note)
             warn_damaged(mapped, len(self._pair.maps))
             warn_damaged(replayed, len(self._pair.queries))
 

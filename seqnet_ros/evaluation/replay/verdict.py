@@ -36,9 +36,19 @@ class Verdict(ResultDocument):
         return LABELS[self.level]
 
 
-def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics) -> Verdict:
-    """Put metrics into words."""
+def give_verdict(metrics: LocalizationMetrics, restarts: RestartMetrics,
+                 trivial: str = '') -> Verdict:
+    """Put metrics into words.
+
+    Args:
+        metrics: of all results.
+        restarts: of starts at random places.
+        trivial: why any result counts as correct; empty where that is not so.
+    """
     queries = metrics.queries
+    if trivial:
+        return _unknown('Every place of the map is correct for every query.',
+                        'The tolerance is larger than the map, or the poses are not in meters.')
     if not queries.searched:
         return _unknown('Nothing was searched: there were too few keyframes.')
     if not queries.with_truth:

@@ -1,8 +1,12 @@
 """Methods of the SeqNet paper, measured on one pair of drives."""
 
+import logging
 from dataclasses import dataclass
 
+import numpy as np
+
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.utm_grid import are_degrees
 from seqnet_ros.evaluation.metrics.search_run import SearchRun, run_search
 from seqnet_ros.evaluation.seqnet.evaluated_drives import ArrayChoice, DatasetChoice, Drives
 from seqnet_ros.evaluation.seqnet.method_names import ALL
@@ -13,6 +17,10 @@ from seqnet_ros.evaluation.seqnet.search_plans import (
     plan_all,
     plan_method,
 )
+
+_SAMPLED = 100
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,20 @@ class SeqNetEvaluation:
         Raises:
             InputError: the drives do not fit the method.
         """
+        reference, query = self.drives.reference, self.drives.query
+        if _are_same(reference.descriptors, query.descriptors):
+            _logger.warning('reference and query are the same descriptors, so recall says nothing '
+                            'about other drives')
         return run_search(lambda: plan.search(self.drives, self.compat), *self.drives.positions,
                           self.drives.radius)
+
+
+def _are_same(reference: np.ndarray, query: np.ndarray) -> bool:
+    """Compare the shapes and a sample of rows, which may be memory-mapped."""
+    if reference.shape != query.shape:
+        return False
+    rows = np.unique(np.linspace(0, len(query) - 1, _SAMPLED).astype(int))
+    return np.array_equal(reference[rows], query[rows])
 
 
 def prepare_evaluation(request: SeqNetRequest, load_run: LoadRun) -> SeqNetEvaluation:
@@ -77,6 +97,9 @@ def prepare_evaluation(request: SeqNetRequest, load_run: LoadRun) -> SeqNetEvalu
     plans, left_out = (plan_all(choice, load_run) if choice.method == ALL
                        else ([plan_method(choice, load_run)], {}))
     drives = request.drives.open(request.reverse)
+    if drives.unit == 'm' and are_degrees(drives.positions[0][:, :2]):
+        raise InputError(f'the reference positions, such as {drives.positions[0][0, :2].tolist()}, '
+                         'look like degrees, expected meters')
     full_windows = request.full_windows
     if full_windows is None and drives.published_with_full_windows:
         full_windows = max(plan.longest for plan in plans)

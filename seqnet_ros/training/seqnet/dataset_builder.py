@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.core.geodesy import enu_to_latlon
+from seqnet_ros.datasets.frame_pairing import FramePairing
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
@@ -25,6 +26,12 @@ from seqnet_ros.datasets.seqnet.dataset_files import (
 )
 from seqnet_ros.datasets.seqnet.db_struct import DbStruct, write_struct
 from seqnet_ros.datasets.seqnet.splits import SPLITS
+from seqnet_ros.datasets.utm_grid import are_degrees
+from seqnet_ros.evaluation.metrics.ground_truth import (
+    explain_no_match,
+    matches_within,
+    require_matches,
+)
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict
 
@@ -120,6 +127,39 @@ def describe_traverse(source: FrameSource, model: PlaceModel, folder: str,
     gps = None if datum is None else enu_to_latlon(np.stack(poses)[:, :3], datum)
     return Traverse(tuple(images), np.stack(descriptors), np.array(positions), tuple(starts), gps,
                     np.array(stamps, dtype=np.int64) if timed else None)
+
+
+def place_traverses(reference: Traverse, query: Traverse,
+                    pairing: FramePairing) -> tuple[Traverse, Traverse]:
+    """Put drives of frame numbers on one axis, in frames of the reference.
+
+    Images of the query whose place is unknown are left out; sequences end there.
+
+    Raises:
+        InputError: no image of the query has a place.
+    """
+    first, second = (replace(drive, positions=places[drive.positions[:, 0].astype(int)][:, None])
+                     for drive, places in ((reference, pairing.reference),
+                                           (query, pairing.query)))
+    return first, _cut(second, np.isfinite(second.positions[:, 0]))
+
+
+def _cut(traverse: Traverse, kept: np.ndarray) -> Traverse:
+    """Return the rows of a mask, bool ``[N]``; sequences end where rows were left out."""
+    if not kept.any():
+        raise InputError('no frame of the query has a place in the reference, expected at least '
+                         'one')
+    begins = np.zeros(len(kept), dtype=bool)
+    begins[list(traverse.starts)] = True
+    begins[1:] |= ~kept[:-1]
+    # A sequence whose first rows were left out begins with its next one.
+    starts = np.flatnonzero(begins[kept])
+    rows = np.flatnonzero(kept)
+    return replace(
+        traverse, images=tuple(traverse.images[row] for row in rows.tolist()),
+        descriptors=traverse.descriptors[rows], positions=traverse.positions[rows],
+        starts=tuple(starts.tolist()),
+        stamps_ns=None if traverse.stamps_ns is None else traverse.stamps_ns[rows])
 
 
 def _selected(source: FrameSource, model: PlaceModel, progress: Callable[[int], None],
@@ -227,6 +267,21 @@ def make_struct(reference: Traverse, query: Traverse, name: str, split: str, rad
     return DbStruct(name, split, reference.images, query.images, reference.positions,
                     query.positions, radius, positive_radius, reference.gps, query.gps,
                     reference.stamps_ns, query.stamps_ns)
+
+
+def check_matches(struct: DbStruct) -> None:
+    """Check that the drives of a struct share places.
+
+    Raises:
+        InputError: no query is within the radius of a reference, or positions are degrees; the
+            message says so.
+    """
+    drives = struct.db_positions, struct.q_positions
+    if drives[0].shape[1] > 1 and are_degrees(drives[0][:, :2]):
+        raise InputError(f'the reference positions, such as {drives[0][0, :2].tolist()}, look like '
+                         'degrees, expected meters, or columns named lat and lon')
+    require_matches(matches_within(*drives, struct.radius),
+                    lambda: explain_no_match(*drives, struct.radius))
 
 
 def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descriptor_name: str,

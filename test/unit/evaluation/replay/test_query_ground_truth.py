@@ -17,6 +17,11 @@ MOVED = pose_matrix(make_pose(100.0, -40.0, yaw=0.7))
 NOWHERE = np.full(7, np.nan)
 
 
+class Queries(SimpleNamespace):
+    def __len__(self) -> int:
+        return len(PLACES)
+
+
 def moved(pose: np.ndarray) -> np.ndarray:
     return pose_from_matrix(MOVED @ pose_matrix(pose))
 
@@ -26,7 +31,7 @@ def truth_of(places: np.ndarray, tolerance: str = '1m', has_poses: bool = True) 
     manifest = SimpleNamespace(has_poses=has_poses, pose_origin='odometry', places=len(PLACES))
     mapped = ReferenceMap(
         SimpleNamespace(poses=PLACES, manifest=manifest), np.arange(len(PLACES)), places)
-    queries = SimpleNamespace(posed=True, datum=None, first=0, sources=())
+    queries = Queries(posed=True, datum=None, first=0, sources=())
     return QueryGroundTruth(mapped, Tolerance.parse(tolerance), queries, None)
 
 
