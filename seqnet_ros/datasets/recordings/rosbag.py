@@ -21,6 +21,7 @@ from rosbags.typesys.store import Typestore
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import image_from_compressed, image_from_raw
+from seqnet_ros.core.stamp_order import StampOrder
 from seqnet_ros.datasets.recordings.bag_files import find_files, open_storages
 from seqnet_ros.datasets.recordings.bag_storage import CDR, ROS1, reason
 from seqnet_ros.datasets.recordings.decompression import decompress_message
@@ -233,7 +234,10 @@ class BagSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the images in the order of their stamps; few are in memory at any time."""
-        for index, message in enumerate(_in_stamp_order(self.bag.messages(self.topic))):
+        order = StampOrder(f'{self.bag.path}, {self.topic.name}')
+        messages = (message._replace(stamp_ns=order.correct(message.stamp_ns))
+                    for message in self.bag.messages(self.topic))
+        for index, message in enumerate(_in_stamp_order(messages)):
             yield Frame(index, message.stamp_ns, partial(self._decode, message),
                         name=f'{self.topic.name} #{message.number}')
 
