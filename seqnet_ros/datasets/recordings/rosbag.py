@@ -22,7 +22,7 @@ from rosbags.typesys.store import Typestore
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import image_from_compressed, image_from_raw
 from seqnet_ros.core.stamp_order import StampOrder
-from seqnet_ros.datasets.recordings.bag_files import find_files, open_storages
+from seqnet_ros.datasets.recordings.bag_files import find_files, is_packed, open_storages
 from seqnet_ros.datasets.recordings.bag_storage import CDR, ROS1, reason
 from seqnet_ros.datasets.recordings.decompression import decompress_message
 from seqnet_ros.datasets.recordings.frames import Frame
@@ -105,8 +105,9 @@ class Bag:
         """
         self.path = Path(path)
         files = find_files(self.path)
-        self._scratch = TemporaryDirectory(prefix='seqnet_ros_bag_')
-        self._storages, refused = open_storages(files.parts, Path(self._scratch.name))
+        self._scratch = _make_scratch() if any(map(is_packed, files.parts)) else None
+        self._storages, refused = open_storages(
+            files.parts, None if self._scratch is None else Path(self._scratch.name))
         topics: dict[tuple[str, str], int] = {}
         for storage in self._storages:
             for found in storage.topics:
@@ -182,6 +183,15 @@ class Bag:
         if problem not in self.problems:
             self.problems.append(problem)
             _logger.warning('%s', problem)
+
+
+def _make_scratch() -> 'TemporaryDirectory[str]':
+    """Return a folder to decompress into, which goes with the object."""
+    try:
+        return TemporaryDirectory(prefix='seqnet_ros_bag_')
+    except OSError as error:
+        raise InputError('there is no folder for temporary files to decompress the bag into: '
+                         f'{error}; set TMPDIR') from error
 
 
 def _header_stamp(content: bytes, encoding: str) -> int:
