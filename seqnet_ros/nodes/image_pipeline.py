@@ -237,6 +237,7 @@ class ImagePipeline:
             'images dropped per second': f'{rates["dropped"]:.1f}',
             'images ignored while paused': counts.ignored,
             'images without those of the other cameras': images.incomplete,
+            'image stamps corrected': images.corrected_stamps,
             'images processed': counts.processed,
             'images processed per second': f'{rates["processed"]:.1f}',
             'images unusable': errors.unusable,

@@ -283,6 +283,20 @@ def test_images_without_stamp_get_the_time_of_arrival(town_map, second_drive, lo
         assert log.count('have no stamp') == 1
 
 
+def test_stamps_that_go_back_a_little_do_not_clear_the_sequence(
+        town_map, second_drive, caplog):
+    """Every fourth image is stamped before the one before it."""
+    period = second_drive[1][0] - second_drive[0][0]
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        for number, (stamp_ns, image, _) in enumerate(second_drive[:16]):
+            wrong = stamp_ns - (period * 6 // 5 if number % 4 == 3 else 0)
+            deliver(node, lambda image=image, wrong=wrong: peer.show(image, wrong))
+        eventually(lambda: node.engine.buffer_fill == node.engine.sequence_length, 'a sequence')
+        assert node.engine.late_images == 0
+        assert caplog.text.count('before the newest one') == 1
+        assert 'sequence cleared' not in caplog.text
+
+
 def test_images_without_stamp_and_clock_get_the_time_of_the_system(town_map, second_drive, log):
     with localizing(map=str(town_map), use_sim_time=True, **TOWN_EVERY) as (node, peer):
         for _ in range(2):

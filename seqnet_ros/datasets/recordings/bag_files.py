@@ -74,12 +74,17 @@ def find_files(path: Path) -> BagFiles:
     return _listed_parts(path, listed, present, counted)
 
 
-def open_storages(paths: Iterable[Path], scratch: Path) -> tuple[list[Storage], list[str]]:
+def is_packed(file: Path) -> bool:
+    """Return whether a file has to be decompressed as a whole."""
+    return file.suffix == ZSTD_SUFFIX
+
+
+def open_storages(paths: Iterable[Path], scratch: Path | None) -> tuple[list[Storage], list[str]]:
     """Open the files of a bag in the order of their time; those that cannot be read are left out.
 
     Args:
         paths: the files.
-        scratch: an existing folder to decompress into.
+        scratch: an existing folder to decompress into; None where no file is packed.
 
     Returns:
         The files that could be opened, and a message for each other one.
@@ -91,8 +96,10 @@ def open_storages(paths: Iterable[Path], scratch: Path) -> tuple[list[Storage], 
     refused: list[InputError] = []
     for path in paths:
         try:
-            packed = path.suffix == ZSTD_SUFFIX
-            file = decompress_file(path, scratch) if packed else path
+            file = path
+            if is_packed(path):
+                assert scratch is not None
+                file = decompress_file(path, scratch)
             opened.append(_STORAGES[file.suffix](file))
         except InputError as error:
             refused.append(error)

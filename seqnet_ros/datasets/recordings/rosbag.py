@@ -21,7 +21,8 @@ from rosbags.typesys.store import Typestore
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import image_from_compressed, image_from_raw
-from seqnet_ros.datasets.recordings.bag_files import find_files, open_storages
+from seqnet_ros.core.stamp_order import StampOrder
+from seqnet_ros.datasets.recordings.bag_files import find_files, is_packed, open_storages
 from seqnet_ros.datasets.recordings.bag_storage import CDR, ROS1, reason
 from seqnet_ros.datasets.recordings.decompression import decompress_message
 from seqnet_ros.datasets.recordings.frames import Frame
@@ -104,8 +105,9 @@ class Bag:
         """
         self.path = Path(path)
         files = find_files(self.path)
-        self._scratch = TemporaryDirectory(prefix='seqnet_ros_bag_')
-        self._storages, refused = open_storages(files.parts, Path(self._scratch.name))
+        self._scratch = _make_scratch() if any(map(is_packed, files.parts)) else None
+        self._storages, refused = open_storages(
+            files.parts, None if self._scratch is None else Path(self._scratch.name))
         topics: dict[tuple[str, str], int] = {}
         for storage in self._storages:
             for found in storage.topics:
@@ -183,6 +185,15 @@ class Bag:
             _logger.warning('%s', problem)
 
 
+def _make_scratch() -> 'TemporaryDirectory[str]':
+    """Return a folder to decompress into, which goes with the object."""
+    try:
+        return TemporaryDirectory(prefix='seqnet_ros_bag_')
+    except OSError as error:
+        raise InputError('there is no folder for temporary files to decompress the bag into: '
+                         f'{error}; set TMPDIR') from error
+
+
 def _header_stamp(content: bytes, encoding: str) -> int:
     """Return the stamp of the header every message used here starts with, 0 if unset."""
     if len(content) < 12:
@@ -233,7 +244,10 @@ class BagSource:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the images in the order of their stamps; few are in memory at any time."""
-        for index, message in enumerate(_in_stamp_order(self.bag.messages(self.topic))):
+        order = StampOrder(f'{self.bag.path}, {self.topic.name}')
+        messages = (message._replace(stamp_ns=order.correct(message.stamp_ns))
+                    for message in self.bag.messages(self.topic))
+        for index, message in enumerate(_in_stamp_order(messages)):
             yield Frame(index, message.stamp_ns, partial(self._decode, message),
                         name=f'{self.topic.name} #{message.number}')
 

@@ -13,6 +13,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from seqnet_ros.core.images import View, first_image, pixel_limit
+from seqnet_ros.core.stamp_order import StampOrder
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
 from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches
@@ -81,6 +82,7 @@ class ImageInput:
             for camera in range(cameras)]
         # Remapping may have moved them once more.
         self.topics = [subscription.topic_name for subscription in self._subscriptions]
+        self._orders = [StampOrder(topic) for topic in self.topics]
 
     def _subscribe(self, kind: type, topic: str, camera: int) -> Any:
         refused = SubscriptionEventCallbacks(incompatible_qos=partial(self._warn_of_qos, topic))
@@ -101,6 +103,11 @@ class ImageInput:
     def incomplete(self) -> int:
         """Images of the first camera without those of the others."""
         return self._sync.incomplete
+
+    @property
+    def corrected_stamps(self) -> int:
+        """Images whose stamp was replaced because it is before that of the image before."""
+        return sum(order.corrected for order in self._orders)
 
     def explain_silence(self, silence_s: float, recent_s: float) -> str:
         """Return a message about a silence and its possible cause.
@@ -133,7 +140,8 @@ class ImageInput:
         return f', but {describe_count(count)} on {topic}: set image_transport to {other}'
 
     def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
-        image = StampedImage(self._stamp(message, self.topics[camera]), message.header.frame_id,
+        stamp_ns = self._orders[camera].correct(self._stamp(message, self.topics[camera]))
+        image = StampedImage(stamp_ns, message.header.frame_id,
                              image_reader(message, self._max_pixels), time.monotonic())
         self._arrivals_s[camera] = image.received_s
         if len(self.topics) == 1:

@@ -279,3 +279,13 @@ def test_poses_of_another_time_say_how_far_they_are(tmp_path, caplog):
     assert 'which does not overlap the images' in source.pose_origin
     assert source.pose_origin.endswith(', 9.100 s earlier)')
     assert 'another clock' not in caplog.text
+
+
+def test_stamps_that_a_camera_misread_are_corrected(tmp_path, caplog):
+    """Every fourth image is stamped 20 ms before the one before it."""
+    poses = [('/odom', stamp, odometry(stamp, index)) for index, stamp in enumerate(STAMPS)]
+    source = open_source(write_drive(tmp_path / 'drive', poses, [
+        stamp - (120_000_000 if index in (3, 7) else 0) for index, stamp in enumerate(STAMPS)]))
+    assert [frame.stamp_ns for frame in source] == STAMPS
+    assert positions(source) == list(range(10))
+    assert 'a stamp is 0.020 s before the newest one' in caplog.text
