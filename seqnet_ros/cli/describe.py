@@ -24,10 +24,14 @@ def describe(
 ) -> None:
     """Describe every image of a recording as a row of a float32 array, shape N by D.
 
+    The names of the images are written beside it, one in a line, to OUTPUT without .npy and with
+    _imageNames.txt.
+
     Descriptors are L2-normalized and not centered, except for SeqVLAD models and pooling with
     `normalise: false`, whose descriptors are not normalized.
     """
     from seqnet_ros.datasets.recordings.open_recording import open_source
+    from seqnet_ros.datasets.seqnet.dataset_files import names_path, write_names
     from seqnet_ros.models.place_model import load_model
     from seqnet_ros.pipelines.describe_recording import describe_recording
 
@@ -38,8 +42,9 @@ def describe(
     described = describe_recording(recording, place_model, progress_bar)
     descriptors = described.descriptors
     _save(descriptors, output)
+    write_names(described.names, names_path(output))
     damaged = {'damaged images': len(described.damaged)} if described.damaged else {}
-    print_fields({'file': output, 'images': len(descriptors), **damaged,
+    print_fields({'file': output, 'names': names_path(output), 'images': len(descriptors), **damaged,
                   'dimensions': descriptors.shape[1],
                   'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
 

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from seqnet_ros.core.errors import InputError
 
+_TRUTH = ('--struct', '--tolerance', '--ground-truth', '--pairs')
+
 
 def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
                   of_arrays: Mapping[str, object], split: str | None) -> None:
@@ -30,11 +32,12 @@ def check_one_way(dataset: str | None, of_dataset: Mapping[str, object],
     if missing:
         raise InputError(f'no {" and no ".join(missing)} was given, expected --dataset, or '
                          '--reference and --query')
-    struct, tolerance = (of_arrays.get(name) for name in ('--struct', '--tolerance'))
-    if (struct is None) == (tolerance is None):
-        found = 'neither' if struct is None else 'both'
-        raise InputError(f'{found} of --struct and --tolerance was given, expected exactly one: it '
-                         'defines the true matches')
+    known = [name for name in _TRUTH if name in of_arrays]
+    chosen = [name for name in known if of_arrays[name] is not None]
+    # Rows near a listed one may match, too.
+    if len(chosen) != 1 and chosen != ['--tolerance', '--pairs']:
+        raise InputError(f'{" and ".join(chosen) or "none"} of {", ".join(known)} was given, '
+                         'expected exactly one: it defines the true matches')
     if split is not None and of_arrays.get('--splits') is None:
         raise InputError(f'--split {split} was given without --splits, expected the file that '
                          'lists its rows')

@@ -16,6 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seqnet_ros.core.errors import InputError, shortened
+from seqnet_ros.core.files import read_limited
 from seqnet_ros.core.safe_pickle import read_object_array
 
 _MAX_EXPANSION = 50
@@ -61,14 +62,28 @@ def read_npz(path: str | PathLike[str], objects: bool = False,
     return found
 
 
-def read_npy(path: str | PathLike[str]) -> np.ndarray:
-    """Read the array of numbers of an ``.npy`` file.
+def read_npy(path: str | PathLike[str], objects: bool = False) -> np.ndarray:
+    """Read the array of an ``.npy`` file.
+
+    Args:
+        path: the file.
+        objects: read an object array, too, where it holds plain data; otherwise only numbers.
 
     Raises:
         InputError: the file is missing or damaged, or holds anything else.
     """
+    if objects and _holds_objects(Path(path)):
+        return _parse(read_limited(path, _MAX_OBJECT_BYTES), str(path), objects=True)
     # Mapping compares the shape with the size of the file before anything is allocated.
     return np.array(map_npy(path))
+
+
+def _holds_objects(file: Path) -> bool:
+    try:
+        with file.open('rb') as stream:
+            return read_header(stream, str(file))[2].hasobject
+    except OSError as error:
+        raise InputError(f'{file} cannot be read: {error.strerror or shortened(error)}') from error
 
 
 def map_npy(path: str | PathLike[str]) -> np.ndarray:

@@ -44,7 +44,7 @@ def close_loops(source: FrameSource, closer: LoopCloser, output: Path,
             summary.add(result)
             if result is None:
                 continue
-            files.write(frame.index, result)
+            files.write(frame.index, result, frame.name)
             if result.accepted:
                 loops.append(_row(result))
         walk.finish()

@@ -21,11 +21,13 @@ class DescribedRecording(NamedTuple):
         frames: int64 ``[N]``, positions of the frames in the recording.
         descriptors: float32 ``[N, D]``, L2-normalized, not centered.
         damaged: one message for each unreadable image.
+        names: of the frames, such as names of files.
     """
 
     frames: np.ndarray
     descriptors: np.ndarray
     damaged: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def describe_recording(source: FrameSource, model: PlaceModel,
@@ -43,14 +45,17 @@ def describe_recording(source: FrameSource, model: PlaceModel,
         InputError: no image can be read.
     """
     frames: list[int] = []
+    names: list[str] = []
     blocks: list[np.ndarray] = []
     with bars('describing', len(source)) as progress:
         walk = RecordingWalk(source, progress, require_poses=False)
         for batch in _batches(walk.results(lambda frame: image_reader(frame)())):
             frames += [frame.index for frame, _ in batch]
+            names += [frame.name for frame, _ in batch]
             blocks.append(model.describer.describe([image for _, image in batch]))
     walk.finish()
-    return DescribedRecording(np.array(frames), np.concatenate(blocks), tuple(walk.damaged))
+    return DescribedRecording(np.array(frames), np.concatenate(blocks), tuple(walk.damaged),
+                              tuple(names))
 
 
 def _batches(items: Iterable) -> Iterator[list]:

@@ -38,7 +38,7 @@ def localize_recording(source: FrameSource, localizer: Localizer, output: Path,
                 image_reader(frame), frame.stamp_ns, frame.pose)):
             summary.add(result)
             if result is not None:
-                files.write(frame.index, result)
+                files.write(frame.index, result, frame.name)
         walk.finish()
         summary.damaged = len(walk.damaged)
         summary.seconds = time.perf_counter() - started

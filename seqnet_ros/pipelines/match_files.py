@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 COLUMNS = ('query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
-           'sequence_distance')
+           'sequence_distance', 'image')
 CSV = 'matches.csv'
 JSONL = 'matches.jsonl'
 SUMMARY = 'summary.json'
@@ -53,19 +53,21 @@ class MatchFiles:
             self._csv.writerow(COLUMNS)
         return self
 
-    def write(self, query: int, result: 'MatchResult') -> None:
+    def write(self, query: int, result: 'MatchResult', image: str = '') -> None:
         """Add one result.
 
         Args:
             query: index of the newest query frame in its source.
             result: result for it.
+            image: name of that frame, such as the name of its file.
 
         Raises:
             InputError: the row cannot be written.
         """
         with explain_write_errors(self._folder):
-            self._csv.writerow(_row(query, result))
-            self._files[JSONL].write(json.dumps(_document(query, result)) + '\n')
+            self._csv.writerow([*_row(query, result), image])
+            self._files[JSONL].write(json.dumps(
+                {**_document(query, result), 'image': image}) + '\n')
         self._rows += 1
 
     def finish(self, summary: dict[str, Any]) -> None:

@@ -42,6 +42,14 @@ def evaluate(
     tolerance: Annotated[int | None, typer.Option(
         help='Instead of a struct: rows at most this many frames apart match.',
         show_default=False)] = None,
+    ground_truth: Annotated[Path | None, typer.Option(
+        help='Instead of a struct: true matches of the rows: an .npy or .npz file of bool, shape M '
+             'by N, or of lists of reference rows, or a .csv file as for --pairs.',
+        show_default=False)] = None,
+    pairs: Annotated[Path | None, typer.Option(
+        help='Instead of a struct: CSV file with the columns query and map, which hold rows or '
+             'names of images; --tolerance then says how far from a listed row others match.',
+        show_default=False)] = None,
     splits: options.Splits = None,
     seqbounds_reference: options.ReferenceBounds = None,
     seqbounds_query: options.QueryBounds = None,
@@ -93,8 +101,9 @@ def evaluate(
     """Measure how often a method finds a true match of a query among its first N predictions.
 
     The drives are a split of a data set (--dataset), or two arrays (--reference and --query) with
-    --struct or --tolerance, which define the true matches. The results equal those of SeqNet's
-    published code. Queries without any true match are counted and excluded from every recall.
+    --struct, --tolerance, --ground-truth or --pairs, which define the true matches. The results
+    equal those of SeqNet's published code. Queries without any true match are counted and excluded
+    from every recall.
 
     single compares frames. s1 compares frames described by a SeqNet with kernel 1 and needs
     --checkpoint. smooth and delta compare sequences of untrained descriptors and need --seq-length;
@@ -119,6 +128,7 @@ def evaluate(
                          f'of {", ".join(methods())}')
     check_one_way(dataset, {'--folder': folder, '--descriptors': descriptors, '--city': city}, {
         '--reference': reference, '--query': query, '--struct': struct, '--tolerance': tolerance,
+        '--ground-truth': ground_truth, '--pairs': pairs,
         '--splits': splits, '--seqbounds-reference': seqbounds_reference,
         '--seqbounds-query': seqbounds_query}, split)
     outputs = {'--predictions': predictions, '--original-npz': original_npz, '--json': json_path}
@@ -134,7 +144,8 @@ def evaluate(
         assert reference is not None
         assert query is not None
         where = ArrayChoice(reference, query, struct, tolerance,
-                            (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT)
+                            (seqbounds_reference, seqbounds_query), splits, split or USUAL_SPLIT,
+                            ground_truth, pairs)
     from seqnet_ros.evaluation.seqnet.evaluation import SeqNetRequest
 
     _measure(SeqNetRequest(choice, where, reverse, compat, full_windows), predictions,

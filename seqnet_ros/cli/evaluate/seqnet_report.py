@@ -29,6 +29,8 @@ def show_method(document: 'SearchResults') -> None:
                      'full precision',
         'time': f'{document.milliseconds_per_query:.3f} ms per query',
         'memory': _megabytes(document.memory_bytes)})
+    if document.ground_truth is not None:
+        return
     print_table(('radius', *(f'R@{n}' for n in document.recall)), [
         (f'{radius} {document.unit}', *map(_share, recalls.values()))
         for radius, recalls in document.recall_by_radius.items()])
@@ -47,7 +49,8 @@ def _describe_drives(metrics: 'SearchMetrics', drives: 'SearchedDrives') -> dict
     return {
         'references': drives.references,
         'queries': f'{metrics.queries}, and {metrics.unmatched} without a match',
-        'radius': f'{drives.radius:g} {drives.unit}'}
+        **({'radius': f'{drives.radius:g} {drives.unit}'} if drives.ground_truth is None
+           else {'ground truth': drives.ground_truth})}
 
 
 def show_methods(document: 'SearchTable') -> None:

@@ -21,6 +21,8 @@ from seqnet_ros.core.files import whole_file
 _PathLike = str | PathLike[str]
 _SPLITS = ('train', 'val', 'test')
 _BLOCK_BYTES = 16 << 20
+_FLOATS = (np.float16, np.float32, np.float64)
+_NAMES = '_imageNames.txt'
 
 
 class Traverses(NamedTuple):
@@ -146,6 +148,26 @@ def read_names(path: _PathLike) -> tuple[str, ...]:
     return tuple(names)
 
 
+def names_path(descriptors: _PathLike) -> Path:
+    """Return where the names of the images of a descriptor file are, one in each line."""
+    return Path(descriptors).with_suffix('').with_name(f'{Path(descriptors).stem}{_NAMES}')
+
+
+def names_beside(descriptors: _PathLike, count: int) -> tuple[str, ...]:
+    """Return the names of the images of a descriptor file; numbers of rows where there are none.
+
+    Raises:
+        InputError: there is a list, and it cannot be read or names another number of images.
+    """
+    file = names_path(descriptors)
+    if not file.is_file():
+        return tuple(map(str, range(count)))
+    names = read_names(file)
+    if len(names) != count:
+        raise InputError(f'{file} names {len(names)} images, but {descriptors} has {count} rows')
+    return names
+
+
 def write_names(names: Sequence[str], path: _PathLike) -> None:
     """Write a list of images.
 
@@ -209,7 +231,7 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
     """Map a descriptor file into memory, without reading it.
 
     Returns:
-        Read-only float32 or float64 ``[N, D]``; `read_descriptors` checks values, too.
+        Read-only float16, float32 or float64 ``[N, D]``; `read_descriptors` checks values, too.
 
     Raises:
         InputError: the file is missing, truncated, not an ``.npy`` file, or of another shape or
@@ -218,9 +240,9 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
     file = Path(path)
     _require_file(file)
     array = map_npy(file)
-    if array.ndim != 2 or 0 in array.shape or array.dtype not in (np.float32, np.float64):
-        raise InputError(f'{file} holds {array.dtype} {list(array.shape)}, expected float32 or '
-                         'float64 [N, D]')
+    if array.ndim != 2 or 0 in array.shape or array.dtype not in _FLOATS:
+        raise InputError(f'{file} holds {array.dtype} {list(array.shape)}, expected float16, '
+                         'float32 or float64 [N, D]')
     return array
 
 

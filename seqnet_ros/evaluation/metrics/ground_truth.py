@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.sparse import csr_matrix
 from scipy.spatial import cKDTree
 
 from seqnet_ros.core.errors import InputError
@@ -42,6 +43,15 @@ class GroundTruth:
     def matches(self, query: int) -> np.ndarray:
         """Return the references ``[K]`` that match one query."""
         return self.indices[self.indptr[query]: self.indptr[query + 1]]
+
+    def take(self, references: np.ndarray, queries: np.ndarray) -> 'GroundTruth':
+        """Return the ground truth of some rows, int64 each, numbered in their order."""
+        shape = len(self.indptr) - 1, self.references
+        whole = csr_matrix((np.ones(len(self.indices), bool), self.indices, self.indptr), shape)
+        found = whole[queries][:, references].tocsr()
+        found.sort_indices()
+        return GroundTruth(found.indptr.astype(np.int64), found.indices.astype(np.int64),
+                           len(references))
 
 
 @dataclass(frozen=True)
@@ -169,9 +179,7 @@ def explain_no_match(db_positions: np.ndarray, q_positions: np.ndarray, radius: 
     if swapped:
         return (f'the coordinates of one side are exchanged: with east and north of the queries '
                 f'exchanged, {swapped} of {len(queries)} have one')
-    nearest = cKDTree(references).query(queries)[0].min()
-    return (f'the nearest reference is {nearest:.6g} away and the radius is {radius:g}, so the '
-            'radius is too small or the positions are in different frames')
+    return ''
 
 
 def warn_trivial(truth: GroundTruth) -> None:

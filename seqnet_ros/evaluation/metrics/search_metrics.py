@@ -53,6 +53,7 @@ class SearchedDrives(ResultDocument):
         split: its part.
         reference: file of the reference descriptors.
         query: file of the query descriptors.
+        ground_truth: file that lists the true matches; None where the radius decides.
     """
 
     radius: float
@@ -63,6 +64,7 @@ class SearchedDrives(ResultDocument):
     split: str | None = None
     reference: str | None = None
     query: str | None = None
+    ground_truth: str | None = None
 
 
 class _Methods(ResultDocument):

@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.evaluation.metrics.ground_truth import (
+    RECALL_NS,
+    RECALL_RADII,
+    GroundTruth,
     Recalls,
     explain_no_match,
     matches_within,
@@ -91,7 +94,7 @@ def _status_bytes(name: str) -> int:
 
 
 def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_positions: np.ndarray,
-               radius: float) -> SearchRun:
+               radius: float, truth: GroundTruth | None = None) -> SearchRun:
     """Run a search and compare its predictions with the ground truth.
 
     Args:
@@ -99,12 +102,18 @@ def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_po
         db_positions: ``[N, K]``, of the references.
         q_positions: ``[M, K]``, of the queries.
         radius: places within this distance (inclusive) are the same.
+        truth: the true matches, where they do not follow from positions; there is then no recall by
+            radius.
 
     Raises:
         InputError: no query has a true match, or the search fails or does not fit the positions.
     """
-    truth = matches_within(db_positions, q_positions, radius)
-    require_matches(truth, lambda: explain_no_match(db_positions, q_positions, radius))
+    given = truth is not None
+    if truth is None:
+        truth = matches_within(db_positions, q_positions, radius)
+        require_matches(truth, lambda: explain_no_match(db_positions, q_positions, radius))
+    else:
+        require_matches(truth, lambda: 'the ground truth lists none')
     warn_trivial(truth)
     with watch_memory() as memory:
         started = time.perf_counter()
@@ -112,5 +121,6 @@ def run_search(search: Callable[[], Predictions], db_positions: np.ndarray, q_po
         seconds = time.perf_counter() - started
     return SearchRun(
         found, recall_at(found.indices, truth),
-        recalls_by_radius(found.indices, db_positions, q_positions),
+        np.full((len(RECALL_RADII), len(RECALL_NS)), np.nan) if given
+        else recalls_by_radius(found.indices, db_positions, q_positions),
         precision_recall(found, truth), seconds, memory.grown_bytes)

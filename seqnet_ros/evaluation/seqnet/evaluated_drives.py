@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from seqnet_ros.datasets.seqnet.dataset_files import Traverses
+    from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
     from seqnet_ros.evaluation.seqnet.drives import Drive
 
 USUAL_SPLIT = 'test'
@@ -28,6 +29,7 @@ class Drives:
         unit: of positions and radius.
         origin: where the drives come from, for the results.
         published_with_full_windows: the published code skips windows that do not fit.
+        listed: true matches of all frames; None where positions tell.
     """
 
     reference: 'Drive'
@@ -37,6 +39,14 @@ class Drives:
     unit: str
     origin: dict[str, str]
     published_with_full_windows: bool = False
+    listed: 'GroundTruth | None' = None
+
+    @property
+    def truth(self) -> 'GroundTruth | None':
+        """The listed matches of the frames that take part; None where positions tell."""
+        if self.listed is None:
+            return None
+        return self.listed.take(self.reference.rows, self.query.rows)
 
     @property
     def positions(self) -> tuple['np.ndarray', 'np.ndarray']:
@@ -93,6 +103,8 @@ class ArrayChoice:
     bounds: tuple[Path | None, Path | None]
     splits: Path | None
     split: str
+    ground_truth: Path | None = None
+    pairs: Path | None = None
 
     def open(self, reverse: bool) -> Drives:
         """Read the drives.
@@ -107,14 +119,39 @@ class ArrayChoice:
         reference = _open_drive(self.reference, self.bounds[0], rows and rows.db)
         query = _open_drive(self.query, self.bounds[1], rows and rows.query, reverse)
         origin = {'reference': str(self.reference), 'query': str(self.query)}
+        listed = self._listed()
+        if listed is not None and rows is not None:
+            listed = listed.take(rows.db, rows.query)
+        if listed is not None:
+            origin['ground_truth'] = str(self.ground_truth or self.pairs)
         if self.struct is None:
             # Without a struct, the rows of the files serve as positions.
             numbers = (reference.rows, query.rows) if rows is None else rows
             return Drives(reference, query, (numbers[0][:, None], numbers[1][:, None]),
-                          float(self.tolerance or 0), 'frames', origin)
+                          float(self.tolerance or 0), 'frames', origin, listed=listed)
         struct = read_struct(self.struct)
         positions = row_positions(struct, reference, query)
         return Drives(reference, query, positions, struct.radius, _unit(positions[0]), origin)
+
+    def _listed(self) -> 'GroundTruth | None':
+        """Read the true matches of all rows of the files."""
+        from seqnet_ros.datasets.seqnet.dataset_files import names_beside, open_descriptors
+        from seqnet_ros.evaluation.metrics.ground_truth_files import (
+            read_ground_truth,
+            read_pair_table,
+        )
+
+        table = self.pairs
+        if self.ground_truth is not None and self.ground_truth.suffix == '.csv':
+            table = self.ground_truth
+        if table is not None:
+            references, queries = (names_beside(path, len(open_descriptors(path)))
+                                   for path in (self.reference, self.query))
+            return read_pair_table(table, references, queries, self.tolerance or 0)
+        if self.ground_truth is None:
+            return None
+        return read_ground_truth(self.ground_truth, *(
+            len(open_descriptors(path)) for path in (self.reference, self.query)))
 
     def _split_rows(self) -> 'Traverses | None':
         from seqnet_ros.datasets.seqnet.dataset_files import read_splits

@@ -66,12 +66,13 @@ class SeqNetEvaluation:
         Raises:
             InputError: the drives do not fit the method.
         """
-        reference, query = self.drives.reference, self.drives.query
-        if _are_same(reference.descriptors, query.descriptors):
+        drives = self.drives
+        found = run_search(lambda: plan.search(drives, self.compat), *drives.positions,
+                           drives.radius, drives.truth)
+        if _are_same(drives.reference.descriptors, drives.query.descriptors):
             _logger.warning('reference and query are the same descriptors, so recall says nothing '
                             'about other drives')
-        return run_search(lambda: plan.search(self.drives, self.compat), *self.drives.positions,
-                          self.drives.radius)
+        return found
 
 
 def _are_same(reference: np.ndarray, query: np.ndarray) -> bool:
