@@ -64,7 +64,10 @@ USED_AS_TOOLS = {
 """Distributions that nothing imports, and the place that uses each."""
 NEEDED_BY_WHEELS = {
     'ros-ament-cmake-include-directories', 'ros-ament-cmake-ros-core', 'ros-ament-package',
-    'ros-rosidl-core-generators'}
+    'ros-rosidl-core-generators',
+    # Those of Jazzy.
+    'empy', 'ros-ament-cmake-gmock', 'ros-ament-cmake-gtest', 'ros-ament-cmake-pytest',
+    'ros-ament-cmake-ros', 'ros-fastrtps-cmake-module', 'ros-python-cmake-module'}
 """What the wheels of ROS need to generate messages but do not require."""
 
 
@@ -119,8 +122,8 @@ def ros_packages(*kinds: str) -> set[str]:
 
 
 def test_every_folder_is_compared():
-    with_code = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != 'build'
-                 and not path.name.startswith('.') and python_files(path.name)}
+    with_code = {path.name for path in ROOT.iterdir() if path.is_dir()
+                 and not path.name.startswith(('build', '.')) and python_files(path.name)}
     assert with_code == set(EXTRAS)
 
 
