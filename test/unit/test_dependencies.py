@@ -34,13 +34,17 @@ DISTRIBUTIONS = {
 """Modules whose distribution on PyPI has another name."""
 
 ROSDEP_KEYS = {
-    'PIL': 'python3-pil', 'cv2': 'python3-opencv', 'rosbags': 'python3-rosbags-pip',
-    **{name: f'python3-{name}' for name in (
-        'faiss', 'jinja2', 'numpy', 'rich', 'scipy', 'torch', 'torchvision', 'utm', 'yaml')}}
+    'PIL': 'python3-pil', 'cv2': 'python3-opencv',
+    **{name: f'python3-{name}' for name in ('jinja2', 'numpy', 'rich', 'scipy', 'yaml')}}
 NOT_FROM_ROSDEP = {
-    'pydantic', 'safetensors', 'timm', 'typer',  # see the comment in package.xml
+    # See the comment in package.xml.
+    'faiss', 'pydantic', 'rosbags', 'safetensors', 'timm', 'torch', 'torchvision', 'typer', 'utm',
     'markupsafe',  # comes with jinja2
     'lightning', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
+STARTED = {'ros2bag', 'ros2launch', 'rviz2'}
+"""What the launch files and the documentation start, and nothing imports."""
+NEEDED_TO_INSTALL = {'python3-venv'}
+"""What `make robot` needs of the system."""
 
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
@@ -153,7 +157,8 @@ def test_imports_are_declared_for_rosdep():
     expected = {ROSDEP_KEYS.get(module, module)
                 for module in used - NOT_FROM_ROSDEP - OTHER_SYSTEMS}
     # What builds and runs the messages of this package is imported by generated code.
-    assert ros_packages('depend', 'exec_depend') == expected | {'rosidl_default_runtime'}
+    assert ros_packages('depend', 'exec_depend') == (
+        expected | STARTED | NEEDED_TO_INSTALL | {'rosidl_default_runtime'})
 
 
 def test_messages_that_only_tests_import_are_declared_for_rosdep():
