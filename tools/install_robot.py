@@ -131,8 +131,8 @@ def install(workspace: Path) -> None:
     say(f'4. Package: built in {workspace}; `ros2 run {PACKAGE} localizer` and the command '
         f'`{PACKAGE}` start.')
 
-    say(f'Done in {time.monotonic() - started:.0f} s. This was made, and colcon\'s setup files in '
-        f'{workspace / "install"}; nothing else was changed:')
+    say(f'Done in {time.monotonic() - started:.0f} s. This was made, and the setup files of '
+        f'colcon in {workspace / "install"}; nothing else was changed:')
     say('   ' + '\n   '.join(record['folders']))
     say('Remove it with `make robot-uninstall`. Next:\n'
         f'   source {workspace / "install" / "setup.bash"}\n'
