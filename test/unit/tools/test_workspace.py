@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib import import_module
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,17 +16,17 @@ import seqnet_ros
 from seqnet_ros.nodes.__main__ import NODES
 
 ROOT = Path(__file__).resolve().parents[3]
-ENV_FILE = ROOT / 'build' / 'env.sh'
+WHEELS = os.environ.get('ROS_WHEELS', 'kilted')
+BUILD = 'build' if WHEELS == 'kilted' else f'build-{WHEELS}'
+ENV_FILE = ROOT / BUILD / 'env.sh'
 DATA_FOLDERS = [name for name in ('config', 'launch', 'models') if (ROOT / name).is_dir()]
 
 
 @pytest.fixture
-def workspace():
+def workspace(monkeypatch):
     """The setup script as a module."""
-    spec = spec_from_file_location('workspace', ROOT / 'tools' / 'workspace.py')
-    module = module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    monkeypatch.syspath_prepend(ROOT / 'tools')
+    return import_module('workspace')
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_a_missing_compiler_is_one_sentence(fresh_checkout, tmp_path):
 
 @pytest.mark.parametrize('version', [(3, 9), (3, 14)])
 def test_an_unsupported_python_is_refused(workspace, monkeypatch, version):
-    monkeypatch.setattr(workspace.sys, 'version_info', (*version, 0))
+    monkeypatch.setattr(sys, 'version_info', (*version, 0))
     with pytest.raises(workspace.SetupError, match=rf'Python {version[0]}\.{version[1]} was found'
                                                    r'.*3\.10 to 3\.13 is needed'):
         workspace.check_prerequisites()
@@ -64,8 +64,8 @@ def test_an_unsupported_python_is_refused(workspace, monkeypatch, version):
 
 def test_too_little_disk_space_is_refused(workspace):
     with pytest.raises(workspace.SetupError, match=r'GB free, but .* GB are needed'):
-        workspace.check_disk_space(1e9)
-    workspace.check_disk_space(0)
+        workspace.check_disk_space(ROOT, 1e9)
+    workspace.check_disk_space(ROOT, 0)
 
 
 def test_an_unsupported_machine_is_refused(workspace, monkeypatch):
@@ -101,9 +101,9 @@ def test_the_stamp_follows_the_content(workspace, tmp_path):
     assert workspace.digest(['y'], [path]) != workspace.digest(['x'], [path])
 
 
-@pytest.mark.skipif(not ENV_FILE.exists(), reason='build/env.sh is absent; see `make setup`')
+@pytest.mark.skipif(not ENV_FILE.exists(), reason=f'{BUILD}/env.sh is absent; see `make setup`')
 class TestEnvironmentFile:
-    """What a user gets from `source build/env.sh`."""
+    """What a user gets from sourcing it."""
 
     @staticmethod
     def shell(script: str) -> str:
@@ -139,7 +139,7 @@ class TestEnvironmentFile:
 
 def test_a_plain_install_brings_the_data_files(tmp_path):
     source = tmp_path / 'source'
-    ignore = shutil.ignore_patterns('__pycache__', 'build', '*.egg-info')
+    ignore = shutil.ignore_patterns('__pycache__', 'build', 'build-*', '*.egg-info')
     for name in ('seqnet_ros', 'seqnet_town', *DATA_FOLDERS):
         shutil.copytree(ROOT / name, source / name, ignore=ignore)
     for name in ('pyproject.toml', 'setup.py', 'package.xml', 'LICENSE'):

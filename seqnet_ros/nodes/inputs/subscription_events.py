@@ -1,0 +1,8 @@
+"""Events of subscriptions, under the name that the module has in each ROS 2 distribution."""
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
+
+__all__ = ['SubscriptionEventCallbacks']
