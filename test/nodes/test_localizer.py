@@ -396,8 +396,11 @@ def test_bad_values_are_refused_with_a_reason(town_map):
         assert set_parameter(peer, 'matching.top_k', 7) == ''
         assert '10000' in set_parameter(peer, 'matching.top_k', 0)
         assert 'greater than 0' in set_parameter(peer, 'matching.min_speed', 0.0)
-        assert 'min_speed 2.0 is above max_speed 1.25' in set_parameter(
-            peer, 'matching.min_speed', 2.0)
+        assert set_parameter(peer, 'matching.min_speed', 2.0) == (
+            'parameter matching: min_speed 2.0 is above max_speed 1.25')
+        assert set_parameter(peer, 'keyframes.every', 'foo') == (
+            "parameter keyframes.every: expected 'auto', meters ('1.5m'), seconds ('0.5s') or a "
+            "whole number of images ('3') (found 'foo')")
         assert 'Wrong parameter type' in set_parameter(peer, 'matching.min_speed', 'fast')
         assert 'keyframes.every' in set_parameter(peer, 'keyframes.every', 'often')
         assert change_state(peer, 'localizer', 'configure')
