@@ -307,7 +307,8 @@ class LocalizerNode(ManagedNode):
             'map': ', '.join(map(str, self.map_paths)),
             'map id': ', '.join(engine.maps),
             'map places': sum(map(len, engine.maps.values())),
-            'sequence': f'{engine.buffer_fill} of {engine.sequence_length}',
+            'sequence (frames)': engine.buffer_fill,
+            'sequence length (frames)': engine.sequence_length,
             'accepted distance': f'{engine.threshold:.4f}',
             'last result': 'none yet' if last is None else last.reason.name,
         })

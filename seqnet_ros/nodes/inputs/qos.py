@@ -3,6 +3,20 @@
 from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, QoSProfile, qos_check_compatible
 
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+__all__ = [
+    'SubscriptionEventCallbacks',
+    'UnsupportedEventTypeError',
+    'describe_count',
+    'describe_qos',
+    'mismatches',
+    'publisher_names',
+]
+
 
 def describe_qos(profile: QoSProfile) -> str:
     """Return the relevant part of a profile, human-readable."""
@@ -13,6 +27,12 @@ def describe_qos(profile: QoSProfile) -> str:
 def describe_count(publishers: int) -> str:
     """Return a number of publishers in words."""
     return f'{publishers} publisher' + ('' if publishers == 1 else 's')
+
+
+def publisher_names(node: Node, topic: str) -> list[str]:
+    """Return the full names of the nodes that publish on a topic, one for each publisher."""
+    return sorted(f'{item.node_namespace.rstrip("/")}/{item.node_name}'
+                  for item in node.get_publishers_info_by_topic(topic))
 
 
 def mismatches(node: Node, topic: str, asked: QoSProfile) -> list[str]:
