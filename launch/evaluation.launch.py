@@ -5,15 +5,12 @@ Example::
     ros2 launch seqnet_ros evaluation.launch.py map:=$HOME/site.map truth_topic:=/gps/odometry
 """
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
-from seqnet_ros.nodes.launch_arguments import given_parameters, ros_arguments
-
-CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
+from seqnet_ros.nodes.launch_arguments import given_parameters
+from seqnet_ros.nodes.launch_nodes import CONFIG, ending_together, package_node
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -55,15 +52,17 @@ def generate_launch_description() -> LaunchDescription:
             'enclaves', default_value='',
             description='Path of the SROS2 enclaves, each named after its node, such as '
                         '/seqnet_ros; default: none.'),
+        DeclareLaunchArgument(
+            'respawn', default_value='false', choices=['true', 'false'],
+            description='Start the node again when it ends, instead of ending the launch.'),
         OpaqueFunction(function=start_nodes),
     ])
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the evaluator; called when the arguments have their values."""
-    return [Node(
-        package='seqnet_ros', executable='evaluator', name='evaluator',
-        namespace=LaunchConfiguration('namespace'), output='screen',
+    evaluator = package_node(
+        context, 'evaluator',
         parameters=[LaunchConfiguration('params_file'), {
             'use_sim_time': LaunchConfiguration('use_sim_time'),
             **given_parameters(
@@ -72,5 +71,5 @@ def start_nodes(context: LaunchContext) -> list[Node]:
         remappings=[
             ('place_match', LaunchConfiguration('match_topic')),
             ('truth', LaunchConfiguration('truth_topic')),
-        ],
-        arguments=ros_arguments(context, 'evaluator'))]
+        ])
+    return ending_together(context, [evaluator])

@@ -5,16 +5,19 @@ Example::
     ros2 launch seqnet_ros localization.launch.py map:=$HOME/site.map image_topic:=/camera/image_raw
 """
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
-from seqnet_ros.nodes.launch_arguments import given_parameters, into_namespace, ros_arguments
+from seqnet_ros.nodes.launch_arguments import given_parameters, image_arguments, image_parameters
+from seqnet_ros.nodes.launch_nodes import (
+    CONFIG,
+    camera_advice,
+    ending_together,
+    package_node,
+    rviz_nodes,
+)
 
-CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
 SHOWN_TOPICS = ('/localizer/map_markers', '/localizer/markers', '/localizer/belief',
                 '/localizer/debug_image', '/localizer/pose')
 """Topics shown by the RViz layout."""
@@ -51,6 +54,9 @@ def generate_launch_description() -> LaunchDescription:
             'initial_pose_topic', default_value='initialpose',
             description='Topic of the initial pose.'),
         DeclareLaunchArgument(
+            'publish_tf', default_value='', choices=['', 'true', 'false'],
+            description='Publish map -> odom on /tf; default: as in params_file.'),
+        DeclareLaunchArgument(
             'autostart', default_value='true', choices=['true', 'false'],
             description='Configure and activate the node at start.'),
         DeclareLaunchArgument(
@@ -67,19 +73,21 @@ def generate_launch_description() -> LaunchDescription:
             'enclaves', default_value='',
             description='Path of the SROS2 enclaves, each named after its node, such as '
                         '/seqnet_ros; default: none.'),
+        *image_arguments(),
         OpaqueFunction(function=start_nodes),
     ])
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the localizer and RViz; called when the arguments have their values."""
-    localizer = Node(
-        package='seqnet_ros', executable='localizer', name='localizer',
-        namespace=LaunchConfiguration('namespace'), output='screen',
+    localizer = package_node(
+        context, 'localizer', takes_images=True,
         parameters=[LaunchConfiguration('params_file'), {
             'use_sim_time': LaunchConfiguration('use_sim_time'),
             'autostart': LaunchConfiguration('autostart'),
-            **given_parameters(context, model=str, map=str, publish_initial_pose=bool),
+            **given_parameters(
+                context, model=str, map=str, publish_initial_pose=bool, publish_tf=bool),
+            **image_parameters(context),
         }],
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
@@ -87,13 +95,6 @@ def start_nodes(context: LaunchContext) -> list[Node]:
             ('odometry', LaunchConfiguration('odometry_topic')),
             ('~/pose', LaunchConfiguration('pose_topic')),
             ('initialpose', LaunchConfiguration('initial_pose_topic')),
-        ],
-        arguments=ros_arguments(context, 'localizer'))
-    rviz = Node(
-        package='rviz2', executable='rviz2', name='rviz2',
-        namespace=LaunchConfiguration('namespace'), output='screen',
-        condition=IfCondition(LaunchConfiguration('rviz')),
-        parameters=[{'use_sim_time': LaunchConfiguration('use_sim_time')}],
-        remappings=into_namespace(context, SHOWN_TOPICS),
-        arguments=['-d', PathJoinSubstitution([CONFIG, 'localization.rviz'])])
-    return [localizer, rviz]
+        ])
+    rviz = rviz_nodes(context, 'localization.rviz', SHOWN_TOPICS)
+    return [*camera_advice(context), *ending_together(context, [localizer, *rviz])]

@@ -5,15 +5,12 @@ Example::
     ros2 launch seqnet_ros mapping.launch.py map:=$HOME/site.map image_topic:=/camera/image_raw
 """
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
-from seqnet_ros.nodes.launch_arguments import given_parameters, ros_arguments
-
-CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
+from seqnet_ros.nodes.launch_arguments import given_parameters, image_arguments, image_parameters
+from seqnet_ros.nodes.launch_nodes import CONFIG, camera_advice, ending_together, package_node
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -51,23 +48,23 @@ def generate_launch_description() -> LaunchDescription:
             'enclaves', default_value='',
             description='Path of the SROS2 enclaves, each named after its node, such as '
                         '/seqnet_ros; default: none.'),
+        *image_arguments(),
         OpaqueFunction(function=start_nodes),
     ])
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return the mapper; called when the arguments have their values."""
-    return [Node(
-        package='seqnet_ros', executable='mapper', name='mapper',
-        namespace=LaunchConfiguration('namespace'), output='screen',
+    mapper = package_node(
+        context, 'mapper', takes_images=True, saves_map=True,
         parameters=[LaunchConfiguration('params_file'), {
             'use_sim_time': LaunchConfiguration('use_sim_time'),
             'autostart': LaunchConfiguration('autostart'),
-            **given_parameters(context, model=str, map=str),
+            **given_parameters(context, model=str, map=str), **image_parameters(context),
         }],
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
             ('odometry', LaunchConfiguration('odometry_topic')),
-        ],
-        arguments=ros_arguments(context, 'mapper'))]
+        ])
+    return [*camera_advice(context), *ending_together(context, [mapper])]

@@ -1,6 +1,8 @@
-"""Find a recorded drive in a map: play a bag, start the localizer, show it in RViz.
+"""Find a recorded drive in a map: start the localizer, play a bag, show it in RViz.
 
-Takes the arguments of localization.launch.py, too, and ends with the bag.
+Takes the arguments of localization.launch.py, too. The bag starts when the localizer is active, and
+everything ends with the bag. The status is not 0 where the localizer did not become active, or
+processed no image.
 
 Example::
 
@@ -10,19 +12,11 @@ Example::
 from pathlib import Path
 
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
-from launch.actions import (
-    DeclareLaunchArgument,
-    EmitEvent,
-    ExecuteProcess,
-    IncludeLaunchDescription,
-    OpaqueFunction,
-    RegisterEventHandler,
-    TimerAction,
-)
-from launch.event_handlers import OnProcessExit
-from launch.events import Shutdown
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, OpaqueFunction
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-from launch.substitutions import LaunchConfiguration
+
+from seqnet_ros.nodes.launch_arguments import typed
+from seqnet_ros.nodes.launch_nodes import ending_together, package_node, require_executable
 
 LOCALIZATION = Path(__file__).with_name('localization.launch.py')
 
@@ -36,8 +30,8 @@ def generate_launch_description() -> LaunchDescription:
             'loop', default_value='false', choices=['true', 'false'],
             description='Play the bag in a loop.'),
         DeclareLaunchArgument(
-            'bag_delay', default_value='3.0',
-            description='Delay before the bag starts, so that the node can load, s.'),
+            'patience_s', default_value='120.0',
+            description='Maximum time until the localizer is active, s.'),
         # Defaults that differ from those of the localization.
         DeclareLaunchArgument(
             'use_sim_time', default_value='true', choices=['true', 'false'],
@@ -45,20 +39,21 @@ def generate_launch_description() -> LaunchDescription:
         DeclareLaunchArgument(
             'rviz', default_value='true', choices=['true', 'false'],
             description="Show the node's images and results in RViz."),
+        OpaqueFunction(function=check_player),
         IncludeLaunchDescription(PythonLaunchDescriptionSource(str(LOCALIZATION))),
         OpaqueFunction(function=play_bag),
     ])
 
 
+def check_player(_: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """Check that the bag can be played before the localizer is started."""
+    require_executable('seqnet_ros', 'bag_player')
+    return []
+
+
 def play_bag(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return the delayed player and what ends the launch with it."""
-    loop = LaunchConfiguration('loop').perform(context) == 'true'
-    player = ExecuteProcess(
-        cmd=['ros2', 'bag', 'play', LaunchConfiguration('bag'), '--clock',
-             '--rate', LaunchConfiguration('rate'), *(['--loop'] if loop else [])],
-        output='screen')
-    ended = OnProcessExit(
-        target_action=player, on_exit=[EmitEvent(event=Shutdown(reason='the bag has ended'))])
-    return [
-        TimerAction(period=LaunchConfiguration('bag_delay'), actions=[player]),
-        RegisterEventHandler(ended)]
+    """Return the player, and what ends the launch with it."""
+    player = package_node(context, 'bag_player', parameters=[{
+        'bag': typed('bag', str), 'rate': typed('rate', float), 'loop': typed('loop', bool),
+        'patience_s': typed('patience_s', float)}], respawning=False)
+    return ending_together(context, [player], respawning=False)

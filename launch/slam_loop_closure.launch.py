@@ -5,21 +5,25 @@ Example::
     ros2 launch seqnet_ros slam_loop_closure.launch.py slam:=rtabmap image_topic:=/camera/image_raw
 """
 
-from launch import LaunchContext, LaunchDescription
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
-from launch.conditions import IfCondition
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import Node
-from launch_ros.substitutions import FindPackageShare
 
 from seqnet_ros.nodes.launch_arguments import (
     given_parameters,
-    into_namespace,
-    ros_arguments,
+    image_arguments,
+    image_parameters,
     value_of,
 )
+from seqnet_ros.nodes.launch_nodes import (
+    CONFIG,
+    camera_advice,
+    ending_together,
+    package_node,
+    rviz_nodes,
+)
 
-CONFIG = PathJoinSubstitution([FindPackageShare('seqnet_ros'), 'config'])
 SHOWN_TOPICS = ('/loop_closer/markers', '/loop_closer/debug_image')
 """Topics shown by the RViz layout."""
 
@@ -75,57 +79,55 @@ def generate_launch_description() -> LaunchDescription:
             'enclaves', default_value='',
             description='Path of the SROS2 enclaves, each named after its node, such as '
                         '/seqnet_ros; default: none.'),
+        *image_arguments(),
         OpaqueFunction(function=start_nodes),
     ])
 
 
-def start_nodes(context: LaunchContext) -> list[Node]:
+def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Return loop closer, bridge and RViz; called when the arguments have their values."""
-    loop_closer = Node(
-        package='seqnet_ros', executable='loop_closer', name='loop_closer',
-        namespace=LaunchConfiguration('namespace'), output='screen',
+    loop_closer = package_node(
+        context, 'loop_closer', takes_images=True, saves_map=True,
         parameters=[LaunchConfiguration('params_file'), {
             'use_sim_time': LaunchConfiguration('use_sim_time'),
             'autostart': LaunchConfiguration('autostart'),
-            **given_parameters(context, model=str, map=str),
+            **given_parameters(context, model=str, map=str), **image_parameters(context),
         }],
         remappings=[
             ('image', LaunchConfiguration('image_topic')),
             ('camera_info', LaunchConfiguration('camera_info_topic')),
             ('odometry', LaunchConfiguration('odometry_topic')),
-        ],
-        arguments=ros_arguments(context, 'loop_closer'))
-    rviz = Node(
-        package='rviz2', executable='rviz2', name='rviz2',
-        namespace=LaunchConfiguration('namespace'), output='screen',
-        condition=IfCondition(LaunchConfiguration('rviz')),
-        parameters=[{'use_sim_time': LaunchConfiguration('use_sim_time')}],
-        remappings=into_namespace(context, SHOWN_TOPICS),
-        arguments=['-d', PathJoinSubstitution([CONFIG, 'loop_closure.rviz'])])
-    rtabmap = value_of(context, 'rtabmap_namespace').rstrip('/')
-    bridges = {
-        'none': [],
-        'rtabmap': [bridge(context, 'rtabmap_bridge', [
+        ])
+    rviz = rviz_nodes(context, 'loop_closure.rviz', SHOWN_TOPICS)
+    return [*camera_advice(context),
+            *ending_together(context, [loop_closer, *bridges(context), *rviz])]
+
+
+def bridges(context: LaunchContext) -> list[Node]:
+    """Return the bridge to the SLAM system that ``slam`` names."""
+    slam = value_of(context, 'slam')
+    if slam == 'rtabmap':
+        rtabmap = value_of(context, 'rtabmap_namespace').rstrip('/')
+        return [bridge(context, 'rtabmap_bridge', [
             ('odometry', LaunchConfiguration('odometry_topic')),
             *((topic, f'{rtabmap}/{topic}') for topic in ('info', 'mapGraph', 'global_pose')),
-            ('add_link', f'{rtabmap}/rtabmap/add_link')])],
-        'pose_graph': [bridge(context, 'pose_graph_bridge', [
-            ('~/pose_graph', LaunchConfiguration('pose_graph_topic'))])]}
-    return [loop_closer, *bridges[value_of(context, 'slam')], rviz]
+            ('add_link', f'{rtabmap}/rtabmap/add_link')])]
+    if slam == 'pose_graph':
+        return [bridge(context, 'pose_graph_bridge', [
+            ('~/pose_graph', LaunchConfiguration('pose_graph_topic'))])]
+    return []
 
 
 def bridge(context: LaunchContext, name: str,
            remappings: list[tuple[str, LaunchConfiguration | str]]) -> Node:
     """Return the node that forwards the loop closer's reports to a SLAM system."""
     own_file = PathJoinSubstitution([CONFIG, f'{name}.yaml'])
-    return Node(
-        package='seqnet_ros', executable=name, name=name,
-        namespace=LaunchConfiguration('namespace'), output='screen',
+    return package_node(
+        context, name,
         parameters=[value_of(context, 'bridge_params_file') or own_file,
                     {'use_sim_time': LaunchConfiguration('use_sim_time')}],
         remappings=[
             ('loop_closure', 'loop_closer/loop_closure'),
             ('rejected_loop_closure', 'loop_closer/rejected_loop_closure'),
             *remappings,
-        ],
-        arguments=ros_arguments(context, name))
+        ])

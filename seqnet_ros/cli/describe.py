@@ -44,8 +44,8 @@ def describe(
     _save(descriptors, output)
     write_names(described.names, names_path(output))
     damaged = {'damaged images': len(described.damaged)} if described.damaged else {}
-    print_fields({'file': output, 'names': names_path(output), 'images': len(descriptors), **damaged,
-                  'dimensions': descriptors.shape[1],
+    print_fields({'file': output, 'names': names_path(output), 'images': len(descriptors),
+                  **damaged, 'dimensions': descriptors.shape[1],
                   'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
 
 

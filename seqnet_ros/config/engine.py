@@ -3,15 +3,27 @@
 These settings may change between mapping and localising; descriptors stay the same.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.registry import Registry
+
+SPACING = re.compile(r'\s*(\d+(?:\.\d+)?)\s*([ms])\s*|\s*(\d+)\s*')
+"""A spacing of keyframes, except 'auto': number and unit, or a number of images."""
+SPACING_FORMS = "meters ('1.5m'), seconds ('0.5s') or a whole number of images ('3')"
 
 
 class SequenceConfig(Settings):
@@ -24,7 +36,7 @@ class KeyframeConfig(Settings):
     """Selection of the images that enter the sequence buffer and the map."""
 
     every: str = Field(
-        'auto', pattern=r'^(auto|\d+(\.\d+)?(m|s)|\d+)$',
+        'auto',
         description="Spacing of keyframes: '1.5m' traveled, '0.5s', or '3' for every third image; "
                     "'auto' uses the map's (1m if poses are known, else every image).")
     min_change: float = Field(
@@ -37,6 +49,13 @@ class KeyframeConfig(Settings):
     max_gap_m: float = Field(
         20.0, gt=0, le=1e6,
         description='A larger jump of the pose between images clears the sequence, m.')
+
+    @field_validator('every')
+    @classmethod
+    def _every_is_a_spacing(cls, every: str) -> str:
+        if every != 'auto' and not SPACING.fullmatch(every):
+            raise ValueError(f"expected 'auto', {SPACING_FORMS}")
+        return every
 
 
 class MatchingConfig(Settings):
@@ -224,7 +243,7 @@ def _parse_rule(name: Any, value: Any) -> Settings:
     try:
         return kind.settings.model_validate({} if value is None else value)
     except ValidationError as error:
-        raise ValueError(f'{name}.{describe_validation_error(error)}') from error
+        raise ValueError(describe_validation_error(error, name)) from error
 
 
 class EngineConfig(Settings):

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
@@ -84,17 +83,24 @@ def _show(pose: np.ndarray) -> str:
     return '[' + ', '.join(f'{value:g}' for value in pose) + ']'
 
 
+def _rotations() -> Any:
+    """Return scipy's class of rotations, which takes a third of a second to import."""
+    from scipy.spatial.transform import Rotation
+
+    return Rotation
+
+
 def pose_matrix(pose: np.ndarray) -> np.ndarray:
     """Return a pose as the homogeneous matrix ``[4, 4]`` from its frame to its parent."""
     matrix = np.eye(4)
-    matrix[:3, :3] = Rotation.from_quat(pose[3:]).as_matrix()
+    matrix[:3, :3] = _rotations().from_quat(pose[3:]).as_matrix()
     matrix[:3, 3] = pose[:3]
     return matrix
 
 
 def pose_from_matrix(matrix: np.ndarray) -> np.ndarray:
     """Return a homogeneous matrix ``[4, 4]`` as a pose whose quaternion has qw >= 0."""
-    rotation = Rotation.from_matrix(matrix[:3, :3]).as_quat()
+    rotation = _rotations().from_matrix(matrix[:3, :3]).as_quat()
     return np.concatenate([matrix[:3, 3], -rotation if rotation[3] < 0 else rotation])
 
 

@@ -21,6 +21,7 @@ from seqnet_ros.localization.geometry.geometric_check import (
 )
 from seqnet_ros.localization.loop_filter import LoopFilter
 from seqnet_ros.localization.result import Candidate, LoopResult, Reason
+from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.growing_map import GrowingMap
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
@@ -243,6 +244,15 @@ class LoopCloser:
     def positions(self) -> np.ndarray:
         """Positions of all places so far, float64 ``[N, 3]``, meters."""
         return self._past.positions
+
+    @property
+    def completeness(self) -> Completeness:
+        """What the drive lacks so far."""
+        return self._mapper.completeness
+
+    def note_missing(self, images: int) -> None:
+        """Note how many images are known to be missing, where stamps may not show it."""
+        self._mapper.note_missing(images)
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
         """Make the map of what was collected; more images may follow and a later map.

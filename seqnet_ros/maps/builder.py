@@ -12,6 +12,7 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError, MapModelMismatchError
 from seqnet_ros.core.poses import travelled_distance
+from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
@@ -27,6 +28,7 @@ def build_map(
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
     *, engine: EngineConfig | None = None, features: KeyframeFeatures | None = None,
     images: KeyframeImages | None = None, camera: CameraModel | None = None,
+    completeness: Completeness | None = None,
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -43,6 +45,7 @@ def build_map(
         features: local features of the keyframes, made with the geometry settings.
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
+        completeness: what the drive lacks.
 
     Raises:
         InputError: there is no keyframe, a value is not finite, or there are features without
@@ -82,7 +85,7 @@ def build_map(
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
         features=record, images=images is not None,
-        camera=None if camera is None else camera.to_document())
+        camera=None if camera is None else camera.to_document(), completeness=completeness)
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
                     build_index(sequences), projected, features, images)
 
@@ -150,7 +153,8 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     manifest = second.model_copy(update={
         'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
         'route_length_m': first.route_length_m + second.route_length_m,
-        'source': f'{first.source} + {second.source}', 'calibration': None})
+        'source': f'{first.source} + {second.source}', 'calibration': None,
+        'completeness': _join(first.completeness, second.completeness)})
     features = images = None
     if place_map.features is not None and session.features is not None:
         features = place_map.features.joined(session.features)
@@ -158,6 +162,10 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         images = place_map.images.joined(session.images)
     return PlaceMap(manifest, index=build_index(joined['sequences']), projected=projected,
                     features=features, images=images, **joined)
+
+
+def _join(first: Completeness | None, second: Completeness | None) -> Completeness | None:
+    return first.joined(second) if first is not None and second is not None else first or second
 
 
 def _map_id(fingerprint: str, arrays: Mapping[str, np.ndarray]) -> str:

@@ -12,7 +12,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -39,7 +39,9 @@ from seqnet_ros.maps.place_map import (
     check_arrays,
     optional_array_names,
 )
-from seqnet_ros.models.place_model import PlaceModel
+
+if TYPE_CHECKING:  # a map can be read without torch
+    from seqnet_ros.models.place_model import PlaceModel
 
 IN_MEMORY_BYTES = 64 << 20
 """Maps up to this size are read into memory, where no other program can change them."""
@@ -51,7 +53,7 @@ MAPPED = ('frames', 'sequences', 'projected', 'feature_points', 'feature_descrip
 _ATTEMPTS = 50
 
 
-def open_map(path: Path, model: PlaceModel | None = None, verify: bool = False) -> PlaceMap:
+def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False) -> PlaceMap:
     """Open a map read-only.
 
     A map that another process replaces meanwhile is opened as it was before or as it is
@@ -97,7 +99,7 @@ def read_manifest(path: Path) -> tuple[MapManifest, dict[str, FileRecord]]:
     return parsed.manifest, parsed.files
 
 
-def check_model(manifest: MapManifest, model: PlaceModel, name: Path | str) -> None:
+def check_model(manifest: MapManifest, model: 'PlaceModel', name: Path | str) -> None:
     """Check that a map was made with a model.
 
     Raises:
@@ -239,7 +241,7 @@ def _inode(where: Path | int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _open(directory: _Directory, model: PlaceModel | None, verify: bool) -> PlaceMap:
+def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> PlaceMap:
     parsed = directory.parse_manifest()
     manifest, path = parsed.manifest, directory.path
     if model is not None:

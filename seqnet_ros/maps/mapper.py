@@ -1,6 +1,7 @@
 """Mapping: the counterpart of the localizer, images in, a calibrated map out."""
 
 import logging
+from array import array
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -10,10 +11,11 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View, first_image, image_from_compressed
-from seqnet_ros.core.poses import check_pose, make_pose
+from seqnet_ros.core.poses import check_pose, distance, make_pose
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.completeness import Completeness, MissingImages, find_holes
 from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
 from seqnet_ros.maps.map_reader import check_model
@@ -85,6 +87,9 @@ class Mapper:
         self._segment_starts: list[int] = []
         self._posed = False
         self._broken = False
+        self._seen = MissingImages(self.engine.keyframes.max_gap_s)
+        self._known_missing = 0
+        self._steps_m = array('d')
 
     def use_settings(self, engine: EngineConfig) -> None:
         """Use other settings from the next image on; arguments as in the constructor.
@@ -151,6 +156,7 @@ class Mapper:
             found, before = ('a', 'none') if pose is not None else ('no', 'one')
             raise InputError(f'an image has {found} pose although the first had {before}, '
                              'expected a pose for every image or for none')
+        self._seen.add(stamp_ns)
         broken = self._gate.interrupted(stamp_ns, pose)
         if broken is not None and self._stamps:
             self._broken = True
@@ -171,6 +177,21 @@ class Mapper:
             self._keep(first_image(image))
             self._add(descriptor, stamp_ns, pose)
         return verdict
+
+    def note_missing(self, images: int) -> None:
+        """Note how many images are known to be missing, where stamps may not show it."""
+        self._known_missing = images
+
+    @property
+    def completeness(self) -> Completeness:
+        """What the drive lacks so far."""
+        spacing = self._spacing
+        holes, longest_m = find_holes(
+            np.array(self._steps_m),
+            spacing.value if spacing is not None and spacing.unit == 'm' else 0.0)
+        return Completeness(
+            images=self._seen.images, missing=max(self._seen.missing, self._known_missing),
+            holes=holes, longest_hole_m=longest_m)
 
     @property
     def posed(self) -> bool:
@@ -224,6 +245,8 @@ class Mapper:
         number = len(self._stamps)
         start = number if self._broken or not number else self._segment_starts[-1]
         self._broken = False
+        if number and pose is not None and stamp_ns > self._stamps[-1]:
+            self._steps_m.append(distance(pose, self._poses[-1]))  # else another recording begins
         self._descriptors.append(descriptor)
         self._stamps.append(stamp_ns)
         self._poses.append(make_pose(float(number), 0.0) if pose is None else pose)
@@ -242,7 +265,8 @@ class Mapper:
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
-            images=KeyframeImages.collect(self._jpegs) if self._keep_images else None)
+            images=KeyframeImages.collect(self._jpegs) if self._keep_images else None,
+            completeness=self.completeness)
         if self._extends is not None:
             extended = with_sequence_length(
                 self._extends, self.model, self.engine.sequence.length)

@@ -25,6 +25,7 @@ from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import median_step
+from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
@@ -120,6 +121,8 @@ class MapManifest(Settings):
     images: bool = Field(False, description='Whether the map contains an image of every place.')
     camera: dict[str, Any] | None = Field(
         None, description='The calibrated camera of the drive.')
+    completeness: Completeness | None = Field(
+        None, description='What the drives lack; none in maps of earlier versions.')
 
     @field_validator('camera')
     @classmethod
@@ -188,7 +191,7 @@ class MapManifest(Settings):
         """Omit these parts if the map has none, as earlier versions did."""
         document = handler(self)
         document['model'] = join_document(document['model'], document.pop('engine'))
-        for part in ('features', 'images', 'camera', 'filter_calibration'):
+        for part in ('features', 'images', 'camera', 'filter_calibration', 'completeness'):
             if not document.get(part):
                 document.pop(part, None)
         return document

@@ -4,6 +4,7 @@ import sys
 from importlib import import_module
 
 NODES = {
+    'bag_player': 'seqnet_ros.nodes.bag_player',
     'evaluator': 'seqnet_ros.nodes.evaluator_node',
     'localizer': 'seqnet_ros.nodes.localizer_node',
     'loop_closer': 'seqnet_ros.nodes.loop_closer_node',

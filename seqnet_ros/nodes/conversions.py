@@ -16,11 +16,9 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.images import image_from_compressed
 from seqnet_ros.core.poses import check_pose
 from seqnet_ros.localization.result import Candidate, LoopResult, MatchResult, Reason
 from seqnet_ros.msg import LoopClosure, PlaceCandidate, PlaceMatch
-from seqnet_ros.nodes.raw_images import image_from_message
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
 _UNKNOWN_M2 = 1e6
@@ -76,6 +74,10 @@ def image_reader(message: Image | CompressedImage,
 
     The function raises ``InputError`` if the image cannot be used or has more than ``max_pixels``.
     """
+    # Nodes without images convert messages, too, and do without OpenCV.
+    from seqnet_ros.core.images import image_from_compressed
+    from seqnet_ros.nodes.raw_images import image_from_message
+
     if isinstance(message, CompressedImage):
         return lambda: image_from_compressed(message.data, message.format, max_pixels)
     return lambda: image_from_message(message, max_pixels)

@@ -19,11 +19,21 @@ class Level(Enum):
 
 @dataclass
 class Report:
-    """State of a node: level, message and details."""
+    """State of a node: level, message, hardware and details.
+
+    The hardware is that which the node depends on: the camera, where there is one. A name ends
+    with the unit in parentheses where the value is a number with one.
+    """
 
     level: Level = Level.OK
     message: str = ''
+    hardware_id: str = ''
     values: dict[str, object] = field(default_factory=dict)
+
+
+def status_name(node: str) -> str:
+    """Return the name of the report of a node, by its full name."""
+    return f'{node.lstrip("/")}: place recognition'
 
 
 class DiagnosticsReporter:
@@ -56,8 +66,8 @@ class DiagnosticsReporter:
         report = self.report()
         status = DiagnosticStatus(
             level=report.level.value, message=report.message,
-            name=f'{self._node.get_fully_qualified_name().lstrip("/")}: place recognition',
-            hardware_id=str(report.values.get('device', '')),
+            name=status_name(self._node.get_fully_qualified_name()),
+            hardware_id=report.hardware_id,
             values=[KeyValue(key=key, value=str(value)) for key, value in report.values.items()])
         message = DiagnosticArray(status=[status])
         message.header.stamp = self._node.get_clock().now().to_msg()

@@ -1,10 +1,58 @@
-"""Errors of inputs: each kind is logged once, all are counted."""
+"""What goes wrong again and again: errors of inputs are counted, repeated lines are left out."""
 
+import time
 import traceback
+from collections.abc import Callable, Hashable
 
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from seqnet_ros.core.errors import SeqnetRosError
+
+INTERVAL_S = 10.0
+"""Minimum time between two lines about one cause."""
+
+
+class IntervalLog:
+    """Logs a line about each cause at most once in an interval, and counts those left out.
+
+    Args:
+        logger: of the node.
+        now_s: returns the time, seconds.
+    """
+
+    def __init__(self, logger: RcutilsLogger, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._logger = logger
+        self._now_s = now_s
+        self._left_out: dict[Hashable, int] = {}
+        self._logged_s: dict[Hashable, float] = {}
+
+    # One line of code for each severity: rclpy forbids a line to change its severity.
+
+    def info(self, cause: Hashable, text: str) -> None:
+        """Log a line about a cause."""
+        if (line := self._line(cause, text)) is not None:
+            self._logger.info(line)
+
+    def warning(self, cause: Hashable, text: str) -> None:
+        """Log a warning about a cause."""
+        if (line := self._line(cause, text)) is not None:
+            self._logger.warning(line)
+
+    def error(self, cause: Hashable, text: str) -> None:
+        """Log an error about a cause."""
+        if (line := self._line(cause, text)) is not None:
+            self._logger.error(line)
+
+    def _line(self, cause: Hashable, text: str) -> str | None:
+        """Return the line to log; None where it is left out."""
+        now_s = self._now_s()
+        if cause in self._logged_s and now_s - self._logged_s[cause] < INTERVAL_S:
+            self._left_out[cause] = self._left_out.get(cause, 0) + 1
+            return None
+        self._logged_s[cause] = now_s
+        count = self._left_out.pop(cause, 0)
+        lines = 'line' if count == 1 else 'lines'
+        return f'{text} ({count} similar {lines} left out)' if count else text
 
 
 class ErrorLog:

@@ -21,6 +21,10 @@ from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.nodes.statistics import Rates, Statistics
 from seqnet_ros.nodes.worker import Worker
 
+BYTES_PER_MB = 1_000_000
+LAST_IMAGES_S = 3.0
+"""How long a node that stops still processes the images that wait; launch kills it after 5 s."""
+
 
 class ImagePipeline:
     """Inputs, worker thread and statistics of a node that takes images.
@@ -91,6 +95,7 @@ class ImagePipeline:
             cameras: how many cameras there are.
             calibrated: subscribe to the calibration of the camera.
         """
+        self.worker.capacity = settings.image_queue_mb * BYTES_PER_MB
         self.statistics = Statistics()
         self.errors.reset()
         self._rates = Rates()
@@ -101,9 +106,13 @@ class ImagePipeline:
             raise
 
     def stop(self) -> None:
-        """Unsubscribe, and wait until the worker is idle."""
+        """Unsubscribe, and wait until the worker is idle.
+
+        Images that wait in a queue are processed first, but not for longer than `LAST_IMAGES_S`.
+        """
         self._unsubscribe()
-        self.worker.drain()
+        patience_s = LAST_IMAGES_S if self.worker.capacity else 0.0
+        self.statistics.dropped += self.worker.drain(patience_s)
 
     def close(self) -> None:
         """Stop the worker."""
@@ -124,6 +133,7 @@ class ImagePipeline:
 
     def _unsubscribe(self) -> None:
         self.paused = False
+        self.count_lost()
         for part in (self._silence, self._images, self._camera_input):
             if part is not None:
                 part.close()
@@ -146,8 +156,18 @@ class ImagePipeline:
         self.statistics.received += 1
         if self.paused:
             self.statistics.ignored += 1
-        elif self.worker.offer(image):
-            self.statistics.dropped += 1
+        else:
+            self.statistics.dropped += self.worker.offer(image, image.size)
+
+    def count_lost(self) -> None:
+        """Take over what was lost on the way so far."""
+        if self._images is not None:
+            self.statistics.lost = self._images.lost
+
+    @property
+    def cure_of_losses(self) -> str:
+        """What helps against images that are lost on the way; empty while unsubscribed."""
+        return '' if self._images is None else self._images.cure
 
     def _on_camera(self, camera: CameraModel) -> None:
         self.camera = camera
@@ -169,14 +189,18 @@ class ImagePipeline:
 
     # Jobs for the worker's thread.
 
-    async def run(self, job: Callable[[], Any]) -> Any:
+    async def run(self, job: Callable[[], Any], *, after_waiting: bool = False) -> Any:
         """Run a job on the worker's thread while the executor continues; for services.
+
+        Args:
+            job: what to run.
+            after_waiting: run it after the images that wait, instead of before them.
 
         Raises:
             StateError: the node is not configured.
         """
         self.check_open()
-        return await self._services.wait(self.worker.submit(job))
+        return await self._services.wait(self.worker.submit(job, after_waiting=after_waiting))
 
     def check_open(self) -> None:
         """Check that the worker runs.
@@ -225,29 +249,37 @@ class ImagePipeline:
         images, silence = self._images, self._silence
         if images is None or silence is None:
             return
+        self.count_lost()
         counts, errors = self.statistics, self.errors
         rates = self._rates.update(
             received=counts.received, processed=counts.processed, dropped=counts.dropped,
-            bad=errors.unusable + errors.failures)
+            lost=counts.lost, bad=errors.unusable + errors.failures)
+        report.hardware_id = images.frame_id or images.topic
         report.values.update({
             'image topic': images.topic,
+            'image reliability': images.reliability,
             'images received': counts.received,
-            'images received per second': f'{rates["received"]:.1f}',
+            'images received (1/s)': round(rates['received'], 1),
+            'images lost on the way': counts.lost,
+            'images lost on the way (1/s)': round(rates['lost'], 1),
             'images dropped': counts.dropped,
-            'images dropped per second': f'{rates["dropped"]:.1f}',
+            'images dropped (1/s)': round(rates['dropped'], 1),
+            'images waiting': self.worker.waiting,
+            'images waiting (MB)': round(self.worker.waiting_size / BYTES_PER_MB, 1),
             'images ignored while paused': counts.ignored,
             'images without those of the other cameras': images.incomplete,
             'image stamps corrected': images.corrected_stamps,
             'images processed': counts.processed,
-            'images processed per second': f'{rates["processed"]:.1f}',
+            'images processed (1/s)': round(rates['processed'], 1),
             'images unusable': errors.unusable,
             'failures': errors.failures,
             'last error': errors.last_error,
             'images without pose': counts.without_pose,
+            'subscriptions renewed': images.renewed,
             'odometry': self.odometry.describe(),
-            'describe': counts.describe,
-            'match': counts.match,
-            'arrival to result': counts.delay,
+            **counts.describe.report('describe'),
+            **counts.match.report('match'),
+            **counts.delay.report('arrival to result'),
         })
         if self._camera_input is not None:
             report.values['camera'] = self._camera_input.describe()
@@ -255,5 +287,5 @@ class ImagePipeline:
             report.message = f'paused: {report.message}'
         if rates['bad']:
             report.level, report.message = Level.ERROR, errors.last_error
-        elif warning := silence.warning:
+        elif warning := silence.warning or images.trouble:
             report.level, report.message = Level.WARN, warning

@@ -54,7 +54,8 @@ class LoopCloserNode(ManagedNode):
             self, self.pipeline.odometry, self.pipeline.pose_at,
             lambda: self.settings.read().silence_after_s)
         self._map_saver = MapSaver(
-            self, services, self.pipeline, lambda: self.settings.read(), lambda: self.engine)
+            self, services, self.pipeline, lambda: self.settings.read(), lambda: self.engine,
+            lambda: self._map_poses.skipped)
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
         self._closures = self.create_lifecycle_publisher(LoopClosure, '~/loop_closure', 10)
         self._rejected = self.create_lifecycle_publisher(

@@ -24,6 +24,9 @@ class MapPoses:
         odometry: where poses come from.
         pose_at: returns the pose ``[7]`` at a time, or None.
         patience_s: returns how long announced odometry is waited for, seconds.
+
+    Attributes:
+        skipped: images without a pose, left out because the other places have one.
     """
 
     def __init__(self, node: Node, odometry: OdometrySubscriber,
@@ -37,6 +40,7 @@ class MapPoses:
 
     def reset(self) -> None:
         """Decide again, as for a new map."""
+        self.skipped = 0
         self._posed: bool | None = None
         self._first_image_s: float | None = None
 
@@ -49,6 +53,8 @@ class MapPoses:
         pose = self._pose_at(stamp_ns) if self._posed is not False else None
         if self._posed is None:
             self._posed = self._decide(pose)
+        elif self._posed and pose is None:
+            self.skipped += 1
         return self._posed is False or pose is not None, pose
 
     def _decide(self, pose: np.ndarray | None) -> bool | None:

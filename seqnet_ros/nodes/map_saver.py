@@ -7,11 +7,13 @@ from typing import Protocol
 from rclpy.node import Node
 
 from seqnet_ros.core.errors import InputError, MapConflictError, MapExistsError, MapWriteError
+from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.map_recovery import next_backup
 from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.diagnostics import Report
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
+from seqnet_ros.nodes.map_completeness import MapCompleteness
 from seqnet_ros.nodes.services import ServiceGroup, answer_map_request
 from seqnet_ros.nodes.settings import MappingSettings, user_path
 from seqnet_ros.srv import SaveMap
@@ -25,6 +27,15 @@ class MappingEngine(Protocol):
 
     def __len__(self) -> int:
         """Return the number of places so far."""
+        ...
+
+    @property
+    def completeness(self) -> Completeness:
+        """What the drive lacks so far."""
+        ...
+
+    def note_missing(self, images: int) -> None:
+        """Note how many images are known to be missing."""
         ...
 
     def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
@@ -41,6 +52,7 @@ class MapSaver:
         pipeline: where the engine's images come from; its worker saves.
         settings: returns the node's settings.
         engine: returns the engine, None while there is none.
+        without_pose: returns how many images were left out for want of a pose.
         extend: saves at a path, with a backup or without, what extends the map there; returns None
             where the engine extends no map, or another one.
     """
@@ -48,6 +60,7 @@ class MapSaver:
     def __init__(self, node: Node, services: ServiceGroup, pipeline: ImagePipeline,
                  settings: Callable[[], MappingSettings],
                  engine: Callable[[], MappingEngine | None],
+                 without_pose: Callable[[], int],
                  extend: Callable[[Path, bool], Saved | None] = lambda _path, _backup: None,
                  ) -> None:
         self._node = node
@@ -55,6 +68,7 @@ class MapSaver:
         self._settings = settings
         self._engine = engine
         self._extend = extend
+        self._completeness = MapCompleteness(node, pipeline, self._read_completeness, without_pose)
         self.reset()
         services.add(SaveMap, '~/save_map', self._on_save_map)
 
@@ -66,8 +80,13 @@ class MapSaver:
 
     def reset(self) -> None:
         """Treat the places of a new engine as not saved yet."""
+        self._completeness.reset()
         self._saved_places = 0
         self._saved_ids: dict[Path, str] = {}
+
+    def _read_completeness(self) -> Completeness | None:
+        engine = self._engine()
+        return None if engine is None else engine.completeness
 
     def check_target(self, replaces: str | None = None) -> None:
         """Check before the drive that its map can be saved when the node stops.
@@ -118,6 +137,9 @@ class MapSaver:
         """Make the map of the places so far, on the worker's thread."""
         engine = self._engine()
         assert engine is not None
+        engine.note_missing(self._completeness.known_missing)
+        if engine.completeness.incomplete:
+            self._node.get_logger().warning(self._completeness.explain(engine.completeness))
         return engine.finish(self._node.resolve_topic_name('image'),
                              f'odometry on {self._pipeline.odometry.topic}')
 
@@ -155,7 +177,8 @@ class MapSaver:
                 raise MapWriteError('no path was given and the parameter map is empty, expected '
                                     'the directory to write in one of them')
             return await self._pipeline.run(
-                lambda: self._save(user_path(name, MapWriteError), request.overwrite))
+                lambda: self._save(user_path(name, MapWriteError), request.overwrite),
+                after_waiting=True)
 
         return await answer_map_request(
             response, save(), {InputError: response.RESULT_NOTHING_TO_SAVE,
@@ -172,3 +195,4 @@ class MapSaver:
             'map places not saved': places - self._saved_places,
         })
         report.message = f'{report.message}: {places} places'
+        self._completeness.report(report)

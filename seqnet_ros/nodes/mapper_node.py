@@ -55,7 +55,7 @@ class MapperNode(ManagedNode):
             lambda: self.settings.read().silence_after_s)
         self._map_saver = MapSaver(
             self, services, self.pipeline, lambda: self.settings.read(), lambda: self.engine,
-            self._save_extension)
+            lambda: self._map_poses.skipped, self._save_extension)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, MapperSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset)

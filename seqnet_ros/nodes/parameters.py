@@ -187,8 +187,7 @@ class NodeParameters:
         try:
             return type(self._groups[group]).model_validate({**values, **replaced})
         except ValidationError as error:
-            where = f'{group}.' if group else ''
-            raise InputError(f'parameter {where}{describe_validation_error(error)}') from error
+            raise InputError(f'parameter {describe_validation_error(error, group)}') from error
 
     def _checked_engine(self, preset: Preset, replaced: dict[str, dict[str, Any]]) -> EngineConfig:
         """Return the engine's settings as set, with some values replaced, checked together."""

@@ -7,6 +7,7 @@ from rclpy.impl import rcutils_logger
 from rclpy.impl.rcutils_logger import RcutilsLogger
 
 from seqnet_ros.core.printable import printable
+from seqnet_ros.nodes.error_log import IntervalLog
 
 # rclpy tells log calls apart by the first file on the stack that is not listed here.
 rcutils_logger._internal_callers.append(__file__)
@@ -34,19 +35,21 @@ class PrintableLogs:
 
 
 class _ToRos(logging.Handler):
+    """Passes lines on; of those from one line of code, one in each interval."""
+
     def __init__(self, logger: RcutilsLogger) -> None:
         super().__init__()
         self._logger = logger
+        self._log = IntervalLog(logger)
 
     def emit(self, record: logging.LogRecord) -> None:
-        # One line for each severity: rclpy forbids a line of code to change its severity.
-        text = self.format(record)
+        text, cause = self.format(record), (record.pathname, record.lineno)
         if record.levelno >= logging.ERROR:
-            self._logger.error(text)
+            self._log.error(cause, text)
         elif record.levelno >= logging.WARNING:
-            self._logger.warning(text)
+            self._log.warning(cause, text)
         elif record.levelno >= logging.INFO:
-            self._logger.info(text)
+            self._log.info(cause, text)
         else:
             self._logger.debug(text)
 

@@ -47,7 +47,7 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
     # By default, rclpy ends its context at once, and Python raises at any point. This way, a node
     # finishes its current work, saves its map and can still report it.
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
-    interrupted = _note_signals()
+    interrupted = note_signals()
     try:
         node = make_node()
     except (ParameterException, SeqnetRosError) as error:
@@ -68,7 +68,7 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
         rclpy.try_shutdown()
 
 
-def _note_signals() -> list[int]:
+def note_signals() -> list[int]:
     """Return a list that receives the signals asking the process to end."""
     received: list[int] = []
 

@@ -30,15 +30,22 @@ class NodeSettings(Settings):
         '', description="Local weights that replace those of the model; '' uses the model's.")
     device: Literal['auto', 'cuda', 'cpu', 'openvino'] = Field(
         'auto', description="Device for networks; 'openvino' is the CPU with the package openvino.")
-    image_transport: Literal['raw', 'compressed'] = Field(
-        'raw', json_schema_extra=AT_ACTIVATION,
-        description="Subscribe to 'image' (raw) or to 'image/compressed'.")
-    image_reliability: Literal['best_effort', 'reliable'] = Field(
-        'best_effort', json_schema_extra=AT_ACTIVATION,
-        description='Requested reliability of the camera topic; best effort accepts both.')
+    image_transport: Literal['auto', 'raw', 'compressed'] = Field(
+        'auto', json_schema_extra=AT_ACTIVATION,
+        description="Subscribe to 'image' (raw) or to 'image/compressed'; 'auto' takes compressed "
+                    'images where only those are published.')
+    image_reliability: Literal['auto', 'best_effort', 'reliable'] = Field(
+        'auto', json_schema_extra=AT_ACTIVATION,
+        description="Requested reliability of the camera topic; best effort accepts both. 'auto' "
+                    'begins with best effort and changes to reliable if images are lost and the '
+                    'camera offers it.')
     image_queue_depth: int = Field(
         5, ge=1, le=1000, json_schema_extra=AT_ACTIVATION,
-        description='Queue depth of the middleware; the node itself keeps only the newest image.')
+        description='Queue depth of the middleware, images.')
+    image_queue_mb: int = Field(
+        0, ge=0, le=65536, json_schema_extra=AT_ACTIVATION,
+        description='Memory for images that wait in the node, MB; 0 keeps only the newest. Beyond '
+                    'it, every second waiting image is left out.')
     max_image_megapixels: float = Field(
         DEFAULT_MEGAPIXELS, gt=0, le=4096, json_schema_extra=AT_ACTIVATION,
         description='Larger images are refused before they are decoded, millions of pixels.')
@@ -135,6 +142,10 @@ class MappingSettings(NodeSettings):
 class MapperSettings(MappingSettings):
     """Parameters of the mapper."""
 
+    image_queue_mb: int = Field(
+        256, ge=0, le=65536, json_schema_extra=AT_ACTIVATION,
+        description='Memory for images that wait in the node, MB; 0 keeps only the newest. Beyond '
+                    'it, every second waiting image is left out.')
     extend: bool = Field(
         False, description='Add this drive as a session to the map at the parameter map; odometry '
                            'must be in the frame of that map.')

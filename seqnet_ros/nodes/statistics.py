@@ -17,12 +17,13 @@ class Recent:
         """Add a value."""
         self.values.append(value)
 
-    def __str__(self) -> str:
-        """Return mean and maximum in milliseconds, human-readable."""
+    def report(self, what: str) -> dict[str, float]:
+        """Return mean and maximum in milliseconds, by name; nothing before the first value."""
         values = tuple(self.values)
         if not values:
-            return 'none yet'
-        return f'{1e3 * sum(values) / len(values):.1f} ms, at most {1e3 * max(values):.1f} ms'
+            return {}
+        return {f'{what}, mean (ms)': round(1e3 * sum(values) / len(values), 1),
+                f'{what}, maximum (ms)': round(1e3 * max(values), 1)}
 
 
 @dataclass
@@ -31,7 +32,8 @@ class Statistics:
 
     Attributes:
         received: images that arrived.
-        dropped: images that a newer one replaced before the worker was free.
+        lost: images that the middleware reports as lost on the way.
+        dropped: images that were left out because the node was busy.
         ignored: images that arrived during a pause.
         processed: images given to the engine.
         without_pose: images that odometry had no pose for.
@@ -41,6 +43,7 @@ class Statistics:
     """
 
     received: int = 0
+    lost: int = 0
     dropped: int = 0
     ignored: int = 0
     processed: int = 0

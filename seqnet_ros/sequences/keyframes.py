@@ -1,7 +1,6 @@
 """Keyframe selection: sequences are spaced by distance, not by camera callbacks."""
 
 import logging
-import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from enum import Enum
 
 import numpy as np
 
-from seqnet_ros.config.engine import EngineConfig, KeyframeConfig
+from seqnet_ros.config.engine import SPACING, SPACING_FORMS, EngineConfig, KeyframeConfig
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S, distance
 
@@ -33,12 +32,11 @@ class Spacing:
         Raises:
             InputError: the text is none of these, or not above zero.
         """
-        match = re.fullmatch(r'\s*(\d+(?:\.\d+)?)\s*(m|s)?\s*', text)
-        if match is None or float(match[1]) <= 0 or (match[2] is None and '.' in match[1]):
-            raise InputError(
-                f"keyframe spacing {text!r} is invalid: use meters ('1.5m'), seconds ('0.5s') or a "
-                "whole number of images ('3')")
-        return cls(float(match[1]), match[2] or '')
+        match = SPACING.fullmatch(text)
+        value = 0.0 if match is None else float(match[1] or match[3])
+        if match is None or value <= 0:
+            raise InputError(f'keyframe spacing {text!r} is invalid: use {SPACING_FORMS}')
+        return cls(value, match[2] or '')
 
     def __str__(self) -> str:
         """Return the text that `parse` reads."""

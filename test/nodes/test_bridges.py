@@ -208,6 +208,22 @@ def test_rtabmap_gets_no_link_without_nodes_or_without_a_metric_pose(capfd):
     assert 'expected the older frame before the newer one' in text
 
 
+@pytest.mark.parametrize(('older', 'newer', 'found'), [
+    (-5, -3, 'the stamp of its older frame is -5000000000 ns, expected a time after zero'),
+    (0, 3, 'the stamp of its older frame is 0 ns, expected a time after zero'),
+    (5, 3, 'expected the older frame before the newer one')])
+def test_stamps_of_a_closure_are_set_and_in_order(older, newer, found):
+    from seqnet_ros.msg import LoopClosure
+
+    from seqnet_ros.core.errors import InputError
+    from seqnet_ros.nodes.bridges.closure_input import closure_from_message
+
+    message = LoopClosure()
+    message.from_stamp.sec, message.to_stamp.sec = older, newer
+    with pytest.raises(InputError, match=found):
+        closure_from_message(message)
+
+
 @needs_rtabmap
 def test_links_wait_for_the_service_of_rtabmap(capfd):
     from seqnet_ros.msg import LoopClosure

@@ -3,15 +3,18 @@
 import ast
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
@@ -21,17 +24,19 @@ ROOT = Path(__file__).resolve().parents[2]
 FILES = {'localization': 'localizer', 'mapping': 'mapper', 'slam_loop_closure': 'loop_closer',
          'replay': 'localizer', 'evaluation': 'evaluator'}
 NODES = ('localizer', 'mapper', 'loop_closer')
+IMAGES = {'image_transport', 'qos', 'device', 'respawn', 'fastdds_profile'}
 COMMON = {'namespace', 'params_file', 'model', 'map', 'image_topic', 'camera_info_topic',
-          'odometry_topic', 'use_sim_time', 'autostart', 'log_level', 'enclaves'}
-POSES = {'pose_topic', 'publish_initial_pose', 'initial_pose_topic'}
+          'odometry_topic', 'use_sim_time', 'autostart', 'log_level', 'enclaves'} | IMAGES
+POSES = {'pose_topic', 'publish_initial_pose', 'initial_pose_topic', 'publish_tf'}
 ARGUMENTS = {
     'mapping': COMMON,
     'localization': COMMON | POSES | {'rviz'},
     'slam_loop_closure': COMMON | {'slam', 'bridge_params_file', 'rtabmap_namespace',
                                    'pose_graph_topic', 'rviz'},
-    'replay': COMMON | POSES | {'bag', 'rate', 'loop', 'bag_delay', 'rviz'},
+    'replay': COMMON | POSES | {'bag', 'rate', 'loop', 'patience_s', 'rviz'},
     'evaluation': {'namespace', 'params_file', 'map', 'match_topic', 'truth_topic', 'truth_type',
-                   'tolerance_m', 'tolerance_deg', 'use_sim_time', 'log_level', 'enclaves'},
+                   'tolerance_m', 'tolerance_deg', 'use_sim_time', 'log_level', 'enclaves',
+                   'respawn'},
 }
 PATIENCE_S = 60.0
 needs_launch = pytest.mark.skipif(
@@ -51,23 +56,31 @@ def test_all_launch_files_are_tested():
 
 @pytest.mark.parametrize('name', FILES)
 def test_a_launch_file_can_be_copied(name):
-    """It needs ROS's launch, and one module of helpers that every installation has."""
+    """It needs ROS's launch, and two modules of helpers that every installation has."""
     tree = ast.parse((ROOT / 'launch' / f'{name}.launch.py').read_text())
     imported = {item.module for item in ast.walk(tree) if isinstance(item, ast.ImportFrom)}
     assert {item.split('.')[0] for item in imported} <= {
         'launch', 'launch_ros', 'seqnet_ros', 'pathlib'}
     assert {item for item in imported if item.startswith('seqnet_ros')} <= {
-        'seqnet_ros.nodes.launch_arguments'}
+        'seqnet_ros.nodes.launch_arguments', 'seqnet_ros.nodes.launch_nodes'}
+
+
+def declarations(file: str) -> list[ast.Call]:
+    """Return the arguments that a Python file declares."""
+    tree = ast.parse((ROOT / file).read_text())
+    return [item for item in ast.walk(tree) if isinstance(item, ast.Call)
+            and getattr(item.func, 'id', '') == 'DeclareLaunchArgument']
 
 
 @pytest.mark.parametrize('name', FILES)
 def test_every_argument_is_declared_with_its_description(name):
-    tree = ast.parse((ROOT / 'launch' / f'{name}.launch.py').read_text())
-    calls = [item for item in ast.walk(tree) if isinstance(item, ast.Call)
-             and getattr(item.func, 'id', '') == 'DeclareLaunchArgument']
-    assert all(any(word.arg == 'description' for word in call.keywords) for call in calls)
+    calls = declarations(f'launch/{name}.launch.py')
+    shared = declarations('seqnet_ros/nodes/launch_arguments.py')
+    assert {call.args[0].value for call in shared} == IMAGES
+    assert all(any(word.arg == 'description' for word in call.keywords)
+               for call in [*calls, *shared])
     named = {call.args[0].value for call in calls}
-    included = ARGUMENTS['localization'] if name == 'replay' else set()
+    included = {'replay': ARGUMENTS['localization'], 'evaluation': set()}.get(name, IMAGES)
     assert named | included == ARGUMENTS[name]
 
 
@@ -154,33 +167,101 @@ def test_every_node_has_the_enclave_of_its_name(enclaves, given):
         assert (f'/seqnet_ros/{name}' in words) == ('--enclave' in words) == given
 
 
+@pytest.fixture
+def tools(tmp_path, monkeypatch) -> Path:
+    """Stands in for RViz and ``ros2 bag play``, which are not on PyPI.
+
+    RViz here is a process that waits. The player publishes the images of a .npz file, and fails
+    for a file that is not there; other ``ros2`` commands are the real ones.
+    """
+    prefix = tmp_path / 'tools'
+    rviz = prefix / 'lib' / 'rviz2' / 'rviz2'
+    rviz.parent.mkdir(parents=True)
+    rviz.write_text('#!/bin/sh\nexec sleep 600\n')
+    index = prefix / 'share' / 'ament_index' / 'resource_index' / 'packages' / 'rviz2'
+    index.parent.mkdir(parents=True)
+    index.touch()
+    ros2 = prefix / 'bin' / 'ros2'
+    ros2.parent.mkdir()
+    ros2.write_text(f"""#!{sys.executable}
+import os, sys, time
+if sys.argv[1:3] != ['bag', 'play']:
+    os.execv({shutil.which('ros2')!r}, sys.argv)
+import numpy as np, rclpy
+from node_harness import raw_message
+from sensor_msgs.msg import Image
+assert '--clock' in sys.argv
+images = np.load(sys.argv[3])['images']
+rclpy.init()
+node = rclpy.create_node('player')
+publisher = node.create_publisher(Image, 'camera/image_raw', 10)
+until = time.monotonic() + 5
+while time.monotonic() < until and not publisher.get_subscription_count():
+    time.sleep(0.01)
+for number, image in enumerate(images):
+    publisher.publish(raw_message(image, 10**9 + number * 10**8))
+    time.sleep(0.1 / float(sys.argv[sys.argv.index('--rate') + 1]))
+""")
+    for script in (rviz, ros2):
+        script.chmod(0o755)
+    monkeypatch.setenv('AMENT_PREFIX_PATH', f'{prefix}:{os.environ.get("AMENT_PREFIX_PATH", "")}')
+    monkeypatch.setenv('PATH', f'{ros2.parent}:{os.environ["PATH"]}')
+    monkeypatch.setenv(
+        'PYTHONPATH', f'{os.environ.get("PYTHONPATH", "")}:{ROOT / "test" / "fixtures"}')
+    return prefix
+
+
 @needs_launch
 @pytest.mark.parametrize('name', ['localization', 'slam_loop_closure', 'replay'])
 @pytest.mark.parametrize('rviz', ['true', 'false'])
-def test_rviz_is_started_where_it_is_asked_for(name, rviz):
+def test_rviz_is_started_where_it_is_asked_for(name, rviz, tools):
     started = nodes_started(name, rviz=rviz, bag='somewhere')
-    assert set(started) == {FILES[name]} | ({'rviz2'} if rviz == 'true' else set())
+    played = {'bag_player'} if name == 'replay' else set()
+    assert set(started) == {FILES[name]} | played | ({'rviz2'} if rviz == 'true' else set())
 
 
 @needs_launch
-@pytest.mark.parametrize('loop', ['true', 'false'])
-def test_a_replay_plays_the_bag_with_its_clock(loop):
-    from launch import LaunchContext
-    from launch.actions import ExecuteProcess, TimerAction
-    from launch.utilities import perform_substitutions
+@pytest.mark.parametrize('name', ['localization', 'slam_loop_closure', 'replay'])
+def test_nothing_is_started_without_rviz(name):
+    if shutil.which('rviz2'):
+        pytest.skip('RViz is installed')
+    with pytest.raises(RuntimeError, match='nothing was started: the package rviz2 is not'):
+        actions_started(name, rviz='true', bag='somewhere')
 
-    arguments = {'bag': 'my bag', 'rate': '2.0', 'loop': loop, 'rviz': 'false'}
-    (waiting,) = [item for item in actions_started('replay', **arguments)
-                  if isinstance(item, TimerAction)]
-    (player,) = waiting.actions
-    assert isinstance(player, ExecuteProcess)
+
+@needs_launch
+@pytest.mark.parametrize('respawn', ['true', 'false'])
+def test_nodes_are_respawned_or_end_the_launch(respawn):
+    from launch import LaunchContext
+    from launch.actions import RegisterEventHandler
+
     context = LaunchContext()
-    context.launch_configurations.update(arguments)
-    words = [perform_substitutions(context, item) for item in player.cmd]
-    assert words[:4] == ['ros2', 'bag', 'play', 'my bag']
-    assert '--clock' in words
-    assert words[words.index('--rate') + 1] == '2.0'
-    assert ('--loop' in words) == (loop == 'true')
+    context.launch_configurations.update(
+        respawn=respawn, namespace='', log_level='info', enclaves='')
+    from seqnet_ros.nodes.launch_nodes import ending_together, package_node
+
+    node = package_node(context, 'evaluator', parameters=[])
+    started = ending_together(context, [node])
+    ends = [item for item in started if isinstance(item, RegisterEventHandler)]
+    assert len(ends) == (respawn == 'false')
+
+
+@needs_launch
+def test_the_fast_dds_profile_is_the_packages_unless_another_is_named(monkeypatch):
+    from seqnet_ros.nodes.fast_dds import driver_line, profile_environment
+
+    for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('ROS_DISTRO', 'kilted')
+    (variable, path), = profile_environment().items()
+    assert variable == 'FASTDDS_DEFAULT_PROFILES_FILE'
+    assert Path(path).is_file()
+    assert driver_line() == f'export {variable}={path}'
+    monkeypatch.setenv('ROS_DISTRO', 'jazzy')
+    assert profile_environment('/x.xml') == {'FASTRTPS_DEFAULT_PROFILES_FILE': '/x.xml'}
+    assert profile_environment('none') == {}
+    monkeypatch.setenv('FASTRTPS_DEFAULT_PROFILES_FILE', '/own.xml')
+    assert profile_environment() == {}
 
 
 @needs_launch
@@ -231,6 +312,83 @@ def launched(name: str, log: Path, **arguments: str) -> Iterator[subprocess.Pope
             if running.poll() is None:
                 os.killpg(running.pid, signal.SIGKILL)
                 running.wait()
+
+
+def run_launch(name: str, **arguments: str) -> subprocess.CompletedProcess:
+    """Run a launch file until it ends by itself."""
+    return subprocess.run(
+        ['ros2', 'launch', str(ROOT / 'launch' / f'{name}.launch.py'),
+         *(f'{key}:={value}' for key, value in arguments.items())],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=2 * PATIENCE_S)
+
+
+def runs(executable: str) -> bool:
+    """Return whether a node of this package that this test started still runs."""
+    found = subprocess.run(['pgrep', '-f', f'lib/seqnet_ros/{executable} .*__ns:=/ending'],
+                           capture_output=True)
+    return found.returncode == 0
+
+
+@pytest.mark.requires_ros
+@needs_ros2_launch
+def test_missing_rviz_leaves_no_localizer_behind():
+    if shutil.which('rviz2'):
+        pytest.skip('RViz is installed')
+    done = run_launch('localization', rviz='true', namespace='ending')
+    assert done.returncode == 1
+    assert 'nothing was started: the package rviz2 is not installed' in done.stdout
+    assert 'process started' not in done.stdout
+    assert not runs('localizer')
+
+
+@pytest.mark.requires_ros
+@needs_ros2_launch
+def test_a_node_that_ends_with_an_error_ends_the_launch_with_one(tmp_path, tools):
+    settings = tmp_path / 'settings.yaml'
+    settings.write_text(yaml.safe_dump({'/**': {'ros__parameters': {'sequence.length': 0}}}))
+    done = run_launch('localization', rviz='true', namespace='ending', params_file=str(settings))
+    assert done.returncode == 1
+    assert 'localizer-1 ended with status 2' in done.stdout
+    assert 'Traceback' not in done.stdout
+    assert not runs('localizer')
+
+
+@pytest.fixture
+def bag(tmp_path, second_drive) -> Path:
+    path = tmp_path / 'bag.npz'
+    np.savez(path, images=np.stack([image for _, image, _ in second_drive[:12]]))
+    return path
+
+
+REPLAY = {'rviz': 'true', 'namespace': 'ending', 'image_topic': '/ending/camera/image_raw',
+          'use_sim_time': 'false', 'rate': '4.0'}
+
+
+@pytest.mark.requires_ros
+@needs_ros2_launch
+def test_a_replay_waits_for_the_localizer_and_ends_everything_with_the_bag(town_map, bag, tools):
+    arguments = REPLAY | {'image_topic': '/camera/image_raw'}
+    done = run_launch('replay', map=str(town_map), bag=str(bag), **arguments)
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.index('listening to') < done.stdout.index('is active: playing')
+    assert re.search(r'bag_player-\d has ended', done.stdout)
+    assert not runs('localizer')
+
+
+@pytest.mark.requires_ros
+@needs_ros2_launch
+@pytest.mark.parametrize(('changes', 'reason'), [
+    ({'map': '/nowhere'}, 'did not become active: cannot configure: no map at /nowhere'),
+    ({'image_topic': '/another/topic'}, 'processed no image'),
+    ({'bag': '/no/such/bag'}, 'ended with status 1'),
+    ({'autostart': 'false', 'patience_s': '1.5'}, 'after 1.5 s, expected an active node')])
+def test_a_replay_that_shows_nothing_ends_with_an_error(town_map, bag, tools, changes, reason):
+    arguments = REPLAY | {
+        'map': str(town_map), 'bag': str(bag), 'image_topic': '/camera/image_raw'} | changes
+    done = run_launch('replay', **arguments)
+    assert done.returncode == 1, done.stdout
+    assert reason in done.stdout
+    assert not runs('localizer')
 
 
 @contextmanager

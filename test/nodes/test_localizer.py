@@ -383,8 +383,8 @@ def test_a_failed_configuration_can_be_corrected(town_map, tmp_path, log):
     with localizing(start=False, map=str(tmp_path / 'nowhere'),
                     image_transport='theora') as (_, peer):
         assert not change_state(peer, 'localizer', 'configure')
-        eventually(lambda: ("parameter image_transport: Input should be 'raw' or 'compressed' "
-                            "(found 'theora')") in log, 'the reason in the log')
+        eventually(lambda: ("parameter image_transport: Input should be 'auto', 'raw' or "
+                            "'compressed' (found 'theora')") in log, 'the reason in the log')
         assert set_parameter(peer, 'image_transport', 'raw') == ''
         assert not change_state(peer, 'localizer', 'configure')
         assert state(peer, 'localizer') == 'unconfigured'
@@ -419,8 +419,11 @@ def test_bad_values_are_refused_with_a_reason(town_map):
         assert set_parameter(peer, 'matching.top_k', 7) == ''
         assert '10000' in set_parameter(peer, 'matching.top_k', 0)
         assert 'greater than 0' in set_parameter(peer, 'matching.min_speed', 0.0)
-        assert 'min_speed 2.0 is above max_speed 1.25' in set_parameter(
-            peer, 'matching.min_speed', 2.0)
+        assert set_parameter(peer, 'matching.min_speed', 2.0) == (
+            'parameter matching: min_speed 2.0 is above max_speed 1.25')
+        assert set_parameter(peer, 'keyframes.every', 'foo') == (
+            "parameter keyframes.every: expected 'auto', meters ('1.5m'), seconds ('0.5s') or a "
+            "whole number of images ('3') (found 'foo')")
         assert 'Wrong parameter type' in set_parameter(peer, 'matching.min_speed', 'fast')
         assert 'keyframes.every' in set_parameter(peer, 'keyframes.every', 'often')
         assert change_state(peer, 'localizer', 'configure')
@@ -446,7 +449,7 @@ def test_every_parameter_is_described(name):
                 assert bounds.from_value < bounds.to_value, parameter
                 assert bounds.step == 0
         assert node.describe_parameter('image_transport').additional_constraints == (
-            'one of: raw, compressed')
+            'one of: auto, raw, compressed')
 
 
 def parameter_table() -> str:
@@ -676,17 +679,19 @@ def test_diagnostics_tell_rates_drops_latencies_device_and_map(town_map, second_
         status, = array.status
         assert status.name == 'localizer: place recognition'
         assert status.level == b'\x00'
-        assert status.hardware_id == str(node.model.device.device)
+        assert status.hardware_id == 'camera'
         values = {item.key: item.value for item in status.values}
         assert values['images received'] == values['images processed'] == '8'
         assert values['images dropped'] == '0'
-        assert values['sequence'] == '5 of 5'
+        assert values['sequence (frames)'] == values['sequence length (frames)'] == '5'
+        assert values['images lost on the way'] == '0'
+        assert float(values['images received (1/s)']) >= 0
         assert values['map'] == str(town_map)
         assert values['map places'] == '50'
         assert values['model'] == 'hog'
         assert values['odometry'] == 'none yet on /odometry'
         for key in ('describe', 'match', 'arrival to result'):
-            assert 'ms, at most' in values[key]
+            assert 0 < float(values[f'{key}, mean (ms)']) <= float(values[f'{key}, maximum (ms)'])
         assert values['last result'] in status.message
 
 

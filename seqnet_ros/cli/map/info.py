@@ -34,7 +34,18 @@ def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
         'sequence length': manifest.sequence_length,
         'descriptors': describe_dimensions(manifest),
         **_describe_images(manifest),
+        **_describe_completeness(manifest),
     }
+
+
+def _describe_completeness(manifest: 'MapManifest') -> dict[str, object]:
+    """Return what the drives lack, and what helps."""
+    from seqnet_ros.maps.completeness import ADVICE
+
+    found = manifest.completeness
+    if found is None:
+        return {}
+    return {'images': found, **({'incomplete': ADVICE} if found.incomplete else {})}
 
 
 def _describe_images(manifest: 'MapManifest') -> dict[str, object]:

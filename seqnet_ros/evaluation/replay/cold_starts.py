@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from seqnet_ros.core.errors import DamagedImageError
 from seqnet_ros.evaluation.metrics.localization_metrics import RestartMetrics, Spread
-from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth
-from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
-from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.result import MatchResult
+
+if TYPE_CHECKING:  # the evaluator of a driving robot takes the summary alone, without torch
+    from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth
+    from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+    from seqnet_ros.localization.localizer import Localizer
 
 RESTARTS = 20
 _RESTART_RESULTS = 300
@@ -43,8 +46,8 @@ class ColdStarts:
     The starts are drawn with a fixed seed, one in each of as many equal parts of the drive.
     """
 
-    def __init__(self, recordings: Recordings, count: int, engine: Callable[[], Localizer],
-                 truth: QueryGroundTruth) -> None:
+    def __init__(self, recordings: 'Recordings', count: int, engine: 'Callable[[], Localizer]',
+                 truth: 'QueryGroundTruth') -> None:
         count = min(count, len(recordings))
         edges = np.linspace(recordings.first, recordings.end, count + 1).astype(int)
         rng = np.random.default_rng(_SEED)
@@ -55,7 +58,7 @@ class ColdStarts:
         self._engine = engine
         self._truth = truth
 
-    def push(self, found: ReplayFrame, read: Callable[[], np.ndarray], travelled: float) -> None:
+    def push(self, found: 'ReplayFrame', read: Callable[[], np.ndarray], travelled: float) -> None:
         """Give a frame to those that still look for their place.
 
         Args:
@@ -73,14 +76,14 @@ class ColdStarts:
 
 
 class _Running:
-    def __init__(self, restart: ColdStart, localizer: Localizer, stamp_ns: int,
+    def __init__(self, restart: ColdStart, localizer: 'Localizer', stamp_ns: int,
                  travelled: float) -> None:
         self._restart, self._localizer = restart, localizer
         self._stamp_ns, self._travelled = stamp_ns, travelled
         self._results = 0
 
-    def goes_on(self, found: ReplayFrame, read: Callable[[], np.ndarray], travelled: float,
-                truth: QueryGroundTruth) -> bool:
+    def goes_on(self, found: 'ReplayFrame', read: Callable[[], np.ndarray], travelled: float,
+                truth: 'QueryGroundTruth') -> bool:
         """Push a frame; return whether the place is still not known."""
         result = self._push(found, read)
         if result is None:
@@ -94,7 +97,7 @@ class _Running:
         self._restart.right = bool(judgement.right[0]) if judgement.known else None
         return False
 
-    def _push(self, found: ReplayFrame, read: Callable[[], np.ndarray]) -> MatchResult | None:
+    def _push(self, found: 'ReplayFrame', read: Callable[[], np.ndarray]) -> MatchResult | None:
         try:
             return self._localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose)
         except DamagedImageError:

@@ -98,10 +98,13 @@ def closure_from_message(message: LoopClosure) -> Closure:
     """Return the part of a loop closure message that a pose graph needs.
 
     Raises:
-        InputError: its stamps are not in order, or its pose or covariance is not finite.
+        InputError: its stamps are not set or not in order, or its pose or covariance is not
+            finite.
     """
     older, newer = stamp_to_ns(message.from_stamp), stamp_to_ns(message.to_stamp)
-    if not 0 < older < newer:
+    if older <= 0:
+        raise InputError(f'the stamp of its older frame is {older} ns, expected a time after zero')
+    if newer <= older:
         raise InputError(f'its stamps are {older} ns and {newer} ns, expected the older frame '
                          'before the newer one')
     if not (message.has_relative_pose and message.is_metric):

@@ -5,24 +5,21 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 
 from seqnet_ros.core.images import View, first_image, pixel_limit
 from seqnet_ros.core.stamp_order import StampOrder
 from seqnet_ros.nodes.conversions import image_reader, stamp_to_ns
 from seqnet_ros.nodes.inputs.camera_sync import CameraSync
+from seqnet_ros.nodes.inputs.image_topic import ImageTopic, topic_of
 from seqnet_ros.nodes.inputs.qos import describe_count, describe_qos, mismatches
-from seqnet_ros.nodes.inputs.subscription_events import SubscriptionEventCallbacks
 from seqnet_ros.nodes.settings import NodeSettings
 from seqnet_ros.sequences.keyframes import NANOSECONDS
 
-IMAGE_TOPIC = 'image'
-_RELIABILITY = {'best_effort': ReliabilityPolicy.BEST_EFFORT,
-                'reliable': ReliabilityPolicy.RELIABLE}
+_LOOK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,21 +32,14 @@ class StampedImage:
         read: decodes it to RGB uint8 ``[H, W, 3]``, or to one such image of each camera; raises
             ``InputError``.
         received_s: when it arrived, on the monotonic clock.
+        size: of the data, bytes.
     """
 
     stamp_ns: int
     frame_id: str
     read: Callable[[], View]
     received_s: float
-
-
-def topic_of(node: Node, transport: str, camera: int = 0) -> str:
-    """Return the full name of a camera's image topic: ``image``, ``image_1``, ``image_2``, ...
-
-    As with image_transport, remapping ``image`` moves the compressed topic along.
-    """
-    base = node.resolve_topic_name(IMAGE_TOPIC if camera == 0 else f'{IMAGE_TOPIC}_{camera}')
-    return f'{base}/compressed' if transport == 'compressed' else base
+    size: int = 0
 
 
 class ImageInput:
@@ -69,35 +59,62 @@ class ImageInput:
         self._warned: set[str] = set()
         self._sync_s = settings.camera_sync_s
         self._sync = CameraSync(cameras, round(settings.camera_sync_s * NANOSECONDS))
-        self._transport = settings.image_transport
+        self._settings = settings
         self._max_pixels = pixel_limit(settings.max_image_megapixels)
-        self._qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=settings.image_queue_depth,
-            reliability=_RELIABILITY[settings.image_reliability])
         self.last_arrival_s: float | None = None
+        self.frame_id = ''
         self._arrivals_s = [-math.inf] * cameras
-        kind = CompressedImage if settings.image_transport == 'compressed' else Image
-        self._subscriptions = [
-            self._subscribe(kind, topic_of(node, self._transport, camera), camera)
-            for camera in range(cameras)]
-        # Remapping may have moved them once more.
-        self.topics = [subscription.topic_name for subscription in self._subscriptions]
-        self._orders = [StampOrder(topic) for topic in self.topics]
+        self._topics = [ImageTopic(node, settings, camera, partial(self._on_image, camera))
+                        for camera in range(cameras)]
+        self._orders = [StampOrder(topic.name) for topic in self._topics]
+        self._timer = node.create_timer(
+            _LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
-    def _subscribe(self, kind: type, topic: str, camera: int) -> Any:
-        refused = SubscriptionEventCallbacks(incompatible_qos=partial(self._warn_of_qos, topic))
-        return self._node.create_subscription(
-            kind, topic, partial(self._on_image, camera), self._qos, event_callbacks=refused)
+    def _look(self) -> None:
+        for topic in self._topics:
+            topic.look()
 
     def close(self) -> None:
         """Stop listening."""
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        self._node.destroy_timer(self._timer)
+        for topic in self._topics:
+            topic.close()
+
+    @property
+    def topics(self) -> list[str]:
+        """The full names of the topics."""
+        return [topic.name for topic in self._topics]
 
     @property
     def topic(self) -> str:
         """The topics, human-readable."""
         return ', '.join(self.topics)
+
+    @property
+    def reliability(self) -> str:
+        """Reliability in use: 'reliable' only where it is for every camera."""
+        kinds = {topic.reliability for topic in self._topics}
+        return 'reliable' if kinds == {'reliable'} else 'best_effort'
+
+    @property
+    def lost(self) -> int:
+        """Messages that the middleware reports as lost on the way."""
+        return sum(topic.lost for topic in self._topics)
+
+    @property
+    def renewed(self) -> int:
+        """How often a subscription was made again because nothing came."""
+        return sum(topic.renewed for topic in self._topics)
+
+    @property
+    def cure(self) -> str:
+        """What helps against lost images, one sentence."""
+        return self._topics[0].cure
+
+    @property
+    def trouble(self) -> str:
+        """What is amiss with the topics in one sentence, empty where nothing is."""
+        return next(filter(None, (topic.trouble for topic in self._topics)), '')
 
     @property
     def incomplete(self) -> int:
@@ -121,18 +138,23 @@ class ImageInput:
                     f'{silence_s:.1f} s: their stamps differ by more than {self._sync_s:g} s '
                     '(camera_sync_s)')
         counts = [(topic, self._node.count_publishers(topic)) for topic in self.topics]
+        qos = self._topics[0].qos
         text = (f'no images on {self.topic} for {silence_s:.1f} s '
-                f'({describe_qos(self._qos)}, depth {self._qos.depth}): '
+                f'({describe_qos(qos)}, depth {qos.depth}): '
                 + ', '.join(describe_count(count) + (f' on {topic}' if len(counts) > 1 else '')
                             for topic, count in counts))
-        refused = [phrase for topic in self.topics
-                   for phrase in mismatches(self._node, topic, self._qos)]
+        refused = [phrase for topic in self._topics
+                   for phrase in mismatches(self._node, topic.name, topic.qos)]
         if refused:
             text += f'; {"; ".join(refused)}: set image_reliability to best_effort'
+        if self.lost:
+            text += f'; {self.lost} were lost on the way. {self.cure}'
         return text + ('' if any(count for _, count in counts) else self._other_transport())
 
     def _other_transport(self) -> str:
-        other = 'raw' if self._transport == 'compressed' else 'compressed'
+        if self._settings.image_transport == 'auto':  # which looks at both
+            return ''
+        other = 'raw' if self._settings.image_transport == 'compressed' else 'compressed'
         topic = topic_of(self._node, other)
         count = self._node.count_publishers(topic)
         if not count:
@@ -142,12 +164,16 @@ class ImageInput:
     def _on_image(self, camera: int, message: Image | CompressedImage) -> None:
         stamp_ns = self._orders[camera].correct(self._stamp(message, self.topics[camera]))
         image = StampedImage(stamp_ns, message.header.frame_id,
-                             image_reader(message, self._max_pixels), time.monotonic())
+                             image_reader(message, self._max_pixels), time.monotonic(),
+                             len(message.data))
+        if camera == 0:
+            self.frame_id = image.frame_id
         self._arrivals_s[camera] = image.received_s
         if len(self.topics) == 1:
             self._hand_on(image)
         elif moment := self._sync.add(camera, image):
             self._hand_on(replace(moment[0], received_s=image.received_s,
+                                  size=sum(item.size for item in moment),
                                   read=lambda: tuple(first_image(item.read()) for item in moment)))
 
     def _hand_on(self, image: StampedImage) -> None:
@@ -166,9 +192,3 @@ class ImageInput:
                 f'images on {topic} have no stamp: using the time of arrival{clock}')
             self._warned.add(topic)
         return now_ns or time.time_ns()
-
-    def _warn_of_qos(self, topic: str, _: Any) -> None:
-        """Report at once, not only after a silence."""
-        for mismatch in mismatches(self._node, topic, self._qos):
-            self._node.get_logger().warning(
-                f'{topic}: {mismatch}; set image_reliability to best_effort')

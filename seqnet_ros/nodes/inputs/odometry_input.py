@@ -5,7 +5,8 @@ from seqnet_ros.core.poses import RESTART_S
 
 PATIENCE_S = 0.2
 """Maximum time an image waits for an odometry message newer than its stamp."""
-KEPT = 1000
+KEPT = 10_000
+"""Poses kept: the newest minute and more at 100 Hz, because images may wait in a queue."""
 
 
 def make_odometry_buffer() -> PoseBuffer:

@@ -15,6 +15,12 @@ def describe_count(publishers: int) -> str:
     return f'{publishers} publisher' + ('' if publishers == 1 else 's')
 
 
+def publisher_names(node: Node, topic: str) -> list[str]:
+    """Return the full names of the nodes that publish on a topic, one for each publisher."""
+    return sorted(f'{item.node_namespace.rstrip("/")}/{item.node_name}'
+                  for item in node.get_publishers_info_by_topic(topic))
+
+
 def mismatches(node: Node, topic: str, asked: QoSProfile) -> list[str]:
     """Return a phrase for each publisher on a topic that cannot serve a subscription.
 

@@ -1,8 +1,11 @@
 """The robot's pose in the map: as a topic, as an initial pose and as a transform."""
 
+from typing import Any
+
 import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 
 from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.localization.result import MatchResult
@@ -32,8 +35,7 @@ class PosePublisher:
         self._carried: CarriedPose | None = None
         self._covariance = np.zeros((6, 6))
         self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
-        self._initial_poses = node.create_lifecycle_publisher(
-            PoseWithCovarianceStamped, INITIAL_POSE_TOPIC, 1)
+        self._initial_poses: Any = None
 
     def start(self, settings: LocalizerSettings) -> None:
         """Begin with these settings.
@@ -43,14 +45,22 @@ class PosePublisher:
         """
         self._settings = settings
         self.expect_initial_pose()
+        if settings.publish_initial_pose:
+            # Not a lifecycle publisher: made here, it would not be activated with the node.
+            self._initial_poses = Node.create_publisher(
+                self._node, PoseWithCovarianceStamped, INITIAL_POSE_TOPIC, 1)
         if settings.publish_tf:
             self._transform = MapToOdom(
                 self._node, settings.map_frame,
                 lambda: float(self._node.get_parameter('tf_tolerance_s').value))
 
     def stop(self) -> None:
-        """Stop publishing the transform and carrying the pose."""
+        """Stop publishing the transform and initial poses, and carrying the pose."""
         self._carried = None
+        self._initial_pose_due = False
+        if self._initial_poses is not None:
+            self._node.destroy_publisher(self._initial_poses)
+            self._initial_poses = None
         if self._transform is not None:
             self._transform.close()
             self._transform = None
@@ -87,7 +97,7 @@ class PosePublisher:
         message = pose_with_covariance(
             pose, covariance, result.stamp_ns, self._settings.map_frame)
         self._poses.publish(message)
-        if self._initial_pose_due:
+        if self._initial_pose_due and self._initial_poses is not None:
             self._initial_poses.publish(message)
             self._initial_pose_due = False
         transform = self._transform

@@ -98,6 +98,55 @@ def test_repeated_odometry_counts_once():
     assert len(odometry((10.0, 0.0), (10.0, 1.0))) == 1
 
 
+# Log.
+
+
+class Lines:
+    """Takes the place of a node's logger."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.lines.append(text)
+
+    info = error = warning
+
+
+def test_one_line_for_each_cause_and_interval():
+    from seqnet_ros.nodes.error_log import INTERVAL_S, IntervalLog
+
+    now_s, logger = 0.0, Lines()
+    log = IntervalLog(logger, lambda: now_s)
+    for _ in range(60):
+        log.warning('publishers', 'two publishers')
+        now_s += 0.05
+    log.info('other', 'another cause')
+    now_s += INTERVAL_S
+    log.warning('publishers', 'two publishers')
+    assert logger.lines == ['two publishers', 'another cause',
+                            'two publishers (59 similar lines left out)']
+
+
+def test_lines_of_the_package_are_forwarded_once_in_an_interval():
+    import logging
+
+    from seqnet_ros.nodes.ros_logging import _ToRos
+
+    logger, handler = Lines(), None
+    package = logging.getLogger('seqnet_ros.test_of_lines')
+    handler = _ToRos(logger)
+    package.addHandler(handler)
+    package.propagate = False
+    try:
+        for step in range(60):
+            package.warning('sequence cleared: time went back by %d s', step)
+        package.warning('another line of code')
+    finally:
+        package.removeHandler(handler)
+    assert logger.lines == ['sequence cleared: time went back by 0 s', 'another line of code']
+
+
 # Worker.
 
 
@@ -131,7 +180,7 @@ def test_the_worker_goes_on_after_an_error(worker):
 def test_the_worker_takes_the_newest_and_jobs_first(worker):
     release, order = threading.Event(), []
     worker.submit(release.wait)
-    assert [worker.offer(item) for item in (5, 6, 1)] == [False, True, True]
+    assert [worker.offer(item) for item in (5, 6, 1)] == [0, 1, 1]
     job = worker.submit(lambda: order.append(len(worker.seen)))
     release.set()
     job.result(5)
@@ -154,6 +203,45 @@ def test_draining_forgets_the_waiting_item(worker):
     worker.offer(1)
     threading.Timer(0.05, release.set).start()
     worker.drain()
+    assert worker.seen == []
+
+
+def test_items_wait_within_the_capacity_and_are_thinned_out_beyond(worker):
+    release = threading.Event()
+    worker.capacity = 40
+    worker.submit(release.wait)
+    assert [worker.offer(item, size=10) for item in (1, 2, 3, 4)] == [0, 0, 0, 0]
+    assert (worker.waiting, worker.waiting_size) == (4, 40)
+    assert worker.offer(5, size=10) == 2
+    assert worker.offer(6, size=100) == 3  # the newest stays, whatever its size
+    assert (worker.waiting, worker.waiting_size) == (1, 100)
+    assert [worker.offer(-1, size=1), worker.offer(1, size=1)] == [1, 0]
+    release.set()
+    assert worker.drain(patience_s=60.0) == 0
+    assert worker.seen == [-1, 1]
+
+
+def test_a_job_can_wait_for_the_items_before_it(worker):
+    release, seen = threading.Event(), []
+    worker.capacity = 100
+    worker.submit(release.wait)
+    worker.offer(1, size=1)
+    after = worker.submit(lambda: seen.extend(worker.seen), after_waiting=True)
+    worker.offer(2, size=1)
+    release.set()
+    after.result(60.0)
+    assert seen == [1]
+
+
+def test_draining_drops_items_but_runs_the_jobs_between_them(worker):
+    release = threading.Event()
+    worker.capacity = 100
+    worker.submit(release.wait)
+    worker.offer(1, size=1)
+    job = worker.submit(lambda: 5, after_waiting=True)
+    threading.Timer(0.1, release.set).start()
+    assert worker.drain() == 1
+    assert job.result(60.0) == 5
     assert worker.seen == []
 
 
