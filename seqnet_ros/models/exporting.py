@@ -18,7 +18,8 @@ from seqnet_ros.descriptors.export import export_onnx, export_openvino
 from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.network_describer import load_frame_network
 from seqnet_ros.descriptors.weights import of_aggregator
-from seqnet_ros.models.place_model import load_preset, with_absolute_paths
+from seqnet_ros.models.model_weights import with_absolute_paths
+from seqnet_ros.models.place_model import load_preset
 
 Format = Literal['onnx', 'openvino']
 _SUFFIXES: dict[str, tuple[str, ...]] = {'onnx': ('.onnx',), 'openvino': ('.xml', '.bin')}
