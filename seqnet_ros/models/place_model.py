@@ -19,6 +19,7 @@ from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import View
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
+from seqnet_ros.descriptors.download import cache_dir
 from seqnet_ros.descriptors.weights import (
     digest_tensors,
     find_weights,
@@ -30,10 +31,12 @@ from seqnet_ros.descriptors.weights import (
 from seqnet_ros.models.default_model import default_model
 from seqnet_ros.models.model_path import MODEL_PATH, find_named_model, named_models
 from seqnet_ros.models.model_weights import (
+    as_loaded,
     is_here,
+    missing_weights,
     weights_available,
     weights_of,
-    with_absolute_paths,
+    with_found_weights,
     with_weights,
 )
 from seqnet_ros.models.pretrained import Pretrained
@@ -77,7 +80,7 @@ class PlaceModel:
     """A model ready to run.
 
     Attributes:
-        config: what identifies its descriptors; weight paths are absolute.
+        config: what identifies its descriptors; weights have absolute paths and their sha256.
         engine: the settings that its file gives; the defaults of localizer, mapper and loop closer.
         describer: images to frame descriptors ``[N, D]``.
         aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
@@ -128,7 +131,8 @@ def load_model(name_or_path: str | Path = '', device: str = 'auto',
     Args:
         name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
-        weights: local weights to use in place of those the file names.
+        weights: local weights to use in place of those the file names: a file for those of the
+            frames, or a folder.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded; the message says why.
@@ -150,6 +154,8 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     config = preset.model if weights is None else with_weights(preset.model, weights)
     if base_dir is None and config.frame.runs_code:
         _check_installed(config)
+    if base_dir is not None:
+        config = with_found_weights(config, base_dir)
     length = preset.engine.sequence.length
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
@@ -159,13 +165,16 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     for module in (aggregator, projection):
         if module is not None and module.state_dict():
             digest += digest_tensors(module.state_dict())
-    return PlaceModel(with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
+    return PlaceModel(as_loaded(config, base_dir), preset.engine, describer, aggregator,
                       config_fingerprint(config, digest), chosen, projection)
 
 
-def build_map_model(preset: Preset, device: str = 'auto',
-                    weights: Path | None = None) -> PlaceModel:
+def build_map_model(preset: Preset, device: str = 'auto', weights: Path | None = None,
+                    map_path: Path | None = None) -> PlaceModel:
     """Load the model that a map describes.
+
+    Its weights are those at the path that the map names, else those beside the map or in
+    ``MAP.weights``, else those in the cache; a map of this version knows their sha256.
 
     A map may come from anywhere, so nothing is downloaded because it says so: an address counts
     only if the file is in the cache already, or an installed model names the same one.
@@ -173,12 +182,22 @@ def build_map_model(preset: Preset, device: str = 'auto',
     Args:
         preset: of the manifest.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
-        weights: local weights to use in place of those the map names.
+        weights: local weights to use in place of those the map names: a file for those of the
+            frames, or a folder.
+        map_path: directory of the map; without, nothing is looked for beside it.
 
     Raises:
         ModelError: its weights are missing, would have to be downloaded, or do not fit.
     """
     config = preset.model if weights is None else with_weights(preset.model, weights)
+    if map_path is not None:
+        beside = map_path.expanduser().absolute().parent
+        config = with_found_weights(config, beside, [beside / weights_folder(map_path)])
+        if missing := missing_weights(config, beside):
+            raise ModelError(
+                f'the weights {missing[0]} of the map are neither where it says nor in {beside} '
+                f'or the cache {cache_dir()}: place the file beside the map, or pass --weights '
+                'with the file or its folder')
     foreign = [one for one in weights_of(config)
                if one.path is None and one.url is not None and not is_here(one, Path())]
     if foreign:
@@ -189,7 +208,12 @@ def build_map_model(preset: Preset, device: str = 'auto',
                 raise ModelError(
                     f'the map names weights at {one.url}, which no installed model does: nothing '
                     'was downloaded, expected the weights as a local file')
-    return build_model(preset, device, weights=weights)
+    return build_model(replace(preset, model=config), device)
+
+
+def weights_folder(map_path: Path) -> str:
+    """Return the name of the folder beside a map for the weights that came with it."""
+    return f'{map_path.absolute().name}.weights'
 
 
 def find_model_file(name_or_path: str | Path) -> Path | None:
@@ -231,7 +255,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     preset = _read_model_file(path)
     if weights is not None:
         preset = replace(preset, model=with_weights(preset.model, weights))
-    return preset, path.parent
+    return preset, path.absolute().parent
 
 
 def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
