@@ -41,6 +41,8 @@ class FrameConfig(Settings):
     takes_weights: ClassVar[bool] = False
     is_file: ClassVar[bool] = False
     """Whether its weights are a whole network, which `frame.path` may name as well."""
+    is_program: ClassVar[bool] = False
+    """Whether that network is a program, to be used only by those who trust it."""
     runs_code: ClassVar[bool] = False
     """Whether it imports what its settings name; maps of others must not choose that."""
 
