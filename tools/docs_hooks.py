@@ -163,8 +163,8 @@ def python_page() -> str:
     import seqnet_ros
 
     opening = ('# Python\n\nGenerated from the docstrings of what `import seqnet_ros as sr` '
-               'offers; each is imported when it is used. The notebooks show them at work: [your own '
-               'images](../notebooks/own_images.md), [two models '
+               'offers; each is imported when it is used. The notebooks show them at work: '
+               '[your own images](../notebooks/own_images.md), [two models '
                'compared](../notebooks/compare_models.md).\n')
     parts = [opening]
     for name in seqnet_ros.__all__:
