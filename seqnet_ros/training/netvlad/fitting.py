@@ -45,7 +45,7 @@ from seqnet_ros.descriptors.weights import (
 )
 from seqnet_ros.maps.index import one_faiss_thread
 from seqnet_ros.training.common.model_files import WeightsFile, document_of, write_model
-from seqnet_ros.training.netvlad.whitening import fit_whitening
+from seqnet_ros.training.common.whitening import fit_whitening
 
 CLUSTER_IMAGES = 500
 """Number of images whose local features are clustered: 100 features each give the 50,000 that
