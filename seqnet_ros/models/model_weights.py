@@ -45,6 +45,8 @@ def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
     if config.frame.takes_weights:
         needed.append(config.weights)
         in_frame_file = config.weights.named and config.weights.layout in _WITH_SEQUENCE
+    if config.reduction is not None and config.reduction.kind == 'pca':
+        needed.append(config.reduction.weights)
     sequence = config.sequence
     aggregator = AGGREGATORS.get(sequence.aggregator)
     expected = aggregator.trained and not in_frame_file
@@ -57,8 +59,8 @@ def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
 
 def weights_of(config: ModelConfig) -> list[WeightsConfig]:
     """Return all weights that a model could name, those of the frames first."""
-    projection = [] if config.projection is None else [config.projection.weights]
-    return [config.weights, config.sequence.weights, *projection]
+    parts = (config.sequence, config.reduction, config.projection)
+    return [config.weights, *(part.weights for part in parts if part is not None)]
 
 
 def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
@@ -157,8 +159,11 @@ def with_changed_weights(config: ModelConfig,
         update={'weights': changed(config.sequence.weights)})
     projection = config.projection and config.projection.model_copy(
         update={'weights': changed(config.projection.weights)})
+    reduction = config.reduction and config.reduction.model_copy(
+        update={'weights': changed(config.reduction.weights)})
     return config.model_copy(update={
-        'weights': changed(config.weights), 'sequence': sequence, 'projection': projection})
+        'weights': changed(config.weights), 'sequence': sequence, 'projection': projection,
+        'reduction': reduction})
 
 
 def portable_document(document: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -185,7 +190,7 @@ def portable_document(document: dict[str, Any], folder: Path) -> dict[str, Any]:
     changed = dict(document)
     if changed.get('weights'):
         changed['weights'] = portable(changed['weights'])
-    for section in ('sequence', 'projection'):
+    for section in ('sequence', 'projection', 'reduction'):
         if (changed.get(section) or {}).get('weights'):
             changed[section] = {
                 **changed[section], 'weights': portable(changed[section]['weights'])}
