@@ -3,12 +3,15 @@
 - ``reference/messages.md`` from ``msg/`` and ``srv/``, with their comments;
 - ``reference/components.md`` from the registries of descriptors, aggregators and rules;
 - ``reference/parameters.md`` from the settings classes that nodes declare their parameters from;
+- ``reference/python.md`` from the docstrings of what `seqnet_ros` offers at its top;
+- ``notebooks/*.md`` from the notebooks of that folder;
 - pages of the navigation that do not exist in this checkout are omitted.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +22,10 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 MESSAGES, PARAMETERS = 'reference/messages.md', 'reference/parameters.md'
 COMPONENTS = 'reference/components.md'
-_GENERATED = (MESSAGES, PARAMETERS, COMPONENTS)
+PYTHON = 'reference/python.md'
+NOTEBOOKS = {f'notebooks/{path.stem}.md': path
+             for path in sorted((ROOT / 'docs' / 'notebooks').glob('*.ipynb'))}
+_GENERATED = (MESSAGES, PARAMETERS, COMPONENTS, PYTHON, *NOTEBOOKS)
 
 
 def on_config(config: Any) -> Any:
@@ -45,6 +51,9 @@ def on_files(files: Files, config: Any) -> Files:
     files.append(File.generated(config, MESSAGES, content=messages_page()))
     files.append(File.generated(config, PARAMETERS, content=parameters_page()))
     files.append(File.generated(config, COMPONENTS, content=components_page()))
+    files.append(File.generated(config, PYTHON, content=python_page()))
+    for name, path in NOTEBOOKS.items():
+        files.append(File.generated(config, name, content=notebook_page(path)))
     return files
 
 
@@ -147,6 +156,65 @@ def components_page() -> str:
         (name, f'`{kind.rule.reason.name}`', _first_sentence(kind.rule))
         for name, kind in RULES.items(plugins=False).items()]))
     return '\n'.join(parts)
+
+
+def python_page() -> str:
+    """Return what `import seqnet_ros` offers, from its docstrings."""
+    import seqnet_ros
+
+    opening = ('# Python\n\nGenerated from the docstrings of what `import seqnet_ros as sr` '
+               'offers; each is imported when it is used. The notebooks show them at work: '
+               '[your own images](../notebooks/own_images.md), [two models '
+               'compared](../notebooks/compare_models.md).\n')
+    parts = [opening]
+    for name in seqnet_ros.__all__:
+        offered = getattr(seqnet_ros, name)
+        parts.append(_documented(f'seqnet_ros.{name}', offered, '##'))
+        if inspect.isclass(offered):
+            for method, function in inspect.getmembers(offered, inspect.isfunction):
+                if not method.startswith('_'):
+                    parts.append(_documented(f'{name}.{method}', function, '###'))
+    return '\n'.join(parts)
+
+
+def _documented(name: str, offered: Any, level: str) -> str:
+    """Return heading, signature and docstring of a function or class."""
+    # Types are in the words of the docstring; names and defaults say how to call it.
+    signature = inspect.signature(offered)
+    bare = signature.replace(return_annotation=inspect.Signature.empty, parameters=[
+        parameter.replace(annotation=inspect.Parameter.empty)
+        for parameter in signature.parameters.values() if parameter.name != 'self'])
+    text = _sections(inspect.getdoc(offered) or '')
+    return f'{level} `{name}`\n\n```text\n{name}{bare}\n```\n\n{text}'
+
+
+def _sections(text: str) -> str:
+    """Return a docstring in Google's style as Markdown; its sections become lists."""
+    lines, kept = text.splitlines(), []
+    in_list = False
+    for line in lines:
+        title = re.fullmatch(r'(Args|Returns|Raises|Attributes|Yields):', line)
+        entry = re.match(r' {4}(\*{0,2}\w+)(?: \([^)]*\))?: (.*)', line)
+        if title:
+            in_list = title[1] in ('Args', 'Raises', 'Attributes')
+            kept += [f'**{title[1]}**', '']
+        elif in_list and entry:
+            kept.append(f'- `{entry[1]}`: {entry[2]}')
+        elif line.startswith(' ' * 8) and in_list:
+            kept.append('  ' + line.strip())
+        else:
+            in_list = in_list and not line
+            kept.append(line.strip() if line.startswith('    ') else line)
+    return re.sub(r'``([^`]+)``', r'`\1`', '\n'.join(kept)) + '\n'
+
+
+def notebook_page(path: Path) -> str:
+    """Return the cells of a notebook as a page: text, and code."""
+    parts = []
+    for cell in json.loads(path.read_text(encoding='utf-8'))['cells']:
+        source = ''.join(cell['source'])
+        parts.append(source if cell['cell_type'] == 'markdown' else f'```python\n{source}\n```')
+    return '\n\n'.join(parts) + '\n'
 
 
 def _first_sentence(documented: Any) -> str:

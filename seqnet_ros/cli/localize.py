@@ -26,6 +26,9 @@ def localize(
     top_k: options.TopK = None,
     reverse: options.Reverse = None,
     false_positive_rate: options.FalsePositiveRate = None,
+    model: Annotated[str, typer.Option(
+        help='Model: a name or a YAML file; it must be the one that the map was made with.',
+        show_default='that of the map')] = '',
     weights: options.Weights = None,
     device: options.Device = 'auto',
     camera_info: options.CameraInfo = None,
@@ -33,8 +36,10 @@ def localize(
 ) -> None:
     """Find the images of a recording in a map, as the live node would.
 
-    The model and its settings are those of the map. Poses of the recording only space its images.
-    The same input gives the same results, written to matches.csv, matches.jsonl and summary.json.
+    The model and its settings are those of the map. Its weights are found where the map says,
+    beside the map, in the cache, or by --weights or --model. Poses of the recording only space its
+    images. The same input gives the same results, written to matches.csv, matches.jsonl and
+    summary.json.
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
@@ -43,14 +48,15 @@ def localize(
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.localization.localizer import Localizer
     from seqnet_ros.maps.map_reader import open_map, read_manifest
-    from seqnet_ros.models.place_model import build_map_model
+    from seqnet_ros.models.place_model import build_map_model, load_model
     from seqnet_ros.pipelines.localize_recording import localize_recording
 
     manifest, _ = read_manifest(map_path)
     engine = manifest.preset.with_settings(changes).engine
     camera = options.read_camera(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
-    model = build_map_model(manifest.preset, device, weights=weights)
-    localizer = Localizer(model, open_map(map_path, model), engine, camera)
+    place_model = (load_model(model, device, weights) if model else
+                   build_map_model(manifest.preset, device, weights, map_path))
+    localizer = Localizer(place_model, open_map(map_path, place_model), engine, camera)
     summary = localize_recording(recording, localizer, output, progress_bar)
     print_fields({'results': output, **summary.lines()})

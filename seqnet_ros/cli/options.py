@@ -36,7 +36,8 @@ Model = Annotated[str, typer.Option(
     help='Model: a name from `seqnet_ros models list`, or a YAML file.',
     show_default=DEFAULT_TEXT)]
 Weights = Annotated[Path | None, typer.Option(
-    help='Local file of weights.', show_default="the model's")]
+    help='Local file of the weights of frames, or folder with all weights.',
+    show_default="the model's")]
 Device = Annotated[str, typer.Option(
     help="Where networks run: 'auto', 'cuda', 'cpu', or 'openvino' on the CPU.")]
 

@@ -41,6 +41,8 @@ class FrameConfig(Settings):
     takes_weights: ClassVar[bool] = False
     is_file: ClassVar[bool] = False
     """Whether its weights are a whole network, which `frame.path` may name as well."""
+    is_program: ClassVar[bool] = False
+    """Whether that network is a program, to be used only by those who trust it."""
     runs_code: ClassVar[bool] = False
     """Whether it imports what its settings name; maps of others must not choose that."""
 
@@ -231,6 +233,21 @@ class ProjectionConfig(Settings):
     weights: WeightsConfig = WeightsConfig()
 
 
+class ReductionConfig(Settings):
+    """Shorter frame descriptors, for every use of them; `projection` is for sequence matching only.
+
+    A linear layer behind the frame descriptor of each camera, then unit length.
+    """
+
+    kind: Literal['pca', 'random'] = Field(
+        'pca', description='Principal components, fitted by `seqnet_ros models fit-reduction`, or '
+                           'random signs, which need no fitting.')
+    dim: int = Field(ge=1, le=65536, description='Length of the vectors.')
+    seed: int = Field(0, ge=0, exclude_if=lambda seed: seed == 0,
+                      description='Of the random signs.')
+    weights: WeightsConfig = WeightsConfig()
+
+
 class ModelConfig(Settings):
     """A model: all settings that determine its descriptors."""
 
@@ -245,6 +262,9 @@ class ModelConfig(Settings):
     weights: WeightsConfig = WeightsConfig()
     centring: bool = Field(
         True, description='Subtract the mean descriptor of each drive before normalization.')
+    reduction: ReductionConfig | None = Field(
+        None, exclude_if=lambda reduction: reduction is None,
+        description='Shortens the frame descriptors; none keeps their length.')
     sequence: AggregatorConfig = AggregatorConfig()
     projection: ProjectionConfig | None = Field(
         None, exclude_if=lambda projection: projection is None,
@@ -268,6 +288,23 @@ class ModelConfig(Settings):
             raise ValueError('both frame.path and weights.path were given, expected one of them')
         return {**values, 'weights': {**weights, 'path': frame['path']},
                 'frame': {name: value for name, value in frame.items() if name != 'path'}}
+
+    @model_validator(mode='before')
+    @classmethod
+    def _a_projection_is_no_reduction(cls, values: Any) -> Any:
+        projection = values.get('projection') if isinstance(values, Mapping) else None
+        if isinstance(projection, Mapping) and {'kind', 'dim'} & projection.keys():
+            raise ValueError('projection is a SeqNet for sequence matching and has no kind and '
+                             'dim, expected reduction: {kind: pca, dim: ...} for shorter '
+                             'descriptors')
+        return values
+
+    @model_validator(mode='after')
+    def _unit_vectors_are_reduced(self) -> 'ModelConfig':
+        if self.reduction is not None and not self.frame.normalizes:
+            raise ValueError('a reduction needs frame descriptors of unit length, found '
+                             f'{self.frame.label}')
+        return self
 
     @model_validator(mode='after')
     def _projection_sees_frames_once(self) -> 'ModelConfig':
@@ -294,7 +331,7 @@ class ModelConfig(Settings):
         """Return the settings that determine the descriptors, without weights, as JSON values."""
         return self.model_dump(mode='json', exclude={
             'name': True, 'description': True, 'weights': True, 'sequence': {'weights'},
-            'projection': {'weights'}})
+            'projection': {'weights'}, 'reduction': {'weights'}})
 
     @property
     def normalises_frames(self) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
@@ -112,7 +113,12 @@ def build_camera_describer(config: ModelConfig, device: 'Device',
     Raises:
         ModelError: the weights are missing or do not fit, or the settings contradict each other.
     """
-    return DESCRIPTORS.get(config.frame.kind).build(config, device, base_dir)
+    describer = DESCRIPTORS.get(config.frame.kind).build(config, device, base_dir)
+    if config.reduction is None:
+        return describer
+    # By name: what shortens describers is one itself, so it cannot be imported from here.
+    shorten = resolve_name('seqnet_ros.descriptors.reduction:shorten')
+    return cast(FrameDescriber, shorten(describer, config, config.reduction, base_dir))
 
 
 def frame_dim(config: ModelConfig) -> int:
@@ -121,4 +127,5 @@ def frame_dim(config: ModelConfig) -> int:
     Raises:
         ModelError: the settings contradict each other.
     """
-    return config.cameras * config.frame.dim(config.image)
+    of_camera = config.reduction.dim if config.reduction else config.frame.dim(config.image)
+    return config.cameras * of_camera

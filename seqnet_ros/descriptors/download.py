@@ -86,6 +86,20 @@ def find_cached(url: str, sha256: str | None) -> Path | None:
     return path
 
 
+def find_cached_content(sha256: str) -> Path | None:
+    """Return the file in the cache that has this hash, whatever it was downloaded from."""
+    folder = cache_dir()
+    if not folder.is_dir():
+        return None
+    for path in sorted(folder.iterdir()):
+        named = path.name.startswith(f'{sha256[:16]}-') or (
+            _record(path).is_file() and _recorded_hash(path) == sha256)
+        if (named and path.suffix != '.sha256' and path.is_file()
+                and file_sha256(path) == sha256):
+            return path
+    return None
+
+
 def download(url: str, sha256: str) -> Path:
     """Return the cached file of ``url``, fetching it where it is missing or damaged.
 

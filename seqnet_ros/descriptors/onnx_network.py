@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Files beside a network that hold its weights, by the ending that replaces or follows its own.
 _SIDE_FILES = ('.bin', '.data')
+_SUFFIXES = ('.onnx', '.xml')
 _ORT_TYPES = {'tensor(float)': np.float32, 'tensor(float16)': np.float16}
 
 Shape = tuple[int | None, ...]
@@ -181,12 +182,24 @@ def _check_output(path: Path, name: str, shape: Shape, dim: int) -> None:
 
 def _digest(path: Path) -> str:
     """Return a hash over the file and those beside it that hold its weights."""
-    beside = [candidate for ending in _SIDE_FILES for candidate in (
-        path.with_suffix(ending), path.with_name(path.name + ending)) if candidate.is_file()]
     digest = hashlib.sha256()
-    for file in (path, *beside):
+    for file in (path, *side_files(path)):
         digest.update(file_sha256(file).encode())
     return digest.hexdigest()
+
+
+def side_files(path: Path, existing: bool = True) -> list[Path]:
+    """Return the files beside an ONNX file or OpenVINO model that hold its weights.
+
+    Args:
+        path: the file, which may hold other weights: then there are none.
+        existing: return those that exist, not all that could.
+    """
+    if path.suffix not in _SUFFIXES:
+        return []
+    return [candidate for ending in _SIDE_FILES for candidate in (
+        path.with_suffix(ending), path.with_name(path.name + ending))
+        if not existing or candidate.is_file()]
 
 
 def _names(ports: dict[str, Shape]) -> str:

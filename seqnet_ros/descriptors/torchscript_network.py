@@ -30,6 +30,7 @@ class TorchScriptConfig(OwnNetworkConfig):
 
     takes_weights: ClassVar[bool] = True
     is_file: ClassVar[bool] = True
+    is_program: ClassVar[bool] = True
 
     kind: Literal['torchscript'] = 'torchscript'
     output: str | None = Field(

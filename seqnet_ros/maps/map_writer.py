@@ -8,6 +8,7 @@ only those that the caller knows of.
 import ctypes
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,11 +52,32 @@ def save_map(place_map: PlaceMap, path: Path, *, overwrite: bool = False,
             is not a map is at the path or in the map, or the map is invalid. What was there is
             untouched then.
     """
+    return write_map(lambda staging: write_files(place_map, staging), path, overwrite=overwrite,
+                     replaces=replaces, backup=backup)
+
+
+def write_map(write: Callable[[Path], None], path: Path, *, overwrite: bool = False,
+              replaces: str | None = None, backup: bool = True) -> Path | None:
+    """Put a map in place whose files are written by a function, otherwise as `save_map`.
+
+    Args:
+        write: writes all files of the map to an empty directory.
+        path: as for `save_map`.
+        overwrite: as for `save_map`.
+        replaces: as for `save_map`.
+        backup: as for `save_map`.
+
+    Returns:
+        Where a replaced map was kept; None where there was none to keep.
+
+    Raises:
+        MapWriteError: as for `save_map`.
+    """
     path = _resolve(path)
     try:
         check_target(path, overwrite=overwrite, replaces=replaces)
         with staging_directory(path) as staging:
-            write_files(place_map, staging)
+            write(staging)
             staging.chmod(0o755)
             verify_map(staging)
             with locked_folder(path.parent):

@@ -18,7 +18,8 @@ from seqnet_ros.descriptors.export import export_onnx, export_openvino
 from seqnet_ros.descriptors.network import NetworkConfig
 from seqnet_ros.descriptors.network_describer import load_frame_network
 from seqnet_ros.descriptors.weights import of_aggregator
-from seqnet_ros.models.place_model import load_preset, with_absolute_paths
+from seqnet_ros.models.model_weights import as_loaded, portable_document
+from seqnet_ros.models.place_model import load_preset
 
 Format = Literal['onnx', 'openvino']
 _SUFFIXES: dict[str, tuple[str, ...]] = {'onnx': ('.onnx',), 'openvino': ('.xml', '.bin')}
@@ -80,7 +81,7 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
     try:
         {'onnx': export_onnx, 'openvino': export_openvino}[form](network, config.image, files[0])
         del network
-        absolute = replace(preset, model=with_absolute_paths(config, folder))
+        absolute = replace(preset, model=as_loaded(config, folder))
         document = absolute.document(exclude_unset=True) | {
             'name': output.stem, 'frame': _frame(config.frame, dim),
             'description': f'{config.name}, exported to {files[0].suffix[1:].upper()}.',
@@ -92,6 +93,7 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
             save_file(tensors, files[-1])
             document['sequence']['weights'] = {
                 'path': files[-1].name, 'sha256': file_sha256(files[-1])}
+        document = portable_document(document, output.parent)
         exported = parse_preset(document, str(output)).model.model_copy(update={'cameras': 1})
         found = build_camera_describer(exported, device, output.parent).describe([image])
         with whole_file(output) as target:

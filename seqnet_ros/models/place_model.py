@@ -12,28 +12,33 @@ import torch
 from torch import Tensor
 
 from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.config.model import AGGREGATORS, AggregatorConfig, ModelConfig, WeightsConfig
+from seqnet_ros.config.model import AGGREGATORS, AggregatorConfig, ModelConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.images import View
 from seqnet_ros.descriptors.describer import FrameDescriber, build_describer, frame_dim
 from seqnet_ros.descriptors.device import Device, select_device
-from seqnet_ros.descriptors.download import cached_path
-from seqnet_ros.descriptors.network import NetworkConfig, VladConfig
+from seqnet_ros.descriptors.download import cache_dir
 from seqnet_ros.descriptors.weights import (
-    TRUNK_LAYOUTS,
     digest_tensors,
     find_weights,
     load_strictly,
-    local_path,
     of_aggregator,
     read_aggregator,
     repeatable_random,
-    weights_path,
 )
 from seqnet_ros.models.default_model import default_model
 from seqnet_ros.models.model_path import MODEL_PATH, find_named_model, named_models
+from seqnet_ros.models.model_weights import (
+    as_loaded,
+    is_here,
+    missing_weights,
+    weights_available,
+    weights_of,
+    with_found_weights,
+    with_weights,
+)
 from seqnet_ros.models.pretrained import Pretrained
 from seqnet_ros.sequences.aggregator import SequenceAggregator
 from seqnet_ros.sequences.aggregators import build_aggregator
@@ -41,8 +46,6 @@ from seqnet_ros.sequences.centring import centre
 from seqnet_ros.sequences.seqnet_aggregators import Smooth
 
 _SUFFIXES = ('.yaml', '.yml')
-# Layouts of files that hold the weights of frames and of sequences.
-_WITH_SEQUENCE = ('seqnet_ros', 'jist', 'vg_transformers')
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class PlaceModel:
     """A model ready to run.
 
     Attributes:
-        config: what identifies its descriptors; weight paths are absolute.
+        config: what identifies its descriptors; weights have absolute paths and their sha256.
         engine: the settings that its file gives; the defaults of localizer, mapper and loop closer.
         describer: images to frame descriptors ``[N, D]``.
         aggregator: frame descriptors ``[B, L, D]`` to sequence descriptors ``[B, D']``.
@@ -128,7 +131,8 @@ def load_model(name_or_path: str | Path = '', device: str = 'auto',
     Args:
         name_or_path: name of a shipped model, or path of a YAML file; '' is the default model.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
-        weights: local weights to use in place of those the file names.
+        weights: local weights to use in place of those the file names: a file for those of the
+            frames, or a folder.
 
     Raises:
         ModelError: there is no such model, or it cannot be loaded; the message says why.
@@ -147,9 +151,11 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     Raises:
         ModelError: its weights are missing or do not fit, or it names another function.
     """
-    config = preset.model if weights is None else _with_weights(preset.model, weights)
+    config = preset.model if weights is None else with_weights(preset.model, weights)
     if base_dir is None and config.frame.runs_code:
         _check_installed(config)
+    if base_dir is not None:
+        config = with_found_weights(config, base_dir)
     length = preset.engine.sequence.length
     chosen = select_device(device)
     describer = build_describer(config, chosen, base_dir)
@@ -159,13 +165,16 @@ def build_model(preset: Preset, device: str = 'auto', base_dir: Path | None = No
     for module in (aggregator, projection):
         if module is not None and module.state_dict():
             digest += digest_tensors(module.state_dict())
-    return PlaceModel(with_absolute_paths(config, base_dir), preset.engine, describer, aggregator,
+    return PlaceModel(as_loaded(config, base_dir), preset.engine, describer, aggregator,
                       config_fingerprint(config, digest), chosen, projection)
 
 
-def build_map_model(preset: Preset, device: str = 'auto',
-                    weights: Path | None = None) -> PlaceModel:
+def build_map_model(preset: Preset, device: str = 'auto', weights: Path | None = None,
+                    map_path: Path | None = None) -> PlaceModel:
     """Load the model that a map describes.
+
+    Its weights are those at the path that the map names, else those beside the map or in
+    ``MAP.weights``, else those in the cache; a map of this version knows their sha256.
 
     A map may come from anywhere, so nothing is downloaded because it says so: an address counts
     only if the file is in the cache already, or an installed model names the same one.
@@ -173,23 +182,38 @@ def build_map_model(preset: Preset, device: str = 'auto',
     Args:
         preset: of the manifest.
         device: 'auto', 'cuda', 'cpu' or 'openvino'.
-        weights: local weights to use in place of those the map names.
+        weights: local weights to use in place of those the map names: a file for those of the
+            frames, or a folder.
+        map_path: directory of the map; without, nothing is looked for beside it.
 
     Raises:
         ModelError: its weights are missing, would have to be downloaded, or do not fit.
     """
-    config = preset.model if weights is None else _with_weights(preset.model, weights)
-    foreign = [one for one in _weights_of(config)
+    config = preset.model if weights is None else with_weights(preset.model, weights)
+    if map_path is not None:
+        beside = map_path.expanduser().absolute().parent
+        config = with_found_weights(config, beside, [beside / weights_folder(map_path)])
+        if missing := missing_weights(config, beside):
+            raise ModelError(
+                f'the weights {missing[0]} of the map are neither where it says nor in {beside} '
+                f'or the cache {cache_dir()}: place the file beside the map, or pass --weights '
+                'with the file or its folder')
+    foreign = [one for one in weights_of(config)
                if one.path is None and one.url is not None and not is_here(one, Path())]
     if foreign:
         installed = {(one.url, one.sha256) for path in named_models().values()
-                     for one in _weights_of(_read_model_file(path).model)}
+                     for one in weights_of(_read_model_file(path).model)}
         for one in foreign:
             if (one.url, one.sha256) not in installed:
                 raise ModelError(
                     f'the map names weights at {one.url}, which no installed model does: nothing '
                     'was downloaded, expected the weights as a local file')
-    return build_model(preset, device, weights=weights)
+    return build_model(replace(preset, model=config), device)
+
+
+def weights_folder(map_path: Path) -> str:
+    """Return the name of the folder beside a map for the weights that came with it."""
+    return f'{map_path.absolute().name}.weights'
 
 
 def find_model_file(name_or_path: str | Path) -> Path | None:
@@ -230,8 +254,8 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
             f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
     preset = _read_model_file(path)
     if weights is not None:
-        preset = replace(preset, model=_with_weights(preset.model, weights))
-    return preset, path.parent
+        preset = replace(preset, model=with_weights(preset.model, weights))
+    return preset, path.absolute().parent
 
 
 def config_fingerprint(config: ModelConfig, weights_digest: str) -> str:
@@ -251,7 +275,7 @@ def _model_info(path: Path) -> ModelInfo:
     config = preset.model
     return ModelInfo(
         name=path.stem, path=path, description=config.description, dim=frame_dim(config),
-        weights_available=_weights_available(config, path.parent), license=preset.license,
+        weights_available=weights_available(config, path.parent), license=preset.license,
         paper=preset.paper, pretrained=Pretrained.of(preset), config=config)
 
 
@@ -263,50 +287,6 @@ def _check_installed(config: ModelConfig) -> None:
     raise ModelError(f'the map names the Python function {config.frame.label}, but no model file '
                      f'in the folders of {MODEL_PATH} does: nothing was run; put the model file '
                      'into one of them')
-
-
-def _weights_available(config: ModelConfig, base_dir: Path) -> bool:
-    return not needs_fitting(config) and all(
-        is_here(weights, base_dir) for weights in needed_weights(config))
-
-
-def needs_fitting(config: ModelConfig) -> bool:
-    """Return whether a model has a trunk only, and its clusters are yet to be fitted to images."""
-    frame = config.frame
-    return isinstance(frame, NetworkConfig) and isinstance(
-        frame.pooling, VladConfig) and config.weights.layout in TRUNK_LAYOUTS
-
-
-def needed_weights(config: ModelConfig) -> list[WeightsConfig]:
-    """Return the weights that a model cannot be loaded without, those of the frames first."""
-    needed = []
-    in_frame_file = False
-    if config.frame.takes_weights:
-        needed.append(config.weights)
-        in_frame_file = config.weights.named and config.weights.layout in _WITH_SEQUENCE
-    sequence = config.sequence
-    aggregator = AGGREGATORS.get(sequence.aggregator)
-    expected = aggregator.trained and not in_frame_file
-    if aggregator.learned and (sequence.weights.named or expected):
-        needed.append(sequence.weights)
-    if config.projection is not None:
-        needed.append(config.projection.weights)
-    return needed
-
-
-def _weights_of(config: ModelConfig) -> list[WeightsConfig]:
-    projection = [] if config.projection is None else [config.projection.weights]
-    return [config.weights, config.sequence.weights, *projection]
-
-
-def is_here(weights: WeightsConfig, base_dir: Path) -> bool:
-    """Return whether weights are a local or installed file, in the cache, or random."""
-    path = weights_path(weights, base_dir)
-    if path is not None and path.is_file():
-        return True
-    if weights.url:
-        return cached_path(weights.url, weights.sha256).is_file()
-    return weights.path is None and weights.random
 
 
 def _read_model_file(path: Path) -> Preset:
@@ -373,27 +353,3 @@ def _trained(config: AggregatorConfig, length: int, dim: int, tensors: Mapping[s
         module = build_aggregator(config, length, dim)
     load_strictly(module, tensors, origin)
     return module
-
-
-def with_absolute_paths(config: ModelConfig, base_dir: Path | None) -> ModelConfig:
-    """Make weight paths independent of the model file, so that a map can name its model."""
-    def absolute(weights: WeightsConfig) -> WeightsConfig:
-        if weights.path is None or weights.package is not None:
-            return weights
-        return weights.model_copy(
-            update={'path': str(local_path(weights.path, base_dir).absolute())})
-
-    sequence = config.sequence.model_copy(
-        update={'weights': absolute(config.sequence.weights)})
-    projection = config.projection and config.projection.model_copy(
-        update={'weights': absolute(config.projection.weights)})
-    return config.model_copy(update={
-        'weights': absolute(config.weights), 'sequence': sequence, 'projection': projection})
-
-
-def _with_weights(config: ModelConfig, weights: Path) -> ModelConfig:
-    if not config.frame.takes_weights:
-        raise ModelError(f'model {config.name} takes no weights, found {weights}')
-    replaced = WeightsConfig(
-        path=str(weights.expanduser().absolute()), layout=config.weights.layout)
-    return config.model_copy(update={'weights': replaced})

@@ -15,7 +15,8 @@ from seqnet_ros.descriptors.download import (
 )
 from seqnet_ros.descriptors.weights import local_path
 from seqnet_ros.models.licenses import UNKNOWN, is_free
-from seqnet_ros.models.place_model import is_here, load_preset, needed_weights
+from seqnet_ros.models.model_weights import is_here, needed_weights
+from seqnet_ros.models.place_model import load_preset
 
 
 @dataclass(frozen=True)

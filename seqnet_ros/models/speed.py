@@ -17,7 +17,8 @@ from seqnet_ros.core.files import whole_file
 from seqnet_ros.descriptors.describer import build_camera_describer
 from seqnet_ros.descriptors.device import select_device
 from seqnet_ros.descriptors.download import cache_dir
-from seqnet_ros.models.place_model import config_fingerprint, is_here, load_preset, needs_fitting
+from seqnet_ros.models.model_weights import is_here, needs_fitting
+from seqnet_ros.models.place_model import config_fingerprint, load_preset
 
 _CAMERA = 480, 640
 _WARM_UP = 2

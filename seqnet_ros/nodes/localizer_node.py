@@ -338,7 +338,8 @@ def _load_model(settings: LocalizerSettings) -> PlaceModel:
     weights = local_weights(settings)
     if settings.model or not settings.map:
         return load_model(settings.model, settings.device, weights)
-    return build_map_model(_preset(settings), settings.device, weights=weights)
+    return build_map_model(_preset(settings), settings.device, weights,
+                           map_paths(settings.map)[0])
 
 
 def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
@@ -349,7 +350,7 @@ def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
     if (settings.model or manifest.fingerprint == model.fingerprint
             or wanted.cameras != model.config.cameras):
         return model
-    return build_map_model(manifest.preset, settings.device, weights=local_weights(settings))
+    return build_map_model(manifest.preset, settings.device, local_weights(settings), paths[0])
 
 
 def _begins_anew(result: MatchResult | None, engine: Localizer) -> bool:

@@ -170,7 +170,8 @@ def _load_model(settings: MapperSettings) -> PlaceModel:
     if not settings.map:
         raise InputError('extend is set, but the parameter map is empty: set it to the map to '
                          'extend')
-    return build_map_model(_preset(settings), settings.device, weights=local_weights(settings))
+    return build_map_model(_preset(settings), settings.device, local_weights(settings),
+                           user_path(settings.map))
 
 
 def main() -> None:

@@ -27,7 +27,8 @@ class NodeSettings(Settings):
     model: str = Field(
         '', description=f"Name of a model, or its YAML file; '' is {DEFAULT_TEXT}.")
     weights: str = Field(
-        '', description="Local weights that replace those of the model; '' uses the model's.")
+        '', description='Local weights that replace those of the model: a file for those of the '
+                        "frames, or a folder; '' uses the model's.")
     device: Literal['auto', 'cuda', 'cpu', 'openvino'] = Field(
         'auto', description="Device for networks; 'openvino' is the CPU with the package openvino.")
     image_transport: Literal['auto', 'raw', 'compressed'] = Field(

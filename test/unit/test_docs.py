@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import seqnet_ros
 from seqnet_ros.config.engine import RULES, MatchingConfig
 from seqnet_ros.config.model import AGGREGATORS, DESCRIPTORS
 
@@ -32,7 +33,8 @@ def site(tmp_path_factory) -> Path:
 def test_every_page_of_the_navigation_is_there(site):
     pages = {'index', 'first_map', 'own_robot', 'models', 'evaluation', 'tuning', 'figures',
              'seqnet', 'jist', 'nodes', 'cli', 'map_format', 'architecture',
-             'reference/messages', 'reference/parameters', 'reference/components'}
+             'reference/messages', 'reference/parameters', 'reference/components',
+             'reference/python', 'notebooks/own_images', 'notebooks/compare_models'}
     missing = [page for page in pages if not (site / f'{page}.html').is_file()]
     assert missing == []
 
@@ -65,6 +67,14 @@ def test_components_are_those_of_the_registries(site):
     for registry in (DESCRIPTORS, AGGREGATORS, RULES):
         for name in registry.items(plugins=False):
             assert name in components
+
+
+def test_python_is_documented_as_its_docstrings_say(site):
+    page = (site / 'reference' / 'python.html').read_text()
+    for name in seqnet_ros.__all__:
+        assert f'seqnet_ros.{name}' in page
+    assert 'a Pillow image, an array' in page
+    assert 'Localizer.push' in page
 
 
 def test_the_page_of_the_command_line_is_current(monkeypatch):

@@ -3,10 +3,14 @@
 import typer
 
 from seqnet_ros.cli.map.build import build
+from seqnet_ros.cli.map.export_map import export_map
+from seqnet_ros.cli.map.import_map import import_map
 from seqnet_ros.cli.map.info import info
 from seqnet_ros.cli.map.verify import verify
 
-app = typer.Typer(no_args_is_help=True, help='Build and verify maps.')
+app = typer.Typer(no_args_is_help=True, help='Build, verify and copy maps.')
 app.command()(build)
 app.command()(info)
 app.command()(verify)
+app.command('export')(export_map)
+app.command('import')(import_map)

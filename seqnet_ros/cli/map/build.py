@@ -97,7 +97,7 @@ def build(
         preset = replace(
             preset, engine=preset.engine.model_copy(update={'geometry': GeometryConfig()}))
     preset = preset.with_settings(settings)
-    built = (build_map_model(preset, device, weights) if model_folder is None
+    built = (build_map_model(preset, device, weights, extend) if model_folder is None
              else build_model(preset, device, model_folder, weights))
     camera = options.read_camera(camera_info)
     extended = None

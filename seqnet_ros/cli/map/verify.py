@@ -19,7 +19,8 @@ def verify(
 
     with working('reading'):
         manifest = verify_map(path)
-    check_model(manifest, build_map_model(manifest.preset, device, weights=weights), path)
+    check_model(manifest, build_map_model(
+        manifest.preset, device, weights=weights, map_path=path), path)
     print_fields({'map': path, 'verdict': 'sound', 'places': manifest.places,
                   'descriptors': describe_dimensions(manifest),
                   'fingerprint': manifest.fingerprint[:8]})

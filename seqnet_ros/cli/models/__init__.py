@@ -7,6 +7,7 @@ from seqnet_ros.cli.models.create import create
 from seqnet_ros.cli.models.export import export
 from seqnet_ros.cli.models.fetch import fetch
 from seqnet_ros.cli.models.fit_netvlad import fit_netvlad
+from seqnet_ros.cli.models.fit_reduction import fit_reduction
 from seqnet_ros.cli.models.fit_vlad import fit_vlad
 from seqnet_ros.cli.models.list import list_models
 
@@ -17,4 +18,5 @@ app.command()(bench)
 app.command()(create)
 app.command('fit-netvlad')(fit_netvlad)
 app.command('fit-vlad')(fit_vlad)
+app.command('fit-reduction')(fit_reduction)
 app.command()(export)

@@ -11,10 +11,11 @@ def list_models() -> None:
     once `models bench` has measured it.
     """
     from seqnet_ros.models import place_model
+    from seqnet_ros.models.model_weights import needs_fitting
     from seqnet_ros.models.speed import known_speeds
 
     def weights(model: place_model.ModelInfo) -> str:
-        if place_model.needs_fitting(model.config):
+        if needs_fitting(model.config):
             return 'missing (fit them)'
         return 'here' if model.weights_available else 'missing'
 

@@ -223,7 +223,8 @@ def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:
     """Return the model, and the preset of its file or of the map with the settings to use."""
     if request.map_path is not None:
         manifest, _ = read_manifest(request.map_path)
-        model = build_map_model(manifest.preset, request.device, weights=request.weights)
+        model = build_map_model(manifest.preset, request.device, request.weights,
+                                request.map_path)
         return model, manifest.preset.with_settings(request.settings)
     preset, base_dir = load_preset(request.model, request.weights)
     model = build_model(preset.with_settings(request.settings), request.device, base_dir)

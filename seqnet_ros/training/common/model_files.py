@@ -16,6 +16,7 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.weights import local_path
+from seqnet_ros.models.model_weights import portable_document
 
 
 class WeightsFile(NamedTuple):
@@ -79,7 +80,7 @@ def write_model(path: Path, document: dict[str, Any],
         files: the weights, named after the model.
 
     Returns:
-        The model as written; paths are relative to its file.
+        The model as written; paths into its folder are relative to it.
 
     Raises:
         InputError: a file cannot be written.
@@ -92,6 +93,7 @@ def write_model(path: Path, document: dict[str, Any],
             for target, file in zip(written, files, strict=True):
                 save_tensors(target, file.tensors)
                 file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
+            document = portable_document(document, path.parent)
             preset = parse_preset(document, str(path))
             path.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
         except BaseException:

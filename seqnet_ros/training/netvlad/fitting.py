@@ -5,12 +5,9 @@ CVPR 2016: what its training starts from, and the whitening that follows its tra
 hard assignment needs no more than the clusters.
 """
 
-import contextlib
 import math
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 import faiss
@@ -20,7 +17,6 @@ import torch
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
-from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
@@ -44,8 +40,9 @@ from seqnet_ros.descriptors.weights import (
     repeatable_random,
 )
 from seqnet_ros.maps.index import one_faiss_thread
+from seqnet_ros.training.common.described_images import batches, described_images
 from seqnet_ros.training.common.model_files import WeightsFile, document_of, write_model
-from seqnet_ros.training.netvlad.whitening import fit_whitening
+from seqnet_ros.training.common.whitening import fit_whitening
 
 CLUSTER_IMAGES = 500
 """Number of images whose local features are clustered: 100 features each give the 50,000 that
@@ -53,7 +50,6 @@ NetVLAD uses."""
 
 _ITERATIONS = 100
 _RATIO = 0.01
-_BATCH = 8
 _LAYER = 'aggregation.0.'
 _WHITENING = 'aggregation.1.'
 
@@ -202,7 +198,7 @@ def fit_netvlad(config: ModelConfig, trunk: Tensors, source: FrameSource,
         return NetVladFit(tensors, dim, walk.used, None)
     describer = _describer(config, _without_whitening(config), tensors, device)
     walk = _walk(source, drawn, read)
-    with _vectors(describer, _images(walk, source.name), scratch) as vectors:
+    with described_images(describer, _images(walk, source.name), scratch) as vectors:
         warn_damaged(walk.damaged, walk.total)
         _check_count(walk.used, pooling)
         whitening = fit_whitening(vectors, pooling.wpca_dim)
@@ -247,7 +243,7 @@ def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], pe
         random: random generator.
     """
     parts = []
-    for batch in _batches(images):
+    for batch in batches(images):
         maps = describer.maps(batch)
         for features in maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1):
             parts.append(features[random.permutation(len(features))[:per_image]])
@@ -413,22 +409,3 @@ def _images(walk: FrameWalk[Frame], name: str) -> Iterator[np.ndarray]:
     for _, image in walk.results(lambda frame: image_reader(frame)()):
         yield image
     walk.require_used(name)
-
-
-def _batches(images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    remaining = iter(images)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
-
-
-@contextlib.contextmanager
-def _vectors(describer: NetworkDescriber, images: Iterable[np.ndarray],
-             scratch: Path) -> Iterator[np.ndarray]:
-    """Describe images into a temporary file; yields float32 ``[N, D]``, memory-mapped."""
-    with explain_write_errors(scratch):
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            for batch in _batches(images):
-                file.write(describer.describe(batch).data)
-            file.flush()
-            yield np.memmap(file, np.float32, 'r').reshape(-1, describer.dim)

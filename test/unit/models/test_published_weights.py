@@ -20,7 +20,8 @@ from seqnet_ros.descriptors.download import Limits, cache_dir, cached_path, fetc
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.models import place_model, speed
 from seqnet_ros.models.licenses import is_free
-from seqnet_ros.models.place_model import list_models, load_model, load_preset, needed_weights
+from seqnet_ros.models.model_weights import needed_weights
+from seqnet_ros.models.place_model import list_models, load_model, load_preset
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 SHA = hashlib.sha256(CONTENT).hexdigest()

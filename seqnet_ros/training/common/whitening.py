@@ -44,11 +44,43 @@ def fit_whitening(vectors: np.ndarray, dim: int) -> Whitening:
     Raises:
         InputError: the vectors do not span that many dimensions.
     """
+    return _fit(vectors, dim, vectors.mean(axis=0, dtype=np.float64))
+
+
+class Components(NamedTuple):
+    """``weight @ x``: uncorrelated about 0 over the vectors it is made of.
+
+    Attributes:
+        weight: float32 ``[dim, D]``, by falling moment of the directions.
+        kept: share of the squares of the vectors along these directions.
+    """
+
+    weight: np.ndarray
+    kept: float
+
+
+def fit_components(vectors: np.ndarray, dim: int, whitening: float) -> Components:
+    """Fit principal components about 0: as `fit_whitening`, but the mean stays, and no offset.
+
+    Args:
+        vectors: as for `fit_whitening`.
+        dim: number of components, below N and at most D.
+        whitening: power of the deviation along each direction by which it is divided: 0 is a
+            rotation, 1 makes all directions equal.
+
+    Raises:
+        InputError: the vectors do not span that many dimensions.
+    """
+    fitted = _fit(vectors, dim, np.zeros(vectors.shape[1]))
+    lengths = np.linalg.norm(fitted.weight, axis=1, keepdims=True)  # one over the deviation
+    return Components(fitted.weight * lengths ** np.float32(whitening - 1), fitted.explained)
+
+
+def _fit(vectors: np.ndarray, dim: int, mean: np.ndarray) -> Whitening:
     count, length = vectors.shape
     if count <= dim or length < dim:
         raise InputError(f'{count} vectors of length {length} have at most '
                          f'{min(count - 1, length)} principal components, but {dim} were requested')
-    mean = vectors.mean(axis=0, dtype=np.float64)
     dual = count < length
     products = _products_between_rows(vectors, mean) if dual else _covariance(vectors, mean)
     total = float(np.trace(products))

@@ -1,0 +1,1 @@
+"""Shorter descriptors, fitted to images."""
