@@ -16,10 +16,10 @@ from PIL import Image
 
 from seqnet_ros.core.any_image import AnyImage, as_rgb, is_tensor
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.datasets.recordings.bag_files import is_bag
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.datasets.recordings.image_list import ImageListSource
 from seqnet_ros.datasets.recordings.open_recording import open_source
-from seqnet_ros.datasets.recordings.bag_files import is_bag
 from seqnet_ros.datasets.recordings.video import VIDEO_SUFFIXES
 from seqnet_ros.evaluation.metrics.place_ground_truth import Tolerance
 from seqnet_ros.evaluation.replay.evaluate_recordings import (
