@@ -8,11 +8,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.datasets.frame_pairing import ascending_fields, pair_drives
-from seqnet_ros.datasets.jist.msls_sequences import (
-    is_official,
-    read_side,
-    split_folder,
-)
+from seqnet_ros.datasets.jist.msls_sequences import is_official, read_side, split_folder
 from seqnet_ros.datasets.jist.sequence_folders import SIDES, SPLITS, FrameTable
 from seqnet_ros.datasets.msls import cities_in
 from seqnet_ros.datasets.recordings.image_folder import list_images
@@ -87,6 +83,7 @@ def _describe_structs(folder: Path) -> FolderInfo:
 def _describe_splits(folder: Path, splits: list[str]) -> FolderInfo:
     fields: dict[str, str] = {}
     doubts: list[str] = []
+    longest = 0
     # A folder that is a split itself counts for each of them.
     one = split_folder(folder, splits[0]) == folder
     for split in splits[-1:] if one else splits:
@@ -95,7 +92,8 @@ def _describe_splits(folder: Path, splits: list[str]) -> FolderInfo:
             name = side if one else f'{split} {side}'
             try:
                 tables[side] = read_side(folder, split, side)
-                fields[name] = _describe_table(tables[side])
+                fields[name], run = _describe_table(tables[side])
+                longest = max(longest, run)
             except InputError as error:
                 fields[name] = 'cannot be read'
                 doubts.append(str(error))
@@ -107,20 +105,22 @@ def _describe_splits(folder: Path, splits: list[str]) -> FolderInfo:
             if far == total:
                 doubts.append(f'no query of {split} is within {RADIUS_M:g} m of the database: '
                               'positions are in different frames, or coordinates are exchanged')
-    length = '' if any('longest run 1' not in text for text in fields.values()) else ' -L 1'
+    single = ' -L 1' if longest <= 1 else ''
     return FolderInfo('splits of images with positions in their names', fields, tuple(doubts),
-                      f'seqnet_ros evaluate sequences {folder} --split '
-                      f'{splits[-1]}{length}')
+                      f'seqnet_ros evaluate sequences {folder} --split {splits[-1]}{single}')
 
 
-def _describe_table(table: FrameTable) -> str:
+def _describe_table(table: FrameTable) -> tuple[str, int]:
+    """Return a summary, and the length of the longest run of successive numbers."""
     follows = (np.diff(table.numbers) == 1) & (np.diff(table.folders) == 0)
     runs = np.bincount(np.concatenate([[0], np.cumsum(~follows)]))
     extent = table.positions.max(axis=0) - table.positions.min(axis=0)
     cities = sorted(set(table.cities) - {''})
     # Cities are too far apart for one extent.
     where = f', of {", ".join(cities)}' if cities else f', over {extent[0]:.0f} x {extent[1]:.0f} m'
-    return (f'{len(table)} images, {len(runs)} sequences, longest run {int(runs.max())}{where}')
+    longest = int(runs.max())
+    return (f'{len(table)} images, {len(runs)} runs of successive numbers of at most {longest}'
+            f'{where}'), longest
 
 
 def _without_match(database: FrameTable, queries: FrameTable) -> int:
@@ -138,11 +138,12 @@ def _describe_images(folder: Path, images: list[Path]) -> FolderInfo:
         values = list(numbers.values())[-1]
         steps = np.diff(values)
         usual = int(np.median(steps)) if len(steps) else 1
-        gaps = int((steps > usual).sum())
-        fields['numbers'] = f'{values[0]} to {values[-1]}, {gaps} gaps'
+        missing = steps >= 2 * usual
+        gaps = int(missing.sum())
+        fields['numbers'] = f'{values[0]} to {values[-1]}, gaps: {gaps}'
         if gaps:
-            doubts.append(f'images are missing at {gaps} places: the frames of two drives are '
-                          'paired by these numbers where poses are not known')
+            doubts.append(f'numbers of images are missing, first after {values[:-1][missing][0]}: '
+                          'frames without poses are paired by number')
     else:
         fields['numbers'] = 'no field of digits ascends from name to name'
     sample = [images[row] for row in np.unique(

@@ -26,9 +26,9 @@ def test_images_with_gaps(tmp_path):
     found = describe_folder(tmp_path)
     assert found.layout == 'a folder of images'
     assert found.fields['images'] == '19'
-    assert found.fields['numbers'] == '1 to 29, 1 gaps'
+    assert found.fields['numbers'] == '1 to 29, gaps: 1'
     assert found.fields['sizes'] == '64 x 48, of 19 images opened'
-    assert 'missing at 1 places' in found.doubts[0]
+    assert 'first after 9' in found.doubts[0]
     assert found.command.startswith('seqnet_ros map build')
 
 
@@ -56,9 +56,17 @@ def test_flat_splits(tmp_path, where):
     found = describe_folder(tmp_path)
     assert found.layout.startswith('splits of images')
     shown = next(text for name, text in found.fields.items() if name.endswith('database'))
-    assert shown == '8 images, 1 sequences, longest run 8, over 0 x 21 m'
+    assert shown == '8 images, 1 runs of successive numbers of at most 8, over 0 x 21 m'
     assert not found.doubts
     assert 'evaluate sequences' in found.command
+    assert '-L 1' not in found.command
+
+
+def test_images_without_order_are_searched_one_by_one(tmp_path):
+    for side in ('database', 'queries'):
+        for index in range(12):
+            image(tmp_path / side / f'@500000.00@{7e6 + 3 * index:.2f}@.jpg')
+    assert describe_folder(tmp_path).command.endswith('--split test -L 1')
 
 
 def test_swapped_axes_and_degrees_are_doubted(tmp_path):
