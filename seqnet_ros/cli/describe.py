@@ -9,6 +9,7 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.printable import printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -42,7 +43,8 @@ def describe(
     described = describe_recording(recording, place_model, progress_bar)
     descriptors = described.descriptors
     _save(descriptors, output)
-    write_names(described.names, names_path(output))
+    # Names of files need not be text.
+    write_names([printable(name) or '-' for name in described.names], names_path(output))
     damaged = {'damaged images': len(described.damaged)} if described.damaged else {}
     print_fields({'file': output, 'names': names_path(output), 'images': len(descriptors),
                   **damaged, 'dimensions': descriptors.shape[1],

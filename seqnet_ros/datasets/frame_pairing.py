@@ -136,14 +136,14 @@ def _choose(found: FramePairing, positions: FramePairing, shared: float, by: Pai
 
 def _numbers(names: _Names) -> tuple[np.ndarray, np.ndarray] | None:
     """Return the numbers of both sides, int64; None where names have no ascending ones."""
-    columns = [_ascending(side) for side in names]
+    columns = [ascending_fields(side) for side in names]
     pairs = [(columns[0][field], columns[1][field]) for field in sorted(columns[0])
              if field in columns[1]]
     return max(reversed(pairs), key=lambda pair: _share(*pair), default=None)
 
 
-def _ascending(names: Sequence[str]) -> dict[int, np.ndarray]:
-    """Return the fields of digits that ascend from name to name, by their place in the name."""
+def ascending_fields(names: Sequence[str]) -> dict[int, np.ndarray]:
+    """Return the fields of digits that ascend from name to name, int64 ``[N]`` by place in them."""
     parts = [re.split(r'([0-9]+)', PurePath(name).stem)[1::2] for name in names]
     if not parts or len(set(map(len, parts))) != 1:
         return {}

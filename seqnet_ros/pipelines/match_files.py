@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.core.printable import printable
 
 if TYPE_CHECKING:
     from seqnet_ros.localization.result import Candidate, MatchResult
@@ -65,9 +66,11 @@ class MatchFiles:
             InputError: the row cannot be written.
         """
         with explain_write_errors(self._folder):
-            self._csv.writerow([*_row(query, result), image])
+            # Names of files need not be text.
+            name = printable(image)
+            self._csv.writerow([*_row(query, result), name])
             self._files[JSONL].write(json.dumps(
-                {**_document(query, result), 'image': image}) + '\n')
+                {**_document(query, result), 'image': name}) + '\n')
         self._rows += 1
 
     def finish(self, summary: dict[str, Any]) -> None:

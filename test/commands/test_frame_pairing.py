@@ -77,6 +77,16 @@ def test_what_does_not_go_together(route, tmp_path):
     assert '--pairs and --pair-by number' in refusal(
         *common, '--pair-by', 'number', '--pairs', tmp_path / 'pairs.csv')
     assert not (tmp_path / 'run').exists()
+    poses = tmp_path / 'poses.csv'
+    poses.write_text('index,x,y\n0,0,0\n1,1,0\n')
+    assert 'the tolerance is 5 m, expected a tolerance in frames' in refusal(
+        'evaluate', 'bags', '--query-source', route / 'friday', '--map-source', route / 'monday',
+        '--map-poses', poses, '--query-poses', poses, '--pair-by', 'number', '--output',
+        tmp_path / 'run')
+    assert 'drives with poses' in refusal(
+        'dataset', 'create', route / 'monday', route / 'friday', '--reference-poses', poses,
+        '--query-poses', poses, '--radius', 2, '--positive-radius', 1, '--pair-by', 'number',
+        '--output', tmp_path / 'set')
 
 
 def test_a_data_set_knows_the_gaps(route, tmp_path):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from pathlib import Path
 
 import cv2
@@ -122,6 +123,22 @@ def test_names_are_written_beside_descriptors(arrays):
     names = (arrays / 'night_imageNames.txt').read_text().splitlines()
     assert names == [f'night{place:03d}.png' for place in range(2, COUNT - 2)]
     assert len(np.load(arrays / 'night.npy')) == len(names)
+
+
+def test_names_of_files_that_are_no_text(arrays, tmp_path):
+    folder = tmp_path / 'odd'
+    folder.mkdir()
+    for index, image in enumerate(sorted((arrays / 'night').iterdir())):
+        name = os.fsencode(f'{index:03d}') + (b'\xff\n' if index == 1 else b'') + b'.png'
+        Path(os.fsdecode(os.fsencode(folder) + b'/' + name)).write_bytes(image.read_bytes())
+    succeed('describe', folder, '--model', arrays / 'small.yaml', '--output', tmp_path / 'a.npy')
+    names = (tmp_path / 'a_imageNames.txt').read_text().splitlines()
+    assert (len(names), names[1]) == (COUNT - 4, r'001\xff\x0a.png')
+    succeed('map', 'build', arrays / 'day', '--model', arrays / 'small.yaml', '-L', 3, '--output',
+            tmp_path / 'map')
+    succeed('localize', folder, '--map', tmp_path / 'map', '--output', tmp_path / 'out')
+    with (tmp_path / 'out' / 'matches.csv').open(newline='') as file:
+        assert [row['image'] for row in csv.DictReader(file)] == names
 
 
 def test_matches_name_their_images(arrays, tmp_path):

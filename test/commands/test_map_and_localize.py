@@ -36,7 +36,7 @@ from seqnet_town import DAY, Camera, Drive, Town
 
 ROOT = Path(__file__).resolve().parents[2]
 COLUMNS = ['query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
-           'sequence_distance']
+           'sequence_distance', 'image']
 FRAMES = 31
 
 
@@ -553,7 +553,7 @@ class TestDescribe:
         assert found.shape == (len(drive), 1764)
         assert found.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-5)
-        assert names_in(tmp_path) == ['x.npy']
+        assert names_in(tmp_path) == ['x.npy', 'x_imageNames.txt']
 
     def test_damaged_images_are_skipped_counted_and_named(self, images, tmp_path):
         succeed('describe', *HOG, images, '--output', tmp_path / 'whole.npy')

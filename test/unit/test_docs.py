@@ -13,6 +13,8 @@ import pytest
 import seqnet_ros
 from seqnet_ros.config.engine import RULES, MatchingConfig
 from seqnet_ros.config.model import AGGREGATORS, DESCRIPTORS
+from seqnet_ros.core.poses import Trajectory
+from seqnet_ros.datasets.recordings.pose_files import FramePoses, read_poses
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +39,39 @@ def test_every_page_of_the_navigation_is_there(site):
              'reference/python', 'notebooks/own_images', 'notebooks/compare_models'}
     missing = [page for page in pages if not (site / f'{page}.html').is_file()]
     assert missing == []
+
+
+def test_columns_of_pose_files_are_read(tmp_path):
+    page = (ROOT / 'docs' / 'datasets.md').read_text()
+    table = page[page.index('Columns of a CSV file'):].split('\n\n')[1]
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in table.splitlines()[2:]]
+    names = {row[0]: re.findall(r'`([a-z_]+)`', row[1]) for row in rows}
+
+    def read(columns: dict[str, str]) -> Trajectory | FramePoses:
+        file = tmp_path / 'poses.csv'
+        file.write_text(f'{",".join(columns)}\n{",".join(columns.values())}\n')
+        return read_poses(file)
+
+    plane = {'x': '1', 'y': '2'}
+    for name in names['x']:
+        assert read({name: '1', 'y': '2'}).poses['0'][0] == 1
+    for name in names['y']:
+        assert read({'x': '1', name: '2'}).poses['0'][1] == 2
+    for name in names['z']:
+        assert read({**plane, name: '3'}).poses['0'][2] == 3
+    for name in names['image']:
+        assert list(read({**plane, name: '7'}).poses) == ['7']
+    for name in names['time'][:4]:
+        for unit in ('', *names['time'][4:]):
+            assert read({name + unit: '5', **plane}).stamps_ns[0] > 0
+    assert read({**plane, 'yaw': '3.14159265'}).poses['0'][5] == pytest.approx(1)
+    for name in names['latitude']:
+        assert read({name: '48', 'lon': '9'}).datum is not None
+    for name in names['longitude']:
+        assert read({'lat': '48', name: '9'}).datum is not None
+    for name in names['altitude']:
+        assert read({'lat': '48', 'lon': '9', name: '20'}).datum.altitude == 20
 
 
 def test_nothing_is_loaded_from_elsewhere(site):

@@ -9,6 +9,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.dataset.info import struct_fields
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.datasets.recordings.frames import FrameSource
@@ -76,6 +77,8 @@ def create(
                          rate, datum=getattr(first, 'datum', None))
     builder.check_comparable(first, second)
     pairing = None
+    if isinstance(first, PosedSource) and by != 'auto':
+        raise InputError(f'--pair-by {by} was given for drives with poses, expected drives without')
     if not isinstance(first, PosedSource):
         named = not first.timed and not second.timed
         pairing = pair_drives((len(first), len(second)), (

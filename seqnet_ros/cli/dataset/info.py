@@ -1,5 +1,6 @@
-"""``seqnet_ros dataset info``: the content of a file of a data set."""
+"""``seqnet_ros dataset info``: the content of a folder or a file of a data set."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,17 +12,34 @@ if TYPE_CHECKING:
     from seqnet_ros.datasets.jist.original_caches import ClassCache, SequenceCache
     from seqnet_ros.datasets.seqnet.db_struct import DbStruct
 
+_logger = logging.getLogger(__name__)
+
 
 def info(
     file: Annotated[Path, typer.Argument(
-        help="A .db struct, or a .torch cache of JIST's or CosPlace's published code.",
+        help="A folder of images or of a data set, a .db struct, or a .torch cache of JIST's or "
+             "CosPlace's published code.",
         show_default=False)],
 ) -> None:
-    """Show the split, images and radii of a struct, and how many places its drives share.
+    """Show what a folder or a file of a data set holds, and what reads it.
+
+    For a folder: its layout, the images of each part, their order and positions, what will not
+    work, and a command that reads it. The layouts are listed on the page Data sets.
+
+    For a .db struct: the split, images and radii, and how many places its drives share.
 
     For a .torch cache of JIST's or CosPlace's published code: its sequences and matches, or its
     classes and groups. Such files are read without running code in them; no command needs them.
     """
+    if file.is_dir():
+        from seqnet_ros.datasets.folder_info import describe_folder
+
+        found = describe_folder(file)
+        for doubt in found.doubts:
+            _logger.warning('%s', doubt)
+        print_fields({'folder': file, 'layout': found.layout, **found.fields,
+                      'read by': found.command})
+        return
     if file.suffix == '.torch':
         from seqnet_ros.datasets.jist.original_caches import read_cache
 

@@ -153,8 +153,14 @@ def is_official(folder: Path, split: str) -> bool:
     return not (folder / split).is_dir() and (folder / OFFICIAL_CITIES).is_dir()
 
 
-def _split_folder(folder: Path, split: str) -> Path:
-    """Return the folder of a split; that it is missing is left to the reader of the images."""
+def split_folder(folder: Path, split: str) -> Path:
+    """Return the folder of a split: ``<split>``, ``images/<split>`` or the folder itself.
+
+    That it is missing is left to the reader of the images.
+
+    Raises:
+        InputError: the split is unknown.
+    """
     if split not in SPLITS:
         raise InputError(f'split is {split!r}, expected {", ".join(SPLITS)}')
     usual = folder / split
@@ -190,7 +196,7 @@ def _read_marked(folder: str | PathLike[str], split: str, side: str, cities: Seq
         if subtask is not None:
             raise InputError(f'the subtask {subtask} was requested of {root}, expected the '
                              f'official folder of MSLS, which holds {OFFICIAL_CITIES}')
-        home = _split_folder(root, split)
+        home = split_folder(root, split)
         table = _of_cities(read_flat(home, side), cities) if is_flat(home / side) else (
             read_frames(home, side, cities, compat))
         return table, np.ones(len(table), dtype=bool)

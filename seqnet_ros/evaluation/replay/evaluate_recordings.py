@@ -160,7 +160,7 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
     with watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)
         queries = Recordings(request.queries, _map_datum(request, maps))
-        check_ground_truth(request.tolerance, queries, maps, request.pairs)
+        check_ground_truth(request.tolerance, queries, maps, request.pairs, request.pair_by)
         model, preset = _load(request)
         described = DescriptorCache(model, folder / DESCRIPTORS)
         try:

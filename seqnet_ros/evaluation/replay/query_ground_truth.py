@@ -24,7 +24,7 @@ from seqnet_ros.maps.mapper import FRAME_NUMBERS
 
 
 def check_ground_truth(tolerance: Tolerance, queries: Recordings, maps: Recordings | None,
-                       pairs: Path | None) -> None:
+                       pairs: Path | None, pair_by: PairBy = 'auto') -> None:
     """Find out before the work whether what is known can tell what is true.
 
     Raises:
@@ -35,6 +35,9 @@ def check_ground_truth(tolerance: Tolerance, queries: Recordings, maps: Recordin
             raise InputError(f'{pairs} refers to frames of the mapping drive, expected '
                              '--map-source as well')
         return
+    if pair_by != 'auto':
+        raise InputError(f'frames are to be paired by {pair_by} and the tolerance is {tolerance}, '
+                         'expected a tolerance in frames')
     if pairs is not None:
         raise InputError(f'the tolerance of {pairs} is {tolerance}, expected frames')
     if not queries.posed:
@@ -69,7 +72,7 @@ class QueryGroundTruth:
     def __init__(self, mapped: ReferenceMap, tolerance: Tolerance, queries: Recordings,
                  maps: Recordings | None, pairs: Path | None = None,
                  pair_by: PairBy = 'auto') -> None:
-        check_ground_truth(tolerance, queries, maps, pairs)
+        check_ground_truth(tolerance, queries, maps, pairs, pair_by)
         self.tolerance = tolerance
         self.unit = tolerance.unit
         self.note = ''
