@@ -12,6 +12,7 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError, MapModelMismatchError
 from seqnet_ros.core.poses import travelled_distance
+from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_array
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
@@ -51,9 +52,11 @@ def build_map(
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
         raise InputError('the drive has no keyframe, expected at least one to make a map')
-    finite = np.isfinite(descriptors).all(axis=1)
-    if not finite.all():
-        raise InputError(f'frame descriptor {int(finite.argmin())} is not finite')
+    for block in row_blocks(descriptors):
+        finite = np.isfinite(descriptors[block]).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f'frame descriptor {block.start + int(finite.argmin())} is not finite')
     config, engine = model.config, engine or model.engine
     record = None
     if features is not None:
@@ -62,7 +65,9 @@ def build_map(
                              'local features')
         record = FeatureRecord.of(engine.geometry)
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
-    frames = model.prepare(descriptors, mean if config.centring else None)
+    frames = scratch_array(descriptors.shape)
+    for block in row_blocks(descriptors):
+        frames[block] = model.prepare(descriptors[block], mean if config.centring else None)
     starts = np.asarray(segment_starts, dtype=np.int64)
     windows = trailing_windows(starts, engine.sequence.length)
     sequences = aggregate(model.aggregator, frames, windows)
@@ -136,8 +141,8 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     if not first.has_poses:  # frame numbers continue, as meters
         offset[0] = len(place_map)
     joined: dict[str, Any] = {
-        'frames': np.concatenate([place_map.frames, session.frames]),
-        'sequences': np.concatenate([place_map.sequences, session.sequences]),
+        'frames': joined_rows(place_map.frames, session.frames),
+        'sequences': joined_rows(place_map.sequences, session.sequences),
         'mean': np.average([place_map.mean, session.mean], axis=0,
                            weights=[len(place_map), len(session)]).astype(np.float32),
         'stamps_ns': np.concatenate([place_map.stamps_ns, session.stamps_ns]),
@@ -146,7 +151,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
             [place_map.segment_starts, session.segment_starts + len(place_map)])}
     projected = None
     if place_map.projected is not None and session.projected is not None:
-        projected = np.concatenate([place_map.projected, session.projected])
+        projected = joined_rows(place_map.projected, session.projected)
     manifest = second.model_copy(update={
         'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
         'route_length_m': first.route_length_m + second.route_length_m,
@@ -163,5 +168,5 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
 def _map_id(fingerprint: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(fingerprint.encode())
     for name in ('frames', 'stamps_ns', 'poses', 'segment_starts'):
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -11,6 +11,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View, first_image, image_from_compressed
 from seqnet_ros.core.poses import check_pose, make_pose
+from seqnet_ros.core.scratch_arrays import GrowingRows
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
@@ -79,7 +80,7 @@ class Mapper:
         self._jpegs: list[bytes] = []
         self._gate: KeyframeGate | None = None
         self._spacing: Spacing | None = None
-        self._descriptors: list[np.ndarray] = []
+        self._descriptors = GrowingRows()
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
         self._segment_starts: list[int] = []
@@ -233,7 +234,7 @@ class Mapper:
         if not self._stamps:
             raise InputError('no image became a place, expected at least one image')
         place_map = build_map(
-            self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
+            self.model, self._descriptors.array, self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
