@@ -16,6 +16,7 @@ from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_arra
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
+from seqnet_ros.maps.stored_values import Stored, round_in_place
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -28,6 +29,7 @@ def build_map(
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
     *, engine: EngineConfig | None = None, features: KeyframeFeatures | None = None,
     images: KeyframeImages | None = None, camera: CameraModel | None = None,
+    stored: Stored = 'float32',
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -44,6 +46,7 @@ def build_map(
         features: local features of the keyframes, made with the geometry settings.
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
+        stored: type of the descriptors on disk, to which they are rounded.
 
     Raises:
         InputError: there is no keyframe, a value is not finite, or there are features without
@@ -68,10 +71,14 @@ def build_map(
     frames = scratch_array(descriptors.shape)
     for block in row_blocks(descriptors):
         frames[block] = model.prepare(descriptors[block], mean if config.centring else None)
+    round_in_place(frames, stored, config.normalises_frames)
     starts = np.asarray(segment_starts, dtype=np.int64)
     windows = trailing_windows(starts, engine.sequence.length)
     sequences = aggregate(model.aggregator, frames, windows)
+    round_in_place(sequences, stored, False)
     projected = None if model.projection is None else describe_frames(model.projection, frames)
+    if projected is not None:
+        round_in_place(projected, stored, True)
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     poses = np.asarray(poses, dtype=np.float64)
     map_id = _map_id(model.fingerprint, {
@@ -80,13 +87,13 @@ def build_map(
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
         format_version=format_of(config, images is not None or camera is not None
-                                 or engine.geometry is not None),
+                                 or engine.geometry is not None, stored),
         map_id=map_id, model=config, engine=engine, fingerprint=model.fingerprint,
         places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
         sequence_length=engine.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
-        features=record, images=images is not None,
+        features=record, images=images is not None, stored=stored,
         camera=None if camera is None else camera.to_document())
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
                     build_index(sequences), projected, features, images)
@@ -101,6 +108,7 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
         return place_map
     windows = trailing_windows(place_map.segment_starts, length)
     sequences = aggregate(model.aggregator, place_map.frames, windows)
+    round_in_place(sequences, place_map.manifest.stored, False)
     manifest = place_map.manifest.model_copy(update={
         'sequence_length': length, 'sequence_dim': sequences.shape[1], 'calibration': None})
     return replace(
@@ -133,7 +141,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     if first.sequence_length != second.sequence_length:
         raise InputError(f'the map has sequences of {first.sequence_length} frames, the session of '
                          f'{second.sequence_length}')
-    for what in ('features', 'images', 'camera'):
+    for what in ('features', 'images', 'camera', 'stored'):
         if getattr(first, what) != getattr(second, what):
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')

@@ -19,6 +19,7 @@ from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
+from seqnet_ros.maps.stored_values import Stored
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict, keyframe_settings
 
@@ -58,6 +59,7 @@ class Mapper:
             spacing is what 'auto' means then.
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known; of several the first.
+        stored: type of the descriptors on disk; None takes that of the map to extend, else float32.
 
     Raises:
         MapModelMismatchError: the map to extend was made with another model.
@@ -66,10 +68,12 @@ class Mapper:
 
     def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
                  extends: PlaceMap | None = None, *, keep_images: bool = False,
-                 camera: CameraModel | None = None) -> None:
+                 camera: CameraModel | None = None, stored: Stored | None = None) -> None:
         if extends is not None:
             check_model(extends.manifest, model, 'the map to extend')
         self._extends = extends
+        self._stored: Stored = stored or (
+            'float32' if extends is None else extends.manifest.stored)
         self.model = model
         self.engine = engine or model.engine
         self.camera = camera
@@ -238,6 +242,7 @@ class Mapper:
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
+            stored=self._stored,
             images=KeyframeImages.collect(self._jpegs) if self._keep_images else None)
         if self._extends is not None:
             extended = with_sequence_length(
