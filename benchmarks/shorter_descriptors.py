@@ -1,8 +1,8 @@
 """What shorter and coarser descriptors cost: ``python -m benchmarks.shorter_descriptors DATA``.
 
-Recall@1 of single frames and of the mean of ten successive ones, by principal components fitted to
-the mapped drive or to the drives of the other pairs, by random signs, and by values stored in
-float16 and int8.
+Recall@1 of single frames and of the mean similarity of ten successive ones, by principal
+components fitted to the mapped drive or to the drives of the other pairs, by random signs, and by
+values stored in float16 and int8.
 """
 
 import argparse
@@ -79,9 +79,7 @@ def _row(label: str, described: list[Described], weights: Sequence[np.ndarray | 
 def _recall(maps: np.ndarray, queries: np.ndarray, truth: GroundTruth, length: int,
             stored: str) -> float:
     maps, queries = (normalize_rows(rows - rows.mean(axis=0)) for rows in (maps, queries))
-    maps, queries = (normalize_rows(_means(rows, length)) for rows in (_stored(maps, stored),
-                                                                        queries))
-    best = (queries @ maps.T).argmax(axis=1)
+    best = _along_diagonals(queries @ _stored(maps, stored).T, length).argmax(axis=1)
     right = [place in truth.matches(query) for query, place in enumerate(best)
              if len(truth.matches(query))]
     return float(np.mean(right))
@@ -97,12 +95,13 @@ def _stored(rows: np.ndarray, kind: str) -> np.ndarray:
     return rows
 
 
-def _means(rows: np.ndarray, length: int) -> np.ndarray:
-    """Return the means of the windows that end at each row; the first are shorter."""
-    sums = np.concatenate([np.zeros((1, rows.shape[1])), rows.cumsum(axis=0, dtype=np.float64)])
-    ends = np.arange(1, len(rows) + 1)
-    begins = np.maximum(ends - length, 0)
-    return ((sums[ends] - sums[begins]) / (ends - begins)[:, None]).astype(np.float32)
+def _along_diagonals(similarities: np.ndarray, length: int) -> np.ndarray:
+    """Return the mean ``[M, N]`` of each value and those before it on its diagonal."""
+    sums, counts = similarities.copy(), np.ones_like(similarities)
+    for step in range(1, length):
+        sums[step:, step:] += similarities[:-step, :-step]
+        counts[step:, step:] += 1
+    return sums / counts
 
 
 if __name__ == '__main__':

@@ -34,6 +34,7 @@ from seqnet_ros.maps.map_reader import read_manifest
 from seqnet_ros.maps.map_writer import check_target, save_map
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.stored_values import check_stored
 from seqnet_ros.models import place_model
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.pipelines.map_recording import map_recording
@@ -105,7 +106,7 @@ def build_map(images: AnyPath | Sequence[AnyImage] | np.ndarray, output: AnyPath
               stamps_ns: Sequence[int] | None = None,
               settings: Mapping[str, Any] | None = None, overwrite: bool = False,
               topic: str | None = None, pose_topic: str | None = None,
-              rate: float | None = None) -> PlaceMap:
+              rate: float | None = None, stored: str = 'float32') -> PlaceMap:
     """Make a map of the places of a drive, as ``seqnet_ros map build`` does.
 
     Args:
@@ -122,6 +123,7 @@ def build_map(images: AnyPath | Sequence[AnyImage] | np.ndarray, output: AnyPath
         topic: image topic of a bag.
         pose_topic: pose topic of a bag.
         rate: images per second of a folder or video.
+        stored: type of the descriptors on disk: 'float32', 'float16' or 'int8'.
 
     Returns:
         The map; `Localizer` takes it.
@@ -140,7 +142,8 @@ def build_map(images: AnyPath | Sequence[AnyImage] | np.ndarray, output: AnyPath
     else:
         source = _listed(images, poses, stamps_ns)
     chosen = _model(model)
-    mapper = Mapper(chosen, chosen.preset.with_settings(settings or {}).engine)
+    mapper = Mapper(chosen, chosen.preset.with_settings(settings or {}).engine,
+                    stored=check_stored(stored))
     place_map = map_recording(source, mapper).place_map
     if output is not None:
         save_map(place_map, Path(output), overwrite=overwrite)

@@ -11,8 +11,8 @@ from seqnet_ros.datasets.frame_pairing import ascending_fields, pair_drives
 from seqnet_ros.datasets.jist.msls_sequences import is_official, read_side, split_folder
 from seqnet_ros.datasets.jist.sequence_folders import SIDES, SPLITS, FrameTable
 from seqnet_ros.datasets.msls import cities_in
+from seqnet_ros.datasets.recordings.bag_files import is_bag
 from seqnet_ros.datasets.recordings.image_folder import list_images
-from seqnet_ros.datasets.recordings.rosbag import is_bag
 
 RADIUS_M = 25.0
 """Usual radius of a match in benchmarks of visual place recognition."""

@@ -12,10 +12,12 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError, MapModelMismatchError
 from seqnet_ros.core.poses import travelled_distance
+from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_array
 from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
+from seqnet_ros.maps.stored_values import Stored, round_in_place
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -29,6 +31,7 @@ def build_map(
     *, engine: EngineConfig | None = None, features: KeyframeFeatures | None = None,
     images: KeyframeImages | None = None, camera: CameraModel | None = None,
     completeness: Completeness | None = None,
+    stored: Stored = 'float32',
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
 
@@ -46,6 +49,7 @@ def build_map(
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
         completeness: what the drive lacks.
+        stored: type of the descriptors on disk, to which they are rounded.
 
     Raises:
         InputError: there is no keyframe, a value is not finite, or there are features without
@@ -54,9 +58,11 @@ def build_map(
     descriptors = np.asarray(descriptors, dtype=np.float32)
     if len(descriptors) == 0:
         raise InputError('the drive has no keyframe, expected at least one to make a map')
-    finite = np.isfinite(descriptors).all(axis=1)
-    if not finite.all():
-        raise InputError(f'frame descriptor {int(finite.argmin())} is not finite')
+    for block in row_blocks(descriptors):
+        finite = np.isfinite(descriptors[block]).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f'frame descriptor {block.start + int(finite.argmin())} is not finite')
     config, engine = model.config, engine or model.engine
     record = None
     if features is not None:
@@ -65,11 +71,17 @@ def build_map(
                              'local features')
         record = FeatureRecord.of(engine.geometry)
     mean = descriptors.mean(axis=0) if config.centring else np.zeros_like(descriptors[0])
-    frames = model.prepare(descriptors, mean if config.centring else None)
+    frames = scratch_array(descriptors.shape)
+    for block in row_blocks(descriptors):
+        frames[block] = model.prepare(descriptors[block], mean if config.centring else None)
+    round_in_place(frames, stored, config.normalises_frames)
     starts = np.asarray(segment_starts, dtype=np.int64)
     windows = trailing_windows(starts, engine.sequence.length)
     sequences = aggregate(model.aggregator, frames, windows)
+    round_in_place(sequences, stored, False)
     projected = None if model.projection is None else describe_frames(model.projection, frames)
+    if projected is not None:
+        round_in_place(projected, stored, True)
     stamps = np.asarray(stamps_ns, dtype=np.int64)
     poses = np.asarray(poses, dtype=np.float64)
     map_id = _map_id(model.fingerprint, {
@@ -78,13 +90,13 @@ def build_map(
              for before, after in pairwise(descriptors[:_SAMPLED_STEPS])]
     manifest = MapManifest(
         format_version=format_of(config, images is not None or camera is not None
-                                 or engine.geometry is not None),
+                                 or engine.geometry is not None, stored),
         map_id=map_id, model=config, engine=engine, fingerprint=model.fingerprint,
         places=len(frames), dim=frames.shape[1], sequence_dim=sequences.shape[1],
         sequence_length=engine.sequence.length, spacing=spacing,
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
-        features=record, images=images is not None,
+        features=record, images=images is not None, stored=stored,
         camera=None if camera is None else camera.to_document(), completeness=completeness)
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
                     build_index(sequences), projected, features, images)
@@ -99,6 +111,7 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
         return place_map
     windows = trailing_windows(place_map.segment_starts, length)
     sequences = aggregate(model.aggregator, place_map.frames, windows)
+    round_in_place(sequences, place_map.manifest.stored, False)
     manifest = place_map.manifest.model_copy(update={
         'sequence_length': length, 'sequence_dim': sequences.shape[1], 'calibration': None})
     return replace(
@@ -131,7 +144,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     if first.sequence_length != second.sequence_length:
         raise InputError(f'the map has sequences of {first.sequence_length} frames, the session of '
                          f'{second.sequence_length}')
-    for what in ('features', 'images', 'camera'):
+    for what in ('features', 'images', 'camera', 'stored'):
         if getattr(first, what) != getattr(second, what):
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
@@ -139,8 +152,8 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
     if not first.has_poses:  # frame numbers continue, as meters
         offset[0] = len(place_map)
     joined: dict[str, Any] = {
-        'frames': np.concatenate([place_map.frames, session.frames]),
-        'sequences': np.concatenate([place_map.sequences, session.sequences]),
+        'frames': joined_rows(place_map.frames, session.frames),
+        'sequences': joined_rows(place_map.sequences, session.sequences),
         'mean': np.average([place_map.mean, session.mean], axis=0,
                            weights=[len(place_map), len(session)]).astype(np.float32),
         'stamps_ns': np.concatenate([place_map.stamps_ns, session.stamps_ns]),
@@ -149,7 +162,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
             [place_map.segment_starts, session.segment_starts + len(place_map)])}
     projected = None
     if place_map.projected is not None and session.projected is not None:
-        projected = np.concatenate([place_map.projected, session.projected])
+        projected = joined_rows(place_map.projected, session.projected)
     manifest = second.model_copy(update={
         'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
         'route_length_m': first.route_length_m + second.route_length_m,
@@ -171,5 +184,5 @@ def _join(first: Completeness | None, second: Completeness | None) -> Completene
 def _map_id(fingerprint: str, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(fingerprint.encode())
     for name in ('frames', 'stamps_ns', 'poses', 'segment_starts'):
-        digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+        digest.update(np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()[:16]

@@ -26,7 +26,9 @@ faster."""
 _NEIGHBOURS = 24
 _BUILD_BEAM = 48
 _SEARCH_BEAM = 384
-_BUILD_BLOCK = 65536
+_BUILD_BYTES = 32 << 20
+_LONG_DIM, _BUILD_DIM = 2048, 512
+"""Longer descriptors are projected to so many values to choose the links of the graph."""
 
 
 class CoarseIndex(Protocol):
@@ -87,12 +89,21 @@ class HnswIndex:
 
     @classmethod
     def build(cls, sequences: np.ndarray) -> 'HnswIndex':
-        """Build the graph over float32 ``[N, D']``, the same one every time."""
-        graph = faiss.IndexHNSWFlat(sequences.shape[1], _NEIGHBOURS)
+        """Build the graph over float32 ``[N, D']``, the same one every time.
+
+        Links between long descriptors are chosen by a random projection of them, which takes less
+        memory and time; searches compare the descriptors themselves.
+        """
+        dim = sequences.shape[1]
+        signs = _random_signs(dim) if dim > _LONG_DIM else None
+        graph = faiss.IndexHNSWFlat(dim if signs is None else _BUILD_DIM, _NEIGHBOURS)
         graph.hnsw.efConstruction = _BUILD_BEAM
+        block = max(1, _BUILD_BYTES // (4 * dim))
         with one_faiss_thread():
-            for start in range(0, len(sequences), _BUILD_BLOCK):
-                graph.add(np.ascontiguousarray(sequences[start: start + _BUILD_BLOCK]))
+            for start in range(0, len(sequences), block):
+                rows = np.ascontiguousarray(sequences[start: start + block])
+                graph.add(rows if signs is None else np.ascontiguousarray(rows @ signs))
+        graph.d = dim
         copy = graph.storage
         # The graph lets go of its copy for a view; the copy is freed here.
         copy.thisown = True  # type: ignore[attr-defined]
@@ -180,6 +191,12 @@ def _found(squared: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Return the distances and places that faiss found, without place -1, its filler."""
     valid = (places >= 0) & np.isfinite(squared)
     return np.sqrt(np.maximum(squared[valid], 0)), places[valid]
+
+
+def _random_signs(dim: int) -> np.ndarray:
+    """Return random signs, float32 ``[dim, _BUILD_DIM]``, the same every time."""
+    signs = np.random.default_rng(0).integers(0, 2, (dim, _BUILD_DIM), np.int8)
+    return signs.astype(np.float32) * 2 - 1
 
 
 def _leads_to_places_only(hnsw: faiss.HNSW, places: int) -> bool:

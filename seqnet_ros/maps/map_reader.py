@@ -25,20 +25,23 @@ from seqnet_ros.core.errors import (
     MapModelMismatchError,
     MapNotFoundError,
 )
+from seqnet_ros.core.scratch_arrays import row_blocks, scratch_array
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex
 from seqnet_ros.maps.integrity import MapIntegrity, MappedFile
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
-from seqnet_ros.maps.map_checks import check_descriptors, check_route
+from seqnet_ros.maps.map_checks import check_array, check_descriptors, check_route
 from seqnet_ros.maps.map_recovery import restore_interrupted_save
 from seqnet_ros.maps.place_map import (
     MapManifest,
     PlaceMap,
     array_names,
+    array_shapes,
     check_arrays,
     optional_array_names,
 )
+from seqnet_ros.maps.stored_values import Encoded, decode, scales_name
 
 if TYPE_CHECKING:  # a map can be read without torch
     from seqnet_ros.models.place_model import PlaceModel
@@ -51,6 +54,7 @@ MAPPED = ('frames', 'sequences', 'projected', 'feature_points', 'feature_descrip
 """Arrays of larger maps that are memory-mapped; the others are small."""
 
 _ATTEMPTS = 50
+_CHUNK = 1 << 20
 
 
 def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False) -> PlaceMap:
@@ -249,16 +253,23 @@ def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> Pl
     mapped = MAPPED if parsed.total_bytes > IN_MEMORY_BYTES else ()
     watched: dict[str, MappedFile] = {}
     arrays = {}
+    encoded: dict[str, tuple[BinaryIO, FileRecord, str]] = {}
     for name in array_names(manifest.model) + optional_array_names(manifest):
         file = directory.open(f'{name}.npy')
         record = parsed.files[f'{name}.npy']
         where = str(path / f'{name}.npy')
-        if name in mapped:
+        if manifest.stored != 'float32' and name in manifest.descriptors:
+            encoded[name] = file, record, where
+        elif name in mapped:
             watched[name] = MappedFile(where, file, record)
             arrays[name] = _map_array(file, where)
         else:
             with file:
                 arrays[name] = _array_in_memory(_read_whole(file, where, record), where)
+    for name, (file, record, where) in encoded.items():
+        with file, _naming(path):
+            arrays[name] = _decoded(manifest, name, file, record, where,
+                                    arrays.get(scales_name(name)))
     with _naming(path):
         check_arrays(manifest, arrays)
         check_route(arrays)
@@ -274,6 +285,28 @@ def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> Pl
     required = {name: arrays[name] for name in array_names(manifest.model)}
     return PlaceMap(manifest, index=index, features=features, images=images,
                     integrity=integrity, **required)
+
+
+def _decoded(manifest: MapManifest, name: str, file: BinaryIO, record: FileRecord, where: str,
+             scales: np.ndarray | None) -> np.ndarray:
+    """Read descriptors that are stored in fewer bytes, comparing all of them at once."""
+    size, digest = os.fstat(file.fileno()).st_size, hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
+    if size != record.bytes or digest.hexdigest() != record.sha256:
+        raise MapCorruptError(f'{where} was modified: its checksum does not match')
+    file.seek(0)
+    values = _map_array(file, where)
+    shape, unit = array_shapes(manifest)[name][0], manifest.descriptors[name]
+    check_array(name, values, shape, manifest.stored)
+    if scales is not None:
+        check_array(scales_name(name), scales, shape[:1], 'float32')
+    rows = scratch_array(shape)
+    for block in row_blocks(rows):
+        rows[block] = decode(
+            Encoded(values[block], None if scales is None else scales[block]), unit)
+    check_descriptors(name, rows, unit)
+    return rows
 
 
 def _optional_parts(manifest: MapManifest, arrays: dict[str, np.ndarray],

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.core.errors import MapConflictError, MapError, MapExistsError, MapWriteError
+from seqnet_ros.core.scratch_arrays import row_blocks, scratch_array
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import HnswIndex
 from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
 from seqnet_ros.maps.map_reader import verify_map
 from seqnet_ros.maps.map_recovery import OLD, locked_folder, next_backup, staging_directory
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.stored_values import encode, scales_name
 
 _NAMED_FILES = 3
 _AT_FDCWD = -100
@@ -157,8 +159,20 @@ def write_files(place_map: PlaceMap, directory: Path) -> None:
         OSError: a file cannot be written.
         RuntimeError: the index cannot be written.
     """
+    stored, units = place_map.manifest.stored, place_map.manifest.descriptors
     for name, array in place_map.arrays().items():
-        _write_array(directory / f'{name}.npy', array)
+        if stored == 'float32' or name not in units:
+            _write_array(directory / f'{name}.npy', array)
+            continue
+        values = scratch_array(array.shape, stored)
+        scales = []
+        for block in row_blocks(array):
+            encoded = encode(array[block], stored, units[name])
+            values[block] = encoded.values
+            scales += [] if encoded.scales is None else [encoded.scales]
+        _write_array(directory / f'{name}.npy', values)
+        if scales:
+            _write_array(directory / f'{scales_name(name)}.npy', np.concatenate(scales))
     if isinstance(place_map.index, HnswIndex):
         place_map.index.save(directory / INDEX)
         _sync(directory / INDEX)

@@ -12,6 +12,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import View, first_image, image_from_compressed
 from seqnet_ros.core.poses import check_pose, distance, make_pose
+from seqnet_ros.core.scratch_arrays import GrowingRows
 from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
@@ -20,6 +21,7 @@ from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
 from seqnet_ros.maps.map_reader import check_model
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
+from seqnet_ros.maps.stored_values import Stored
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict, keyframe_settings
 
@@ -59,6 +61,7 @@ class Mapper:
             spacing is what 'auto' means then.
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known; of several the first.
+        stored: type of the descriptors on disk; None takes that of the map to extend, else float32.
 
     Raises:
         MapModelMismatchError: the map to extend was made with another model.
@@ -67,10 +70,12 @@ class Mapper:
 
     def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
                  extends: PlaceMap | None = None, *, keep_images: bool = False,
-                 camera: CameraModel | None = None) -> None:
+                 camera: CameraModel | None = None, stored: Stored | None = None) -> None:
         if extends is not None:
             check_model(extends.manifest, model, 'the map to extend')
         self._extends = extends
+        self._stored: Stored = stored or (
+            'float32' if extends is None else extends.manifest.stored)
         self.model = model
         self.engine = engine or model.engine
         self.camera = camera
@@ -81,7 +86,7 @@ class Mapper:
         self._jpegs: list[bytes] = []
         self._gate: KeyframeGate | None = None
         self._spacing: Spacing | None = None
-        self._descriptors: list[np.ndarray] = []
+        self._descriptors = GrowingRows()
         self._stamps: list[int] = []
         self._poses: list[np.ndarray] = []
         self._segment_starts: list[int] = []
@@ -261,10 +266,11 @@ class Mapper:
         if not self._stamps:
             raise InputError('no image became a place, expected at least one image')
         place_map = build_map(
-            self.model, np.stack(self._descriptors), self._stamps, np.stack(self._poses),
+            self.model, self._descriptors.array, self._stamps, np.stack(self._poses),
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
+            stored=self._stored,
             images=KeyframeImages.collect(self._jpegs) if self._keep_images else None,
             completeness=self.completeness)
         if self._extends is not None:

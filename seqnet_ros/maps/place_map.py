@@ -30,11 +30,13 @@ from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
+from seqnet_ros.maps.stored_values import Stored, scales_name
 
-PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT = 1, 2, 3
-"""Formats of maps without and with frames that a projection described, and of maps that keep
-local features or pictures of their places or name a camera, with or without a projection."""
-FORMATS = (PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT)
+PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT, ROUNDED_FORMAT = 1, 2, 3, 4
+"""Formats of maps without and with frames that a projection described, of maps that keep local
+features or pictures of their places or name a camera, with or without a projection, and of any
+maps whose descriptors are stored in fewer bytes."""
+FORMATS = (PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT, ROUNDED_FORMAT)
 
 FRAME_NUMBERS = 'frame number = metres'
 """Origin of poses that were not measured: the places are one meter apart on a line."""
@@ -96,8 +98,8 @@ class MapManifest(Settings):
     """
 
     format_version: int = Field(
-        PLAIN_FORMAT, description='3 with local features, pictures or a camera, else 2 with '
-                                  'projected frames, else 1.')
+        PLAIN_FORMAT, description='4 with descriptors in fewer bytes, else 3 with local features, '
+                                  'pictures or a camera, else 2 with projected frames, else 1.')
     map_id: str = Field(description='Hash over the content: equal maps have equal ids.')
     model: ModelConfig = Field(description='The model the map was made with, in full.')
     engine: EngineConfig = Field(
@@ -123,6 +125,7 @@ class MapManifest(Settings):
         None, description='The calibrated camera of the drive.')
     completeness: Completeness | None = Field(
         None, description='What the drives lack; none in maps of earlier versions.')
+    stored: Stored = Field('float32', description='Type of the descriptors on disk.')
 
     @field_validator('camera')
     @classmethod
@@ -171,7 +174,8 @@ class MapManifest(Settings):
     def _parts_fit(self) -> 'MapManifest':
         self.model.sequence.check_length(self.engine.sequence.length)
         expected = format_of(self.model, self.features is not None or self.images
-                             or self.camera is not None or self.engine.geometry is not None)
+                             or self.camera is not None or self.engine.geometry is not None,
+                             self.stored)
         if self.format_version != expected:
             raise ValueError(f'format_version is {self.format_version}, expected {expected} for '
                              f'model {self.model.name}')
@@ -194,16 +198,21 @@ class MapManifest(Settings):
         for part in ('features', 'images', 'camera', 'filter_calibration', 'completeness'):
             if not document.get(part):
                 document.pop(part, None)
+        if self.stored == 'float32':
+            document.pop('stored', None)
         return document
 
 
-def format_of(model: ModelConfig, imaged: bool = False) -> int:
+def format_of(model: ModelConfig, imaged: bool = False, stored: Stored = 'float32') -> int:
     """Return the format of a map: the earliest one that can hold it.
 
     Args:
         model: the model it is made with.
         imaged: whether it keeps local features, pictures or a camera, or has geometry settings.
+        stored: type of its descriptors on disk.
     """
+    if stored != 'float32':
+        return ROUNDED_FORMAT
     if imaged:
         return IMAGED_FORMAT
     return PROJECTED_FORMAT if model.projects_frames else PLAIN_FORMAT
@@ -252,7 +261,13 @@ def optional_array_names(manifest: MapManifest) -> tuple[str, ...]:
     features = ('feature_offsets', 'feature_points', 'feature_descriptors', 'feature_sizes')
     images = ('image_offsets', 'image_data')
     return (features if manifest.features is not None else ()) + (
-        images if manifest.images else ())
+        images if manifest.images else ()) + scale_names(manifest)
+
+
+def scale_names(manifest: MapManifest) -> tuple[str, ...]:
+    """Return the names of the arrays with scales of descriptors."""
+    return tuple(scales_name(name) for name, unit in manifest.descriptors.items()
+                 if manifest.stored == 'int8' and not unit)
 
 
 @dataclass(frozen=True)
@@ -309,8 +324,8 @@ class PlaceMap:
         Raises:
             MapError: they were altered, or are not descriptors.
         """
-        if self.integrity is None:
-            return
+        if self.integrity is None or self.manifest.stored != 'float32':
+            return  # others were compared when they were read
         for name, unit in self.manifest.descriptors.items():
             array = getattr(self, name)
             if isinstance(array, np.memmap):
@@ -364,14 +379,10 @@ class PlaceMap:
         return self.segment_starts[places], ends
 
 
-def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
-    """Check that the arrays of a map match its manifest.
-
-    Raises:
-        MapError: an array has another shape or type; the message names both.
-    """
+def array_shapes(manifest: MapManifest) -> dict[str, tuple[tuple[int, ...], str]]:
+    """Return shape and type of the arrays of an open map by name."""
     count, dim = manifest.places, manifest.dim
-    expected: dict[str, tuple[tuple[int, ...], str]] = {
+    return {
         'frames': ((count, dim), 'float32'),
         'sequences': ((count, manifest.sequence_dim), 'float32'),
         'mean': ((dim,), 'float32'),
@@ -380,5 +391,14 @@ def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
         'segment_starts': ((count,), 'int64'),
         'projected': ((count, manifest.matching_dim), 'float32'),
     }
+
+
+def check_arrays(manifest: MapManifest, arrays: dict[str, np.ndarray]) -> None:
+    """Check that the arrays of a map match its manifest.
+
+    Raises:
+        MapError: an array has another shape or type; the message names both.
+    """
+    expected = array_shapes(manifest)
     for name in array_names(manifest.model):
         check_array(name, arrays[name], *expected[name])

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from seqnet_ros.config.model import AGGREGATORS, AggregatorConfig
+from seqnet_ros.core.scratch_arrays import scratch_array
 from seqnet_ros.sequences.aggregator import FrameShape, SequenceAggregator
 
 
@@ -56,7 +57,7 @@ def aggregate(
         chunk_bytes: size of the gathered ``[B, L, D]`` blocks.
 
     Returns:
-        float32 ``[M, D']``.
+        float32 ``[M, D']``; large ones in a temporary file.
     """
     parameter = next(module.parameters(), None)
     device = parameter.device if parameter is not None else torch.device('cpu')
@@ -66,6 +67,6 @@ def aggregate(
             gathered = np.asarray(frames[windows[start: start + block]], dtype=np.float32)
             made = module(torch.from_numpy(gathered).to(device)).cpu().numpy()
             if start == 0:
-                descriptors = np.empty((len(windows), made.shape[1]), dtype=np.float32)
+                descriptors = scratch_array((len(windows), made.shape[1]))
             descriptors[start: start + block] = made
     return descriptors

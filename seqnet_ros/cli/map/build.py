@@ -47,6 +47,9 @@ def build(
     keep_images: Annotated[bool, typer.Option(
         '--keep-images',
         help='Keep a small picture of every place (JPEG, 320 pixels wide).')] = False,
+    stored: Annotated[str | None, typer.Option(
+        help="Type of the descriptors on disk: 'float32', 'float16' or 'int8', a quarter of the "
+             'size.', show_default='float32; that of --extend')] = None,
     descriptors: Annotated[Path | None, typer.Option(
         help='Frame descriptors that were computed elsewhere, .npy, shape N by D: one row for each '
              'image of the source, or each pose, or each time.', show_default=False)] = None,
@@ -71,6 +74,9 @@ def build(
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     from seqnet_ros.maps.map_writer import check_target, save_map
+    from seqnet_ros.maps.stored_values import check_stored
+
+    kept_as = None if stored is None else check_stored(stored)
 
     in_place = extend is not None and output.resolve() == extend.resolve()
     check_target(output, overwrite=overwrite or in_place)
@@ -110,7 +116,8 @@ def build(
         if keep_images or camera is not None:
             raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
                              'map without to add descriptors to')
-    mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera)
+    mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera,
+                    stored=kept_as)
     recording = _open(source, descriptors, stamps, topic, poses, pose_topic, rate)
     mapped = map_recording(recording, mapper, progress_bar)
     place_map = mapped.place_map

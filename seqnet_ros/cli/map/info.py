@@ -33,6 +33,7 @@ def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
         'source': manifest.source,
         'sequence length': manifest.sequence_length,
         'descriptors': describe_dimensions(manifest),
+        **({} if manifest.stored == 'float32' else {'stored as': manifest.stored}),
         **_describe_images(manifest),
         **_describe_completeness(manifest),
     }
