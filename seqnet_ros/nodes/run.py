@@ -66,7 +66,7 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
     finally:
         executor.shutdown()
         node.destroy_node()
-        del node
+        del node, executor  # whose iterator holds the node
         gc.collect()  # a lifecycle node leaves the graph when it is collected
         rclpy.try_shutdown()
 
