@@ -39,6 +39,7 @@ class ProcessReport:
     Attributes:
         name: of its executable.
         start_s: from starting the process to its first report on ``/diagnostics``.
+        start_cpu_s: CPU time of that, which other programs do not lengthen.
         idle_mb: resident memory without input, MB.
         stop_s: from SIGINT to the end of the process, idle.
         busy_mb: resident memory after images at 30 Hz; None for nodes without images.
@@ -49,6 +50,7 @@ class ProcessReport:
 
     name: str
     start_s: float
+    start_cpu_s: float
     idle_mb: float
     stop_s: float
     busy_mb: float | None = None
@@ -143,11 +145,12 @@ def measure_process(name: str, parameters: dict[str, object], images: np.ndarray
                     folder: Path) -> ProcessReport:
     """Start a node, leave it alone, end it; with images, do so once more under load."""
     with started(name, parameters, folder) as (node, watcher, start_s):
+        start_cpu_s = node.cpu_seconds
         watcher.spin(_IDLE_S)
         idle_mb = node.resident_bytes / _MB
         stop_s = _stop(node)
     if name not in IMAGE_NODES:
-        return ProcessReport(name, start_s, idle_mb, stop_s)
+        return ProcessReport(name, start_s, start_cpu_s, idle_mb, stop_s)
     with started(name, parameters, folder) as (node, watcher, _):
         first = watcher.show(images, 1.0)
         cpu_s, began = node.cpu_seconds, time.monotonic()
@@ -155,7 +158,7 @@ def measure_process(name: str, parameters: dict[str, object], images: np.ndarray
         cores = (node.cpu_seconds - cpu_s) / (time.monotonic() - began)
         watcher.spin(0.5)
         return ProcessReport(
-            name, start_s, idle_mb, stop_s, node.resident_bytes / _MB, cores,
+            name, start_s, start_cpu_s, idle_mb, stop_s, node.resident_bytes / _MB, cores,
             int(watcher.values['images processed']) / sent, _stop(node))
 
 
@@ -182,14 +185,15 @@ def measure_processes(images: np.ndarray) -> list[ProcessReport]:
 
 def processes_table(reports: list[ProcessReport]) -> Table:
     """Return the results, human-readable."""
-    table = Table('node', 'start, s', 'idle, MB', 'SIGINT to end, s', 'at 30 Hz, MB', 'cores busy',
+    table = Table('node', 'start, s', 'CPU of it, s', 'idle, MB', 'SIGINT to end, s', 'at 30 Hz, MB', 'cores busy',
                   'processed', 'SIGINT to end, s', title='The nodes as processes, 480x640')
     for report in reports:
         busy = ['', '', '', '']
         if report.busy_mb is not None:
             busy = [f'{report.busy_mb:.0f}', f'{report.cores:.2f}', f'{report.taken:.1%}',
                     f'{report.busy_stop_s:.2f}']
-        table.add_row(report.name, f'{report.start_s:.2f}', f'{report.idle_mb:.0f}',
+        table.add_row(report.name, f'{report.start_s:.2f}', f'{report.start_cpu_s:.2f}',
+                      f'{report.idle_mb:.0f}',
                       f'{report.stop_s:.2f}', *busy)
     return table
 
