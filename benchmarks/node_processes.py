@@ -185,16 +185,16 @@ def measure_processes(images: np.ndarray) -> list[ProcessReport]:
 
 def processes_table(reports: list[ProcessReport]) -> Table:
     """Return the results, human-readable."""
-    table = Table('node', 'start, s', 'CPU of it, s', 'idle, MB', 'SIGINT to end, s', 'at 30 Hz, MB', 'cores busy',
-                  'processed', 'SIGINT to end, s', title='The nodes as processes, 480x640')
+    table = Table(
+        'node', 'start, s', 'CPU of it, s', 'idle, MB', 'SIGINT to end, s', 'at 30 Hz, MB',
+        'cores busy', 'processed', 'SIGINT to end, s', title='The nodes as processes, 480x640')
     for report in reports:
         busy = ['', '', '', '']
         if report.busy_mb is not None:
             busy = [f'{report.busy_mb:.0f}', f'{report.cores:.2f}', f'{report.taken:.1%}',
                     f'{report.busy_stop_s:.2f}']
         table.add_row(report.name, f'{report.start_s:.2f}', f'{report.start_cpu_s:.2f}',
-                      f'{report.idle_mb:.0f}',
-                      f'{report.stop_s:.2f}', *busy)
+                      f'{report.idle_mb:.0f}', f'{report.stop_s:.2f}', *busy)
     return table
 
 

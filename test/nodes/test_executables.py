@@ -85,10 +85,9 @@ def test_a_failed_autostart_is_told_and_the_process_stays(tmp_path):
 @pytest.mark.parametrize('module', [
     'bridges.rtabmap_node', 'bridges.pose_graph_node', 'evaluator_node', 'bag_player'])
 def test_nodes_without_a_network_do_without_torch(module):
-    done = subprocess.run(
-        [sys.executable, '-c', f'import sys, seqnet_ros.nodes.{module}; '
-         'print(sorted({"torch", "torchvision", "timm"} & set(sys.modules)))'],
-        capture_output=True, text=True)
+    code = (f'import sys, seqnet_ros.nodes.{module}; '
+            'print(sorted({"torch", "torchvision", "timm"} & set(sys.modules)))')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     assert done.stdout.strip() == '[]', done.stdout + done.stderr
 
 
