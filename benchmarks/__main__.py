@@ -15,6 +15,7 @@ from benchmarks.loop_closing import SIZES as LOOP_SIZES
 from benchmarks.loop_closing import loop_tables, measure_loops
 from benchmarks.maps import CACHE, cached_map
 from benchmarks.node_overhead import measure_node
+from benchmarks.node_processes import measure_processes, processes_table
 from benchmarks.node_rates import measure_all, rates_table
 from benchmarks.searching import SizeReport, measure_rerank, measure_size
 from benchmarks.shared_memory import use_shared_memory
@@ -64,6 +65,7 @@ def main() -> None:
         return
     console.print(_node_table(network, images))
     console.print(rates_table(measure_all(images)))
+    console.print(processes_table(measure_processes(images)))
 
 
 def _default_model() -> dict[str, PlaceModel]:

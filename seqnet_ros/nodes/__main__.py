@@ -1,5 +1,7 @@
 """Start a node without ROS's command line tools: ``python -m seqnet_ros.nodes localizer``."""
 
+import os
+import signal
 import sys
 from importlib import import_module
 
@@ -16,12 +18,19 @@ NODES = {
 
 
 def start(name: str) -> None:
-    """Run the node of an executable until it is interrupted."""
+    """Run the node of an executable until it is interrupted, and end the process."""
+    # Until the node handles signals itself, there is nothing to finish.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: os._exit(0))
     try:
         import_module('seqnet_ros.pydantic_version')
     except ImportError as error:
         sys.exit(f'Error: {error}')
     import_module(NODES[name]).main()
+    # The node is destroyed and its map saved: freeing what was imported would take seconds more.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == '__main__':

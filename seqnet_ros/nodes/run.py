@@ -1,5 +1,6 @@
 """Running a node as a process."""
 
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -65,6 +66,8 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
     finally:
         executor.shutdown()
         node.destroy_node()
+        del node, executor  # whose iterator holds the node
+        gc.collect()  # a lifecycle node leaves the graph when it is collected
         rclpy.try_shutdown()
 
 

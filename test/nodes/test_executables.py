@@ -82,6 +82,34 @@ def test_a_failed_autostart_is_told_and_the_process_stays(tmp_path):
     assert 'Traceback' not in log.read_text()
 
 
+@pytest.mark.parametrize('module', [
+    'bridges.rtabmap_node', 'bridges.pose_graph_node', 'evaluator_node', 'bag_player'])
+def test_nodes_without_a_network_do_without_torch(module):
+    code = (f'import sys, seqnet_ros.nodes.{module}; '
+            'print(sorted({"torch", "torchvision", "timm"} & set(sys.modules)))')
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
+    assert done.stdout.strip() == '[]', done.stdout + done.stderr
+
+
+def test_an_interrupted_node_leaves_the_graph_at_once(tmp_path):
+    """The others need not wait for the 20 s after which the middleware gives a process up."""
+    with listening('mapper') as peer, process('mapper', log=tmp_path / 'log') as running:
+        eventually(lambda: 'mapper' in peer.node.get_node_names(), 'the node')
+        eventually(lambda: peer.diagnostics, 'a report')
+        assert end(running, signal.SIGINT) == 0
+        ended = time.monotonic()
+        eventually(lambda: 'mapper' not in peer.node.get_node_names(), 'its end')
+        assert time.monotonic() - ended < 10
+
+
+def test_a_node_can_be_interrupted_while_it_starts(tmp_path):
+    log = tmp_path / 'log'
+    with process('localizer', log=log) as running:
+        time.sleep(0.5)
+        assert end(running, signal.SIGINT) == 0
+    assert 'Traceback' not in log.read_text()
+
+
 def show_until_answered(peer: Peer, shown: Shown) -> None:
     shown_at = -1.0
 
