@@ -117,7 +117,7 @@ def test_images_are_subscribed_to_without_the_modules_that_humble_lacks():
     code = ('import sys, rclpy.node, rclpy.event_handler as real\n'
             "sys.modules['rclpy.qos_event'] = real\n"
             "sys.modules['rclpy.event_handler'] = None\n"
-            'from seqnet_ros.nodes.inputs import image_input\n'
-            'print(image_input.SubscriptionEventCallbacks.__name__)\n')
+            'from seqnet_ros.nodes.inputs import image_topic\n'
+            'print(image_topic.SubscriptionEventCallbacks.__name__)\n')
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == 'SubscriptionEventCallbacks', done.stderr
