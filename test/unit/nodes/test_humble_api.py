@@ -119,5 +119,6 @@ def test_images_are_subscribed_to_without_the_modules_that_humble_lacks():
             "sys.modules['rclpy.event_handler'] = None\n"
             'from seqnet_ros.nodes.inputs import image_topic\n'
             'print(image_topic.SubscriptionEventCallbacks.__name__)\n')
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == 'SubscriptionEventCallbacks', done.stderr

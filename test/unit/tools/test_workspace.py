@@ -136,6 +136,17 @@ class TestEnvironmentFile:
         assert {item.name for item in executables.iterdir()} == set(NODES)
         assert all(os.access(executables / name, os.X_OK) for name in NODES)
 
+    def test_executables_run_with_the_python_that_built_them(self):
+        """As `ros2 run` starts them: without the virtual environment on PATH."""
+        code = ('import sys; from ament_index_python.packages import get_package_prefix as find;'
+                "print(find('seqnet_ros'), sys.executable)")
+        prefix, python = self.shell(f'. {ENV_FILE}; python -c "{code}"').split()
+        for path in (Path(prefix, 'lib', 'seqnet_ros', 'localizer'),
+                     Path(prefix, 'bin', 'seqnet_ros')):
+            assert path.read_text().splitlines()[0] == f'#!{python}'
+        assert self.shell(f'. {ENV_FILE}; export PATH=/usr/bin:/bin; '
+                          f'{prefix}/bin/seqnet_ros --version').startswith('seqnet_ros ')
+
 
 def test_a_plain_install_brings_the_data_files(tmp_path):
     source = tmp_path / 'source'
