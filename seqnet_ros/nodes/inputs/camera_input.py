@@ -10,6 +10,7 @@ from sensor_msgs.msg import CameraInfo
 from seqnet_ros.core.camera import FORWARD, CameraModel, camera_from_info
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import check_pose
+from seqnet_ros.nodes.error_log import IntervalLog
 
 CAMERA_INFO_TOPIC = 'camera_info'
 
@@ -50,6 +51,7 @@ class CameraInput:
         self._deliver = deliver
         self._camera: CameraModel | None = None
         self._refused = ''
+        self._log = IntervalLog(node.get_logger())
         self._subscription = node.create_subscription(
             CameraInfo, CAMERA_INFO_TOPIC, self._on_info, qos_profile_sensor_data)
 
@@ -73,7 +75,7 @@ class CameraInput:
                 base_from_camera=self._base_from_camera.tolist())
         except InputError as error:
             if str(error) != self._refused:
-                self._node.get_logger().warning(f'ignored camera_info: {error}')
+                self._log.warning('refused', f'ignored camera_info: {error}')
             self._refused = str(error)
             return
         if camera != self._camera:
