@@ -371,7 +371,7 @@ def test_a_replay_waits_for_the_localizer_and_ends_everything_with_the_bag(town_
     done = run_launch('replay', map=str(town_map), bag=str(bag), **arguments)
     assert done.returncode == 0, done.stdout
     assert done.stdout.index('listening to') < done.stdout.index('is active: playing')
-    assert re.search(r'bag_player-\d has ended', done.stdout)
+    assert re.search(r'bag_player-\d\]: process has finished cleanly', done.stdout)
     assert not runs('localizer')
 
 

@@ -27,6 +27,7 @@ from seqnet_ros.nodes.bridges.rtabmap_links import (
 )
 from seqnet_ros.nodes.conversions import pose_from_odometry, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
+from seqnet_ros.nodes.error_log import IntervalLog
 from seqnet_ros.nodes.inputs.odometry_subscriber import ODOMETRY_TOPIC
 from seqnet_ros.nodes.name_watch import NameWatch
 from seqnet_ros.nodes.parameters import declare_settings
@@ -100,6 +101,7 @@ class RtabmapBridgeNode(PrintableLogs, Node):
         self._needless = 0
         self._in_graph: frozenset[tuple[int, int]] = frozenset()
         self._service_missing = False
+        self._log = IntervalLog(self.get_logger())
         self._client: Any = self.create_client(AddLink, SERVICE)
         self._service = self.resolve_service_name(SERVICE)
         self.create_subscription(Info, INFO_TOPIC, self._on_info, 100)
@@ -157,8 +159,8 @@ class RtabmapBridgeNode(PrintableLogs, Node):
         """Send the links whose nodes are known."""
         links, dropped = self.links.take(now_s())
         for item in dropped:
-            self.get_logger().warning(
-                f'dropped a loop closure after {self._settings.timeout_s:g} s: {item.reason}')
+            self._log.warning('dropped', 'dropped a loop closure after '
+                              f'{self._settings.timeout_s:g} s: {item.reason}')
         self._outbox += links
         if not self._outbox:
             return
