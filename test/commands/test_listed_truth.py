@@ -104,6 +104,18 @@ def test_half_precision_is_read(arrays, tmp_path, method):
     assert found[0]['recall']['1'] > 0.5
 
 
+def test_names_tell_which_rows_belong_together(arrays, tmp_path):
+    common = ('evaluate', '--method', 'single', '--reference', arrays / 'day.npy', '--tolerance', 0,
+              '--json', tmp_path / 'a.json')
+    named = succeed(*common, '--query', arrays / 'night.npy')
+    assert 'paired by the numbers in their names' in named.stderr
+    assert json.loads((tmp_path / 'a.json').read_text())['recall']['1'] > 0.9
+    (tmp_path / 'night.npy').write_bytes((arrays / 'night.npy').read_bytes())
+    unnamed = succeed(*common, '--query', tmp_path / 'night.npy')
+    assert 'have 24 and 20 frames' in unnamed.stderr
+    assert json.loads((tmp_path / 'a.json').read_text())['recall']['1'] < 0.2
+
+
 def test_what_does_not_go_together(arrays, tmp_path):
     np.save(tmp_path / 'truth.npy', matrix()[1:])
     common = ('evaluate', '--method', 'single', '--reference', arrays / 'day.npy', '--query',

@@ -380,7 +380,7 @@ class TestLocalize:
         filling = 4 if method == 'sequence' else 0
         for row in rows[:filling]:
             assert (row['accepted'], row['reason']) == ('false', 'buffer_filling')
-            assert [row[name] for name in COLUMNS[4:]] == [''] * 4
+            assert [row[name] for name in COLUMNS[4:-1]] == [''] * 4
         for row in rows[filling:]:
             assert row['place_id'] == row['query']
             assert row['accepted'] == str(row['reason'] == 'accepted').lower()

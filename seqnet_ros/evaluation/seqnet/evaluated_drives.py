@@ -9,11 +9,14 @@ from seqnet_ros.core.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from seqnet_ros.datasets.frame_pairing import FramePairing
     from seqnet_ros.datasets.seqnet.dataset_files import Traverses
     from seqnet_ros.evaluation.metrics.ground_truth import GroundTruth
     from seqnet_ros.evaluation.seqnet.drives import Drive
 
 USUAL_SPLIT = 'test'
+
+_NOWHERE = -1e6
 _MSLS = 'msls'
 
 
@@ -30,6 +33,7 @@ class Drives:
         origin: where the drives come from, for the results.
         published_with_full_windows: the published code skips windows that do not fit.
         listed: true matches of all frames; None where positions tell.
+        note: doubt about the pairs of frames; empty where there is none.
     """
 
     reference: 'Drive'
@@ -40,6 +44,7 @@ class Drives:
     origin: dict[str, str]
     published_with_full_windows: bool = False
     listed: 'GroundTruth | None' = None
+    note: str = ''
 
     @property
     def truth(self) -> 'GroundTruth | None':
@@ -112,6 +117,8 @@ class ArrayChoice:
         Raises:
             InputError: a file is missing or damaged, or files are inconsistent.
         """
+        import numpy as np
+
         from seqnet_ros.datasets.seqnet.db_struct import read_struct
         from seqnet_ros.evaluation.seqnet.drives import row_positions
 
@@ -125,10 +132,14 @@ class ArrayChoice:
         if listed is not None:
             origin['ground_truth'] = str(self.ground_truth or self.pairs)
         if self.struct is None:
-            # Without a struct, the rows of the files serve as positions.
+            # Without a struct, the rows of the files serve as positions, or the numbers of images.
             numbers = (reference.rows, query.rows) if rows is None else rows
-            return Drives(reference, query, (numbers[0][:, None], numbers[1][:, None]),
-                          float(self.tolerance or 0), 'frames', origin, listed=listed)
+            pairing = self._pair()
+            positions = (pairing.reference[numbers[0], None],
+                         # No reference is near a frame whose place is unknown.
+                         np.nan_to_num(pairing.query, nan=_NOWHERE)[numbers[1], None])
+            return Drives(reference, query, positions, float(self.tolerance or 0), 'frames', origin,
+                          listed=listed, note='' if listed is not None else pairing.note)
         struct = read_struct(self.struct)
         positions = row_positions(struct, reference, query)
         return Drives(reference, query, positions, struct.radius, _unit(positions[0]), origin)
@@ -152,6 +163,21 @@ class ArrayChoice:
             return None
         return read_ground_truth(self.ground_truth, *(
             len(open_descriptors(path)) for path in (self.reference, self.query)))
+
+    def _pair(self) -> 'FramePairing':
+        """Pair all rows of the files, by the names of images where both files have them."""
+        from seqnet_ros.datasets.frame_pairing import pair_drives
+        from seqnet_ros.datasets.seqnet.dataset_files import (
+            names_beside,
+            names_path,
+            open_descriptors,
+        )
+
+        paths = self.reference, self.query
+        counts = len(open_descriptors(paths[0])), len(open_descriptors(paths[1]))
+        named = all(names_path(path).is_file() for path in paths)
+        return pair_drives(counts, (names_beside(paths[0], counts[0]), names_beside(
+            paths[1], counts[1])) if named else None, 'auto')
 
     def _split_rows(self) -> 'Traverses | None':
         from seqnet_ros.datasets.seqnet.dataset_files import read_splits

@@ -69,6 +69,8 @@ class SeqNetEvaluation:
         drives = self.drives
         found = run_search(lambda: plan.search(drives, self.compat), *drives.positions,
                            drives.radius, drives.truth)
+        if drives.note:
+            _logger.warning('%s', drives.note)
         if _are_same(drives.reference.descriptors, drives.query.descriptors):
             _logger.warning('reference and query are the same descriptors, so recall says nothing '
                             'about other drives')
