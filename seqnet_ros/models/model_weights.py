@@ -120,8 +120,8 @@ def with_weights(config: ModelConfig, weights: Path) -> ModelConfig:
     return with_changed_weights(config, lambda one: _at(one, _find_in([weights], one)))
 
 
-def with_found_weights(config: ModelConfig, base_dir: Path, folders: Sequence[Path] = (),
-                       ) -> ModelConfig:
+def with_found_weights(config: ModelConfig, base_dir: Path, folders: Sequence[Path] = (), *,
+                       same_tensors: bool = False) -> ModelConfig:
     """Return a model whose weights that are not where it says are found elsewhere, if they can be.
 
     They are looked for under their name in the folders, then by their sha256 in the folders and in
@@ -131,8 +131,13 @@ def with_found_weights(config: ModelConfig, base_dir: Path, folders: Sequence[Pa
         config: the model.
         base_dir: where relative paths start.
         folders: where to look, in this order; ``base_dir`` comes last.
+        same_tensors: where no file has the sha256, take one of the same name: the caller compares
+            the fingerprint, which is of the tensors and not of their file. Not of programs.
     """
+    loose = same_tensors and not config.frame.is_program
+
     def find(weights: WeightsConfig) -> WeightsConfig:
+        original = weights
         if weights.package is not None or not weights.named:
             return weights
         if _is_there(weights, base_dir):
@@ -140,9 +145,15 @@ def with_found_weights(config: ModelConfig, base_dir: Path, folders: Sequence[Pa
                 weights, local_path(weights.path, base_dir))
         found = _find_in([*folders, base_dir], weights) or (
             None if weights.sha256 is None else find_cached_content(weights.sha256))
+        if found is None and loose:
+            weights = weights.model_copy(update={'sha256': None})
+            if weights.path is not None and (at := local_path(weights.path, base_dir)).is_file():
+                return _at(weights, at)
+            found = _find_in([*folders, base_dir], weights)
         if found is not None:
             _logger.info('weights %s: using %s', _shown(weights), found)
-        return _at(weights, found)
+            return _at(weights, found)
+        return original
 
     return with_changed_weights(config, find)
 

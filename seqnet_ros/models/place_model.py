@@ -174,7 +174,8 @@ def build_map_model(preset: Preset, device: str = 'auto', weights: Path | None =
     """Load the model that a map describes.
 
     Its weights are those at the path that the map names, else those beside the map or in
-    ``MAP.weights``, else those in the cache; a map of this version knows their sha256.
+    ``MAP.weights``, else those in the cache; a map of this version knows their sha256. The caller
+    compares the fingerprint, see `seqnet_ros.maps.map_reader.check_model`.
 
     A map may come from anywhere, so nothing is downloaded because it says so: an address counts
     only if the file is in the cache already, or an installed model names the same one.
@@ -192,7 +193,8 @@ def build_map_model(preset: Preset, device: str = 'auto', weights: Path | None =
     config = preset.model if weights is None else with_weights(preset.model, weights)
     if map_path is not None:
         beside = map_path.expanduser().absolute().parent
-        config = with_found_weights(config, beside, [beside / weights_folder(map_path)])
+        config = with_found_weights(config, beside, [beside / weights_folder(map_path)],
+                                    same_tensors=True)
         if missing := missing_weights(config, beside):
             raise ModelError(
                 f'the weights {missing[0]} of the map are neither where it says nor in {beside} '

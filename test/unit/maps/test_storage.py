@@ -367,10 +367,11 @@ def test_altered_manifest(saved: Path) -> None:
         open_map(saved)
 
 
-@pytest.mark.parametrize('version', [0, 4, 'x'])
+@pytest.mark.parametrize('version', [0, 5, 'x'])
 def test_unknown_format(saved: Path, version: object) -> None:
     edit_manifest(saved, digest=True, format_version=version)
-    with pytest.raises(MapCorruptError, match=f'map format {version}, this version reads 1, 2, 3'):
+    with pytest.raises(MapCorruptError,
+                       match=f'map format {version}, this version reads 1, 2, 3, 4'):
         open_map(saved)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 from refusal import refusal
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import MapModelMismatchError
@@ -124,6 +124,14 @@ def test_weights_are_found_in_the_cache_by_their_content(folder, mapped, cache):
     digest = file_sha256(folder / 'frames.safetensors')
     (folder / 'frames.safetensors').rename(cache / f'{digest[:16]}-published.safetensors')
     assert open_map(mapped, model_of(mapped)).manifest.places == 6
+
+
+def test_the_same_tensors_in_another_file_are_accepted(folder, mapped, tmp_path):
+    tensors = load_file(folder / 'frames.safetensors')
+    save_file(tensors, folder / 'frames.safetensors', metadata={'saved': 'again'})
+    assert open_map(mapped, model_of(mapped)).manifest.places == 6
+    robot = folder.rename(tmp_path / 'robot')
+    assert open_map(robot / 'route.map', model_of(robot / 'route.map')).manifest.places == 6
 
 
 def test_maps_of_earlier_versions_find_their_weights_by_name(folder, mapped, tmp_path):

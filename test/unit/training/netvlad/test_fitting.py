@@ -28,8 +28,8 @@ from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.network_describer import NetworkDescriber
 from seqnet_ros.descriptors.pooling import NetVLAD
 from seqnet_ros.models.place_model import load_model
+from seqnet_ros.training.common import whitening
 from seqnet_ros.training.common.whitening import fit_whitening
-from seqnet_ros.training.netvlad import whitening
 from seqnet_ros.training.netvlad.fitting import (
     cluster,
     cluster_by_angle,
