@@ -524,7 +524,7 @@ class TestLocalize:
                         ('localize', images, '--map', tmp_path / 'map', '--output',
                          tmp_path / 'out')):
             sentence = refusal(*command, '--device', 'cpu')
-            assert len(set(re.findall('[0-9a-f]{64}', sentence))) == 2
+            assert len(set(re.findall(r"'mine' \(([0-9a-f]{8})\)", sentence))) == 2
 
     def test_gardens_point(self, shared_data, tmp_path):
         """Real images: day left against day right (Glover 2014), aligned by frame."""
