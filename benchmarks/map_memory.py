@@ -77,8 +77,8 @@ def measure(places: int) -> Peaks:
     model = build_model(parse_preset({
         'name': 'long', 'frame': {'kind': 'precomputed', 'out_dim': DIM},
         'sequence': {'length': 5}}), 'cpu')
-    _drive(model, 50, Path(tempfile.mkdtemp()) / 'small')  # imports and buffers of libraries
     with tempfile.TemporaryDirectory() as folder:
+        _drive(model, 50, Path(folder) / 'small')  # imports and buffers of libraries
         return _drive(model, places, Path(folder) / 'map')
 
 
