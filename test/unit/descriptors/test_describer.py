@@ -21,7 +21,7 @@ from seqnet_ros.descriptors.device import Device, select_device
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.hog import HogConfig, HogDescriber
 from seqnet_ros.descriptors.image_checks import resize_antialiased
-from seqnet_ros.descriptors.inference_backends import fold_batch_norms
+from seqnet_ros.descriptors.inference_backends import ready_for_inference
 from seqnet_ros.descriptors.patchnorm import PatchNormConfig, PatchNormDescriber
 from seqnet_ros.descriptors.weights import read_tensors, translate
 from seqnet_ros.models.place_model import load_preset
@@ -88,10 +88,10 @@ def on_small_gpu(monkeypatch, **memory) -> tuple:
     gpus = []
 
     def wrap(trunk: torch.nn.Module) -> SmallGpu:
-        gpus.append(SmallGpu(fold_batch_norms(trunk), **memory))
+        gpus.append(SmallGpu(ready_for_inference(trunk), **memory))
         return gpus[-1]
 
-    monkeypatch.setattr('seqnet_ros.descriptors.network_describer.fold_batch_norms', wrap)
+    monkeypatch.setattr('seqnet_ros.descriptors.network_describer.ready_for_inference', wrap)
     return build_describer(NETWORK, CPU), gpus[0]
 
 
