@@ -197,7 +197,7 @@ def test_a_node_that_is_none_is_refused(arguments):
                           capture_output=True, text=True, timeout=60)
     assert done.returncode == 1
     assert done.stderr.count('\n') == 1
-    assert 'expected the name of a node: evaluator, localizer, ' in done.stderr
+    assert 'expected the name of a node: bag_player, evaluator, localizer, ' in done.stderr
 
 
 def test_every_interface_is_generated():
