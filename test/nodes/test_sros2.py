@@ -102,7 +102,7 @@ def test_lifecycle_nodes_may_do_what_they_do(name, with_geometry):
     make = {'localizer': LocalizerNode, 'mapper': MapperNode, 'loop_closer': LoopCloserNode}[name]
     cameras: dict[str, Any] = {} if name == 'localizer' else {'cameras': 2}
     absent = set()
-    more = {}
+    more = {'publish_initial_pose': True} if name == 'localizer' else {}
     if name == 'localizer' and find_spec('tf2_msgs') is None:
         absent.add('/tf')
     elif name == 'localizer':
@@ -136,6 +136,13 @@ def test_the_evaluator_may_do_what_it_does(town_map):
     from seqnet_ros.nodes.evaluator_node import EvaluatorNode
 
     check('evaluator', [used(EvaluatorNode, False, use_sim_time=True, map=str(town_map))])
+
+
+@pytest.mark.requires_ros
+def test_the_bag_player_may_do_what_it_does():
+    from seqnet_ros.nodes.bag_player import BagPlayerNode
+
+    check('bag_player', [used(BagPlayerNode, False, use_sim_time=True, bag='somewhere')])
 
 
 def test_every_executable_has_an_enclave():
