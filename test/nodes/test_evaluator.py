@@ -191,6 +191,8 @@ def test_the_numbers_are_those_of_a_replay(method, town_map, long_drive, tmp_pat
             peer.move(pose, stamp_ns)
             wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+            # Queues hold ten messages: nobody may fall behind.
+            eventually(lambda: evaluator.matches.received >= len(peer.matches), 'matches')
         settle(node)
         assert node.pipeline.statistics.dropped == 0
         eventually(lambda: len(evaluator.evaluation) == expected['results'], 'a judgement of all')

@@ -148,10 +148,10 @@ class _Scan:
             if length > left:
                 self.damage = self.damage or (
                     f'is cut short: its last record holds {left} of {length} bytes')
-            if opcode not in _WANTED:
+            if opcode in _WANTED and (length <= left or opcode == _CHUNK):
+                yield opcode, stream.read(min(length, left))
+            elif length <= left:
                 stream.seek(length, 1)
-            elif length <= left or opcode == _CHUNK:
-                yield opcode, stream.read(length)
             if length > left:
                 return
 
