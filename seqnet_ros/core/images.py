@@ -159,7 +159,7 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
     """
     check_raw(data, height, width, encoding, step, max_pixels)
     layout = _LAYOUTS[encoding]
-    rows = height * 3 // 2 if encoding in _TWO_PLANES else height
+    rows = _stored_rows(height, encoding)
     pixels = _view_pixels(data, rows, width, layout, step, is_bigendian)
     if layout.bytes_per_channel == 2:
         pixels = to_eight_bits(pixels)
@@ -185,10 +185,15 @@ def check_raw(data: Any, height: int, width: int, encoding: str, step: int,
     if encoding in _TWO_PLANES and (width % 2 or height % 2):
         raise InputError(f'{size} has an odd size, expected an even one for 4:2:0 color')
     found = memoryview(data).nbytes
-    rows = height * 3 // 2 if encoding in _TWO_PLANES else height
+    rows = _stored_rows(height, encoding)
     if found < rows * step:
         raise InputError(f'{size} holds {found} bytes, expected {rows} rows of {step}')
     check_size(width, height, f'image in {encoding}', max_pixels)
+
+
+def _stored_rows(height: int, encoding: str) -> int:
+    """Return the rows of a raw image, those of its color among them."""
+    return height * 3 // 2 if encoding in _TWO_PLANES else height
 
 
 def _layout_of(encoding: str) -> _Layout:

@@ -1,7 +1,8 @@
 """Localization with the place filter: one belief over the places of all maps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
@@ -146,14 +147,16 @@ class FilterSearch:
         Raises:
             MapError: a map was changed meanwhile, or an accepted place of it is damaged.
         """
+        # Large maps need it to find places, trained sequences as evidence; others do without.
+        describe = cache(lambda number: self._searches[number].describe_sequence(keyframe.window))
         if self._sparse:
-            self._activate(keyframe)
+            self._activate(describe)
         self._filter.predict(self._step(keyframe))
         distances = np.concatenate([
             frame_distances(self._frames(number), frame)
             for number, frame in enumerate(keyframe.frames)])
         self._filter.update(distances, self._active.sample if self._sparse else None,
-                            self._sequence_distances(keyframe))
+                            self._sequence_distances(keyframe, describe))
         self._last = keyframe
         hypotheses = self._filter.hypotheses(max(self._engine.matching.candidates, 2))
         for search in self._searches:
@@ -213,16 +216,20 @@ class FilterSearch:
             return choose_states(self._whole, self._sample, np.zeros(0), _NO_PLACES, _NO_PLACES)
         return ActiveStates(np.arange(len(self._whole)), self._whole, self._sample)
 
-    def _activate(self, keyframe: Keyframe) -> None:
-        """Choose the places that matter for a keyframe."""
+    def _activate(self, describe: Callable[[int], np.ndarray]) -> None:
+        """Choose the places that matter for a keyframe.
+
+        Args:
+            describe: returns the newest sequence as a map of this number describes it.
+        """
         found = [_NO_PLACES]
         self._unsearched += 1
         if self._filter.off_map > _LOST or self._unsearched >= _SEARCHED_EVERY:
             self._unsearched = 0
             found = [
-                place_map.index.search(search.describe_sequence(keyframe.window), _FOUND)[1] + first
-                for search, place_map, first in zip(
-                    self._searches, self._maps, self._whole.bounds, strict=False)]
+                place_map.index.search(describe(number), _FOUND)[1] + first
+                for number, (place_map, first) in enumerate(zip(
+                    self._maps, self._whole.bounds, strict=False))]
         before = self._active.places
         self._active = choose_states(
             self._whole, self._sample, self._filter.marginal, before, np.concatenate(found))
@@ -241,15 +248,15 @@ class FilterSearch:
         places = self._active.places[bounds[number]:bounds[number + 1]]
         return places - self._whole.bounds[number]
 
-    def _sequence_distances(self, keyframe: Keyframe) -> np.ndarray | None:
+    def _sequence_distances(self, keyframe: Keyframe,
+                            describe: Callable[[int], np.ndarray]) -> np.ndarray | None:
         """Return the distances of the newest sequence, ``[K]``; None where they are no evidence."""
         length = self._maps[0].manifest.sequence_length
         if not self._sequences or len(keyframe.window) < length:
             return None
         return np.concatenate([
-            sequences.to(search.describe_sequence(keyframe.window), self._places(number))
-            for number, (sequences, search) in enumerate(
-                zip(self._sequences, self._searches, strict=True))])
+            sequences.to(describe(number), self._places(number))
+            for number, sequences in enumerate(self._sequences)])
 
     def _locate(self, hypothesis: Hypothesis) -> tuple[MapSearch, int]:
         number = self._active.space.map_of(hypothesis.state)
