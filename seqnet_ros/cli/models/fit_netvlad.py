@@ -8,31 +8,36 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar, working
 
+Output = Annotated[Path, typer.Option(
+    help='New .yaml file; the weights are written beside it as .safetensors.',
+    show_default=False)]
+Clusters = Annotated[int | None, typer.Option(
+    help='Number of clusters.', show_default="the model's")]
+WpcaDim = Annotated[int | None, typer.Option(
+    help='Length of the whitened descriptors.', show_default="the model's")]
+MostImages = Annotated[int, typer.Option(
+    '--images', min=1, help='Largest number of images used, drawn at random.')]
+DescriptorsPerImage = Annotated[int, typer.Option(
+    min=1, help='Local descriptors drawn from each of the at most 500 clustered images.')]
+Seed = Annotated[int, typer.Option(min=0, help='Seed of the random draws and the clustering.')]
+
 
 def fit_netvlad(
     images: Annotated[Path, typer.Argument(
         help='Image folder, video or rosbag with images similar to those to be described.',
         show_default=False)],
-    output: Annotated[Path, typer.Option(
-        help='New .yaml file; the weights are written beside it as .safetensors.',
-        show_default=False)],
+    output: Output,
     model: Annotated[str, typer.Option(
         help='Model with NetVLAD whose image size, trunk and settings are used: a name or a YAML '
              'file; seqvlad-resnet18 gives a SeqVLAD.')] = 'netvlad-vgg16',
     trunk_weights: Annotated[Path | None, typer.Option(
         help="Local weights of the trunk in torchvision's layout.",
         show_default="the model's, if they are in this layout")] = None,
-    clusters: Annotated[int | None, typer.Option(
-        help='Number of clusters.', show_default="the model's")] = None,
-    wpca_dim: Annotated[int | None, typer.Option(
-        help='Length of the whitened descriptors.', show_default="the model's")] = None,
-    most_images: Annotated[int, typer.Option(
-        '--images', min=1, help='Largest number of images used, drawn at random.')] = 10_000,
-    descriptors_per_image: Annotated[int, typer.Option(
-        min=1,
-        help='Local descriptors drawn from each of the at most 500 clustered images.')] = 100,
-    seed: Annotated[int, typer.Option(
-        min=0, help='Seed of the random draws and the clustering.')] = 0,
+    clusters: Clusters = None,
+    wpca_dim: WpcaDim = None,
+    most_images: MostImages = 10_000,
+    descriptors_per_image: DescriptorsPerImage = 100,
+    seed: Seed = 0,
     topic: options.Topic = None,
     device: options.Device = 'auto',
 ) -> None:

@@ -6,32 +6,32 @@ from typing import Annotated
 import typer
 
 from seqnet_ros.cli import options
-from seqnet_ros.cli.models.fit_netvlad import fit
+from seqnet_ros.cli.models.fit_netvlad import (
+    Clusters,
+    DescriptorsPerImage,
+    MostImages,
+    Output,
+    Seed,
+    WpcaDim,
+    fit,
+)
 
 
 def fit_vlad(
     images: Annotated[Path, typer.Argument(
         help='Image folder, video or rosbag of the route to be mapped, or similar images.',
         show_default=False)],
-    output: Annotated[Path, typer.Option(
-        help='New .yaml file; the weights are written beside it as .safetensors.',
-        show_default=False)],
+    output: Output,
     model: Annotated[str, typer.Option(
         help='Model with VLAD whose image size, trunk, layer and facet are used: a name or a YAML '
              'file.')] = 'dinov2-vlad',
     trunk_weights: Annotated[Path | None, typer.Option(
         help="Local weights of the trunk in DINOv2's layout.", show_default="the model's")] = None,
-    clusters: Annotated[int | None, typer.Option(
-        help='Number of clusters.', show_default="the model's")] = None,
-    wpca_dim: Annotated[int | None, typer.Option(
-        help='Length of the whitened descriptors.', show_default="the model's")] = None,
-    most_images: Annotated[int, typer.Option(
-        '--images', min=1, help='Largest number of images used, drawn at random.')] = 10_000,
-    descriptors_per_image: Annotated[int, typer.Option(
-        min=1,
-        help='Local descriptors drawn from each of the at most 500 clustered images.')] = 100,
-    seed: Annotated[int, typer.Option(
-        min=0, help='Seed of the random draws and the clustering.')] = 0,
+    clusters: Clusters = None,
+    wpca_dim: WpcaDim = None,
+    most_images: MostImages = 10_000,
+    descriptors_per_image: DescriptorsPerImage = 100,
+    seed: Seed = 0,
     topic: options.Topic = None,
     device: options.Device = 'auto',
 ) -> None:
