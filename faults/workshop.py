@@ -24,15 +24,16 @@ def small_model() -> PlaceModel:
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
 
-def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap:
-    """Return a map of random descriptors, places two meters apart; calibrated where it is small."""
+def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES, *,
+             calibrated: bool = True) -> PlaceMap:
+    """Return a map of random descriptors, two stretches with places two meters apart."""
     random = np.random.default_rng(seed)
     descriptors = normalize_rows(1 + random.standard_normal((places, model.describer.dim)))
     poses = np.stack([make_pose(2.0 * index, 0.0) for index in range(places)])
     starts = np.where(np.arange(places) < places // 2, 0, places // 2)
     place_map = build_map(model, descriptors, range(0, places * 10, 10), poses, starts, '2m',
                           source=f'drive {seed}', pose_origin='campaign')
-    if places > PLACES:
+    if not calibrated:  # which takes long on large maps
         return place_map
     return place_map.with_calibration(calibrate(model, place_map, model.engine.matching))
 
