@@ -2,8 +2,11 @@
 
 import numpy as np
 
-from seqnet_ros.place_filter.motion import Kernel, Transition
+from seqnet_ros.place_filter.motion import Transition, stacked
 from seqnet_ros.place_filter.state_space import StateSpace
+
+_DENSE = 64
+"""Steps that span at most this many places are taken in one convolution."""
 
 
 class Belief:
@@ -18,15 +21,24 @@ class Belief:
     def __init__(self, space: StateSpace, modes: np.ndarray, enter: float) -> None:
         self._space = space
         self._enter = enter
-        self.mass = np.zeros((len(modes), len(space)))
-        """Probability of each place in each mode of motion, float64 ``[S, N]``."""
         self.off = 1.0
         """Probability that the robot is off the map."""
+        self.mass = np.zeros((len(modes), len(space)))
+
+    @property
+    def mass(self) -> np.ndarray:
+        """Probability of each place in each mode of motion, float64 ``[S, N]``."""
+        return self._mass
+
+    @mass.setter
+    def mass(self, mass: np.ndarray) -> None:
+        self._mass = mass
+        self._marginal = mass.sum(axis=0)
 
     @property
     def marginal(self) -> np.ndarray:
         """Probability of each place, float64 ``[N]``."""
-        return self.mass.sum(axis=0)
+        return self._marginal
 
     def use_modes(self, modes: np.ndarray) -> None:
         """Go on with other modes of motion, of which nothing is known, ``[S]``."""
@@ -55,7 +67,7 @@ class Belief:
 
     def clear(self) -> None:
         """Know nothing: the robot is off the map."""
-        self.mass[:] = 0.0
+        self.mass = np.zeros_like(self.mass)
         self.off = 1.0
 
     def enter(self, probability: float, modes: np.ndarray,
@@ -69,11 +81,11 @@ class Belief:
         """
         if not self.mass.size:
             return
-        if entry is None:
-            entry = np.full(self.mass.shape[1], 1 / self.mass.shape[1])
-        entering = probability * self.off * entry
-        self.mass += modes[:, None] * entering
-        self.off -= float(entering.sum())
+        of_place = 1 / self.mass.shape[1] if entry is None else entry
+        entering = probability * self.off * of_place
+        share = 1.0 if entry is None else float(entry.sum())
+        self.mass = self.mass + modes[:, None] * entering
+        self.off *= 1 - probability * share
 
     def predict(self, transition: Transition, entry: np.ndarray | None = None) -> None:
         """Move on to the next keyframe; what runs off the end of a stretch is off the map.
@@ -82,34 +94,54 @@ class Belief:
             transition: how states change.
             entry: where the robot comes onto the map, as of `enter`.
         """
-        modes = transition.modes[:, None]
-        before = self.mass.sum()
-        mixed = (1 - transition.switching) * self.mass
-        mixed += transition.switching * modes * self.marginal
-        moved = np.zeros_like(mixed)
-        for row, target, kernel in zip(mixed, moved, transition.kernels, strict=True):
-            self._move(row, target, kernel)
-        stayed = moved.sum()
-        off = self.off + max(before - stayed, 0.0)
-        self.mass = (1 - transition.leave) * moved
-        self.off = off
+        before = float(self.marginal.sum())
+        moved = self._moved(transition)
+        stayed = float(moved.sum())
+        moved *= 1 - transition.leave
+        self.mass = moved
+        self.off += max(before - stayed, 0.0)
         self.enter(self._enter, transition.modes, entry)
-        self.off = float(self.off + transition.leave * stayed)
+        self.off += transition.leave * stayed
 
-    def _move(self, row: np.ndarray, target: np.ndarray, kernel: Kernel) -> None:
-        for steps, weight in kernel:
-            apart = abs(steps)
-            if apart >= len(row):
-                continue
-            end = len(row) - apart
-            moved = weight * (row[:end] if steps > 0 else row[apart:])
-            joined = self._space.joined(apart)
-            if joined is not None:
-                moved *= joined
-            if steps > 0:
-                target[apart:] += moved
-            else:
-                target[:end] += moved
+    def _moved(self, transition: Transition) -> np.ndarray:
+        """Return the mass after it switched modes and moved, ``[S, N]``."""
+        mixed = (1 - transition.switching) * self.mass
+        mixed += transition.switching * transition.modes[:, None] * self.marginal
+        moved = np.zeros_like(mixed)
+        count = mixed.shape[1]
+        steps, weights = stacked(transition.kernels)
+        inside = np.abs(steps) < count
+        steps, weights = steps[inside], weights[:, inside]
+        if not len(steps):
+            return moved
+        first, last = int(steps[0]), int(steps[-1])
+        if last - first >= _DENSE:
+            for step, weight in zip(steps.tolist(), weights.T, strict=True):
+                moved[:, max(step, 0):count + min(step, 0)] += (
+                    weight[:, None] * mixed[:, max(-step, 0):count - max(step, 0)])
+        else:
+            kernels = np.zeros((len(mixed), last - first + 1))
+            kernels[:, steps - first] = weights
+            # Number k of the convolution is what arrives at place first + k.
+            arriving = slice(max(first, 0), min(count + last, count))
+            for row, target, kernel in zip(mixed, moved, kernels, strict=True):
+                target[arriving] = np.convolve(row, kernel)[
+                    arriving.start - first:arriving.stop - first]
+        self._stop_at_ends(mixed, moved, steps, weights)
+        return moved
+
+    def _stop_at_ends(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
+                      weights: np.ndarray) -> None:
+        """Take away what moved from one stretch to another."""
+        crossed = False
+        for step, weight in zip(steps.tolist(), weights.T, strict=True):
+            ends = self._space.ends(abs(step))
+            if len(ends):
+                crossed = True
+                source, target = (ends, ends + step) if step > 0 else (ends - step, ends)
+                moved[:, target] -= weight[:, None] * mixed[:, source]
+        if crossed:  # what is left of a difference may be a rounding error below zero
+            np.maximum(moved, 0.0, out=moved)
 
     def update(self, log_ratios: np.ndarray) -> None:
         """Take in evidence.
@@ -117,7 +149,8 @@ class Belief:
         Args:
             log_ratios: log-likelihood ratio of each place against being off the map, ``[N]``.
         """
-        self.mass *= np.exp(log_ratios)
-        total = self.mass.sum() + self.off
-        self.mass /= total
+        ratios = np.exp(log_ratios)
+        total = float(self.marginal @ ratios) + self.off
+        ratios /= total
+        self.mass = self.mass * ratios
         self.off = float(self.off / total)

@@ -65,6 +65,7 @@ class MotionModel:
             np.append((1 - _STANDING_SHARE - _IRREGULAR_SHARE) * usual / usual.sum(),
                       [_STANDING_SHARE, _IRREGULAR_SHARE]))
         self._known = self._both_ways(np.array([1 - _SLIP_SHARE, _SLIP_SHARE]))
+        self._kernels = lru_cache(maxsize=4096)(self._make_kernels)
 
     def _both_ways(self, modes: np.ndarray) -> np.ndarray:
         return np.tile(modes, len(self._directions)) / len(self._directions)
@@ -82,6 +83,10 @@ class MotionModel:
             measured: odometry measured it.
             leave: probability of leaving the map.
         """
+        return Transition(self._kernels(round(advance, 2), measured), self._config.switching,
+                          self.modes(measured), leave)
+
+    def _make_kernels(self, advance: float, measured: bool) -> tuple[Kernel, ...]:
         kernels = []
         for direction in self._directions:
             if measured:
@@ -91,25 +96,23 @@ class MotionModel:
                 kernels.extend(_kernel(speed * advance, _SPREAD * max(speed, _SLOWEST_SPREAD),
                                        direction) for speed in self._speeds.tolist())
                 kernels.append(_STANDING)
-            kernels.append(_scaled(_IRREGULAR, round(advance, 2), direction))
-        return Transition(tuple(kernels), self._config.switching, self.modes(measured), leave)
+            kernels.append(_shared(((step * advance, weight) for step, weight in _IRREGULAR),
+                                   direction))
+        return tuple(kernels)
+
+
+@lru_cache(maxsize=4096)
+def stacked(kernels: tuple[Kernel, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps of several kernels, int ``[K]`` ascending, and their weights ``[S, K]``."""
+    steps = sorted({step for kernel in kernels for step, _ in kernel})
+    weights = [[dict(kernel).get(step, 0.0) for step in steps] for kernel in kernels]
+    return np.array(steps), np.array(weights)
 
 
 def _kernel(mean: float, spread: float, direction: int) -> Kernel:
-    return _gaussian(round(mean, 2), round(spread, 2), direction)
-
-
-@lru_cache(maxsize=4096)
-def _gaussian(mean: float, spread: float, direction: int) -> Kernel:
     """Return whole steps with exactly this mean: the two nearest ones, blurred."""
     blur = _rounded_normal(spread)
     return _shared(((mean + step, weight) for step, weight in blur), direction)
-
-
-@lru_cache(maxsize=4096)
-def _scaled(kernel: Kernel, advance: float, direction: int) -> Kernel:
-    """Return a kernel for a longer or shorter way."""
-    return _shared(((step * advance, weight) for step, weight in kernel), direction)
 
 
 def _rounded_normal(spread: float) -> Kernel:

@@ -17,7 +17,7 @@ from seqnet_ros.place_filter.belief import Belief
 from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence
 from seqnet_ros.place_filter.motion import MotionModel
-from seqnet_ros.place_filter.state_space import StateSpace
+from seqnet_ros.place_filter.state_space import StateGroup, StateSpace
 from seqnet_ros.place_filter.turns import turn_between, turn_log_ratios
 
 _JUMP = 0.999
@@ -191,8 +191,10 @@ class PlaceFilter:
         if measured and step.turned is not None and self._space.turns is not None:
             assert step.travelled_m is not None
             self._turn = turn_log_ratios(self._space.turns, step.turned, step.travelled_m)
-        self._belief.predict(self._motion.transition(
-            self._advance(step.travelled_m, measured), measured, float(1 - stay)),
+        # After a break, what odometry says of the way is not to be relied on.
+        advance = 1.0 if jump else self._advance(step.travelled_m, measured)
+        self._belief.predict(
+            self._motion.transition(advance, measured, float(1 - stay)),
             None if step.anchor is None else step.anchor.entry(self._space))
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
@@ -234,33 +236,37 @@ class PlaceFilter:
 
         The belief round each is taken away before the next is chosen.
         """
-        mass = self.marginal
-        of_map = [float(mass[part].sum()) for part in self._space.slices()]
-        peaks = _smoothed(mass)
+        marginal = self.marginal
+        peaks = _smoothed(marginal)
         # What holds next to nothing decides nothing, and would take the time.
-        held = np.flatnonzero(mass > _LEAST_SHARE * mass.max(initial=0.0))
+        held = np.flatnonzero(marginal > _LEAST_SHARE * marginal.max(initial=0.0))
         if len(held) > _MOST_LISTED:
-            held = np.sort(held[np.argpartition(mass[held], -_MOST_LISTED)[-_MOST_LISTED:]])
-        peaks = peaks[held]
-        found = []
-        for number in range(min(most, len(held))):
+            most_held = np.argpartition(marginal[held], -_MOST_LISTED)[-_MOST_LISTED:]
+            held = np.sort(held[most_held])
+        states = StateGroup(self._space, held)
+        mass, peaks, deviations = marginal[held], peaks[held], self._weighed.deviations[held]
+        found: list[Hypothesis] = []
+        while len(found) < min(most, len(held)):
             best = int(np.argmax(peaks))
             if peaks[best] <= 0:
                 break
             state = int(held[best])
-            near = self._space.nearby(state, held, self._config.tolerance)
-            inside = min(float(mass[held[near]].sum()), 1.0)
+            near = states.near(best, self._config.tolerance)
+            inside = min(float(mass[near].sum()), 1.0)
             if self._overlapping:
-                inside /= of_map[self._space.map_of(state)] + self.off_map
-            deviation = float(self._weighed.deviations[held[near]].max())
-            if number == 0:
+                inside /= self._mass_of_map(self._space.map_of(state)) + self.off_map
+            deviation = float(deviations[near].max())
+            if not found:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
             bias = self._biases[self._space.map_of(state)]
             found.append(Hypothesis(
                 state, inside, self.confidence.probability(inside, deviation, bias),
                 deviation))
-            mass[held[near]] = peaks[near] = 0.0
+            mass[near] = peaks[near] = 0.0
         return sorted(found, key=lambda one: -one.probability)
+
+    def _mass_of_map(self, number: int) -> float:
+        return float(self.marginal[self._space.slices()[number]].sum())
 
     def probability_of_any(self, hypotheses: Sequence[Hypothesis]) -> float:
         """Return the probability that the robot is at one of some places."""

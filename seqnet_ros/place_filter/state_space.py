@@ -30,7 +30,7 @@ class StateSpace:
     mean_step_m: tuple[float, ...]
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
-    _within: dict[int, np.ndarray | None] = field(default_factory=dict)
+    _ends: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -45,36 +45,49 @@ class StateSpace:
         return [slice(first, end)
                 for first, end in zip(self.bounds, self.bounds[1:], strict=False)]
 
-    def joined(self, steps: int) -> np.ndarray | None:
-        """Return which pairs of states ``steps`` apart lie on one stretch.
+    def ends(self, steps: int) -> np.ndarray:
+        """Return from which states ``steps`` onward lie on another stretch, int ``[K]``."""
+        if steps not in self._ends:
+            self._ends[steps] = np.flatnonzero(
+                self.starts[steps:] != self.starts[:len(self) - steps])
+        return self._ends[steps]
 
-        Returns:
-            bool ``[N - steps]`` by the first of each pair; None for all of them.
-        """
-        if steps not in self._within:
-            same = self.starts[steps:] == self.starts[:len(self) - steps]
-            self._within[steps] = None if same.all() else same
-        return self._within[steps]
 
-    def nearby(self, state: int, others: np.ndarray, steps: int) -> np.ndarray:
-        """Return which of some states show about the same place, bool ``[K]``.
+class StateGroup:
+    """Some states of a space, which are compared with one another.
+
+    Args:
+        space: the space.
+        numbers: the states, int ``[K]``.
+    """
+
+    def __init__(self, space: StateSpace, numbers: np.ndarray) -> None:
+        self._space = space
+        self._numbers = numbers
+        self._starts = space.starts[numbers]
+        poses = space.poses[numbers]
+        self._positions, self._rotations = poses[:, :3], poses[:, 3:]
+
+    def near(self, index: int, steps: int) -> np.ndarray:
+        """Return which of the states show about the same place, bool ``[K]``.
 
         States are near in the order of their stretch or, with measured poses, in space and with
         about the same heading: a street that was driven twice is one place.
 
         Args:
-            state: a state.
-            others: int ``[K]``, states.
+            index: of a state in the group.
             steps: how near, in usual distances between successive places.
         """
-        number = self.map_of(state)
-        same_map = (others >= self.bounds[number]) & (others < self.bounds[number + 1])
-        near = same_map & (np.abs(others - state) <= steps)
-        near &= self.starts[others] == self.starts[state]
-        if self.posed[number]:
-            away = self.poses[others, :3] - self.poses[state, :3]
-            reach_m = steps * self.mean_step_m[number]
-            close = same_map & (np.einsum('ij,ij->i', away, away) <= reach_m ** 2)
-            turn = np.abs(self.poses[others, 3:] @ self.poses[state, 3:])
-            near |= close & (turn >= _HALF_HEADING)
+        space, numbers = self._space, self._numbers
+        state = int(numbers[index])
+        near = (np.abs(numbers - state) <= steps) & (self._starts == self._starts[index])
+        number = space.map_of(state)
+        if space.posed[number]:
+            away = self._positions - self._positions[index]
+            reach_m = steps * space.mean_step_m[number]
+            close = np.einsum('ij,ij->i', away, away) <= reach_m ** 2
+            close &= np.abs(self._rotations @ self._rotations[index]) >= _HALF_HEADING
+            if len(space.posed) > 1:
+                close &= (numbers >= space.bounds[number]) & (numbers < space.bounds[number + 1])
+            near |= close
         return near
