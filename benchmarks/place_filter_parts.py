@@ -30,6 +30,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'no state off the map': {
         'filter.start': 0.999999, 'filter.enter': 0.999999, 'filter.leave': 1e-9},
     _NO_ODOMETRY: {},
+    'images always show the place': {'filter.unseen': 0.0},
     'one speed': {'filter.min_speed': 1.0, 'filter.max_speed': 1.0},
     'evidence x 0.5': {'filter.evidence': 0.5},
     'evidence x 2': {'filter.evidence': 2.0},

@@ -151,6 +151,10 @@ class FilterConfig(Settings):
     max_speed: float = Field(2.0, gt=0, le=10, description='Fastest speed without odometry.')
     switching: float = Field(
         0.03, ge=0, le=1, description='Probability of a new speed at a keyframe.')
+    unseen: float = Field(
+        0.05, ge=0, lt=1, exclude_if=lambda share: share == 0.05,
+        description='Share of the time in which the robot is on the map but its images do not show '
+                    'the places, as in a tunnel.')
     odometry_drift: float = Field(
         0.05, ge=0, le=10, description='Error of odometry between two keyframes, as a share of the '
                                        'distance.')

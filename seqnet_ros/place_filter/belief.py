@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from seqnet_ros.place_filter.motion import Transition, stacked
+from seqnet_ros.place_filter.motion import Modes, Transition, stacked
 from seqnet_ros.place_filter.state_space import StateSpace
 
 _DENSE = 64
@@ -14,12 +14,13 @@ class Belief:
 
     Args:
         space: the places.
-        modes: probability of each mode of motion, ``[S]``.
+        modes: the modes of motion.
         enter: probability of coming onto the map between two keyframes, where the robot is off it.
     """
 
-    def __init__(self, space: StateSpace, modes: np.ndarray, enter: float) -> None:
+    def __init__(self, space: StateSpace, modes: Modes, enter: float) -> None:
         self._space = space
+        self._modes = modes
         self._enter = enter
         self.off = 1.0
         """Probability that the robot is off the map."""
@@ -40,9 +41,10 @@ class Belief:
         """Probability of each place, float64 ``[N]``."""
         return self._marginal
 
-    def use_modes(self, modes: np.ndarray) -> None:
-        """Go on with other modes of motion, of which nothing is known, ``[S]``."""
-        self.mass = modes[:, None] * self.marginal
+    def use_modes(self, modes: Modes) -> None:
+        """Go on with other modes of motion, of which nothing is known."""
+        self._modes = modes
+        self.mass = modes.shares[:, None] * self.marginal
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
         """Go on among other places; the mass of places that are gone is off the map.
@@ -58,10 +60,11 @@ class Belief:
         self.mass, self._space = mass, space
 
     def go_on_from(self, other: 'Belief', space: StateSpace, origin: np.ndarray,
-                   modes: np.ndarray) -> None:
+                   modes: Modes) -> None:
         """Take over the belief of another, as of `use_states`; its modes too if they are alike."""
         self.mass, self.off = other.mass, other.off
         self.use_states(space, origin)
+        self._modes = modes
         if len(modes) != len(self.mass):
             self.use_modes(modes)
 
@@ -70,13 +73,11 @@ class Belief:
         self.mass = np.zeros_like(self.mass)
         self.off = 1.0
 
-    def enter(self, probability: float, modes: np.ndarray,
-              entry: np.ndarray | None = None) -> None:
+    def enter(self, probability: float, entry: np.ndarray | None = None) -> None:
         """Move a share of what is off the map onto it.
 
         Args:
             probability: the share.
-            modes: probability of each mode of motion, ``[S]``.
             entry: probability of each place, ``[N]``, of sum 1 at most; None for all alike.
         """
         if not self.mass.size:
@@ -84,7 +85,7 @@ class Belief:
         of_place = 1 / self.mass.shape[1] if entry is None else entry
         entering = probability * self.off * of_place
         share = 1.0 if entry is None else float(entry.sum())
-        self.mass = self.mass + modes[:, None] * entering
+        self.mass = self.mass + self._modes.shares[:, None] * entering
         self.off *= 1 - probability * share
 
     def predict(self, transition: Transition, entry: np.ndarray | None = None) -> None:
@@ -100,13 +101,13 @@ class Belief:
         moved *= 1 - transition.leave
         self.mass = moved
         self.off += max(before - stayed, 0.0)
-        self.enter(self._enter, transition.modes, entry)
+        self.enter(self._enter, entry)
         self.off += transition.leave * stayed
 
     def _moved(self, transition: Transition) -> np.ndarray:
         """Return the mass after it switched modes and moved, ``[S, N]``."""
         mixed = (1 - transition.switching) * self.mass
-        mixed += transition.switching * transition.modes[:, None] * self.marginal
+        mixed += transition.switching * self._modes.shares[:, None] * self.marginal
         moved = np.zeros_like(mixed)
         count = mixed.shape[1]
         steps, weights = stacked(transition.kernels)
@@ -143,14 +144,18 @@ class Belief:
         if crossed:  # what is left of a difference may be a rounding error below zero
             np.maximum(moved, 0.0, out=moved)
 
-    def update(self, log_ratios: np.ndarray) -> None:
+    def update(self, log_ratios: np.ndarray, of_motion: np.ndarray | None = None) -> None:
         """Take in evidence.
 
         Args:
-            log_ratios: log-likelihood ratio of each place against being off the map, ``[N]``.
+            log_ratios: log-likelihood ratio of each place against being off the map, by what the
+                robot sees, ``[N]``. It says nothing of unseen places.
+            of_motion: the same by how it moved, ``[N]``, which holds for unseen places too.
         """
-        ratios = np.exp(log_ratios)
-        total = float(self.marginal @ ratios) + self.off
-        ratios /= total
-        self.mass = self.mass * ratios
+        mass = self.mass * np.where(self._modes.unseen[:, None], 1.0, np.exp(log_ratios))
+        if of_motion is not None:
+            mass *= np.exp(of_motion)
+        total = float(mass.sum()) + self.off
+        mass /= total
+        self.mass = mass
         self.off = float(self.off / total)

@@ -15,6 +15,7 @@ Kernel = tuple[tuple[int, float], ...]
 _SPREAD = 0.35
 """Standard deviation of a step, places: keyframes of two drives do not fall on the same spots."""
 _SLOWEST_SPREAD = 0.5
+_UNSEEN_SPREAD = 0.5
 _TYPICAL = 0.35
 """Standard deviation of the logarithm of the relative speed before anything is known."""
 _STANDING_SHARE = 0.1
@@ -28,19 +29,34 @@ _LEAST_SPREAD = 0.05
 
 
 @dataclass(frozen=True)
+class Modes:
+    """Ways in which the robot may go along the map.
+
+    Attributes:
+        shares: probability of each where nothing is known, float64 ``[S]``.
+        unseen: in which of them the images do not show the places, bool ``[S]``.
+    """
+
+    shares: np.ndarray
+    unseen: np.ndarray
+
+    def __len__(self) -> int:
+        """Return their number."""
+        return len(self.shares)
+
+
+@dataclass(frozen=True)
 class Transition:
     """How states change from one keyframe to the next.
 
     Attributes:
         kernels: for each mode of motion its steps.
         switching: probability of another mode.
-        modes: probability of each mode where nothing is known, float64 ``[S]``.
         leave: probability of leaving the map.
     """
 
     kernels: tuple[Kernel, ...]
     switching: float
-    modes: np.ndarray
     leave: float
 
 
@@ -50,6 +66,10 @@ class MotionModel:
     With odometry, and a map in meters, the step is known up to drift. Without, a set of relative
     speeds is followed at once; one more mode stands still, and one has irregular steps, as of
     keyframes that are dropped.
+
+    In one more mode the robot is on the map, but the images do not show its places: in a tunnel,
+    against the sun, behind a truck. It goes on at its usual speed, and when the images show the
+    places again, it is not lost.
 
     Args:
         config: the settings.
@@ -61,17 +81,20 @@ class MotionModel:
         self._directions = (1, -1) if reverse else (1,)
         self._speeds = np.geomspace(config.min_speed, config.max_speed, _SPEEDS)
         usual = np.exp(-0.5 * (np.log(self._speeds) / _TYPICAL) ** 2)
-        self._free = self._both_ways(
+        self._free = self._modes(
             np.append((1 - _STANDING_SHARE - _IRREGULAR_SHARE) * usual / usual.sum(),
                       [_STANDING_SHARE, _IRREGULAR_SHARE]))
-        self._known = self._both_ways(np.array([1 - _SLIP_SHARE, _SLIP_SHARE]))
+        self._known = self._modes(np.array([1 - _SLIP_SHARE, _SLIP_SHARE]))
         self._kernels = lru_cache(maxsize=4096)(self._make_kernels)
 
-    def _both_ways(self, modes: np.ndarray) -> np.ndarray:
-        return np.tile(modes, len(self._directions)) / len(self._directions)
+    def _modes(self, seen: np.ndarray) -> Modes:
+        shares = np.append((1 - self._config.unseen) * seen, self._config.unseen)
+        unseen = np.arange(len(shares)) == len(seen)
+        ways = len(self._directions)
+        return Modes(np.tile(shares, ways) / ways, np.tile(unseen, ways))
 
-    def modes(self, measured: bool) -> np.ndarray:
-        """Return the probabilities of the modes, with odometry or without, float64 ``[S]``."""
+    def modes(self, measured: bool) -> Modes:
+        """Return the modes, with odometry or without."""
         return self._known if measured else self._free
 
     def transition(self, advance: float, measured: bool, leave: float) -> Transition:
@@ -83,8 +106,7 @@ class MotionModel:
             measured: odometry measured it.
             leave: probability of leaving the map.
         """
-        return Transition(self._kernels(round(advance, 2), measured), self._config.switching,
-                          self.modes(measured), leave)
+        return Transition(self._kernels(round(advance, 2), measured), self._config.switching, leave)
 
     def _make_kernels(self, advance: float, measured: bool) -> tuple[Kernel, ...]:
         kernels = []
@@ -93,11 +115,13 @@ class MotionModel:
                 spread = float(np.hypot(_SPREAD, self._config.odometry_drift * advance))
                 kernels.append(_kernel(advance, spread, direction))
             else:
+                spread = _UNSEEN_SPREAD
                 kernels.extend(_kernel(speed * advance, _SPREAD * max(speed, _SLOWEST_SPREAD),
                                        direction) for speed in self._speeds.tolist())
                 kernels.append(_STANDING)
             kernels.append(_shared(((step * advance, weight) for step, weight in _IRREGULAR),
                                    direction))
+            kernels.append(_kernel(advance, spread, direction))
         return tuple(kernels)
 
 

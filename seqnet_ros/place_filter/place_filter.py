@@ -184,7 +184,7 @@ class PlaceFilter:
             self._belief.use_modes(self._motion.modes(measured))
         if not self._started:
             self._started = True
-            self._belief.enter(self._config.start, self._motion.modes(measured))
+            self._belief.enter(self._config.start)
             return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
         stay = (1 - odds / (1 + odds)) * (1 - jump)
@@ -229,7 +229,7 @@ class PlaceFilter:
             sequences = self._of_sequences.weigh(
                 of_sequences, self._space.slices(), sample, present)
             log_ratios = (1 - share) * log_ratios + share * sequences.log_ratios
-        self._belief.update(log_ratios if self._turn is None else log_ratios + self._turn)
+        self._belief.update(log_ratios, self._turn)
 
     def hypotheses(self, most: int) -> list[Hypothesis]:
         """Return the most probable distinct places, best first.

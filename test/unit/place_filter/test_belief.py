@@ -6,10 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seqnet_ros.place_filter.belief import Belief
-from seqnet_ros.place_filter.motion import Transition
+from seqnet_ros.place_filter.motion import Modes, Transition
 from seqnet_ros.place_filter.state_space import StateSpace
 
-ONE_MODE = np.array([1.0])
+ONE_MODE = Modes(np.ones(1), np.zeros(1, dtype=bool))
+
+
+def seen(shares: list[float] | np.ndarray) -> Modes:
+    return Modes(np.array(shares), np.zeros(len(shares), dtype=bool))
 
 
 def line(places: int, starts: list[int] | None = None) -> StateSpace:
@@ -20,13 +24,13 @@ def line(places: int, starts: list[int] | None = None) -> StateSpace:
     return StateSpace((0, places), np.array(starts or [0] * places), poses, (1.0,), (True,))
 
 
-def step(kernel=((1, 1.0),), leave=0.0, switching=0.0, modes=ONE_MODE) -> Transition:
-    return Transition((kernel,) * len(modes), switching, modes, leave)
+def step(kernel=((1, 1.0),), leave=0.0, switching=0.0, modes=1) -> Transition:
+    return Transition((kernel,) * modes, switching, leave)
 
 
 def known(space: StateSpace, marginal: list[float], enter: float = 0.0) -> Belief:
     belief = Belief(space, ONE_MODE, enter)
-    belief.enter(1.0, ONE_MODE, np.array(marginal))
+    belief.enter(1.0, np.array(marginal))
     return belief
 
 
@@ -67,16 +71,37 @@ class TestThreePlaces:
         assert belief.off == pytest.approx(0.4)
 
     def test_two_speeds_are_told_apart_by_where_the_robot_is_found(self):
-        space, modes = line(5), np.array([0.5, 0.5])
-        belief = Belief(space, modes, 0.0)
-        belief.enter(1.0, modes, np.array([1.0, 0, 0, 0, 0]))
-        both = Transition((((1, 1.0),), ((2, 1.0),)), 0.0, modes, 0.0)
+        space = line(5)
+        belief = Belief(space, seen([0.5, 0.5]), 0.0)
+        belief.enter(1.0, np.array([1.0, 0, 0, 0, 0]))
+        both = Transition((((1, 1.0),), ((2, 1.0),)), 0.0, 0.0)
         belief.predict(both)
         belief.update(np.log([1e-9, 1e-9, 1.0, 1e-9, 1e-9]))
         belief.predict(both)
         # Whoever is at place 2 after one step drives two places a step.
         assert belief.marginal.argmax() == 4
         assert belief.marginal[4] == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_place_goes_on_unseen_and_is_found_again():
+    belief = Belief(line(9), Modes(np.array([0.9, 0.1]), np.array([False, True])), 0.0)
+    belief.enter(0.5, np.eye(9)[1])
+    for _ in range(5):
+        belief.predict(step(switching=0.05, leave=0.01, modes=2))
+        belief.update(np.full(9, -3.0))
+    assert belief.marginal.argmax() == 6
+    assert belief.mass[1, 6] > 0.9 * belief.marginal[6]
+    belief.predict(step(switching=0.05, leave=0.01, modes=2))
+    belief.update(np.where(np.arange(9) == 7, 6.0, -3.0))
+    assert belief.marginal[7] > 0.5
+
+
+def test_how_the_robot_moved_counts_for_unseen_places_too():
+    belief = Belief(line(2), Modes(np.ones(1), np.ones(1, dtype=bool)), 0.0)
+    belief.enter(0.8, np.array([0.5, 0.5]))
+    belief.update(np.array([6.0, -3.0]), np.log([0.5, 1.0]))
+    # .4 * .5 + .4 + .2 = .8
+    np.testing.assert_allclose(belief.marginal, [0.25, 0.5])
 
 
 @settings(max_examples=60, deadline=None)
@@ -86,13 +111,13 @@ def test_probabilities_sum_to_one_whatever_happens(seed, places, modes, keyframe
     rng = np.random.default_rng(seed)
     starts = np.maximum.accumulate(np.arange(places) * (rng.random(places) < 0.2))
     space = line(places, starts.tolist())
-    share = rng.dirichlet(np.ones(modes))
-    belief = Belief(space, share, rng.random())
+    belief = Belief(space, Modes(rng.dirichlet(np.ones(modes)), rng.random(modes) < 0.3),
+                    rng.random())
     for _ in range(keyframes):
         kernels = tuple(
             tuple(zip(rng.integers(-3, 4, 3).tolist(), rng.dirichlet(np.ones(3)).tolist(),
                       strict=True)) for _ in range(modes))
-        belief.predict(Transition(kernels, rng.random(), share, rng.random()))
+        belief.predict(Transition(kernels, rng.random(), rng.random()))
         belief.update(rng.uniform(-10, 10, places))
         assert np.isfinite(belief.mass).all()
         assert (belief.mass >= 0).all()
@@ -108,7 +133,7 @@ def test_places_that_are_added_start_without_mass():
 
 def test_other_modes_keep_the_places():
     belief = known(line(3), [0.1, 0.2, 0.3])
-    belief.use_modes(np.array([0.25, 0.75]))
+    belief.use_modes(seen([0.25, 0.75]))
     np.testing.assert_allclose(belief.marginal, [0.1, 0.2, 0.3])
     np.testing.assert_allclose(belief.mass[1], 3 * belief.mass[0])
 

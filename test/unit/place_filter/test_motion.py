@@ -18,11 +18,13 @@ def transition(advance=1.0, measured=False, reverse=False, **config):
 @pytest.mark.parametrize('measured', [False, True])
 @pytest.mark.parametrize('reverse', [False, True])
 def test_every_kernel_and_the_modes_sum_to_one(measured, reverse):
-    made = transition(1.7, measured, reverse)
+    model = MotionModel(FilterConfig(), reverse)
+    made, modes = model.transition(1.7, measured, 0.01), model.modes(measured)
     for kernel in made.kernels:
         assert sum(weight for _, weight in kernel) == pytest.approx(1.0, abs=1e-6)
-    assert made.modes.sum() == pytest.approx(1.0)
-    assert len(made.kernels) == len(made.modes)
+    assert modes.shares.sum() == pytest.approx(1.0)
+    assert modes.shares[modes.unseen].sum() == pytest.approx(FilterConfig().unseen)
+    assert len(made.kernels) == len(modes)
 
 
 @pytest.mark.parametrize('advance', [0.0, 0.4, 1.0, 2.6, 12.0])
@@ -39,10 +41,10 @@ def test_drift_widens_the_step():
 
 def test_without_odometry_there_are_speeds_from_slow_to_fast():
     made = transition(min_speed=0.5, max_speed=2.0)
-    speeds = [mean(kernel) for kernel in made.kernels[:-2]]
-    assert made.kernels[-2] == ((0, 1.0),)
+    speeds = [mean(kernel) for kernel in made.kernels[:-3]]
+    assert made.kernels[-3] == ((0, 1.0),)
     np.testing.assert_allclose(speeds, np.geomspace(0.5, 2.0, 7), atol=0.03)
-    assert made.modes[:-2].argmax() == 3
+    assert MotionModel(FilterConfig()).modes(False).shares.argmax() == 3
 
 
 def test_a_way_that_is_twice_the_usual_doubles_all_speeds():
