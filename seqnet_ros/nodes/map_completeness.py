@@ -49,7 +49,7 @@ class MapCompleteness:
 
     @property
     def known_missing(self) -> int:
-        """Images that the node knows it lost: on the way, while suspended, in its queue, no pose."""
+        """Images that the node knows it lost, for whatever reason."""
         self._pipeline.count_lost()
         counts = self._pipeline.statistics
         return counts.lost + counts.missed + counts.dropped + self._without_pose()
