@@ -26,7 +26,7 @@ _JUDGED_OVER = 10
 """Images, lost ones included, over which losses are judged."""
 _LONGEST_RETRY_S = 60.0
 _SUSPENDED_S = 2.0
-"""A process that does not look for this long was suspended, or its machine was."""
+"""A process that does not look for this long was suspended."""
 _RELIABILITY = {'best_effort': ReliabilityPolicy.BEST_EFFORT,
                 'reliable': ReliabilityPolicy.RELIABLE}
 
