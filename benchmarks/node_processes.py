@@ -6,7 +6,8 @@ Part of ``make bench``; alone ``python -m benchmarks.node_processes``.
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -17,6 +18,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.camera import Camera
 from benchmarks.maps import cached_map
 from benchmarks.shared_memory import use_shared_memory
 from seqnet_ros.models.place_model import load_model
@@ -24,9 +26,10 @@ from soak.node_process import NodeProcess
 
 RATE_HZ = 30.0
 _PLACES = 3_576
+_STEP_NS = round(1e9 / RATE_HZ)
 _SECONDS = 20.0
+_WARM_UP_S = _BEFORE_STOP_S = 1.0
 _IDLE_S = 3.0
-_PATIENCE_S = 60.0
 _MB = 1e6
 IMAGE_NODES = ('localizer', 'mapper', 'loop_closer')
 NEEDS = {'rtabmap_bridge': 'rtabmap_msgs', 'pose_graph_bridge': 'pose_graph_tools_msgs'}
@@ -59,107 +62,73 @@ class ProcessReport:
     busy_stop_s: float | None = None
 
 
-class Watcher:
-    """Receives the reports of a node, and is its camera."""
+class WatchingCamera(Camera):
+    """A camera that receives the reports of a node.
+
+    Attributes:
+        values: of the last report; empty before the first.
+    """
 
     def __init__(self, name: str) -> None:
-        import rclpy
         from diagnostic_msgs.msg import DiagnosticArray
-        from sensor_msgs.msg import Image
 
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self._node = rclpy.create_node('bench_watcher', context=self._context)
-        self._executor = rclpy.executors.SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
+        super().__init__()
         self._name = name
         self.values: dict[str, str] = {}
-        self._node.create_subscription(DiagnosticArray, '/diagnostics', self._on_report, 10)
-        self._images = self._node.create_publisher(Image, 'image', 10)
-        self._image_type = Image
+        self.listen(DiagnosticArray, '/diagnostics', self._on_report)
 
     def _on_report(self, array: Any) -> None:
         for status in array.status:
             if status.name.startswith(f'{self._name}:'):
                 self.values = {item.key: item.value for item in status.values} | {'reported': ''}
 
-    def wait(self, condition: Callable[[], bool], what: str) -> None:
-        """Spin until a condition holds."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not condition():
-            self._executor.spin_once(timeout_sec=0.01)
-            if time.monotonic() > deadline:
-                raise TimeoutError(f'{what} did not come within {_PATIENCE_S:g} s')
-
-    def spin(self, seconds: float) -> None:
-        """Spin for a time."""
-        until = time.monotonic() + seconds
-        while (left := until - time.monotonic()) > 0:
-            self._executor.spin_once(timeout_sec=left)
-
-    def show(self, images: np.ndarray, seconds: float, first: int = 0) -> int:
-        """Publish images at 30 Hz for a time; return the number of images sent so far."""
-        self.wait(lambda: bool(self._images.get_subscription_count()), 'a subscription')
-        due = time.monotonic()
-        count = round(RATE_HZ * seconds)
-        for number in range(first, first + count):
-            image = images[number % len(images)]
-            message = self._image_type(height=image.shape[0], width=image.shape[1],
-                                       encoding='rgb8', step=image.shape[1] * 3)
-            stamp_ns = 10 ** 9 + round(number * 1e9 / RATE_HZ)
-            message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 10 ** 9)
-            message.data.frombytes(image.tobytes())
-            self._images.publish(message)
-            due += 1 / RATE_HZ
-            self.spin(max(due - time.monotonic(), 0.0))
-        return first + count
-
-    def close(self) -> None:
-        """Leave the ROS graph."""
-        self._executor.shutdown()
-        self._node.destroy_node()
-        self._context.try_shutdown()
-
 
 @contextmanager
 def started(name: str, parameters: dict[str, object],
-            folder: Path) -> Iterator[tuple[NodeProcess, Watcher, float]]:
+            folder: Path) -> Iterator[tuple[NodeProcess, WatchingCamera, float]]:
     """Run a node until its first report; yields also how long that took, seconds."""
-    watcher = Watcher(name)
+    camera = WatchingCamera(name)
     began = time.monotonic()
     try:
         with NodeProcess(name, parameters | {'diagnostics_period_s': 0.1},
                          folder / f'{name}.log') as node:
             def reported() -> bool:
                 node.check()
-                state = watcher.values.get('state', 'active')
-                return bool(watcher.values) and state == 'active'
+                state = camera.values.get('state', 'active')
+                return bool(camera.values) and state == 'active'
 
-            watcher.wait(reported, f'a report of {name}')
-            yield node, watcher, time.monotonic() - began
+            camera.wait(reported, f'a report of {name}')
+            yield node, camera, time.monotonic() - began
     finally:
-        watcher.close()
+        camera.close()
 
 
 def measure_process(name: str, parameters: dict[str, object], images: np.ndarray,
                     folder: Path) -> ProcessReport:
     """Start a node, leave it alone, end it; with images, do so once more under load."""
-    with started(name, parameters, folder) as (node, watcher, start_s):
+    with started(name, parameters, folder) as (node, camera, start_s):
         start_cpu_s = node.cpu_seconds
-        watcher.spin(_IDLE_S)
+        camera.spin(_IDLE_S)
         idle_mb = node.resident_bytes / _MB
         stop_s = _stop(node)
     if name not in IMAGE_NODES:
         return ProcessReport(name, start_s, start_cpu_s, idle_mb, stop_s)
-    with started(name, parameters, folder) as (node, watcher, _):
-        first = watcher.show(images, 1.0)
+    with started(name, parameters, folder) as (node, camera, _):
+        camera.wait_for_node()
+        sent = len(camera.show(images, RATE_HZ, _WARM_UP_S, 10 ** 9, _STEP_NS))
         cpu_s, began = node.cpu_seconds, time.monotonic()
-        sent = watcher.show(images, _SECONDS, first)
+        sent += len(camera.show(images, RATE_HZ, _SECONDS, 10 ** 9 + sent * _STEP_NS, _STEP_NS))
         cores = (node.cpu_seconds - cpu_s) / (time.monotonic() - began)
-        watcher.spin(0.5)
-        return ProcessReport(
-            name, start_s, start_cpu_s, idle_mb, stop_s, node.resident_bytes / _MB, cores,
-            int(watcher.values['images processed']) / sent, _stop(node))
+        camera.spin(0.5)
+        taken = int(camera.values['images processed']) / sent
+        busy_mb = node.resident_bytes / _MB
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(camera.show, images, RATE_HZ, 2 * _BEFORE_STOP_S,
+                        10 ** 9 + sent * _STEP_NS, _STEP_NS)
+            time.sleep(_BEFORE_STOP_S)
+            busy_stop_s = _stop(node)
+    return ProcessReport(name, start_s, start_cpu_s, idle_mb, stop_s, busy_mb, cores, taken,
+                         busy_stop_s)
 
 
 def _stop(node: NodeProcess) -> float:

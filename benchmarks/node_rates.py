@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.maps import cached_map
-from benchmarks.node_overhead import Camera, localizer_process
+from benchmarks.node_overhead import MatchedCamera, localizer_process
 from benchmarks.shared_memory import use_shared_memory
 from seqnet_ros.models.place_model import PlaceModel, load_model
 
@@ -54,13 +54,13 @@ def measure_rates(name: str, model_file: str | Path, model: PlaceModel, images: 
     map_path = cached_map(model, _PLACES)[0]
     reports = []
     with localizer_process(model_file, map_path, 'best_effort') as process:
-        camera = Camera()
+        camera = MatchedCamera()
         try:
             camera.show_all(images, 10, _WARM_UP_S, 10 ** 9)
             for number, rate in enumerate(RATES):
-                before = _cpu_seconds(process.pid)
+                before = process.cpu_seconds
                 published, matched = camera.show_all(images, rate, seconds, (number + 2) * 10 ** 12)
-                cpu = _cpu_seconds(process.pid) - before
+                cpu = process.cpu_seconds - before
                 delays, engine = np.array(matched).reshape(-1, 2).T
                 median, p99 = np.percentile(delays, (50, 99))
                 reports.append(RateReport(
@@ -69,11 +69,6 @@ def measure_rates(name: str, model_file: str | Path, model: PlaceModel, images: 
         finally:
             camera.close()
     return reports
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f'/proc/{pid}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
 
 def rates_table(reports: list[RateReport]) -> Table:

@@ -37,12 +37,14 @@ class ImageHeader(NamedTuple):
         work: pixels that the decoder has to process, where that is more than the image has: tiles
             of a TIFF, those of more than 16 bits twice, unusually many passes of a progressive
             JPEG.
+        wide: its values have more than 16 bits, as the floats of a TIFF.
     """
 
     format: str
     width: int
     height: int
     work: int = 0
+    wide: bool = False
 
     @property
     def pixels(self) -> int:
@@ -147,7 +149,8 @@ def _read_pnm(data: bytes | memoryview) -> ImageHeader:
             digits += chr(data[position])
             position += 1
         numbers.append(int(digits))
-    return ImageHeader('PNM', *numbers)
+    width, height = numbers
+    return ImageHeader('PNM', width, height)
 
 
 def _skip_blanks(data: bytes | memoryview, position: int) -> int:
@@ -179,10 +182,11 @@ def _read_tiff(data: bytes | memoryview) -> ImageHeader:
             f'a TIFF image of {found["samples"]} samples of {found["bits"]} bits is refused, '
             f'expected at most {_TIFF_SAMPLES} of {_TIFF_BITS}')
     pixels = found['width'] * found['height']
-    if found['bits'] > _USUAL_BITS:
+    wide = found['bits'] > _USUAL_BITS
+    if wide:
         pixels *= 2
     return ImageHeader('TIFF', found['width'], found['height'],
-                       max(pixels, found['tile width'] * found['tile height']))
+                       max(pixels, found['tile width'] * found['tile height']), wide)
 
 
 def _tiff_values(data: bytes | memoryview, position: int, order: str, kind: str,

@@ -15,7 +15,7 @@ import numpy as np
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import read_limited
-from seqnet_ros.core.image_header import FORMATS, read_header
+from seqnet_ros.core.image_header import FORMATS, ImageHeader, read_header
 
 MAX_MEGAPIXELS = 'SEQNET_ROS_MAX_MEGAPIXELS'
 """Environment variable: size of the largest image that is decoded, in millions of pixels."""
@@ -23,7 +23,6 @@ DEFAULT_MEGAPIXELS = 64.0
 _BYTES_PER_PIXEL = 8
 """Of a file, at most: raw pixels of four 16 bit channels."""
 _ENCODED_MARGIN = 1 << 20
-_TIFF = (b'II*\0', b'MM\0*')
 _SHOWN = 60
 """Characters of a text of unknown origin that an error quotes."""
 
@@ -329,14 +328,23 @@ def decode(data: Any, what: str, flags: int = cv2.IMREAD_COLOR,
     Raises:
         InputError: it is empty, damaged, too large or of no known format.
     """
-    buffer = np.frombuffer(data, np.uint8)
-    if not buffer.size:
+    return _decode(data, _checked_header(data, what, max_pixels), what, flags)
+
+
+def _checked_header(data: Any, what: str, max_pixels: int | None) -> ImageHeader:
+    """Read the header of an encoded image, and refuse what is not to be decoded."""
+    content = np.frombuffer(data, np.uint8).data
+    if not content.nbytes:
         raise InputError(f'{what} is empty, expected {FORMATS} data')
-    content = buffer.data
     header = read_header(content, what)
     check_size(header.width, header.height, what, max_pixels, header.work)
     if header.format == 'JPEG' and _is_cut_jpeg(content):
         raise InputError(f'{what} is truncated: the end marker of its JPEG data is missing')
+    return header
+
+
+def _decode(data: Any, header: ImageHeader, what: str, flags: int) -> np.ndarray:
+    buffer = np.frombuffer(data, np.uint8)
     try:
         pixels = cv2.imdecode(buffer, flags)
     except cv2.error as error:
@@ -349,14 +357,15 @@ def decode(data: Any, what: str, flags: int = cv2.IMREAD_COLOR,
 def _decode_rgb(data: Any, what: str, mosaic: int | None = None,
                 max_pixels: int | None = None) -> np.ndarray:
     """Decode to RGB uint8; with a conversion of mosaics, an image of one channel is a mosaic."""
-    if mosaic is not None or bytes(memoryview(data)[:4]) in _TIFF:
-        # OpenCV does not convert floats, which only TIFF holds, and hides that a mosaic is gray.
-        found = decode(data, what, cv2.IMREAD_UNCHANGED, max_pixels)
+    header = _checked_header(data, what, max_pixels)
+    if mosaic is not None or header.wide:
+        # OpenCV does not convert floats, and hides that a mosaic is gray.
+        found = _decode(data, header, what, cv2.IMREAD_UNCHANGED)
         if found.dtype.kind == 'f':
             return _as_rgb(found if found.ndim == 2 else found[..., :3])
         if mosaic is not None and found.ndim == 2:
             return _as_rgb(found, mosaic)
-    return _as_rgb(decode(data, what, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH, max_pixels))
+    return _as_rgb(_decode(data, header, what, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH))
 
 
 def _as_rgb(pixels: np.ndarray, mosaic: int = cv2.COLOR_GRAY2RGB) -> np.ndarray:

@@ -15,6 +15,9 @@ _ENOUGH = 10
 _PERIOD_QUANTILE = 0.1
 _REGULAR = 0.8
 _NEAR = 0.25
+_STEADY = 8
+"""Equal steps in a row that show that the camera is slower, not that images are missing."""
+_EQUAL = 0.1
 _HOLE_STEPS = 3.0
 _STANDING_M = 0.05
 
@@ -70,7 +73,8 @@ class MissingImages:
 
     The period of the camera is the time that the shortest tenth of the steps between images does
     not exceed: where images are missing, steps are multiples of it. Steps of a camera without a
-    constant period are no multiples of anything, and nothing is counted.
+    constant period are no multiples of anything, and nothing is counted. Nor is it where many steps
+    in a row are equal: cameras expose for longer in the dark, and videos have no constant rate.
 
     Args:
         longest_s: a longer step is a pause of the camera, seconds.
@@ -81,6 +85,7 @@ class MissingImages:
         self._steps: deque[int] = deque(maxlen=_LEARNED_FROM)
         self._uncounted: list[int] = []
         self._last_ns: int | None = None
+        self._run_step = self._run_length = self._run_missing = 0  # equal steps in a row
         self.images = 0
         self.missing = 0
 
@@ -99,9 +104,18 @@ class MissingImages:
         period = float(np.quantile(steps, _PERIOD_QUANTILE))
         periods = steps / period
         if np.mean(np.abs(periods - np.round(periods)) <= _NEAR) >= _REGULAR:
-            self.missing += sum(round(step / period) - 1 for step in self._uncounted
-                                if step > 1.5 * period)
+            for step in self._uncounted:
+                self._count(step, round(step / period) - 1 if step > 1.5 * period else 0)
         self._uncounted.clear()
+
+    def _count(self, step: int, missing: int) -> None:
+        """Count what is missing within a step once the steps after it are known not to equal it."""
+        if abs(step - self._run_step) > _EQUAL * self._run_step:
+            if self._run_length < _STEADY:
+                self.missing += self._run_missing
+            self._run_step, self._run_length, self._run_missing = step, 0, 0
+        self._run_length += 1
+        self._run_missing += missing
 
 
 def find_holes(steps_m: np.ndarray, spacing_m: float = 0.0) -> tuple[int, float]:

@@ -163,6 +163,7 @@ class ImagePipeline:
         """Take over what was lost on the way so far."""
         if self._images is not None:
             self.statistics.lost = self._images.lost
+            self.statistics.missed = self._images.missed
 
     @property
     def cure_of_losses(self) -> str:
@@ -262,6 +263,7 @@ class ImagePipeline:
             'images received (1/s)': round(rates['received'], 1),
             'images lost on the way': counts.lost,
             'images lost on the way (1/s)': round(rates['lost'], 1),
+            'images missed while suspended': counts.missed,
             'images dropped': counts.dropped,
             'images dropped (1/s)': round(rates['dropped'], 1),
             'images waiting': self.worker.waiting,

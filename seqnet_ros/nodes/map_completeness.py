@@ -49,10 +49,10 @@ class MapCompleteness:
 
     @property
     def known_missing(self) -> int:
-        """Images that the node knows it lost: on the way, in its queue, or for want of a pose."""
+        """Images that the node knows it lost, for whatever reason."""
         self._pipeline.count_lost()
         counts = self._pipeline.statistics
-        return counts.lost + counts.dropped + self._without_pose()
+        return counts.lost + counts.missed + counts.dropped + self._without_pose()
 
     def explain(self, found: Completeness) -> str:
         """Return what is missing, the causes that the node knows, and what helps."""
@@ -62,6 +62,8 @@ class MapCompleteness:
         if counts.lost:
             causes.append(f'{counts.lost} were lost between camera and node. '
                           f'{self._cure_of_losses}')
+        if counts.missed:
+            causes.append(f'{counts.missed} came while the process was suspended')
         if counts.dropped:
             causes.append(f'{counts.dropped} were left out because the node was busy. Raise '
                           'image_queue_mb, lower the rate of the camera, or use a faster model or '

@@ -16,9 +16,9 @@ rcutils_logger._internal_callers.append(__file__)
 class PrintableLogger(RcutilsLogger):
     """Escapes control characters, which names, frames and messages may hold."""
 
-    def log(self, message: str, severity: Any, name: str | None = None, **keywords: Any) -> bool:
-        """Log a message."""
-        return bool(super().log(printable(str(message), lines=True), severity, name, **keywords))
+    def log(self, message: str, severity: Any, *rest: Any, **keywords: Any) -> bool:
+        """Log a message; what else it takes differs between distributions."""
+        return bool(super().log(printable(str(message), lines=True), severity, *rest, **keywords))
 
 
 class PrintableLogs:

@@ -33,6 +33,7 @@ class Statistics:
     Attributes:
         received: images that arrived.
         lost: images that the middleware reports as lost on the way.
+        missed: images that came while the process was suspended.
         dropped: images that were left out because the node was busy.
         ignored: images that arrived during a pause.
         processed: images given to the engine.
@@ -44,6 +45,7 @@ class Statistics:
 
     received: int = 0
     lost: int = 0
+    missed: int = 0
     dropped: int = 0
     ignored: int = 0
     processed: int = 0

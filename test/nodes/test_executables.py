@@ -110,6 +110,35 @@ def test_a_node_can_be_interrupted_while_it_starts(tmp_path):
     assert 'Traceback' not in log.read_text()
 
 
+def test_a_suspended_node_goes_on_and_does_not_blame_the_way_of_the_images(tmp_path):
+    image, log = np.full((60, 80, 3), 90, np.uint8), tmp_path / 'log'
+    with listening('mapper') as peer, process(
+            'mapper', '-p', 'model:=hog', '-p', 'save_on_shutdown:=false', log=log) as running:
+        eventually(peer.raw.get_subscription_count, 'a subscription')
+        shown = 0
+
+        def show(seconds: float) -> None:
+            nonlocal shown
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                shown += 1
+                peer.show(image, shown * 10 ** 8)
+                time.sleep(0.05)
+
+        def received() -> int:
+            return max((int(item.value) for report in peer.diagnostics
+                        for item in report.status[0].values if item.key == 'images received'),
+                       default=0)
+
+        eventually(lambda: show(0.5) or received() > 20, 'images')
+        running.send_signal(signal.SIGSTOP)
+        show(4.0)
+        running.send_signal(signal.SIGCONT)
+        before = received()
+        eventually(lambda: show(0.5) or received() > before + 60, 'images after the suspension')
+    assert 'were lost between camera and node' not in log.read_text()
+
+
 def show_until_answered(peer: Peer, shown: Shown) -> None:
     shown_at = -1.0
 

@@ -68,7 +68,7 @@ def find_files(path: Path) -> BagFiles:
         raise InputError(f'bag {path} cannot be read: its {_METADATA} is there ({found}), but no '
                          '.mcap, .db3 or .bag file')
     if trouble:
-        problem = (f'{path / _METADATA} cannot be read ({trouble}): the files of the folder are '
+        problem = (f'{path / _METADATA} cannot be used: {trouble}; the files of the folder are '
                    'read without it')
         return BagFiles(present, {}, [problem])
     return _listed_parts(path, listed, present, counted)
@@ -160,8 +160,10 @@ def _read_metadata(file: Path) -> tuple[list[str], dict[tuple[str, str], int], s
         for entry in bag.get('topics_with_message_count') or []:
             topic = entry['topic_metadata']
             counted[str(topic['name']), str(topic['type'])] = int(entry['message_count'])
-    except (InputError, ValueError, TypeError, KeyError, AttributeError) as error:
-        return [], {}, f'{type(error).__name__}: {" ".join(str(error).split())}'
+    except InputError as error:
+        return [], {}, ' '.join(str(error).split())
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return [], {}, 'it does not have the fields that rosbag2 writes'
     return listed, counted, ''
 
 

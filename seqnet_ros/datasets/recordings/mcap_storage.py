@@ -45,13 +45,13 @@ class McapStorage:
                 filled = reader.message_count > 0
                 self.start_ns = reader.start_time if filled else None
                 self.end_ns = reader.end_time - 1 if filled else None
-        except Exception as error:  # whatever the parsers of the library raise on damage
+        except Exception:  # whatever the parsers of the library raise on damage
             self._indexed = False
-            counts = self._count(reason(error))
+            counts = self._count()
         else:
             if not filled:  # or the index counts nothing
                 self._indexed = False
-                counts.update(self._count(''))
+                counts.update(self._count())
         self.topics = [key._replace(messages=count) for key, count in counts.items()]
 
     def messages(self, topic: StoredTopic) -> Iterator[tuple[int, bytes]]:
@@ -80,7 +80,7 @@ class McapStorage:
                 f'{self.file} is damaged: {topic.messages - delivered} of {topic.messages} '
                 f'messages on {topic.name} cannot be read ({scan.damage or "they are missing"})')
 
-    def _count(self, trouble: str) -> dict[StoredTopic, int]:
+    def _count(self) -> dict[StoredTopic, int]:
         scan = _Scan(self.file)
         counts: dict[StoredTopic, int] = {}
         self.start_ns = self.end_ns = None
@@ -91,7 +91,7 @@ class McapStorage:
         if scan.damage:
             if not counts:
                 raise InputError(f'bag {self.file} cannot be read, it may be damaged or truncated: '
-                                 f'{scan.damage} ({trouble})')
+                                 f'the file {scan.damage} and holds no intact message')
             self.problem = (f'{self.file.name} {scan.damage}: the {sum(counts.values())} messages '
                             f'that are intact are read; {_REPAIR}')
         return counts or dict.fromkeys(scan.channels.values(), 0)

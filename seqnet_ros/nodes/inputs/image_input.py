@@ -102,6 +102,11 @@ class ImageInput:
         return sum(topic.lost for topic in self._topics)
 
     @property
+    def missed(self) -> int:
+        """Messages that came while the process was suspended."""
+        return sum(topic.missed for topic in self._topics)
+
+    @property
     def renewed(self) -> int:
         """How often a subscription was made again because nothing came."""
         return sum(topic.renewed for topic in self._topics)

@@ -25,6 +25,8 @@ _COMPRESSED = '/compressed'
 _JUDGED_OVER = 10
 """Images, lost ones included, over which losses are judged."""
 _LONGEST_RETRY_S = 60.0
+_SUSPENDED_S = 2.0
+"""A process that does not look for this long was suspended."""
 _RELIABILITY = {'best_effort': ReliabilityPolicy.BEST_EFFORT,
                 'reliable': ReliabilityPolicy.RELIABLE}
 
@@ -53,6 +55,7 @@ class ImageTopic:
         reliability: in use, 'best_effort' or 'reliable'.
         received: messages that arrived.
         lost: messages that the middleware reports as lost on the way.
+        missed: those that came while the process was suspended, which it reports, too.
         renewed: how often the subscription was made again because nothing came.
     """
 
@@ -63,8 +66,10 @@ class ImageTopic:
         self._camera = camera
         self._deliver = deliver
         self._log = IntervalLog(node.get_logger())
-        self.received = self.lost = self.renewed = 0
+        self.received = self.lost = self.missed = self.renewed = 0
         self._judged = (0, 0)
+        self._looked_s = time.monotonic()
+        self._settled_s = 0.0
         automatic = settings.image_reliability == 'auto'
         self.reliability: str = 'best_effort' if automatic else settings.image_reliability
         automatic = settings.image_transport == 'auto'
@@ -121,6 +126,9 @@ class ImageTopic:
 
     def look(self) -> None:
         """Follow what publishers do and what is lost; called about twice a second."""
+        if self._just_suspended():
+            self._settled_s = time.monotonic() + _SUSPENDED_S
+        self._looked_s = time.monotonic()
         if trouble := self.trouble:
             self._log.warning('publishers', trouble)
         if self._settings.image_transport == 'auto' and self._find_transport():
@@ -197,7 +205,13 @@ class ImageTopic:
         self._deliver(message)
 
     def _note_lost(self, event: Any) -> None:
-        self.lost += event.total_count_change
+        if self._just_suspended() or time.monotonic() < self._settled_s:
+            self.missed += event.total_count_change
+        else:
+            self.lost += event.total_count_change
+
+    def _just_suspended(self) -> bool:
+        return time.monotonic() - self._looked_s > _SUSPENDED_S
 
     def _warn_of_qos(self, _: Any) -> None:
         """Report at once, not only after a silence."""

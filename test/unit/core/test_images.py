@@ -158,6 +158,21 @@ def test_float_tiff(tmp_path, channels, scale):
     assert read_image(file)[0, 0].max() == 0
 
 
+@pytest.mark.parametrize('kind', [np.uint8, np.uint16])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_tiff_of_integers_is_decoded_once_and_equals_a_png(tmp_path, monkeypatch, kind, channels):
+    most = np.iinfo(kind).max
+    pixels = np.random.default_rng(3).integers(0, most, (24, 32, channels), endpoint=True)
+    for name in ('image.tif', 'image.png'):
+        assert cv2.imwrite(str(tmp_path / name), pixels.astype(kind).squeeze())
+    decoded = []
+    imdecode = cv2.imdecode
+    monkeypatch.setattr(cv2, 'imdecode', lambda *given: decoded.append(1) or imdecode(*given))
+    image = read_image(tmp_path / 'image.tif')
+    assert len(decoded) == 1
+    np.testing.assert_array_equal(image, read_image(tmp_path / 'image.png'))
+
+
 def test_twelve_bits_in_a_file_are_stretched(tmp_path):
     values = np.linspace(0, 4095, 64 * 64).reshape(64, 64).astype(np.uint16)
     cv2.imwrite(str(tmp_path / 'deep.png'), values)

@@ -43,6 +43,18 @@ def test_pauses_restarts_and_irregular_cameras_miss_nothing():
     assert count(wild).missing == 0
 
 
+@pytest.mark.parametrize('slower', [2.0, 3.0, 4.0])
+def test_a_camera_that_is_slower_in_the_dark_misses_nothing(slower):
+    steps = np.repeat([0.1, 0.1 * slower, 0.1], [60, 40, 60])
+    steps += np.random.default_rng(3).uniform(-0.002, 0.002, len(steps))
+    assert count(100.0 + np.cumsum(steps)).missing == 0
+
+
+def test_images_missing_one_by_one_at_an_even_distance_are_counted():
+    kept = np.arange(300) % 5 != 3
+    assert count(steady(300, 10)[kept]).missing == pytest.approx(60, abs=2)
+
+
 def test_holes_are_steps_longer_than_three_usual_ones():
     steps = np.full(100, 1.1)
     assert find_holes(steps, 1.0) == (0, 0.0)

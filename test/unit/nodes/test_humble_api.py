@@ -122,3 +122,21 @@ def test_images_are_subscribed_to_without_the_modules_that_humble_lacks():
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True, timeout=200)
     assert done.stdout.strip() == 'SubscriptionEventCallbacks', done.stderr
+
+
+@pytest.mark.requires_ros
+def test_a_line_is_logged_with_the_arguments_that_humble_and_jazzy_take(monkeypatch):
+    from rclpy.impl.rcutils_logger import RcutilsLogger
+
+    from seqnet_ros.nodes.ros_logging import PrintableLogger
+
+    newer = RcutilsLogger.log
+    logged = []
+
+    def log(self: Any, message: str, severity: Any, **keywords: Any) -> bool:
+        logged.append(message)
+        return newer(self, message, severity, **keywords)
+
+    monkeypatch.setattr(RcutilsLogger, 'log', log)
+    assert PrintableLogger('of_humble').info('a line', throttle_duration_sec=1.0)
+    assert logged == ['a line']

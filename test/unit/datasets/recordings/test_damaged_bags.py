@@ -264,6 +264,28 @@ def test_metadata_need_not_be_right(tmp_path, before, after):
     assert values(path) == list(range(5))
 
 
+@pytest.mark.parametrize(('content', 'reason'), [
+    (b'', 'it does not have the fields that rosbag2 writes'),
+    (b'rosbag2_bagfile_information: []', 'it does not have the fields that rosbag2 writes'),
+    (b'\x00\xff\xfe', 'is not UTF-8 text'), (b'a:\n- b\nc: d: e', 'line 3')])
+def test_metadata_that_cannot_be_used_is_named_in_words(tmp_path, caplog, content, reason):
+    path = write_messages(tmp_path / 'drive', images(5))
+    (path / 'metadata.yaml').write_bytes(content)
+    assert values(path) == list(range(5))
+    assert 'metadata.yaml cannot be used: ' in caplog.text
+    assert reason in caplog.text
+    assert 'Error' not in caplog.text
+
+
+@pytest.mark.parametrize('kept', [8, 30])
+def test_an_mcap_without_a_message_is_refused_in_words(tmp_path, kept):
+    file = next(write_messages(tmp_path / 'drive', images(5)).glob('*.mcap'))
+    cut = tmp_path / 'cut.mcap'
+    cut.write_bytes(file.read_bytes()[:kept])
+    with pytest.raises(InputError, match=r'the file is cut short.* and holds no intact message$'):
+        open_source(cut)
+
+
 def test_one_part_that_cannot_be_read_does_not_stop_the_others(tmp_path, caplog):
     path = write_messages(tmp_path / 'drive', images(5))
     (path / 'drive_1.mcap').write_bytes(b'rubbish' * 20)
