@@ -13,7 +13,7 @@ from seqnet_ros.core.errors import ModelError
 from seqnet_ros.descriptors.own_network import network_input
 
 MOST_IMAGES = 300
-"""Images that the ranges of the values are taken from; more do not change them much."""
+"""Images that the ranges of the values are taken from, as many as NNCF takes by default."""
 
 
 def import_nncf() -> Any:
