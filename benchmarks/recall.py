@@ -45,14 +45,14 @@ def main() -> None:
     if arguments.mobilenet_weights:
         weights[_NEEDS_WEIGHTS] = arguments.mobilenet_weights
     models = {name: load_model(name, 'cpu', file) for name, file in weights.items()}
-    pairs = recorded_pairs(arguments.data) + town_pairs(CACHE / 'town')
+    pairs = [pair for pair in recorded_pairs(arguments.data) if arguments.only in pair.name]
+    pairs += town_pairs(CACHE / 'town', arguments.only)
     print('| drives | model | single | L = 10 | filter | coverage | accepted (wrong) |')
     print('| --- ' * 7 + '|')
     for pair in pairs:
-        if arguments.only in pair.name:
-            for name, model in models.items():
-                print(f'| {pair.name} | `{Path(name).stem}` | '
-                      + ' | '.join(measure(pair, name, model, weights[name])) + ' |', flush=True)
+        for name, model in models.items():
+            print(f'| {pair.name} | `{Path(name).stem}` | '
+                  + ' | '.join(measure(pair, name, model, weights[name])) + ' |', flush=True)
     print(f'\n| model | values per place | {" | ".join(_devices())} |')
     print('| --- ' * (2 + len(_devices())) + '|')
     for name, milliseconds in cost(weights).items():

@@ -87,13 +87,20 @@ def recorded_pairs(data: Path) -> list[DrivePair]:
             if all(path.is_dir() for path in (*pair.maps.paths, *pair.queries.paths))]
 
 
-def town_pairs(folder: Path) -> list[DrivePair]:
+def town_pairs(folder: Path, word: str = '') -> list[DrivePair]:
     """Return drives by day, at dusk and by night through one town, rendered if necessary.
 
     The later drives are in another lane and slower; all have odometry, theirs with drift.
+
+    Args:
+        folder: where the drives are kept.
+        word: return only pairs with this in their name; no other drive is rendered.
     """
+    found = {name: title for name in ('dusk', 'night') if word in (title := f'town, day to {name}')}
     drives = {}
     for number, name in enumerate(('day', 'dusk', 'night')):
+        if not found or name not in ('day', *found):
+            continue
         bag, truth = folder / f'{name}-{_TOWN_SEED}', folder / f'{name}-{_TOWN_SEED}.tum'
         later = {} if name == 'day' else {'lateral_offset': 0.8, 'speed': 6.8}
         drive = Drive(Town(_TOWN_SEED, _BLOCKS), CONDITIONS[name], seed=number, **later)
@@ -103,8 +110,7 @@ def town_pairs(folder: Path) -> list[DrivePair]:
             write_drive(drive, odometry, bag, lambda _: None)
             write_truth(drive, truth)  # last: it tells that the bag is whole
         drives[name] = RecordingOptions((bag,), truth=(str(truth),))
-    return [DrivePair(f'town, day to {name}', drives['day'], drives[name], '5m')
-            for name in ('dusk', 'night')]
+    return [DrivePair(title, drives['day'], drives[name], '5m') for name, title in found.items()]
 
 
 def _described(options: RecordingOptions, cache: DescriptorCache) -> np.ndarray:

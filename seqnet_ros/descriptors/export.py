@@ -2,8 +2,10 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,6 +13,7 @@ from seqnet_ros.config.model import ImageConfig
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.descriptors.frame_network import FrameNetwork
 from seqnet_ros.descriptors.inference_backends import import_openvino, ready_for_inference
+from seqnet_ros.descriptors.quantization import quantize
 
 INPUT, OUTPUT = 'image', 'descriptor'
 """Names of the input, ``[1, 3, H, W]`` float32, and of the output, ``[1, D]`` float32."""
@@ -62,16 +65,18 @@ def export_onnx(network: FrameNetwork, image: ImageConfig, path: Path) -> None:
         raise InputError(f'{path} cannot be written: {error.strerror or error}') from error
 
 
-def export_openvino(network: FrameNetwork, image: ImageConfig, path: Path) -> None:
-    """Write a network as an OpenVINO model of fixed sizes, float32.
+def export_openvino(network: FrameNetwork, image: ImageConfig, path: Path,
+                    quantized_for: Sequence[np.ndarray] = ()) -> None:
+    """Write a network as an OpenVINO model of fixed sizes, float32 or int8.
 
     Args:
         network: with its weights, on the CPU; it is of no use afterward.
         image: size of its input.
         path: the new ``.xml`` file; the weights are written beside it as ``.bin``.
+        quantized_for: RGB uint8 images ``[H, W, 3]`` that set the ranges of int8; none for float32.
 
     Raises:
-        ModelError: openvino is not installed.
+        ModelError: openvino is not installed, or nncf, which int8 needs.
         InputError: the file cannot be written.
     """
     try:
@@ -84,6 +89,8 @@ def export_openvino(network: FrameNetwork, image: ImageConfig, path: Path) -> No
     model.reshape(shape)
     model.inputs[0].get_tensor().set_names({INPUT})
     model.outputs[0].get_tensor().set_names({OUTPUT})
+    if quantized_for:
+        model = quantize(model, quantized_for, image)
     try:
         openvino.save_model(model, path, compress_to_fp16=False)
     except (OSError, RuntimeError) as error:

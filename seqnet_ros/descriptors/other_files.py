@@ -25,10 +25,12 @@ class OtherFile(NamedTuple):
     Attributes:
         kind: what it is, with its article.
         help: what to do.
+        runs_as: kind of the frame descriptor that runs it; None if none does.
     """
 
     kind: str
     help: str
+    runs_as: str | None = None
 
 
 _STARTS = (
@@ -37,6 +39,43 @@ _STARTS = (
     (b'MATLAB ', OtherFile('a MATLAB file', _TENSORS)),
     (b'\x89HDF\r\n\x1a\n', OtherFile('an HDF5 file of Keras or MATLAB', _TENSORS)),
     (b'\x93NUMPY', OtherFile('a NumPy array', _TENSORS)))
+
+
+_NETWORKS = {
+    'onnx': 'an ONNX file or OpenVINO model', 'torchscript': 'a TorchScript network'}
+"""What each kind of frame descriptor runs whose network is a file."""
+_TORCH_PICKLE = b'\x80'
+
+
+def why_not_network(path: Path, kind: str) -> str | None:
+    """Return what a file is, in place of a network, and what to do; None if it may be one.
+
+    Args:
+        path: the file.
+        kind: of the frame descriptor that is to run it; 'onnx' and 'torchscript' are known.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if kind not in _NETWORKS:
+        return None
+    found, expected = recognize_other_file(path), _NETWORKS[kind]
+    if found is None:
+        return (f'tensors without a network, expected {expected}: export the network'
+                if _holds_tensors(path) else None)
+    if found.runs_as == kind:
+        return None
+    if found.runs_as is not None:
+        advice = f'set frame.kind to {found.runs_as}'
+    else:
+        advice = 'export the network' if found.help in (_TENSORS, _PROGRAM) else found.help
+    return f'{found.kind}, expected {expected}: {advice}'
+
+
+def _holds_tensors(path: Path) -> bool:
+    with path.open('rb') as file:
+        head = file.read(9)
+    return head.startswith((b'PK', _TORCH_PICKLE)) or head[8:] == b'{'
 
 
 def recognize_other_file(path: Path) -> OtherFile | None:
@@ -53,13 +92,13 @@ def recognize_other_file(path: Path) -> OtherFile | None:
         if head.startswith(start):
             return found
     if _XML.match(head) and _NETWORK.search(head):
-        return OtherFile('an OpenVINO network', _PROGRAM)
+        return OtherFile('an OpenVINO network', _PROGRAM, 'onnx')
     if _PAGE.match(head) or _XML.match(head):
         return OtherFile('a saved web page', 'download the file that the page leads to')
     if head[4:8] == b'TFL3':
         return OtherFile('a TensorFlow Lite network', _PROGRAM)
     if _ONNX.match(head) and head[8:9] != b'{':
-        return OtherFile('an ONNX network', _PROGRAM)
+        return OtherFile('an ONNX network', _PROGRAM, 'onnx')
     return _recognize_archive(path) if head.startswith(b'PK') else None
 
 
@@ -70,7 +109,7 @@ def _recognize_archive(path: Path) -> OtherFile | None:
     except (zipfile.BadZipFile, OSError):
         return None  # the reader says what is wrong with it
     if any('/code/' in name or name.endswith('/constants.pkl') for name in names):
-        return OtherFile('a TorchScript network', _PROGRAM)
+        return OtherFile('a TorchScript network', _PROGRAM, 'torchscript')
     if any(name.endswith('archive_format') for name in names):
         return OtherFile('a network of torch.export', _PROGRAM)
     if names and all(name.endswith('.npy') for name in names):

@@ -12,12 +12,15 @@ from seqnet_ros.config.model import FrameConfig, ImageConfig, ModelConfig
 from seqnet_ros.core.errors import ModelError
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.image_checks import check_images, resize_antialiased
+from seqnet_ros.descriptors.other_files import why_not_network
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Run = Callable[[np.ndarray], np.ndarray]
 """Normalized images, float32 ``[N, 3, H, W]``, to vectors ``[N, D]``."""
+
+_SOURCE_LINE = 'Exception from '  # OpenVINO begins with a line of its own source
 
 
 class OwnNetworkConfig(FrameConfig):
@@ -117,7 +120,8 @@ def find_network(config: ModelConfig, base_dir: Path | None) -> Path:
     """Return the file of a model whose weights are a whole network.
 
     Raises:
-        ModelError: it names no file, or the file is missing or has another hash.
+        ModelError: it names no file, or the file is missing, has another hash or is recognized as
+            something else.
     """
     # Heavy to import, and needed here only.
     from seqnet_ros.descriptors.weights import find_weights
@@ -125,10 +129,17 @@ def find_network(config: ModelConfig, base_dir: Path | None) -> Path:
     path = find_weights(config.weights, base_dir)
     if path is None:
         raise ModelError(f'model {config.name} names no network, expected frame.path')
+    try:
+        other = why_not_network(path, config.frame.kind)
+    except OSError as error:
+        raise ModelError(f'{path} cannot be read: {error.strerror or error}') from error
+    if other is not None:
+        raise ModelError(f'{path} is {other}')
     return path
 
 
 def first_line(error: Exception) -> str:
     """Return the beginning of what a library says about an error."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in str(error).splitlines()
+             if line.strip() and not line.startswith(_SOURCE_LINE)]
     return lines[0][:200] if lines else type(error).__name__

@@ -1,5 +1,6 @@
 """Your own network as a TorchScript file."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
@@ -50,7 +51,9 @@ def build_torchscript(config: ModelConfig, device: 'Device', base_dir: Path | No
     frame = cast(TorchScriptConfig, config.frame)
     path = find_network(config, base_dir)
     try:
-        network = torch.jit.load(path, map_location=device.device).eval()
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', FutureWarning)  # what is published is in this format
+            network = torch.jit.load(path, map_location=device.device).eval()
     except (RuntimeError, OSError, ValueError) as error:
         raise ModelError(f'{path} is not a TorchScript file: {first_line(error)}') from error
 

@@ -86,7 +86,7 @@ def find_weights(config: WeightsConfig, base_dir: Path | None) -> Path | None:
                 config.url, config.sha256 or '')
         if path is None or cached is not None:
             return cached
-        fetched = ', download it with `seqnet_ros models fetch`' if config.url else ''
+        fetched = ', download it with `seqnet_ros models fetch MODEL`' if config.url else ''
         raise ModelError(f'no weights at {path}: place the file there{fetched} or pass another '
                          'path')
     if config.sha256 and (found := file_sha256(path)) != config.sha256:

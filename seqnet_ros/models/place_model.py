@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
@@ -235,6 +236,15 @@ def list_models() -> list[ModelInfo]:
     return [_model_info(path) for _, path in sorted(named_models().items())]
 
 
+def _expected_model(name_or_path: str | Path) -> str:
+    """Return what could have been meant, without the long list of names where it is clear."""
+    if Path(name_or_path).suffix in _SUFFIXES:
+        return 'there is no such file'
+    names = sorted(named_models())
+    close = get_close_matches(str(name_or_path), names, n=3)
+    return f'expected a YAML file or one of: {", ".join(close or names) or "none"}'
+
+
 def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[Preset, Path]:
     """Read a model file.
 
@@ -251,9 +261,7 @@ def load_preset(name_or_path: str | Path, weights: Path | None = None) -> tuple[
     name_or_path = name_or_path or default_model()
     path = find_model_file(name_or_path)
     if path is None:
-        names = ', '.join(sorted(named_models())) or 'none'
-        raise ModelError(
-            f'no model {str(name_or_path)!r}: expected a YAML file or one of: {names}')
+        raise ModelError(f'no model {str(name_or_path)!r}: {_expected_model(name_or_path)}')
     preset = _read_model_file(path)
     if weights is not None:
         preset = replace(preset, model=with_weights(preset.model, weights))

@@ -1,5 +1,6 @@
 """Networks that users bring: ONNX, TorchScript, Python; and vectors computed elsewhere."""
 
+import pickle
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 from command_line import refusal, succeed
+from safetensors.torch import save
 from streets import Street
 
 import seqnet_ros
@@ -156,8 +158,12 @@ def test_onnx_files_that_do_not_fit_are_refused(runtime: str, tmp_path: Path) ->
             r'has an output of open length, descriptor \[1, \?\], expected \[1, 12\]: export it')):
         build_describer(model('onnx', open_length), CPU)
     (tmp_path / 'page.onnx').write_text('<!DOCTYPE html><html>Sign in</html>')
-    with pytest.raises(ModelError, match=r'page\.onnx is not a network that can be read: '):
+    with pytest.raises(ModelError, match=r'page\.onnx is a saved web page, expected an ONNX'):
         build_describer(model('onnx', tmp_path / 'page.onnx'), CPU)
+    (tmp_path / 'short.onnx').write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ModelError, match=(
+            r'short\.onnx is not a network that can be read: (?!Exception from)\S')):
+        build_describer(model('onnx', tmp_path / 'short.onnx'), CPU)
     with pytest.raises(ModelError, match=r'no weights at .*missing\.onnx'):
         build_describer(model('onnx', tmp_path / 'missing.onnx'), CPU)
 
@@ -166,7 +172,7 @@ def test_a_runtime_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     from seqnet_ros.descriptors import onnx_network
 
     monkeypatch.setattr(onnx_network, 'find_spec', lambda _: None)
-    (tmp_path / 'own.onnx').write_bytes(b'')
+    (tmp_path / 'own.onnx').write_bytes(ONNX_START)
     with pytest.raises(ModelError, match='needs openvino or onnxruntime, which are not installed'):
         build_describer(model('onnx', tmp_path / 'own.onnx'), CPU)
 
@@ -188,6 +194,42 @@ def test_the_path_is_given_once() -> None:
         parse_preset({'frame': {'kind': 'onnx', 'path': 'a'}})
     with pytest.raises(ModelError, match='path: Extra inputs are not permitted'):
         parse_preset({'frame': {'kind': 'hog', 'path': 'a'}})
+
+
+ONNX_START = b'\x08\x08\x12\x07pytorch\x1a\x052.4.0:\x10'
+OTHER_FILES = {
+    'page': (b'<!DOCTYPE html>', 'a saved web page, expected {}: download the file that the page'),
+    'pointer': (b'version https://git-lfs.github.com/spec/v1\n',
+                'a Git LFS pointer, expected {}: run `git lfs pull`'),
+    'matlab': (b'MATLAB 5.0 MAT-file', 'a MATLAB file, expected {}: export the network'),
+    'empty': (b'', 'an empty file, expected {}: copy or download it again'),
+    'pickle': (pickle.dumps({'a': 1}), 'tensors without a network, expected {}: export'),
+    'tensors': (save({'a': torch.zeros(1)}), 'tensors without a network, expected {}: export')}
+
+
+@pytest.mark.parametrize(('kind', 'expected'), [
+    ('onnx', 'an ONNX file or OpenVINO model'), ('torchscript', 'a TorchScript network')])
+@pytest.mark.parametrize('name', OTHER_FILES)
+def test_files_that_are_no_network_are_named(
+        name: str, kind: str, expected: str, tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    content, words = OTHER_FILES[name]
+    (tmp_path / 'own.bin').write_bytes(content)
+    with pytest.raises(ModelError, match=f'own.bin is {words.format(expected)}'):
+        build_describer(model(kind, tmp_path / 'own.bin'), CPU)
+    assert capfd.readouterr().err == ''  # the runtimes try to read it in any format they know
+
+
+def test_a_network_of_another_kind_is_named(tmp_path: Path) -> None:
+    script = write_script(Net(), tmp_path / 'own.pt')
+    with pytest.raises(ModelError, match=r'a TorchScript network, .*: set frame\.kind to torch'):
+        build_describer(model('onnx', script), CPU)
+    (tmp_path / 'own.onnx').write_bytes(ONNX_START)
+    with pytest.raises(ModelError, match=r'an ONNX network, expected .*: set frame\.kind to onnx'):
+        build_describer(model('torchscript', tmp_path / 'own.onnx'), CPU)
+    torch.save({'a': torch.zeros(1)}, tmp_path / 'state.pth')
+    for kind in ('onnx', 'torchscript'):
+        with pytest.raises(ModelError, match='is tensors without a network, expected'):
+            build_describer(model(kind, tmp_path / 'state.pth'), CPU)
 
 
 # TorchScript -----------------------------------------------------------------------------------
@@ -215,8 +257,8 @@ def test_torchscript_files_that_do_not_fit_are_refused(tmp_path: Path) -> None:
             (model('torchscript', path, output='1'), "a single output, but frame.output is '1'"),
             (model('torchscript', write_script(Two(), tmp_path / 'two.pt')),
              "has the outputs '0', '1', but frame.output is not set"),
-            (model('torchscript', tmp_path / 'weights.pt'), 'is not a TorchScript file: ')):
-        torch.save({'a': torch.zeros(1)}, tmp_path / 'weights.pt')
+            (model('torchscript', tmp_path / 'text.pt'), 'is not a TorchScript file: ')):
+        (tmp_path / 'text.pt').write_text('neither')
         with pytest.raises(ModelError, match=words) as caught:
             build_describer(config, CPU)
         assert '\n' not in str(caught.value)

@@ -1,17 +1,22 @@
 """Networks exported to ONNX and OpenVINO: the same descriptors, usable at once."""
 
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
 import yaml
 from command_line import refusal, succeed
+from safetensors.torch import save_file
 from streets import Street
 
 from seqnet_ros.config.preset import parse_preset
+from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.descriptors.frame_network import FrameNetwork
+from seqnet_ros.descriptors.own_network import network_input
 from seqnet_ros.models.exporting import export_model
 from seqnet_ros.models.place_model import load_model
 
@@ -97,6 +102,72 @@ def test_weights_of_the_aggregator_are_exported_too(tmp_path: Path) -> None:
     export_model(tmp_path / 'jist.yaml', tmp_path / 'out' / 'mine.yaml', 'openvino')
     model = load_model(tmp_path / 'out' / 'mine.yaml', 'cpu')
     assert model.aggregator.p.tolist() == [4.5]
+
+
+def write_drive(folder: Path, places: int) -> Path:
+    folder.mkdir()
+    for place in range(places):
+        cv2.imwrite(str(folder / f'{place:03d}.png'), Street(0).view(2.0 * place)[..., ::-1])
+    return folder
+
+
+def write_trained_model(folder: Path) -> Path:
+    """A network whose batch norms have statistics; of random ones int8 keeps little."""
+    document = {'image': {'height': 70, 'width': 84}, 'frame': NETWORKS['gem'],
+                'weights': {'path': 'gem.safetensors'}, 'sequence': {'length': 3}}
+    config = parse_preset(document).model
+    torch.manual_seed(0)
+    network = FrameNetwork(config.frame, config.image).train()
+    with torch.inference_mode():
+        for place in range(10):
+            network(torch.from_numpy(network_input(Street(0).view(4.0 * place), config.image)))
+    save_file(network.state_dict(), folder / 'gem.safetensors')
+    (folder / 'gem.yaml').write_text(yaml.safe_dump(document))
+    return folder / 'gem.yaml'
+
+
+@pytest.mark.skipif(find_spec('nncf') is None, reason='nncf is not installed')
+@pytest.mark.slow
+def test_int8_networks_are_smaller_and_describe_alike(tmp_path: Path) -> None:
+    original = write_trained_model(tmp_path)
+    drive = write_drive(tmp_path / 'drive', 24)
+    (drive / '013.png').write_bytes(b'\x89PNG')  # a damaged image is left out
+    shown = succeed('models', 'export', original, '--openvino', '--int8', drive,
+                    '--output', tmp_path / 'small.yaml')
+    assert 'calibrated with              23 images' in shown.stdout
+    assert 'NNCF' not in shown.stdout
+    assert 'Statistics' not in shown.stdout  # the progress of NNCF
+    assert '013.png' in shown.stderr
+    succeed('models', 'export', original, '--openvino', '--output', tmp_path / 'large.yaml')
+    sizes = [(tmp_path / f'{name}.bin').stat().st_size for name in ('small', 'large')]
+    assert sizes[0] < 0.4 * sizes[1]
+    models = [load_model(tmp_path / f'{name}.yaml', 'cpu') for name in ('small', 'gem')]
+    assert models[0].fingerprint != models[1].fingerprint
+    places = [Street(0).view(1.0 + 4.0 * place) for place in range(12)]
+    found, expected = (normalize_rows(vectors - vectors.mean(axis=0)) for vectors in (
+        model.describer.describe(places) for model in models))
+    same = (found * expected).sum(axis=1)
+    assert same.min() > 0.5
+    assert same.mean() > 0.8
+
+
+@pytest.mark.parametrize(('arguments', 'words'), [
+    (('gem.yaml', '--onnx'), '--int8 was given with --onnx, expected --openvino'),
+    (('vlad.yaml', '--openvino'), 'has a vision transformer, expected a convolutional network'),
+    (('hog', '--openvino'), 'has hog, expected a convolutional network'),
+    (('gem.yaml', '--openvino'), "run `pip install 'seqnet_ros[int8]'`")])
+def test_int8_that_cannot_be_had_is_refused(
+        arguments: tuple[str, ...], words: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, 'nncf', None)
+    for name in ('gem', 'vlad'):
+        write_model(tmp_path / f'{name}.yaml', name)
+    drive = write_drive(tmp_path / 'drive', 2)
+    before = sorted(tmp_path.iterdir())
+    assert words in refusal('models', 'export', *arguments, '--int8', drive,
+                            '--output', 'mine.yaml')
+    assert sorted(tmp_path.iterdir()) == before
 
 
 @pytest.mark.parametrize(('arguments', 'words'), [

@@ -77,8 +77,12 @@ def test_hog_is_the_built_in_default():
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(ModelError, match=r"no model 'hogg'.*one of: boq.*, hog, "):
+    with pytest.raises(ModelError, match=r"no model 'none'.*one of: boq.*, hog, "):
+        load_preset('none')
+    with pytest.raises(ModelError, match=r"no model 'hogg': expected a YAML file or one of: hog$"):
         load_preset('hogg')
+    with pytest.raises(ModelError, match=r"no model 'mine\.yaml': there is no such file"):
+        load_preset('mine.yaml')
     assert find_model_file('hogg') is None
     assert find_model_file('nowhere/hog.yaml') is None
 

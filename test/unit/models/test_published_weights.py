@@ -193,7 +193,7 @@ def change(path: Path, **values: object) -> None:
 def test_weights_are_fetched_and_used(model: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=(
             r'no weights at .*w\.safetensors: place the file there, download it with '
-            r'`seqnet_ros models fetch` or pass another path')):
+            r'`seqnet_ros models fetch MODEL` or pass another path')):
         load_model(model, 'cpu')
     shown = succeed('models', 'fetch', model, '--yes').stdout
     for words in ('from', '/w.safetensors', 'size     0.6 MB', 'license  MIT', 'Someone, A Paper',
