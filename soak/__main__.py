@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from soak.run import Outcome
 
 FAILED = 1
+_STEPS = 1000
+"""Of the progress bar."""
 
 
 def soak(
@@ -19,23 +21,30 @@ def soak(
         help='Which node.')] = 'both',
     count: Annotated[int, typer.Option(
         min=100, help='Images that each node has to process.')] = 10_000,
+    minutes: Annotated[float | None, typer.Option(
+        min=0.5, help='Time that each node runs, in place of the count.')] = None,
+    rate: Annotated[float | None, typer.Option(
+        min=0.1, help='Images sent for each that the node can process; chance decides otherwise.',
+    )] = None,
     seed: Annotated[int, typer.Option(help='Decides what happens when.')] = 0,
     output: Annotated[Path, typer.Option(help='Folder for everything.')] = Path('build/soak'),
 ) -> None:
     """Send a node images at full rate, let everything happen to it and check what it says."""
     _keep_to_this_machine()
     from soak.errors import SoakError
-    from soak.run import soak_localizer, soak_loop_closer
+    from soak.run import Plan, soak_localizer, soak_loop_closer
 
+    plan = Plan(seed, count, 60 * (minutes or 0), rate)
     runs = {'localizer': soak_localizer, 'loop_closer': soak_loop_closer}
     failed = False
     for name, run in runs.items():
         if node not in (name, 'both'):
             continue
-        (output / name).mkdir(parents=True, exist_ok=True)
+        folder = output.absolute() / name
+        folder.mkdir(parents=True, exist_ok=True)
         try:
-            with progress_bar(name, count) as show:
-                outcome = run(count, seed, output / name, show)
+            with progress_bar(name, _STEPS) as show:
+                outcome = run(plan, folder, lambda share: show(round(_STEPS * min(share, 1))))
         except SoakError as error:
             say('Failed: ', str(error), style='bold red')
             raise typer.Exit(FAILED) from error
@@ -47,21 +56,32 @@ def soak(
 
 def report(outcome: 'Outcome', seed: int) -> None:
     """Print what became of a run."""
-    counts, slope = outcome.counts, outcome.slope
-    print_fields({
+    counts, paced = outcome.counts, outcome.paced
+    memory, last = outcome.memory, outcome.samples[-1]
+    fields = {
         'node': f'{outcome.node}, seed {seed}, {outcome.seconds:.0f} s',
         'images': f'{outcome.sent} sent, ' + ', '.join(
             f'{number} {what}' for what, number in counts.items()),
         'messages': ', '.join(f'{number} {topic}' for topic, number in outcome.messages.items())
-                    + f'; {outcome.accepted} accepted',
+                    + f'; {outcome.accepted} accepted, {outcome.elsewhere} of them elsewhere',
         'happened': ', '.join(f'{number} x {what}' for what, number in sorted(
             outcome.happened.items())),
         'cpu': f'{outcome.cpu_ms:.2f} ms for an image processed, all threads',
-        'memory': '{:.1f} MiB half-way, {:.1f} MiB at the end'.format(*outcome.memory_mib) + (
-            ', too few images to judge' if slope is None
-            else f', {slope:+.2f} MiB in 10,000 images after the warm-up'),
-        'checks': f'{outcome.findings.looked} made',
-    })
+        'memory': f'{last.resident / 2**20:.1f} MiB at the end, ' + (
+            'too few images to judge' if memory is None
+            else f'{memory} MiB in 10,000 images after the warm-up'),
+        'handles': f'{last.handles} at the end' + (
+            '' if outcome.handles is None else f', {outcome.handles} an hour'),
+        'threads': f'{last.threads} at the end' + (
+            '' if outcome.threads is None else f', {outcome.threads} an hour'),
+    }
+    if paced.seconds:
+        fields['rate'] = (f'{paced.sent / paced.seconds:.1f} images a second sent, '
+                          f'{paced.processed / paced.seconds:.1f} processed')
+    for percent, values in outcome.latency_ms.items():
+        fields[f'latency, {percent} %'] = ', '.join(
+            f'{value:.1f}' for value in values) + ' ms in the quarters of the run'
+    print_fields({**fields, 'checks': f'{outcome.findings.looked} made'})
     if outcome.findings:
         say('Failed: ', str(outcome.findings), style='bold red')
     else:

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from seqnet_ros.nodes.conversions import stamp_to_ns
 from soak.check_results import CheckResults
 from soak.sent_images import SearchedMaps, SentImages
 
+ELSEWHERE_M = 15.0
+"""An accepted place further from where the image was taken is a wrong one."""
 _NEAR_M = 5.0
 """A pose lies between the places within the tolerance of the filter."""
 _WITHOUT_CANDIDATES = {Reason.BUFFER_FILLING, Reason.STATIONARY, Reason.NO_CANDIDATES}
@@ -20,11 +23,16 @@ Arrived = Iterable[tuple[float, Any]]
 """Messages with the time of their arrival, seconds on the monotonic clock."""
 
 
-def check_match(message: Any, arrived_s: float, sent: SentImages, findings: CheckResults) -> None:
-    """Check what every PlaceMatch must fulfil."""
+def check_match(message: Any, arrived_s: float, sent: SentImages,
+                findings: CheckResults) -> int | None:
+    """Check what every PlaceMatch must fulfil; return the number of its image."""
     expect = findings.expect
     stamp, start = stamp_to_ns(message.header.stamp), stamp_to_ns(message.sequence_start)
-    expect(sent.sent_s(stamp, arrived_s) is not None, 'stamp of no image', stamp)
+    number = sent.find(message.header.frame_id, arrived_s)
+    expect(number is not None, 'frame of no image', message.header.frame_id)
+    if number is not None:
+        expect(sent.may_have(number, stamp), 'stamp of another image', (number, stamp))
+        sent.remember(stamp)
     expect(start in sent, 'sequence that starts with no image', start)
     expect(start <= stamp, 'sequence that starts after its end', (start, stamp))
     expect(message.accepted == (message.reason == Reason.ACCEPTED),
@@ -36,6 +44,24 @@ def check_match(message: Any, arrived_s: float, sent: SentImages, findings: Chec
     values = [value for item in message.candidates
               for value in (item.descriptor_distance, item.sequence_distance, item.score)]
     expect(bool(np.isfinite(values).all()), 'value that is not finite', values)
+    return number
+
+
+def check_sequence(number: int | None, before: int, findings: CheckResults) -> int:
+    """Check that a result is of a newer image than the one before; return the newest number."""
+    if number is None:
+        return before
+    findings.expect(number > before, 'result of an image that had one', (number, before))
+    return max(number, before)
+
+
+def is_elsewhere(message: Any, number: int | None, sent: SentImages) -> bool:
+    """Return whether a match is accepted of a place far from where its image was taken."""
+    if not message.accepted or number is None:
+        return False
+    position = message.candidates[0].pose.position
+    apart_m = float(np.linalg.norm(sent.position(number) - (position.x, position.y)))
+    return apart_m > ELSEWHERE_M
 
 
 def _check_order(message: Any, findings: CheckResults) -> None:
@@ -54,8 +80,8 @@ def _check_order(message: Any, findings: CheckResults) -> None:
 def check_places(message: Any, arrived_s: float, sent: SentImages, searched: SearchedMaps,
                  maps: Mapping[str, PlaceMap], findings: CheckResults) -> None:
     """Check that the candidates of a localizer are places of the maps it may have searched."""
-    sent_s = sent.sent_s(stamp_to_ns(message.header.stamp), arrived_s)
-    allowed = searched.between(arrived_s if sent_s is None else sent_s, arrived_s)
+    number = sent.find(message.header.frame_id, arrived_s)
+    allowed = searched.between(arrived_s if number is None else sent.sent_s(number), arrived_s)
     expect = findings.expect
     named = {message.map_id, *(item.map_id for item in message.candidates)}
     expect(named <= allowed, 'map that is not searched', (named, allowed))
@@ -102,13 +128,33 @@ def check_poses(matches: Arrived, poses: Arrived, findings: CheckResults) -> Non
                     accepted - published)
 
 
+@dataclass
+class DriveSoFar:
+    """What the results of a loop closer have said of its drive.
+
+    Attributes:
+        stamps_ns: of its places, by number, as far as they are known.
+        newest: number of the newest place.
+        map_id: its name.
+    """
+
+    stamps_ns: dict[int, int] = field(default_factory=dict)
+    newest: int = -1
+    map_id: str = ''
+
+    def go_on(self, loop: Any) -> None:
+        """Add the place that a loop is from; a drive that restarted knows no other."""
+        if loop.to_id <= self.newest or loop.map_id != self.map_id:
+            self.stamps_ns.clear()
+        self.newest, self.map_id = loop.to_id, loop.map_id
+        self.stamps_ns[loop.to_id] = stamp_to_ns(loop.to_stamp)
+
+
 def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: SentImages,
-                findings: CheckResults) -> None:
+                drive: DriveSoFar, findings: CheckResults) -> None:
     """Check that every match of a loop closer is one loop, and speaks of its own past."""
     expect = findings.expect
     accepted, refused = _by_stamp(closures), _by_stamp(rejected)
-    seen: dict[int, int] = {}
-    newest, drive = -1, ''
     for _, match in matches:
         if not match.candidates:
             continue
@@ -123,10 +169,8 @@ def check_loops(matches: Arrived, closures: Arrived, rejected: Arrived, sent: Se
         expect(stamp_to_ns(loop.to_stamp) == stamp, 'loop of another image')
         expect(loop.reason == match.reason, 'loop for another reason')
         expect(loop.map_id == match.map_id, 'loop of another drive')
-        if loop.to_id <= newest or loop.map_id != drive:  # the drive restarted
-            seen.clear()
-        newest, drive = loop.to_id, loop.map_id
-        seen[loop.to_id] = stamp
+        drive.go_on(loop)
+        seen = drive.stamps_ns
         for item in match.candidates:
             expect(item.place_id < loop.to_id, 'place of the future', (item.place_id, loop.to_id))
             stamp_of = stamp_to_ns(item.stamp)

@@ -3,6 +3,7 @@
 import random
 import time
 from array import array
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,25 @@ _PAUSES_S = (0.0, 0.001, 0.003, 0.006)
 _TIME_FOR_ONE_S = 0.02
 """Between images that each should be looked at."""
 _START_NS = 1000 * _SECOND_NS
+_FIRST_RATE = 100.0
+"""Images a second before the rate of the node is known."""
+_FOLLOWED = 0.2
+"""How far the rate follows what was measured last."""
+
+
+@dataclass
+class Paced:
+    """What was sent and processed while a node was given more images than it can process."""
+
+    sent: int = 0
+    processed: int = 0
+    seconds: float = 0.0
+
+    def add(self, sent: int, processed: int, seconds: float) -> None:
+        """Add a while."""
+        self.sent += sent
+        self.processed += processed
+        self.seconds += seconds
 
 
 class EndlessDrive:
@@ -25,9 +45,11 @@ class EndlessDrive:
         peer: who sends.
         laps: the drives.
         chance: decides how fast images come.
+        factor: sends so many images for each that the node processes, in place of chance.
     """
 
-    def __init__(self, peer: Peer, laps: list[Lap], chance: random.Random) -> None:
+    def __init__(self, peer: Peer, laps: list[Lap], chance: random.Random,
+                 factor: float | None = None) -> None:
         self._peer = peer
         self._laps = laps
         self._chance = chance
@@ -38,13 +60,34 @@ class EndlessDrive:
         self._lap_start_ns = _START_NS
         self.odometry = True
         self.images = 0
+        self._factor = factor
+        self._rate = _FIRST_RATE
+        self.paced = Paced()
 
     def go(self, count: int) -> None:
-        """Send some images, as fast as chance has it."""
-        pause_s = self._chance.choice(_PAUSES_S)
+        """Send some images, as fast as chance or the factor has it."""
+        pause_s = 1 / self._rate if self._factor else self._chance.choice(_PAUSES_S)
+        next_s = time.monotonic()
         for _ in range(count):
             self._step()
-            time.sleep(pause_s)
+            if self._factor:  # images that are late are not caught up with
+                next_s = max(next_s + pause_s, time.monotonic() - pause_s)
+                time.sleep(max(0.0, next_s - time.monotonic()))
+            else:
+                time.sleep(pause_s)
+
+    def go_for(self, seconds: float) -> None:
+        """Send images for a while, and measure how many the node processes of them."""
+        assert self._factor
+        before, images, start_s = self._peer.counts['processed'], self.images, time.monotonic()
+        while time.monotonic() < start_s + seconds:
+            self.go(5)
+        took_s = time.monotonic() - start_s
+        processed = self._peer.counts['processed'] - before
+        if processed > 0:
+            self.paced.add(self.images - images, processed, took_s)
+            measured = self._factor * processed / took_s
+            self._rate += _FOLLOWED * (measured - self._rate)
 
     def go_until(self, done: Any, at_least: int = 5) -> None:
         """Send images until a future is done."""
@@ -62,9 +105,10 @@ class EndlessDrive:
         self._send(message or self._messages[self._street][self._frame])
 
     def _send(self, message: Any) -> None:
+        pose = self._laps[self._street].poses[self._frame]
         if self.odometry:
-            self._peer.move(self._laps[self._street].poses[self._frame], self._clock_ns)
-        self._peer.show(message, self._clock_ns)
+            self._peer.move(pose, self._clock_ns)
+        self._peer.show(message, self._clock_ns, pose[:2])
         self.images += 1
 
     # What happens to time.
@@ -105,7 +149,7 @@ class EndlessDrive:
         for number, message in enumerate(messages):
             stamp_ns = self._clock_ns + (number + 1) * STEP_NS
             message.header.stamp = stamp_from_ns(stamp_ns)
-            self._peer.sent.note(stamp_ns)
+            message.header.frame_id = self._peer.sent.note(stamp_ns, lap.poses[first + number][:2])
         return messages
 
     def show_odd(self) -> None:

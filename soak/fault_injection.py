@@ -23,6 +23,8 @@ _LIVE: dict[str, tuple[Any, ...]] = {
     'acceptance.min_margin': (0.0, 0.02), 'acceptance.agreement': (1, 3, 10),
     'acceptance.false_positive_rate': (0.01, 0.1), 'keyframes.every': ('1', '2', '1m', '0.3s'),
     'keyframes.max_gap_s': (2.0, 5.0, 50.0)}
+_OVERWRITES = 0.8
+"""How often a map may replace the one saved before."""
 _REFUSED: dict[str, Any] = {
     'matching.top_k': 0, 'keyframes.every': 'often', 'acceptance.min_margin': 2.0,
     'device': 'openvino', 'image_transport': 'compressed', 'sequence.length': 'long'}
@@ -36,14 +38,16 @@ class FaultInjector:
         drive: that goes on meanwhile.
         chance: decides.
         findings: where to note what is wrong.
+        judge: called when the node is idle and all of its results are here.
     """
 
     def __init__(self, peer: Peer, drive: EndlessDrive, chance: random.Random,
-                 findings: CheckResults) -> None:
+                 findings: CheckResults, judge: Callable[[], None]) -> None:
         self._peer = peer
         self._drive = drive
         self._chance = chance
         self._findings = findings
+        self._judge = judge
         self._round: list[Callable[[], None]] = []
         self._earlier: Counter[str] = Counter()
         self.happened: Counter[str] = Counter()
@@ -55,14 +59,16 @@ class FaultInjector:
                 self.odometry_restarts, self.pause, self.settings_change, self.settings_refused,
                 self.clear, self.deactivate, self.clean_up]
 
-    def next(self) -> None:
-        """Let the next thing happen."""
+    def next(self) -> str:
+        """Let the next thing happen; return what it was."""
         if not self._round:
             self._round = self.kinds()
             self._chance.shuffle(self._round)
         happening = self._round.pop()
-        self.happened[happening.__name__.replace('_', ' ')] += 1
+        name = happening.__name__.replace('_', ' ')
+        self.happened[name] += 1
         happening()
+        return name
 
     @property
     def totals(self) -> Counter[str]:
@@ -72,8 +78,10 @@ class FaultInjector:
         return totals
 
     def account(self) -> None:
-        """Wait until the node is idle and check that its counters add up."""
+        """Wait until the node is idle and check its counters and its results so far."""
         check_counts(self._peer.settle(), self._findings)
+        self._peer.settle_messages()
+        self._judge()
 
     # Time and images.
 
@@ -173,20 +181,21 @@ class LocalizerFaultInjector(FaultInjector):
     """Faults specific to the localizer.
 
     Args:
-        maps: the maps by their directories.
-        maps_by_id: and by their ids.
-        folder: for saved maps.
         arguments: as of `FaultInjector`.
+        ids: the ids of the maps that may be found at each path, where another process saves.
+        maps: all maps by their ids.
+        folder: for saved maps.
     """
 
-    def __init__(self, *arguments: Any, paths: list[Path], maps: dict[str, Any],
+    def __init__(self, *arguments: Any, ids: dict[Path, frozenset[str]], maps: dict[str, Any],
                  folder: Path) -> None:
         super().__init__(*arguments)
         self._maps = maps
-        self._ids = dict(zip(paths, maps, strict=True))
+        self._ids = ids
         self._folder = folder
-        self._first = frozenset({self._ids[paths[0]]})
-        self.searched = SearchedMaps(set(self._first))
+        self._first = min(ids)
+        self._loaded = {self._first}
+        self.searched = SearchedMaps(set(ids[self._first]))
 
     def kinds(self) -> list[Callable[[], None]]:
         """Return everything that can happen."""
@@ -203,7 +212,7 @@ class LocalizerFaultInjector(FaultInjector):
         self._load(max(self._ids), add=True)
 
     def _load(self, path: Path, add: bool) -> None:
-        wanted = frozenset({self._ids[path]}) | (self.searched.now if add else frozenset())
+        wanted = self._ids[path] | (self.searched.now if add else frozenset())
         self.searched.may_become(wanted)
         future = self._peer.ask(LoadMap, 'load_map', path=str(path), add=add)
         self._drive.go_until(future.done)
@@ -211,6 +220,7 @@ class LocalizerFaultInjector(FaultInjector):
         self._findings.expect(answer.result == answer.RESULT_SUCCESS, 'map not loaded',
                               answer.message)
         self.searched.became(wanted)
+        self._loaded = {path} | (self._loaded if add else set())
 
     def bad_map(self) -> None:
         """Load what is no map; the maps in use stay."""
@@ -222,6 +232,7 @@ class LocalizerFaultInjector(FaultInjector):
         """Search no map for a while."""
         super().clear()
         self.searched.became(frozenset())
+        self._loaded = set()
         self._drive.go(self._chance.randrange(5, 20))
         self.switch_map()
 
@@ -237,15 +248,20 @@ class LocalizerFaultInjector(FaultInjector):
 
     def clean_up(self) -> None:
         """Start from nothing with the map of the parameter."""
-        self.searched.may_become(self._first)
+        first = self._ids[self._first]
+        self.searched.may_become(first)
         super().clean_up()
-        self.searched.became(self._first)
+        self.searched.became(first)
+        self._loaded = {self._first}
 
     def save_map(self) -> None:
         """Save a copy of the map, or be told why not."""
-        answer = self._peer.call(SaveMap, 'save_map', path=str(self._folder / 'copy'))
-        expected = (answer.RESULT_SUCCESS if len(self.searched.now) == 1
-                    else answer.RESULT_NOTHING_TO_SAVE)
+        path = self._folder / 'copy'
+        overwrite, exists = self._chance.random() < _OVERWRITES, path.exists()
+        answer = self._peer.call(SaveMap, 'save_map', path=str(path), overwrite=overwrite)
+        expected = (answer.RESULT_SEVERAL_MAPS if len(self._loaded) > 1 else
+                    answer.RESULT_MAP_EXISTS if exists and not overwrite else
+                    answer.RESULT_SUCCESS)
         self._findings.expect(answer.result == expected, 'wrong answer to save_map',
                               answer.message)
 
@@ -296,7 +312,8 @@ class LoopCloserFaultInjector(FaultInjector):
 
     def save_map(self) -> None:
         """Save the drive so far while it continues."""
-        future = self._peer.ask(SaveMap, 'save_map', path=str(self._folder / 'drive'))
+        future = self._peer.ask(SaveMap, 'save_map', path=str(self._folder / 'drive'),
+                                overwrite=True)
         self._drive.go_until(future.done)
         answer = self._peer.answer(future, 'save_map')
         self._findings.expect(

@@ -78,6 +78,16 @@ class NodeProcess:
         return pages * os.sysconf('SC_PAGE_SIZE')
 
     @property
+    def handles(self) -> int:
+        """Open file descriptors."""
+        return len(list(Path(f'/proc/{self._process.pid}/fd').iterdir()))
+
+    @property
+    def threads(self) -> int:
+        """Threads that run."""
+        return len(list(Path(f'/proc/{self._process.pid}/task').iterdir()))
+
+    @property
     def cpu_seconds(self) -> float:
         """CPU time that the node has used, of all threads."""
         fields = Path(f'/proc/{self._process.pid}/stat').read_text().rpartition(')')[2].split()

@@ -29,7 +29,8 @@ _SETTLED_S = 0.3
 _DEEP = QoSProfile(depth=5000)
 _COUNTERS = {'received': 'images received', 'processed': 'images processed',
              'dropped': 'images dropped', 'ignored': 'images ignored while paused',
-             'unusable': 'images unusable', 'failures': 'failures'}
+             'unusable': 'images unusable', 'failures': 'failures',
+             'corrected': 'image stamps corrected'}
 
 
 class Peer:
@@ -62,6 +63,20 @@ class Peer:
         self._thread = threading.Thread(target=self._executor.spin, daemon=True)
         self._thread.start()
 
+    def settle_messages(self) -> None:
+        """Wait until no more results come from a node that has nothing to do."""
+        def arrived() -> int:
+            return sum(map(len, (self.matches, self.poses, self.closures, self.rejected)))
+
+        before = -1
+        while before != (before := arrived()):
+            time.sleep(_SETTLED_S)
+
+    def forget_messages(self) -> None:
+        """Drop the results so far, so that an endless run does not keep them all."""
+        for messages in (self.matches, self.poses, self.closures, self.rejected):
+            messages.clear()
+
     def _listen(self, kind: type, topic: str) -> list[tuple[float, Any]]:
         arrived: list[tuple[float, Any]] = []
         self._node.create_subscription(
@@ -82,10 +97,10 @@ class Peer:
 
     # Sending.
 
-    def show(self, message: Image, stamp_ns: int) -> None:
-        """Send an image with a stamp; 0 is none."""
+    def show(self, message: Image, stamp_ns: int, position: np.ndarray | None = None) -> None:
+        """Send an image with a stamp, 0 is none, taken at a position ``[x, y]``."""
         message.header.stamp = stamp_from_ns(stamp_ns)
-        self.sent.note(stamp_ns)
+        message.header.frame_id = self.sent.note(stamp_ns, position)
         self._images.publish(message)
         self._last_sent_s = time.monotonic()
 

@@ -1,54 +1,96 @@
 """Record of images and requests sent to a node."""
 
 import time
-from bisect import bisect_right, insort
+from array import array
+from bisect import bisect_right
+
+import numpy as np
 
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S
 
-UNSTAMPED_LAG_S = 60.0
+_PREFIX = 'camera/'
+_RECENT = 60
+"""Images sent before another that may be among the newest stamps that the node knows: of those the
+node compares the last 20 that arrived."""
+_AHEAD_S = 1.0
+"""Most that a corrected stamp is after the newest: one period each for two images, with losses."""
 
 
 class SentImages:
-    """The stamps of all images sent, with the time of the last sending of each."""
+    """All images sent, by number.
+
+    The frame of an image names its number. Nodes copy the frame into results, so that every result
+    says which image it is of, whatever the stamps do.
+    """
 
     def __init__(self) -> None:
-        self._times_s: dict[int, list[float]] = {}
-        self._stamps_ns: list[int] = []
-        self._unstamped_ns: int | None = None
+        self._stamps_ns = array('q')
+        self._times_s = array('d')
+        self._positions = array('d')
+        self._unstamped_ns: dict[int, int] = {}
+        self._known_ns: set[int] = set()
 
-    def note(self, stamp_ns: int) -> None:
-        """Note an image that is sent now; 0 is one without a stamp."""
-        if stamp_ns:
-            if stamp_ns not in self._times_s:
-                insort(self._stamps_ns, stamp_ns)
-            self._times_s.setdefault(stamp_ns, []).append(time.monotonic())
-        elif self._unstamped_ns is None:
-            self._unstamped_ns = time.time_ns()
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self._stamps_ns)
 
-    def sent_s(self, stamp_ns: int, arrived_s: float) -> float | None:
-        """Return when an image was sent whose result arrived at a time; None where it was not.
+    def note(self, stamp_ns: int, position: np.ndarray | None = None) -> str:
+        """Note an image that is sent now; return its frame.
 
-        An image without stamp gets that of its arrival, so that it may have been sent long before.
-        One whose stamp goes back a little may get a corrected stamp, near others that were sent.
+        Args:
+            stamp_ns: its stamp; 0 is none.
+            position: where it was taken ``[x, y]``, if that is known.
         """
-        times = self._times_s.get(stamp_ns, self._times_near(stamp_ns))
-        if times is not None:
-            before = bisect_right(times, arrived_s)
-            return times[before - 1] if before else None
-        if self._unstamped_ns is not None and self._unstamped_ns <= stamp_ns <= time.time_ns():
-            return arrived_s - UNSTAMPED_LAG_S
-        return None
+        number = len(self)
+        self._stamps_ns.append(stamp_ns)
+        self._times_s.append(time.monotonic())
+        self._positions.extend((np.nan, np.nan) if position is None else map(float, position))
+        if stamp_ns:
+            self._known_ns.add(stamp_ns)
+        else:
+            self._unstamped_ns[number] = time.time_ns()
+        return f'{_PREFIX}{number}'
 
-    def _times_near(self, stamp_ns: int) -> list[float] | None:
-        """Return the times of the nearest stamp before; None where it is too far back."""
-        before = bisect_right(self._stamps_ns, stamp_ns)
-        if not before or stamp_ns - self._stamps_ns[before - 1] >= RESTART_S * NANOSECONDS:
+    def find(self, frame_id: str, arrived_s: float) -> int | None:
+        """Return the number of the image that a result is of; None where none was sent by then."""
+        text = frame_id.removeprefix(_PREFIX)
+        number = int(text) if text.isdecimal() and frame_id.startswith(_PREFIX) else len(self)
+        if number >= len(self) or self._times_s[number] > arrived_s:
             return None
-        return self._times_s[self._stamps_ns[before - 1]]
+        return number
+
+    def sent_s(self, number: int) -> float:
+        """Return when an image was sent, seconds on the monotonic clock."""
+        return self._times_s[number]
+
+    def position(self, number: int) -> np.ndarray:
+        """Return where an image was taken ``[x, y]``, NaN where that is not known."""
+        return np.array(self._positions[2 * number: 2 * number + 2])
+
+    def may_have(self, number: int, stamp_ns: int) -> bool:
+        """Return whether a result of an image may have a stamp.
+
+        It is the image's own stamp. An image without one gets the time of its arrival. One that
+        goes back behind another by less than `RESTART_S` may get a corrected one, a period after
+        the newest.
+        """
+        own_ns = self._stamps_ns[number]
+        if not own_ns:
+            return self._unstamped_ns[number] <= stamp_ns <= time.time_ns()
+        if stamp_ns == own_ns:
+            return True
+        before = np.array(self._stamps_ns[max(0, number - _RECENT): number], dtype=np.int64)
+        overtaken = (before > own_ns) & (before - own_ns < RESTART_S * NANOSECONDS)
+        later = (stamp_ns > before) & (stamp_ns - before <= _AHEAD_S * NANOSECONDS)
+        return bool((overtaken & later).any())
+
+    def remember(self, stamp_ns: int) -> None:
+        """Note the stamp of a result, which a later result may name."""
+        self._known_ns.add(stamp_ns)
 
     def __contains__(self, stamp_ns: int) -> bool:
-        """Return whether an image of that stamp was sent."""
-        return self.sent_s(stamp_ns, float('inf')) is not None
+        """Return whether a stamp is that of an image sent or of an earlier result."""
+        return stamp_ns in self._known_ns
 
 
 class SearchedMaps:

@@ -65,17 +65,25 @@ def _drive() -> Drive:
     return Drive(Town(seed=_SEED), OVERCAST, _CAMERA, speed=_SPEED, rate=_RATE, laps=2.0)
 
 
-def make_maps(model: PlaceModel, folder: Path, length_m: float) -> list[Path]:
-    """Map both streets, as they look the first time; return the directories of the maps."""
+def make_maps(model: PlaceModel, folder: Path, length_m: float, *, skipped: int = 0) -> list[Path]:
+    """Map both streets, as they look the first time; return the directories of the maps.
+
+    Args:
+        model: the model.
+        folder: for the maps.
+        length_m: of each street.
+        skipped: images left out at the beginning, so that each place has another number.
+    """
     # With one speed candidates are ranked by their distance alone, so their order can be checked.
     engine = model.preset.with_settings(
         {'keyframes.every': '1', 'sequence.length': 5, 'matching.speed_steps': 1}).engine
     paths = []
     for number, lap in enumerate(drive_streets(0, length_m)):
         mapper = Mapper(model, engine)
-        for frame, (image, pose) in enumerate(zip(lap.images, lap.poses, strict=True)):
+        frames = list(enumerate(zip(lap.images, lap.poses, strict=True)))
+        for frame, (image, pose) in frames[skipped:]:
             mapper.push(image, (frame + 1) * STEP_NS, pose)
         path = folder / f'street-{number}'
-        save_map(mapper.finish(path.name), path)
+        save_map(mapper.finish(path.name), path, overwrite=True, backup=False)
         paths.append(path)
     return paths

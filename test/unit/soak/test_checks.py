@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from soak.check_results import CheckResults
-from soak.memory import BOUND_MIB, slope_mib
 from soak.sent_images import SearchedMaps, SentImages
+from soak.trends import BOUND_MIB, GROWTH_MIB, Sample, grows, hourly_trend, memory_trend, quarters
 
 pytestmark = pytest.mark.requires_ros
 SECOND_NS = 10**9
@@ -37,6 +37,7 @@ def match_of(**values: Any) -> Any:
                            sequence_distance=0.1 + number, score=0.9 - number / 2)
             for number in range(2)])
     match.header.stamp = stamp_from_ns(7 * SECOND_NS)
+    match.header.frame_id = 'camera/6'
     for key, value in values.items():
         setattr(match, key, value)
     return match
@@ -62,7 +63,10 @@ def test_a_good_match_passes(sent: SentImages) -> None:
 
 
 @pytest.mark.parametrize(('change', 'found'), [
-    (lambda match: setattr(match.header, 'stamp', stamp(77)), 'stamp of no image'),
+    (lambda match: setattr(match.header, 'stamp', stamp(77)), 'stamp of another image'),
+    (lambda match: setattr(match.header, 'stamp', stamp(6)), 'stamp of another image'),
+    (lambda match: setattr(match.header, 'frame_id', 'camera/9'), 'frame of no image'),
+    (lambda match: setattr(match.header, 'frame_id', 'camera'), 'frame of no image'),
     (lambda match: setattr(match, 'sequence_start', stamp(8)), 'starts after its end'),
     (lambda match: setattr(match, 'sequence_start', stamp(80)), 'starts with no image'),
     (lambda match: setattr(match, 'accepted', False), 'accepted against the reason'),
@@ -115,6 +119,47 @@ def test_a_candidate_that_is_no_place_is_found(
         assert wrong or not findings
 
 
+def test_a_stamp_is_that_of_the_image_or_a_corrected_one() -> None:
+    import time
+
+    images = SentImages()
+    for stamp_ns in (1000, 1100, 1200, 900, 0, 1300):
+        images.note(stamp_ns * 10**6)
+    own = [900, 1000, 1100, 1200, 1300, 1400, 2100, 2300]
+    assert [ms for ms in own if images.may_have(2, ms * 10**6)] == [1200]
+    # Its stamp is that of another image: it may get one after the newest, not far after.
+    assert [ms for ms in own if images.may_have(3, ms * 10**6)] == [
+        900, 1100, 1200, 1300, 1400, 2100]
+    assert not images.may_have(4, 1300 * 10**6)
+    assert images.may_have(4, time.time_ns())
+    assert not images.may_have(4, time.time_ns() + SECOND_NS)
+
+
+def test_two_results_of_an_image_are_found() -> None:
+    from soak.checks import check_sequence
+
+    findings = CheckResults()
+    newest = check_sequence(4, check_sequence(3, -1, findings), findings)
+    assert (newest, bool(findings)) == (4, False)
+    assert check_sequence(None, newest, findings) == newest
+    check_sequence(4, newest, findings)
+    assert 'result of an image that had one' in str(findings)
+
+
+def test_an_accepted_place_elsewhere_is_found() -> None:
+    from soak.checks import ELSEWHERE_M, is_elsewhere
+
+    images = SentImages()
+    for x_m in (0.0, 2 * ELSEWHERE_M):
+        images.note(SECOND_NS, np.array([x_m, 0.0]))
+    images.note(SECOND_NS)
+    match = match_of()
+    assert [is_elsewhere(match, number, images) for number in (0, 1, 2, None)] == [
+        False, True, False, False]
+    match.accepted = False
+    assert not is_elsewhere(match, 1, images)
+
+
 def test_a_map_may_be_searched_while_it_is_loaded_and_no_longer() -> None:
     import time
 
@@ -163,7 +208,7 @@ def test_a_pose_too_many_or_too_few_is_found() -> None:
 def test_a_wrong_loop_is_found(change: Callable[[Any, Any], None], found: str) -> None:
     from seqnet_ros.msg import LoopClosure
 
-    from soak.checks import check_loops
+    from soak.checks import DriveSoFar, check_loops
 
     match = match_of()
     for item, second in zip(match.candidates, (1, 2), strict=True):
@@ -176,7 +221,7 @@ def test_a_wrong_loop_is_found(change: Callable[[Any, Any], None], found: str) -
         from_stamp=match.candidates[0].stamp, reason=match.reason)
     change(loop, match)
     findings = CheckResults()
-    check_loops([(0.0, match)], [(0.0, loop)], [], images, findings)
+    check_loops([(0.0, match)], [(0.0, loop)], [], images, DriveSoFar(), findings)
     assert found in str(findings)
     assert bool(findings) == bool(found)
 
@@ -204,15 +249,55 @@ def test_an_exception_in_the_log_is_found() -> None:
         assert bool(findings) == bool(found)
 
 
-def test_memory_that_grows_with_the_images_is_found() -> None:
+def samples(bytes_an_image: float = 0.0, handles_an_image: float = 0.0,
+            noise_bytes: float = 3e5) -> list[Sample]:
+    """Return what a node that warms up within some hundred images would need."""
     noise = random.Random(0)
+    return [Sample(count / 50, count, round(8e8 - 1e8 * np.exp(-count / 500)
+                                            + bytes_an_image * count
+                                            + noise.gauss(0, noise_bytes)),
+                   20 + noise.randrange(2) + round(handles_an_image * count), 17)
+            for count in range(0, 10_001, 60)]
 
-    def samples(bytes_an_image: float) -> list[tuple[int, int]]:
-        """Return what a node that warms up within some hundred images would need."""
-        return [(count, round(8e8 - 1e8 * np.exp(-count / 500) + bytes_an_image * count
-                              + noise.gauss(0, 3e5))) for count in range(0, 10_001, 60)]
 
-    assert abs(slope_mib(samples(0))) < 1
-    assert slope_mib(samples(2000)) == pytest.approx(2000 * 10_000 / 2**20, abs=1)
-    assert slope_mib(samples(2000)) > BOUND_MIB
-    assert slope_mib(samples(2000)[:40]) is None
+def test_memory_that_grows_with_the_images_is_found() -> None:
+    flat, growing = memory_trend(samples()), memory_trend(samples(2000))
+    assert flat is not None
+    assert growing is not None
+    assert abs(flat.slope) < 1
+    assert flat.low < 0 < flat.high
+    assert not grows(flat, GROWTH_MIB)
+    assert growing.slope == pytest.approx(2000 * 10_000 / 2**20, abs=1)
+    assert growing.low < growing.slope < growing.high
+    assert growing.slope > BOUND_MIB
+    assert growing.span == pytest.approx(0.6, abs=0.05)
+    assert grows(growing, 10.0)
+    assert not grows(growing, GROWTH_MIB)  # 11 MiB in all
+    assert memory_trend(samples(2000)[:40]) is None
+
+
+def test_the_interval_holds_the_slope() -> None:
+    """The interval widens with the noise and still holds the true slope."""
+    precise, noisy = memory_trend(samples(500)), memory_trend(samples(500, noise_bytes=2e6))
+    assert precise is not None
+    assert noisy is not None
+    true = 500 * 10_000 / 2**20
+    assert precise.low < true < precise.high
+    assert noisy.low < true < noisy.high
+    assert noisy.high - noisy.low > 2 * (precise.high - precise.low)
+
+
+def test_handles_that_grow_in_number_are_found() -> None:
+    for handles_an_image, grown in ((0.0, False), (0.001, True)):
+        found = hourly_trend(samples(handles_an_image=handles_an_image), 'handles')
+        assert found is not None
+        assert grows(found, 1.0) == grown
+    threads = hourly_trend(samples(), 'threads')
+    assert threads is not None
+    assert (threads.slope, threads.low, threads.high) == (0, 0, 0)
+
+
+def test_latency_by_quarter() -> None:
+    times_s = np.linspace(0.0, 100.0, 400)
+    assert quarters(times_s, np.where(times_s < 75, 0.02, 0.05), 99) == pytest.approx(
+        [0.02, 0.02, 0.02, 0.05])
