@@ -21,7 +21,7 @@ from soak.errors import SoakError
 _LIFE_S = (1.0, 8.0)
 _BETWEEN_S = (0.5, 5.0)
 _SAVES_S = (0.1, 1.5)
-_PATIENCE_S = 20.0
+_PATIENCE_S = 180.0
 _ROOT = Path(__file__).parents[1]
 
 

@@ -23,7 +23,7 @@ from seqnet_ros.nodes.conversions import pose_to_message, stamp_from_ns
 from soak.errors import SoakError
 from soak.sent_images import SentImages
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 _SETTLED_S = 0.3
 # Results come faster than on any robot; none may be lost on the way here.
 _DEEP = QoSProfile(depth=5000)

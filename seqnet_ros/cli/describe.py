@@ -8,7 +8,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import refuse_existing, whole_file
 from seqnet_ros.core.printable import printable
 
 if TYPE_CHECKING:
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 def describe(
     source: options.Source,
     output: Annotated[Path, typer.Option(help='The .npy file to write.', show_default=False)],
+    overwrite: Annotated[bool, typer.Option(
+        '--overwrite', help='Replace existing files.')] = False,
     model: options.Model = '',
     topic: options.Topic = None,
     weights: options.Weights = None,
@@ -38,6 +40,8 @@ def describe(
 
     if output.suffix != '.npy' or output.is_dir():
         raise InputError(f'output is {output}, expected a file ending in .npy')
+    if not overwrite:
+        refuse_existing((output, names_path(output)))
     recording = open_source(source, topic=topic, with_poses=False)
     place_model = load_model(model, device, weights)
     described = describe_recording(recording, place_model, progress_bar)

@@ -8,7 +8,6 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
-from seqnet_ros.core.files import refuse_file
 
 
 def localize(
@@ -44,7 +43,9 @@ def localize(
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
-    refuse_file(output)
+    from seqnet_ros.pipelines.match_files import check_folder
+
+    check_folder(output)
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.localization.localizer import Localizer
     from seqnet_ros.maps.map_reader import open_map, read_manifest

@@ -10,7 +10,6 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.config.engine import LoopConfig
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import refuse_file
 
 
 def _option(field: str) -> Any:
@@ -49,12 +48,13 @@ def loops(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
     recent = _loop_config(exclude_s=exclude_s, exclude_frames=exclude_frames, exclude_m=exclude_m,
                           max_drift=max_drift)
-    refuse_file(output)
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.localization.loop_closer import LoopCloser
     from seqnet_ros.models.place_model import build_model, load_preset
-    from seqnet_ros.pipelines.close_loops import close_loops
+    from seqnet_ros.pipelines.close_loops import COLUMNS, LOOPS, close_loops
+    from seqnet_ros.pipelines.match_files import check_folder
 
+    check_folder(output, {LOOPS: ','.join(COLUMNS)})
     preset, model_folder = load_preset(model, weights)
     built = build_model(preset.with_settings(changes), device, model_folder)
     camera = options.read_camera(camera_info)

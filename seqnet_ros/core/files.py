@@ -1,13 +1,14 @@
 """Reading and writing files that a user named."""
 
+import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO
+from typing import IO, TextIO
 
 from seqnet_ros.core.errors import InputError
 
@@ -86,6 +87,29 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
+def open_part(path: Path) -> TextIO:
+    """Open a file for rows that get their final name later; no other process may have it open.
+
+    What an interrupted run left in it is discarded.
+
+    Raises:
+        InputError: another process writes it.
+        OSError: it cannot be written.
+    """
+    file = path.open('a', encoding='utf-8', newline='', buffering=1)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The other process may have given it its name between opening and locking.
+        own = path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        own = False
+    if not own:
+        file.close()
+        raise InputError(f'another process writes {path}: wait for it, or name another output')
+    file.truncate(0)
+    return file
+
+
 def sync_folder(path: Path) -> None:
     """Make names in a folder last: what was renamed or made there is there after a power failure.
 
@@ -109,16 +133,34 @@ def refuse_file(output: Path) -> None:
         raise InputError(f'output {output} is a file, expected a folder')
 
 
-def prepare_outputs(paths: Iterable[Path | None]) -> None:
-    """Make the folders of output files, so that a bad path fails before long work.
+def refuse_existing(paths: Iterable[Path]) -> None:
+    """Check that files to be written replace nothing.
 
     Raises:
-        InputError: a path is a folder, or its folder cannot be made.
+        InputError: one exists.
+    """
+    for path in paths:
+        if path.exists():
+            raise InputError(f'{path} exists, expected a new file')
+
+
+def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]) -> None:
+    """Make the folders of output files, so that a bad path fails before long work.
+
+    Args:
+        paths: the files; None is none.
+        is_own: whether a file that exists is a result of an earlier run, which may be replaced.
+
+    Raises:
+        InputError: a path is a folder or another file, or its folder cannot be made.
     """
     for path in paths:
         if path is None:
             continue
         if path.is_dir():
             raise InputError(f'output {path} is a folder, expected a file')
+        if path.exists() and not is_own(path):
+            raise InputError(f'output {path} exists and is not a result of this command, expected '
+                             'a new file')
         with explain_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,14 +1,16 @@
 """Result documents: frozen models, written as JSON and validated when they are read back."""
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, ValidationError
 
+from seqnet_ros.core.documents import MAX_JSON_BYTES
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import read_limited, whole_file
 
 _DIGITS = 6
 
@@ -56,6 +58,18 @@ def write_document(path: Path, document: ResultDocument) -> None:
     """
     with whole_file(path) as file:
         file.write((json.dumps(document.as_json(), indent=1, allow_nan=False) + '\n').encode())
+
+
+def is_result(path: Path) -> bool:
+    """Return whether a file is what an evaluation of searches writes: a document or predictions."""
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as arrays:
+                return 'preds.npy' in arrays.namelist()
+        found = json.loads(read_limited(path, MAX_JSON_BYTES))
+    except (InputError, ValueError, OSError, RecursionError, zipfile.BadZipFile):
+        return False
+    return isinstance(found, dict) and bool({'recall', 'methods'} & found.keys())
 
 
 def read_document(path: Path, kind: type[Document], what: str) -> Document:

@@ -4,11 +4,12 @@ import gc
 import signal
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import rclpy
-from rclpy.exceptions import ParameterException
+from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -16,6 +17,7 @@ from seqnet_ros.core.errors import SeqnetRosError
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.ros_logging import forward_logs
 
+RCLError: type[Exception] = rclpy_implementation.RCLError
 REFUSED = 2
 _LOOK_EVERY_S = 0.2
 
@@ -26,7 +28,8 @@ def run(make_node: Callable[[], ManagedNode]) -> None:
     """Make a node, start it where ``autostart`` says so, and spin until interrupted.
 
     A node that cannot be configured stays, unconfigured, for a corrected parameter and another try.
-    Exits with status 2 when a parameter given at the start is rejected.
+    Exits with status 2 when a parameter given at the start is rejected, or ROS refuses the node,
+    such as without its enclave of SROS2.
     """
     def start(node: ManagedNode) -> None:
         forward_logs(node.get_logger())
@@ -39,7 +42,7 @@ def run(make_node: Callable[[], ManagedNode]) -> None:
 def run_plain(make_node: Callable[[], Node]) -> None:
     """Make a node without a lifecycle and spin until interrupted.
 
-    Exits with status 2 when a parameter given at the start is rejected, or the node cannot be made.
+    Exits with status 2 where `run` does, or when the node cannot be made.
     """
     _run(make_node, lambda _: None)
 
@@ -47,14 +50,16 @@ def run_plain(make_node: Callable[[], Node]) -> None:
 def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> None:
     # By default, rclpy ends its context at once, and Python raises at any point. This way, a node
     # finishes its current work, saves its map and can still report it.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # arguments, a file of parameters or an enclave of SROS2
+        _refuse(f'ROS refuses what the node is started with: {error}')
     interrupted = note_signals()
     try:
         node = make_node()
-    except (ParameterException, SeqnetRosError) as error:
-        rclpy.logging.get_logger('seqnet_ros').fatal(str(error))
+    except (ParameterException, SeqnetRosError, NameValidationException, RCLError) as error:
         rclpy.try_shutdown()
-        sys.exit(REFUSED)
+        _refuse(str(error))
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
@@ -69,6 +74,12 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
         del node, executor  # whose iterator holds the node
         gc.collect()  # a lifecycle node leaves the graph when it is collected
         rclpy.try_shutdown()
+
+
+def _refuse(reason: str) -> NoReturn:
+    """End the process with the reason why there is no node."""
+    rclpy.logging.get_logger('seqnet_ros').fatal(' '.join(reason.split()))
+    sys.exit(REFUSED)
 
 
 def note_signals() -> list[int]:

@@ -6,12 +6,16 @@ Neither holds timings, so that the same input gives the same bytes.
 import csv
 import json
 import logging
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
-from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import explain_write_errors, open_part, refuse_file, whole_file
 from seqnet_ros.core.printable import printable
+from seqnet_ros.maps.manifest_file import MANIFEST
 
 if TYPE_CHECKING:
     from seqnet_ros.localization.result import Candidate, MatchResult
@@ -24,6 +28,36 @@ CSV = 'matches.csv'
 JSONL = 'matches.jsonl'
 SUMMARY = 'summary.json'
 _DIGITS = 6
+_BEGINNINGS = {CSV: ','.join(COLUMNS[:-1]), JSONL: '{"query":', SUMMARY: '{\n "source":'}
+"""How the files of a run begin."""
+
+
+def check_folder(folder: Path, more: Mapping[str, str] | None = None) -> None:
+    """Refuse a folder in which a run would replace anything else than the files of another run.
+
+    Args:
+        folder: the output of a run.
+        more: files that are written beside those of `MatchFiles`, and how each begins.
+
+    Raises:
+        InputError: it is a file or a map, or holds such a file.
+    """
+    refuse_file(folder)
+    if (folder / MANIFEST).exists():
+        raise InputError(f'output {folder} is a map, expected another folder')
+    for name, beginning in {**_BEGINNINGS, **(more or {})}.items():
+        path = folder / name
+        if not os.path.lexists(path):
+            continue
+        try:
+            with path.open('rb') as file:
+                content = file.read(len(beginning))
+        except OSError:
+            content = b'?'
+        # Without any match there are no lines.
+        if content != beginning.encode() and (content or name != JSONL):
+            raise InputError(f'output {folder} holds another {name}, expected a new folder or that '
+                             'of an earlier run')
 
 
 class MatchFiles:
@@ -49,7 +83,7 @@ class MatchFiles:
         with explain_write_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, part in self._parts.items():
-                self._files[name] = part.open('w', encoding='utf-8', newline='', buffering=1)
+                self._files[name] = open_part(part)
             self._csv = csv.writer(self._files[CSV], lineterminator='\n')
             self._csv.writerow(COLUMNS)
         return self
@@ -80,9 +114,11 @@ class MatchFiles:
             InputError: they cannot be written.
         """
         with explain_write_errors(self._folder):
-            self._close()
+            for file in self._files.values():
+                file.flush()
+                os.fsync(file.fileno())
             for name, part in self._parts.items():
-                part.replace(self._folder / name)
+                part.replace(os.path.realpath(self._folder / name))
             with whole_file(self._folder / SUMMARY) as file:
                 file.write((json.dumps(summary, indent=1) + '\n').encode())
         self._parts.clear()

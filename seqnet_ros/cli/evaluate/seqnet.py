@@ -133,7 +133,9 @@ def evaluate(
         '--seqbounds-query': seqbounds_query}, split)
     outputs = {'--predictions': predictions, '--original-npz': original_npz, '--json': json_path}
     _refuse_several(outputs, method)
-    prepare_outputs(outputs.values())
+    from seqnet_ros.evaluation.result_document import is_result
+
+    prepare_outputs(outputs.values(), is_result)
     tried = None if speeds is None else options.numbers('--speeds', speeds, '0.8,1,1.25')
     choice = MethodChoice(method, seq_length, checkpoint, stage_one, candidates, match_checkpoint,
                           match_length, top_k, tried)

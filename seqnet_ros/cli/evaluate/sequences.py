@@ -80,14 +80,15 @@ def evaluate_sequences(
     the last frame; coordinates of different cities are compared; and --city matches any part of the
     path of the first image.
     """
-    prepare_outputs((json_path, predictions))
     from seqnet_ros.evaluation.jist.sequence_run import (
         SequenceRequest,
         describe_windows,
         measure_windows,
     )
-    from seqnet_ros.evaluation.result_document import write_document
+    from seqnet_ros.evaluation.result_document import is_result, write_document
     from seqnet_ros.models.place_model import load_model
+
+    prepare_outputs((json_path, predictions), is_result)
 
     request = SequenceRequest(
         folder, split, seq_length, tuple(city or ()), radius, rule,

@@ -6,6 +6,7 @@ everything else is the same to the byte when the evaluation is repeated.
 
 import csv
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, TextIO
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, refuse_file, whole_file
+from seqnet_ros.core.files import explain_write_errors, open_part, refuse_file, whole_file
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
@@ -76,11 +77,13 @@ class QueryTable:
         """
         with explain_write_errors(self._path):
             self._part.parent.mkdir(parents=True, exist_ok=True)
-            with self._part.open('w', encoding='utf-8', newline='', buffering=1) as self._file:
+            with open_part(self._part) as self._file:
                 self._csv = csv.writer(self._file, lineterminator='\n')
                 self._csv.writerow(COLUMNS)
                 yield self
-            self._part.replace(self._path)
+                self._file.flush()
+                os.fsync(self._file.fileno())
+                self._part.replace(os.path.realpath(self._path))
 
     def add(self, query: Query) -> None:
         """Add a row."""
