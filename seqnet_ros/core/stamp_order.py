@@ -3,8 +3,7 @@
 import logging
 from collections import deque
 from itertools import pairwise
-
-import numpy as np
+from statistics import median_low
 
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S
 
@@ -57,7 +56,7 @@ class StampOrder:
     def _period_ns(self) -> int:
         """Return the usual time between images; 0 where it is not known yet."""
         steps = [after - before for before, after in pairwise(sorted(self._recent))]
-        return int(np.median(steps)) if len(steps) > 1 else 0
+        return median_low(steps) if len(steps) > 1 else 0
 
     def _hole_at(self, stamp_ns: int, period_ns: int) -> bool:
         before = max((stamp for stamp in self._recent if stamp <= stamp_ns), default=None)

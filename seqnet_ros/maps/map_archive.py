@@ -26,7 +26,7 @@ from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import MAX_JSON_BYTES, parse_json
 from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError, shortened
-from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
 from seqnet_ros.core.printable import printable
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.onnx_network import side_files
@@ -85,8 +85,7 @@ def export_map(path: Path, archive: Path, *, with_weights: bool = True,
         ModelError: the weights are missing.
         InputError: the file exists or cannot be written.
     """
-    if archive.exists():
-        raise InputError(f'{archive} exists, expected a new file')
+    refuse_existing((archive,))
     manifest, records = read_manifest(path)
     files: dict[str, Path] = {}
     if with_weights:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from seqnet_ros.config.model import ImageConfig, ModelConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
-from seqnet_ros.core.files import explain_write_errors, whole_file
+from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.descriptors.describer import build_camera_describer
@@ -85,9 +85,7 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
         raise InputError(f'output is {output}, expected a file ending in .yaml')
     files = [*(output.with_suffix(suffix) for suffix in _SUFFIXES[form]),
              output.with_name(output.stem + _SEQUENCE)]
-    for file in (output, *files):
-        if file.exists():
-            raise InputError(f'{file} exists, expected a new file')
+    refuse_existing((output, *files))
     single = config.model_copy(update={'cameras': 1})
     images = list(quantized_for[:_COMPARED]) or [np.random.default_rng(0).integers(
         0, 256, (config.image.height, config.image.width, 3), np.uint8)]

@@ -119,8 +119,8 @@ class MatchFiles:
                 os.fsync(file.fileno())
             for name, part in self._parts.items():
                 part.replace(os.path.realpath(self._folder / name))
-            with whole_file(self._folder / SUMMARY) as file:
-                file.write((json.dumps(summary, indent=1) + '\n').encode())
+            with whole_file(self._folder / SUMMARY) as whole:
+                whole.write((json.dumps(summary, indent=1) + '\n').encode())
         self._parts.clear()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

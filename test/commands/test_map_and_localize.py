@@ -564,6 +564,19 @@ class TestDescribe:
         found, whole = np.load(tmp_path / 'x.npy'), np.load(tmp_path / 'whole.npy')
         np.testing.assert_array_equal(found, np.delete(whole, [3, 30], axis=0))
 
+    def test_an_array_that_exists_stays(self, images, tmp_path):
+        """It may be one of a map, or of a data set."""
+        for name in ('x.npy', 'x_imageNames.txt'):
+            (tmp_path / name).write_text('precious')
+            arguments = ('describe', *HOG, images, '--output', tmp_path / 'x.npy')
+            assert f'{name} exists, expected a new file' in refusal(*arguments)
+            assert names_in(tmp_path) == [name]
+            assert (tmp_path / name).read_text() == 'precious'
+            (tmp_path / name).unlink()
+        (tmp_path / 'x.npy').write_text('precious')
+        succeed(*arguments, '--overwrite')
+        assert np.load(tmp_path / 'x.npy', allow_pickle=False).shape[1] == 1764
+
     def test_nothing_but_damaged_images_leaves_no_file(self, images, tmp_path):
         broken = copy_with_damage(images, tmp_path / 'broken', *names_in(images))
         assert '0.png' in refusal('describe', *HOG, broken, '--output', tmp_path / 'x.npy')

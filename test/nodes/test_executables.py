@@ -72,6 +72,39 @@ def test_a_refused_parameter_ends_the_process_with_one_sentence(tmp_path):
     assert 'Traceback' not in text
 
 
+@pytest.mark.parametrize(('arguments', 'found'), [
+    (['--nonsense'], '--nonsense'),
+    (['--params-file', '/nowhere.yaml'], '/nowhere.yaml'),
+    (['--enclave', '/nothing'], 'enclaves/nothing')])
+def test_what_ros_refuses_ends_the_process_with_one_sentence(arguments, found, tmp_path,
+                                                             monkeypatch):
+    (tmp_path / 'enclaves').mkdir()
+    monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path))
+    monkeypatch.setenv('ROS_SECURITY_STRATEGY', 'Enforce')
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', str('--enclave' in arguments).lower())
+    log = tmp_path / 'log'
+    with process('localizer', *arguments, log=log) as running:
+        assert running.wait(PATIENCE_S) == 2
+    text = log.read_text()
+    assert 'ROS refuses what the node is started with: ' in text
+    assert found in text
+    assert 'Traceback' not in text
+
+
+def test_a_middleware_without_security_does_not_start_unprotected(tmp_path, monkeypatch):
+    """A node that must be protected by SROS2 ends where Fast DDS was built without it."""
+    (tmp_path / 'enclaves' / 'robot').mkdir(parents=True)
+    monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path))
+    monkeypatch.setenv('ROS_SECURITY_STRATEGY', 'Enforce')
+    monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
+    log = tmp_path / 'log'
+    with process('localizer', '--enclave', '/robot', log=log) as running:
+        assert running.wait(PATIENCE_S) == 2
+    text = log.read_text()
+    assert '[FATAL]' in text
+    assert 'Traceback' not in text
+
+
 def test_a_failed_autostart_is_told_and_the_process_stays(tmp_path):
     log = tmp_path / 'log'
     with process('localizer', '-p', f'map:={tmp_path}/nowhere', log=log) as running:

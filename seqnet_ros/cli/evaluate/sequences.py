@@ -89,7 +89,6 @@ def evaluate_sequences(
     from seqnet_ros.models.place_model import load_model
 
     prepare_outputs((json_path, predictions), is_result)
-
     request = SequenceRequest(
         folder, split, seq_length, tuple(city or ()), radius, rule,
         options.numbers('--radii', radii, '5,10,25'), reverse, compat, pca, batch, cache, subtask)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.weights import local_path
 from seqnet_ros.models.model_weights import portable_document
@@ -48,9 +48,7 @@ def new_model_path(output: str | PathLike[str], *suffixes: str) -> Path:
     if path.suffix != '.yaml':
         raise InputError(f'output is {path}, expected a file ending in .yaml')
     parse_preset({'name': path.stem}, str(path))
-    for file in (path, *(path.with_name(path.stem + suffix) for suffix in suffixes)):
-        if file.exists():
-            raise InputError(f'{file} exists, expected a new file')
+    refuse_existing((path, *(path.with_name(path.stem + suffix) for suffix in suffixes)))
     return path
 
 
@@ -89,13 +87,16 @@ def write_model(path: Path, document: dict[str, Any],
     written = [path.with_name(path.stem + file.suffix) for file in files]
     with explain_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may have made them meanwhile.
+        refuse_existing((path, *written))
         try:
             for target, file in zip(written, files, strict=True):
                 save_tensors(target, file.tensors)
                 file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
             document = portable_document(document, path.parent)
             preset = parse_preset(document, str(path))
-            path.write_text(yaml.safe_dump(document, sort_keys=False), encoding='utf-8')
+            with whole_file(path) as model:
+                model.write(yaml.safe_dump(document, sort_keys=False).encode())
         except BaseException:
             for target in (path, *written):
                 target.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import open_part, prepare_outputs, refuse_existing, whole_file
 
 
 def test_a_file_appears_complete_or_not_at_all(tmp_path: Path) -> None:
@@ -57,3 +57,36 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     with pytest.raises(InputError, match='cannot be written'), whole_file(tmp_path / 'file' / 'x'):
         pass
+
+
+def test_two_runs_do_not_write_rows_to_one_file(tmp_path: Path) -> None:
+    part = tmp_path / 'rows.part'
+    part.write_text('rows of an interrupted run')
+    with open_part(part) as first:
+        first.write('one\n')
+        with pytest.raises(InputError, match=r'another process writes .*rows\.part'):
+            open_part(part)
+        first.write('two\n')
+    assert part.read_text() == 'one\ntwo\n'
+    with open_part(part) as second:
+        second.write('three\n')
+    assert part.read_text() == 'three\n'
+
+
+def test_an_existing_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / 'own'
+    refuse_existing([path])
+    path.write_text('')
+    with pytest.raises(InputError, match='own exists, expected a new file'):
+        refuse_existing([tmp_path / 'new', path])
+
+
+def test_only_an_own_result_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / 'own'
+    path.write_text('result')
+    prepare_outputs([None, path, tmp_path / 'x' / 'y'], lambda file: file.read_text() == 'result')
+    assert (tmp_path / 'x').is_dir()
+    with pytest.raises(InputError, match='is not a result of this command'):
+        prepare_outputs([path], lambda _: False)
+    with pytest.raises(InputError, match='is a folder, expected a file'):
+        prepare_outputs([tmp_path], lambda _: True)

@@ -33,3 +33,8 @@ def test_clock_that_is_set_back_is_believed_after_two_images():
 def test_recording_that_is_played_again_begins_anew():
     stamps = [*range(20), *range(20)]
     assert corrected(stamps) == stamps
+
+
+def test_a_gap_between_few_images_is_not_their_period():
+    """Two of three images are an hour apart: a corrected stamp is not an hour ahead."""
+    assert corrected([0, 36_000, 36_001, 36_000.5]) == [0, 36_000, 36_001, 36_002]
