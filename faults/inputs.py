@@ -21,6 +21,8 @@ from faults.children import Limits, run_cases
 from faults.outcome import ACCEPTED, EXECUTED, NAN, Outcome
 from faults.workshop import make_map, picture, small_model
 from seqnet_ros.core.camera import camera_from_info, read_camera_info
+from seqnet_ros.core.documents import MAX_JSON_BYTES
+from seqnet_ros.core.files import read_limited
 from seqnet_ros.core.images import (
     MAX_MEGAPIXELS,
     RAW_ENCODINGS,
@@ -197,13 +199,17 @@ def make_readers(folder: Path) -> list[Reader]:
     from seqnet_ros.datasets.seqnet.db_struct import read_struct
     from seqnet_ros.descriptors.weights import read_tensors
     from seqnet_ros.evaluation.metrics.place_ground_truth import read_pairs
+    from seqnet_ros.evaluation.metrics.search_metrics import SearchResults
+    from seqnet_ros.evaluation.replay.run_files import COLUMNS, read_queries
+    from seqnet_ros.evaluation.result_document import read_document
     from seqnet_ros.maps.manifest_file import MANIFEST, parse_manifest_file
+    from seqnet_ros.maps.map_archive import export_map, import_map
     from seqnet_ros.maps.map_writer import save_map
     from seqnet_ros.models.place_model import load_preset
     from seqnet_ros.training.seqnet.run import load_run
 
     place_map = folder / 'sample_map'
-    save_map(make_map(small_model()), place_map)
+    save_map(make_map(small_model()), place_map, overwrite=True, backup=False)
     tensors = {'w': torch.arange(12.0).reshape(3, 4), 'b': torch.ones(2)}
     zipped, legacy = io.BytesIO(), io.BytesIO()
     torch.save({'state_dict': tensors, 'epoch': 3}, zipped)
@@ -221,13 +227,35 @@ def make_readers(folder: Path) -> list[Reader]:
         for frame in open_source(path):
             frame.read()
 
+    timed, run = folder / 'timed', folder / 'run'
+    for one in (timed, run):
+        one.mkdir(exist_ok=True)
+    for number in range(2):
+        cv2.imwrite(str(timed / f'{number}.png'), picture(number))
+    archive = folder / 'sample.zip'
+    archive.unlink(missing_ok=True)
+    export_map(place_map, archive, with_weights=False)
+
+    def walk_timed(path: Path) -> None:
+        link(path, timed / 'times.txt')
+        walk(timed)
+
+    def read_run(path: Path) -> None:
+        link(path, run / 'queries.csv')
+        read_queries(run)
+
+    def link(path: Path, target: Path) -> None:
+        target.unlink(missing_ok=True)
+        target.symlink_to(path)
+
     return [
         Reader('image', '.png', read_image, tuple(_corpus('images'))),
         Reader('model file', '.yaml', load_preset, (model,)),
         Reader('recipe', '.yaml', lambda path: collect_training_settings(path, None, {}),
                (b'epochs: 3\nlr: 0.1\nnested: {a: [1, 2]}\n',)),
         Reader('calibration', '.yaml', read_camera_info, (camera,)),
-        Reader('manifest', '.json', lambda path: parse_manifest_file(path.read_bytes(), 'map'),
+        Reader('manifest', '.json', lambda path: parse_manifest_file(
+            read_limited(path, MAX_JSON_BYTES), 'map'),
                ((place_map / MANIFEST).read_bytes(),)),
         Reader('results', '.npz', read_results, (arrays.getvalue(),)),
         Reader('descriptors', '.npy', open_descriptors, (array.getvalue(),)),
@@ -246,6 +274,14 @@ def make_readers(folder: Path) -> list[Reader]:
         Reader('bounds', '.txt', read_bounds, (b'0 2\n0 2\n2 3\n',)),
         Reader('names', '.txt', read_names, (b'a/1.png\na/2.png\n',)),
         Reader('splits', '.npz', read_splits, (arrays.getvalue(),)),
+        Reader('times of images', '.txt', walk_timed, (b'0.5\n1.5\n', b'#time,name\n1,0.png\n')),
+        Reader('queries of an evaluation', '.csv', read_run, (
+            ','.join(COLUMNS).encode() + b'\n' + b'1,' * len(COLUMNS) + b'\n',)),
+        Reader('result document', '.json', lambda path: read_document(
+            path, SearchResults, 'a result'), (
+            b'{"method": "single", "recall": {"1": 0.5}, "queries": 4, "unmatched": 0}',)),
+        Reader('archive of a map', '.zip', lambda path: import_map(
+            path, folder / 'imported', overwrite=True, backup=False), (archive.read_bytes(),)),
         *(Reader(f'recording {suffix}', suffix, walk, (content,))
           for suffix, content in _recordings(folder).items()),
     ]

@@ -12,6 +12,7 @@ from typing import IO, TextIO
 
 from seqnet_ros.core.errors import InputError
 
+MAX_TEXT_BYTES = 256 << 20
 _CHUNK = 1 << 16
 
 
@@ -47,6 +48,33 @@ def read_limited(path: str | PathLike[str], max_bytes: int, what: str = 'file') 
     if len(content) > max_bytes:  # files of /proc state no size; others may grow
         raise InputError(f'{what} {path} has more than {max_bytes} bytes')
     return content
+
+
+def read_text(path: str | PathLike[str]) -> str:
+    """Read a table or a list, UTF-8 with or without a byte order mark, of at most 256 MiB.
+
+    Raises:
+        InputError: it is missing, cannot be read, is too large or is no text.
+    """
+    try:
+        return read_limited(path, MAX_TEXT_BYTES).decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise InputError(f'{path} is not text') from error
+
+
+def require_file(path: str | PathLike[str], what: str = 'file') -> None:
+    """Check that a file may be opened by a library: opening a pipe would block.
+
+    Raises:
+        InputError: it is missing, or a folder, a device or a pipe.
+    """
+    try:
+        found = Path(path).stat()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise InputError(f'{what} {path} cannot be read: {reason}') from error
+    if not stat.S_ISREG(found.st_mode):
+        raise InputError(f'{what} {path} is not a regular file')
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.core.errors import InputError, shortened
+from seqnet_ros.core.files import require_file
 
 _MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
 _BUILTINS = ('__builtin__', 'builtins')
@@ -118,6 +119,7 @@ def torch_archive(path: Path) -> Iterator[TorchArchive]:
     Raises:
         InputError: it is missing, damaged or not a torch file.
     """
+    require_file(path)
     try:
         with zipfile.ZipFile(path) as archive:
             yield TorchArchive(archive, path)

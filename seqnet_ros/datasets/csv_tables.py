@@ -1,11 +1,13 @@
 """Tables with a header line, as in many data sets: rows by column name."""
 
 import csv
+import io
 import math
 from collections.abc import Iterator
 from pathlib import Path
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_text
 
 
 def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[str]]]:
@@ -15,21 +17,16 @@ def read_rows(file: Path, columns: tuple[str, ...]) -> Iterator[tuple[str, list[
         InputError: the file cannot be read, is not a table, or lacks a column.
     """
     try:
-        with file.open(encoding='utf-8-sig', newline='') as text:
-            table = csv.DictReader(text, restval='')
-            found = table.fieldnames or ()
-            missing = [name for name in columns if name not in found]
-            if missing:
-                raise InputError(f'{file} has the columns {", ".join(found) or "none"}, expected '
-                                 f'{", ".join(missing)} among them')
-            for row in table:
-                yield f'{file} line {table.line_num}', [row[name].strip() for name in columns]
-    except UnicodeDecodeError as error:
-        raise InputError(f'{file} is not text') from error
+        table = csv.DictReader(io.StringIO(read_text(file), newline=''), restval='')
+        found = table.fieldnames or ()
+        missing = [name for name in columns if name not in found]
+        if missing:
+            raise InputError(f'{file} has the columns {", ".join(found) or "none"}, expected '
+                             f'{", ".join(missing)} among them')
+        for row in table:
+            yield f'{file} line {table.line_num}', [row[name].strip() for name in columns]
     except csv.Error as error:
         raise InputError(f'{file} is not a table: {error}') from error
-    except OSError as error:
-        raise InputError(f'{file} cannot be read: {error.strerror or error}') from error
 
 
 def finite(text: str) -> float | None:

@@ -106,7 +106,7 @@ def _recognize_archive(path: Path) -> OtherFile | None:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError):
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, RuntimeError):
         return None  # the reader says what is wrong with it
     if any('/code/' in name or name.endswith('/constants.pkl') for name in names):
         return OtherFile('a TorchScript network', _PROGRAM, 'torchscript')

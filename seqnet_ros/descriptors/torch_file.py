@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from seqnet_ros.core.errors import InputError, shortened
-from seqnet_ros.core.files import read_limited
+from seqnet_ros.core.files import read_limited, require_file
 from seqnet_ros.core.safe_pickle import load_plain, pickle_size, torch_archive
 
 _MAX_LEGACY_BYTES = 4 << 30
@@ -39,6 +39,7 @@ def read_torch_file(path: Path) -> Any:
     Raises:
         InputError: the file is missing or damaged, or refers to anything else.
     """
+    require_file(path)
     try:
         with path.open('rb') as file:
             is_archive = file.read(4) == b'PK\x03\x04'

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.core.errors import InputError, ModelError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import require_file, whole_file
 from seqnet_ros.descriptors.download import download, file_sha256, find_cached
 from seqnet_ros.descriptors.efficientnet_lite import from_efficientnet_pytorch
 from seqnet_ros.descriptors.other_files import recognize_other_file
@@ -286,7 +286,10 @@ def _is_safetensors(path: Path) -> bool:
 
 def _refuse_other_files(path: Path) -> None:
     try:
+        require_file(path, 'weights')
         found = recognize_other_file(path)
+    except InputError as error:
+        raise ModelError(str(error)) from error
     except OSError as error:
         raise ModelError(f'cannot read weights {path}: {error.strerror}') from error
     if found is not None:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, JsonValue, Validati
 
 from seqnet_ros.core.documents import MAX_JSON_BYTES
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import read_limited, whole_file
+from seqnet_ros.core.files import MAX_TEXT_BYTES, read_limited, whole_file
 
 _DIGITS = 6
 
@@ -67,7 +67,7 @@ def is_result(path: Path) -> bool:
             with zipfile.ZipFile(path) as arrays:
                 return 'preds.npy' in arrays.namelist()
         found = json.loads(read_limited(path, MAX_JSON_BYTES))
-    except (InputError, ValueError, OSError, RecursionError, zipfile.BadZipFile):
+    except (InputError, ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile):
         return False
     return isinstance(found, dict) and bool({'recall', 'methods'} & found.keys())
 
@@ -84,9 +84,9 @@ def read_document(path: Path, kind: type[Document], what: str) -> Document:
         InputError: the file cannot be read, or is another kind of document.
     """
     try:
-        return kind.model_validate_json(path.read_bytes())
-    except OSError as error:
-        problem = error.strerror or str(error)
+        return kind.model_validate_json(read_limited(path, MAX_TEXT_BYTES))
+    except InputError as error:
+        raise InputError(f'{what} cannot be read: {error}') from error
     except ValidationError as error:
         first, *more = error.errors(include_url=False, include_input=False)
         where = '.'.join(map(str, first['loc']))

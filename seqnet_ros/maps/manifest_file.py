@@ -55,7 +55,7 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
         document = parse_json(content, file)
         version = document['manifest']['format_version']
         if version not in FORMATS:
-            raise MapCorruptError(f'{where} has map format {shortened(version)}, this '
+            raise MapCorruptError(f'{where} has map format {shortened(repr(version))}, this '
                                   f'version reads {", ".join(map(str, FORMATS))}')
         if document['sha256'] != document_digest(document):
             raise MapCorruptError(f'{file} was modified: its checksum does not match its content')
@@ -64,11 +64,22 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
     except InputError as error:
         raise MapCorruptError(f'{file} is damaged: {error}') from error
     except ValidationError as error:
+        if unknown := _unknown_fields(error):
+            raise MapCorruptError(
+                f'{where} was made by a later version: its manifest has {unknown}, which this '
+                'version does not know') from error
         raise MapCorruptError(f'{file}: {describe_validation_error(error)}') from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise MapCorruptError(f'{file} is damaged: {shortened(repr(error))}') from error
     _check_names(parsed, file)
     return parsed
+
+
+def _unknown_fields(error: ValidationError) -> str:
+    """Return the names of fields that only a later version can have written, at most three."""
+    names = ['.'.join(str(part) for part in item['loc'][1:])
+             for item in error.errors(include_url=False) if item['type'] == 'extra_forbidden']
+    return ', '.join(map(shortened, names[:3])) + (' and more' if len(names) > 3 else '')
 
 
 def _check_names(parsed: ManifestFile, file: str) -> None:

@@ -15,6 +15,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -204,7 +205,7 @@ def _opened(archive: Path) -> Iterator[zipfile.ZipFile]:
             yield packed
     except OSError as error:
         raise InputError(f'{archive} cannot be read: {error.strerror or error}') from error
-    except (zipfile.BadZipFile, EOFError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError) as error:
         raise MapCorruptError(
             f'{archive} is not a whole archive of a map: {shortened(error)}') from error
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
+from seqnet_ros.core.files import require_file
 from seqnet_ros.descriptors.precomputed import PrecomputedDescriber
 from seqnet_ros.models.place_model import PlaceModel
 
@@ -19,6 +20,7 @@ def precomputed_preset(path: Path) -> Preset:
     Raises:
         InputError: the file cannot be read, or has another shape.
     """
+    require_file(path)
     try:
         array = np.load(path, mmap_mode='r', allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

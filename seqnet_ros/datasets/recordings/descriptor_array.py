@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_text, require_file
 from seqnet_ros.core.poses import Trajectory
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.image_folder import DEFAULT_RATE_HZ
@@ -108,6 +109,7 @@ def open_descriptors(path: Path, recording: FrameSource | None = None,
 
 
 def _read_rows(path: Path) -> np.ndarray:
+    require_file(path)
     try:
         rows = np.load(path, mmap_mode='r', allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -122,6 +124,7 @@ def _read_rows(path: Path) -> np.ndarray:
 
 def _read_stamps(path: Path) -> np.ndarray:
     if path.suffix == '.npy':
+        require_file(path)
         try:
             stamps = np.load(path, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
@@ -131,10 +134,7 @@ def _read_stamps(path: Path) -> np.ndarray:
                              'nanoseconds [N]')
         stamps = stamps.astype(np.int64)
     else:
-        try:
-            lines = path.read_text(encoding='utf-8-sig').split('\n')
-        except (OSError, ValueError) as error:
-            raise InputError(f'{path} cannot be read: {error}') from error
+        lines = read_text(path).split('\n')
         stamps = np.array([_to_ns(line.strip(), f'{path} line {number}')
                            for number, line in enumerate(lines, 1) if line.strip()], np.int64)
     falling = np.flatnonzero(np.diff(stamps) < 0)

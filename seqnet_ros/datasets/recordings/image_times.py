@@ -17,6 +17,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_text
 from seqnet_ros.datasets.recordings.time_columns import find_time_column, parse_time
 
 _LISTS = ('times', 'timestamps', 'data', 'rgb')
@@ -113,8 +114,8 @@ def _from_list(file: Path, files: Sequence[Path]) -> ImageTimes | None:
 def _read_rows(file: Path, images: Collection[str]) -> tuple[list[_Row], int | None]:
     """Return the rows and the nanoseconds per unit of their time."""
     try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
-    except (OSError, UnicodeDecodeError):
+        lines = read_text(file).splitlines()
+    except InputError:
         return [], None
     header: tuple[int, int | None] | None = None
     rows: list[_Row] = []

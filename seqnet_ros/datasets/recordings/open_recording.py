@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import require_file
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import Trajectory
 from seqnet_ros.datasets.recordings.bag_files import BAG_SUFFIXES, is_bag
@@ -89,6 +90,8 @@ def open_source(path: str | PathLike[str], topic: str | None = None,
     location = Path(path)
     if not location.exists():
         raise InputError(f'{location} does not exist, expected a bag, image folder or video')
+    if not location.is_dir():
+        require_file(location, 'recording')
     if rate is not None and not 0 < rate < float('inf'):
         raise InputError(f'rate is {rate:g} images per second, expected more than 0')
     if is_bag(location):

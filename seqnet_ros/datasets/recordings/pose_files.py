@@ -30,6 +30,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_text
 from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu, is_fix
 from seqnet_ros.core.poses import (
     Trajectory,
@@ -100,12 +101,7 @@ def read_poses(path: str | PathLike[str], datum: GeoPoint | None = None,
     file = Path(path)
     if (file / 'data.csv').is_file():
         file /= 'data.csv'
-    try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
-    except UnicodeDecodeError as error:
-        raise InputError(f'{file} is not text, expected a TUM, KITTI or CSV pose file') from error
-    except OSError as error:
-        raise InputError(f'{file} cannot be read: {error.strerror or error}') from error
+    lines = read_text(file).splitlines()
     rows = [(number, line) for number, line in enumerate(lines, 1) if line.strip()]
     content = [row for row in rows if not row[1].lstrip().startswith('#')]
     if not content:

@@ -8,6 +8,11 @@ from pathlib import Path
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.recordings.bag_storage import StoredTopic, reason
 
+# In SQLite, any column may hold values of any type.
+_TOPICS = ("SELECT id, name, type, serialization_format FROM topics WHERE typeof(id) = 'integer' "
+           "AND typeof(name) = 'text' AND typeof(type) = 'text' "
+           "AND typeof(serialization_format) = 'text'")
+_WHOLE = "typeof(timestamp) = 'integer' AND typeof(data) = 'blob'"
 _REPAIR = '`sqlite3 FILE .recover` may find more'
 
 
@@ -29,8 +34,7 @@ class SqliteStorage:
         self._sound = True
         try:
             with closing(self._connect()) as database:
-                rows = database.execute(
-                    'SELECT id, name, type, serialization_format FROM topics').fetchall()
+                rows = database.execute(_TOPICS).fetchall()
                 counts, times = self._count(database)
         except sqlite3.Error as error:
             raise InputError(
@@ -55,7 +59,8 @@ class SqliteStorage:
         with closing(self._connect()) as database:
             try:
                 yield from database.execute(
-                    f'SELECT timestamp, data FROM messages WHERE topic_id IN ({marks}) {order}',
+                    f'SELECT timestamp, data FROM messages WHERE topic_id IN ({marks}) '
+                    f'AND {_WHOLE} {order}',
                     numbers)
             except sqlite3.Error as error:
                 raise InputError(
@@ -80,7 +85,7 @@ class SqliteStorage:
         """Return the number of messages by topic, and the times of the first and last of all."""
         try:
             rows = database.execute('SELECT topic_id, COUNT(*), MIN(timestamp), MAX(timestamp) '
-                                    'FROM messages GROUP BY topic_id').fetchall()
+                                    f'FROM messages WHERE {_WHOLE} GROUP BY topic_id').fetchall()
         except sqlite3.DatabaseError as error:
             self._sound = False
             return self._count_intact(database, error)
@@ -96,7 +101,7 @@ class SqliteStorage:
         try:
             # The content is read too: where it is missing, the message is.
             for number, stamp, _ in database.execute(
-                    'SELECT topic_id, timestamp, data FROM messages ORDER BY id'):
+                    f'SELECT topic_id, timestamp, data FROM messages WHERE {_WHOLE} ORDER BY id'):
                 counts[number] = counts.get(number, 0) + 1
                 stamps = [min([stamp, *stamps]), max([stamp, *stamps])]
         except sqlite3.DatabaseError as error:

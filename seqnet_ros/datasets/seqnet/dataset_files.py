@@ -16,7 +16,7 @@ import numpy as np
 
 from seqnet_ros.core.array_files import map_npy, read_npz
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import read_text, whole_file
 
 _PathLike = str | PathLike[str]
 _SPLITS = ('train', 'val', 'test')
@@ -371,12 +371,7 @@ def read_arrays(path: _PathLike) -> dict[str, np.ndarray]:
 
 def _lines(file: Path) -> list[str]:
     _require_file(file)
-    try:
-        text = file.read_text(encoding='utf-8')
-    except UnicodeDecodeError as error:
-        raise InputError(f'{file} is not text') from error
-    except OSError as error:
-        raise InputError(f'{file} cannot be read: {error.strerror or error}') from error
+    text = read_text(file)
     return text.rstrip().split('\n') if text.strip() else []
 
 

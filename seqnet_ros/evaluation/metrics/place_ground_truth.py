@@ -15,6 +15,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import read_text
 
 METRES, FRAMES = 'm', 'frames'
 _TOLERANCE = re.compile(
@@ -223,10 +224,10 @@ def read_pairs(path: str | PathLike[str], query_names: Sequence[str],
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding='utf-8-sig').splitlines()
+        lines = read_text(file).splitlines()
         rows = [(number, next(csv.reader([line]))) for number, line in enumerate(lines, 1)
                 if line.strip() and not line.lstrip().startswith('#')]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (InputError, csv.Error) as error:
         raise InputError(f'{file} cannot be read as a CSV file of pairs: {error}') from error
     if not rows:
         raise InputError(f'{file} holds no pairs, expected the columns query and map')

@@ -5,6 +5,7 @@ everything else is the same to the byte when the evaluation is repeated.
 """
 
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,7 +16,13 @@ from typing import Any, TextIO
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, open_part, refuse_file, whole_file
+from seqnet_ros.core.files import (
+    explain_write_errors,
+    open_part,
+    read_text,
+    refuse_file,
+    whole_file,
+)
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
@@ -133,13 +140,16 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
     """
     path = folder / QUERIES
     try:
-        with path.open(encoding='utf-8', newline='') as file:
-            table = csv.DictReader(file)
-            if tuple(table.fieldnames or ()) not in (COLUMNS, COLUMNS[:FIRST_COLUMNS]):
-                raise InputError(f'{path} has other columns than an evaluation writes')
-            return [{**dict.fromkeys(COLUMNS, ''), **row} for row in table]
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror or error}') from error
+        rows = list(csv.reader(io.StringIO(read_text(path), newline='')))
+    except csv.Error as error:
+        raise InputError(f'{path} is not a table: {error}') from error
+    header = rows.pop(0) if rows else []
+    if tuple(header) not in (COLUMNS, COLUMNS[:FIRST_COLUMNS]):
+        raise InputError(f'{path} has other columns than an evaluation writes')
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise InputError(f'{path} line {number} has {len(row)} columns, expected {len(header)}')
+    return [{**dict.fromkeys(COLUMNS, ''), **dict(zip(header, row, strict=True))} for row in rows]
 
 
 def read_results(folder: Path) -> ReplayResults:

@@ -371,8 +371,19 @@ def test_altered_manifest(saved: Path) -> None:
 def test_unknown_format(saved: Path, version: object) -> None:
     edit_manifest(saved, digest=True, format_version=version)
     with pytest.raises(MapCorruptError,
-                       match=f'map format {version}, this version reads 1, 2, 3, 4'):
+                       match=f'map format {version!r}, this version reads 1, 2, 3, 4'):
         open_map(saved)
+
+
+def test_map_of_a_later_version_is_named_and_stays(saved: Path, model: PlaceModel) -> None:
+    edit_manifest(saved, digest=True, weather='rain', season='winter')
+    before = (saved / 'manifest.json').read_bytes()
+    with pytest.raises(MapCorruptError, match='was made by a later version: its manifest has '
+                                              'weather, season, which this version does not know'):
+        open_map(saved)
+    with pytest.raises(MapWriteError, match=r'can be replaced: .* was made by a later version'):
+        save_map(make_map(model), saved, overwrite=True)
+    assert (saved / 'manifest.json').read_bytes() == before
 
 
 @pytest.mark.parametrize(('changes', 'message'), [

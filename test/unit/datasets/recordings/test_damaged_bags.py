@@ -306,3 +306,32 @@ def test_metadata_that_count_what_the_database_lacks(tmp_path, caplog):
         database.execute('DELETE FROM messages')
     with pytest.raises(InputError, match=r'holds no images; .*/camera .*, 0 messages'):
         open_source(path)
+
+
+def without_types(path: Path, change: str) -> None:
+    """Change the database of a bag, whose columns may then hold values of any type."""
+    with sqlite3.connect(path / 'drive.db3') as database:
+        for table in ('topics', 'messages'):
+            database.execute(f'CREATE TABLE other AS SELECT * FROM {table}')
+            database.execute(f'DROP TABLE {table}')
+            database.execute(f'ALTER TABLE other RENAME TO {table}')
+        database.execute(change)
+
+
+@pytest.mark.parametrize('change', [
+    "UPDATE topics SET type = NULL WHERE name = '/odom'",
+    "UPDATE topics SET name = 5 WHERE name = '/odom'",
+    'UPDATE messages SET timestamp = NULL WHERE rowid = 1',
+    "UPDATE messages SET data = 'text' WHERE rowid = 1"])
+def test_database_with_values_of_other_types(tmp_path, change):
+    path = write_drive(tmp_path / 'drive', storage='sqlite3')
+    whole = len(list(open_source(path)))
+    without_types(path, change)
+    assert whole - 1 <= len(list(open_source(path))) <= whole
+
+
+def test_database_with_topics_of_no_type_holds_no_images(tmp_path):
+    path = write_drive(tmp_path / 'drive', storage='sqlite3')
+    without_types(path, 'UPDATE topics SET type = NULL')
+    with pytest.raises(InputError, match='holds no images'):
+        open_source(path)
