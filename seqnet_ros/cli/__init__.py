@@ -2,7 +2,10 @@
 
 import sys
 
+from seqnet_ros.cli.interrupts import end_when_interrupted
+
 try:
-    import seqnet_ros.pydantic_version  # noqa: F401
+    with end_when_interrupted():
+        import seqnet_ros.pydantic_version  # noqa: F401
 except ImportError as error:
     sys.exit(f'Error: {error}')

@@ -3,18 +3,21 @@
 import os
 from typing import Annotated
 
-import typer
+from seqnet_ros.cli.interrupts import end_when_interrupted
 
-from seqnet_ros import __version__
-from seqnet_ros.cli import bag, dataset, evaluate, map, models, train
-from seqnet_ros.cli.compare import compare
-from seqnet_ros.cli.console import CommandGroup, log_to_console, results
-from seqnet_ros.cli.describe import describe
-from seqnet_ros.cli.doctor import doctor
-from seqnet_ros.cli.localize import localize
-from seqnet_ros.cli.loops import loops
-from seqnet_ros.cli.quickstart import quickstart
-from seqnet_ros.cli.tune import tune
+with end_when_interrupted():
+    import typer
+
+    from seqnet_ros import __version__
+    from seqnet_ros.cli import bag, dataset, evaluate, map, models, train
+    from seqnet_ros.cli.compare import compare
+    from seqnet_ros.cli.console import CommandGroup, log_to_console, results
+    from seqnet_ros.cli.describe import describe
+    from seqnet_ros.cli.doctor import doctor
+    from seqnet_ros.cli.localize import localize
+    from seqnet_ros.cli.loops import loops
+    from seqnet_ros.cli.quickstart import quickstart
+    from seqnet_ros.cli.tune import tune
 
 app = typer.Typer(
     name='seqnet_ros', cls=CommandGroup, no_args_is_help=True, pretty_exceptions_enable=False,
