@@ -51,7 +51,9 @@ class BagWriter:
             raise InputError(f'{self.path} exists, expected a new path for the bag')
         self._store = get_typestore(Stores.LATEST)
         self._connections: dict[tuple[str, str], Connection] = {}
-        self._writer = Writer(self.path, version=BAG_VERSION, storage_plugin=_STORAGES[storage])
+        with self._explain():  # another process may have been faster
+            self._writer = Writer(
+                self.path, version=BAG_VERSION, storage_plugin=_STORAGES[storage])
 
     def __enter__(self) -> 'BagWriter':
         """Create the bag."""

@@ -69,6 +69,25 @@ def test_compressed_images_are_close(tmp_path):
     assert np.abs(frame.read().astype(int) - smooth).max() <= 8
 
 
+@pytest.mark.parametrize('early', [False, True])
+def test_bag_that_another_process_makes_meanwhile_stays(tmp_path, monkeypatch, early):
+    path = tmp_path / 'drive'
+
+    def write_first(*arguments: Any, **options: Any) -> Ros2Writer:
+        if early and not path.exists():
+            path.mkdir()
+            (path / 'own').write_text('precious')
+        return Ros2Writer(*arguments, **options)
+
+    monkeypatch.setattr('seqnet_ros.datasets.recordings.bag_writer.Writer', write_first)
+    with pytest.raises(InputError, match='drive exists already'):
+        second = BagWriter(path)
+        path.mkdir()
+        (path / 'own').write_text('precious')
+        second.__enter__()
+    assert (path / 'own').read_text() == 'precious'
+
+
 def test_ros1_bag(tmp_path):
     store = get_typestore(Stores.ROS1_NOETIC)
     stamp_type = store.types['builtin_interfaces/msg/Time']
