@@ -69,22 +69,24 @@ def test_compressed_images_are_close(tmp_path):
     assert np.abs(frame.read().astype(int) - smooth).max() <= 8
 
 
-@pytest.mark.parametrize('early', [False, True])
-def test_bag_that_another_process_makes_meanwhile_stays(tmp_path, monkeypatch, early):
+@pytest.mark.parametrize('late', [False, True])
+def test_bag_that_another_process_makes_meanwhile_stays(tmp_path, monkeypatch, late):
+    """It appears before the library looks for it, or before it is opened."""
     path = tmp_path / 'drive'
 
-    def write_first(*arguments: Any, **options: Any) -> Ros2Writer:
-        if early and not path.exists():
-            path.mkdir()
-            (path / 'own').write_text('precious')
-        return Ros2Writer(*arguments, **options)
-
-    monkeypatch.setattr('seqnet_ros.datasets.recordings.bag_writer.Writer', write_first)
-    with pytest.raises(InputError, match='drive exists already'):
-        second = BagWriter(path)
+    def make() -> None:
         path.mkdir()
         (path / 'own').write_text('precious')
-        second.__enter__()
+
+    def write_first(*arguments: Any, **options: Any) -> Ros2Writer:
+        if late:
+            writer = Ros2Writer(*arguments, **options)
+        make()
+        return writer if late else Ros2Writer(*arguments, **options)
+
+    monkeypatch.setattr('seqnet_ros.datasets.recordings.bag_writer.Writer', write_first)
+    with pytest.raises(InputError, match='drive exists already'), BagWriter(path):
+        pass
     assert (path / 'own').read_text() == 'precious'
 
 
