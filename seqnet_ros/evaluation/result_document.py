@@ -86,7 +86,7 @@ def read_document(path: Path, kind: type[Document], what: str) -> Document:
     try:
         return kind.model_validate_json(read_limited(path, MAX_TEXT_BYTES))
     except InputError as error:
-        raise InputError(f'{what} cannot be read: {error}') from error
+        problem = getattr(error.__cause__, 'strerror', None) or str(error)
     except ValidationError as error:
         first, *more = error.errors(include_url=False, include_input=False)
         where = '.'.join(map(str, first['loc']))
