@@ -24,7 +24,7 @@ def soak(
     minutes: Annotated[float | None, typer.Option(
         min=0.5, help='Time that each node runs, in place of the count.')] = None,
     rate: Annotated[float | None, typer.Option(
-        min=0.1, help='Images sent for each that the node can process; chance decides otherwise.',
+        min=0.1, help='Images that reach the node for each that it processes; else chance decides.',
     )] = None,
     seed: Annotated[int, typer.Option(help='Decides what happens when.')] = 0,
     output: Annotated[Path, typer.Option(help='Folder for everything.')] = Path('build/soak'),
@@ -77,6 +77,7 @@ def report(outcome: 'Outcome', seed: int) -> None:
     }
     if paced.seconds:
         fields['rate'] = (f'{paced.sent / paced.seconds:.1f} images a second sent, '
+                          f'{paced.received / paced.seconds:.1f} received, '
                           f'{paced.processed / paced.seconds:.1f} processed')
     for percent, values in outcome.latency_ms.items():
         fields[f'latency, {percent} %'] = ', '.join(

@@ -19,8 +19,9 @@ _TIME_FOR_ONE_S = 0.02
 _START_NS = 1000 * _SECOND_NS
 _FIRST_RATE = 100.0
 """Images a second before the rate of the node is known."""
-_FOLLOWED = 0.2
-"""How far the rate follows what was measured last."""
+_LARGEST_RATE = 2000.0
+_STEP = 1.2
+"""Most that the rate changes at once."""
 
 
 @dataclass
@@ -28,12 +29,14 @@ class Paced:
     """What was sent and processed while a node was given more images than it can process."""
 
     sent: int = 0
+    received: int = 0
     processed: int = 0
     seconds: float = 0.0
 
-    def add(self, sent: int, processed: int, seconds: float) -> None:
+    def add(self, sent: int, received: int, processed: int, seconds: float) -> None:
         """Add a while."""
         self.sent += sent
+        self.received += received
         self.processed += processed
         self.seconds += seconds
 
@@ -45,7 +48,7 @@ class EndlessDrive:
         peer: who sends.
         laps: the drives.
         chance: decides how fast images come.
-        factor: sends so many images for each that the node processes, in place of chance.
+        factor: so many images reach the node for each that it processes, in place of chance.
     """
 
     def __init__(self, peer: Peer, laps: list[Lap], chance: random.Random,
@@ -77,17 +80,20 @@ class EndlessDrive:
                 time.sleep(pause_s)
 
     def go_for(self, seconds: float) -> None:
-        """Send images for a while, and measure how many the node processes of them."""
+        """Send images for a while, and see how many of those that arrive the node processes."""
         assert self._factor
-        before, images, start_s = self._peer.counts['processed'], self.images, time.monotonic()
+        before, images, start_s = self._peer.counts, self.images, time.monotonic()
         while time.monotonic() < start_s + seconds:
-            self.go(5)
+            self.go(1)
         took_s = time.monotonic() - start_s
-        processed = self._peer.counts['processed'] - before
-        if processed > 0:
-            self.paced.add(self.images - images, processed, took_s)
-            measured = self._factor * processed / took_s
-            self._rate += _FOLLOWED * (measured - self._rate)
+        after = self._peer.counts
+        received, processed = (after[name] - before[name] for name in ('received', 'processed'))
+        if processed <= 0:
+            return
+        self.paced.add(self.images - images, received, processed, took_s)
+        # By what arrives: what the middleware loses on the way is no load of the node.
+        change = self._factor * processed / max(received, 1)
+        self._rate = min(self._rate * min(max(change, 1 / _STEP), _STEP), _LARGEST_RATE)
 
     def go_until(self, done: Any, at_least: int = 5) -> None:
         """Send images until a future is done."""

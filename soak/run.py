@@ -61,7 +61,7 @@ class Plan:
         seed: decides what happens when.
         count: images that the node has to process.
         seconds: time that the run lasts, if it is given in place of the count.
-        factor: images sent for each that the node processes; None lets chance decide.
+        factor: images that reach the node for each that it processes; None lets chance decide.
     """
 
     seed: int

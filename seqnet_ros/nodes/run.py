@@ -9,7 +9,6 @@ from typing import Any, NoReturn, TypeVar
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.impl.implementation_singleton import rclpy_implementation
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -17,7 +16,6 @@ from seqnet_ros.core.errors import SeqnetRosError
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.ros_logging import forward_logs
 
-RCLError: type[Exception] = rclpy_implementation.RCLError
 REFUSED = 2
 _LOOK_EVERY_S = 0.2
 
@@ -57,7 +55,12 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
     interrupted = note_signals()
     try:
         node = make_node()
-    except (ParameterException, SeqnetRosError, NameValidationException, RCLError) as error:
+    except (ParameterException, SeqnetRosError, NameValidationException) as error:
+        rclpy.try_shutdown()
+        _refuse(str(error))
+    except RuntimeError as error:
+        if type(error).__name__ != 'RCLError':  # of the C library, which rclpy does not export
+            raise
         rclpy.try_shutdown()
         _refuse(str(error))
     executor = SingleThreadedExecutor()
