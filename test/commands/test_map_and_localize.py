@@ -705,10 +705,11 @@ class TestRefusals:
         assert 'does not overlap' in refusal(
             'map', 'build', *HOG, images, '--output', tmp_path / 'map', '--poses', poses)
 
-    def test_an_unknown_model_lists_the_models(self, images, tmp_path):
+    def test_an_unknown_model_names_the_nearest(self, images, tmp_path):
         sentence = refusal('map', 'build', images, '--output', tmp_path / 'm', '--model', 'hogg')
         assert "'hogg'" in sentence
-        assert 'patchnorm' in sentence
+        assert 'one of: hog' in sentence
+        assert 'patchnorm' not in sentence
 
     def test_missing_weights(self, images, tmp_path):
         sentence = refusal('map', 'build', images, '--output', tmp_path / 'm', '--model', 'hog',
