@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, Any, TextIO
 
 from seqnet_ros.core.errors import InputError
 
@@ -115,6 +115,21 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             part.unlink(missing_ok=True)
 
 
+def lock_part(file: IO[Any], path: Path) -> bool:
+    """Lock an open file that gets its final name later; return whether no other process has it.
+
+    Args:
+        file: opened without truncating it.
+        path: the name it was opened by.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The other process may have given it its final name between opening and locking.
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
 def open_part(path: Path) -> TextIO:
     """Open a file for rows that get their final name later; no other process may have it open.
 
@@ -125,13 +140,7 @@ def open_part(path: Path) -> TextIO:
         OSError: it cannot be written.
     """
     file = path.open('a', encoding='utf-8', newline='', buffering=1)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The other process may have given it its name between opening and locking.
-        own = path.stat().st_ino == os.fstat(file.fileno()).st_ino
-    except (BlockingIOError, FileNotFoundError):
-        own = False
-    if not own:
+    if not lock_part(file, path):
         file.close()
         raise InputError(f'another process writes {path}: wait for it, or name another output')
     file.truncate(0)

@@ -1,6 +1,5 @@
 """Downloads weights once, into the user's cache; a download that broke off is continued."""
 
-import fcntl
 import hashlib
 import http.client
 import logging
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from seqnet_ros.core.errors import ModelError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import lock_part, whole_file
 
 _logger = logging.getLogger(__name__)
 
@@ -219,13 +218,7 @@ def _part_of(target: Path) -> Iterator[_Part]:
     path = target.with_name(f'.{target.name}.part')
     validator = target.with_name(f'.{target.name}.validator')
     with path.open('a+b') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # It may have become the target between opening and locking.
-            own = path.stat().st_ino == os.fstat(file.fileno()).st_ino
-        except (BlockingIOError, FileNotFoundError):
-            own = False
-        if not own:
+        if not lock_part(file, path):
             raise ModelError(f'another process is downloading {target.name}: wait for it')
         part = _Part(file, path, validator)
         try:
