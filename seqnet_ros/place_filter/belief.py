@@ -34,11 +34,13 @@ class Belief:
     @mass.setter
     def mass(self, mass: np.ndarray) -> None:
         self._mass = mass
-        self._marginal = mass.sum(axis=0)
+        self._marginal: np.ndarray | None = None
 
     @property
     def marginal(self) -> np.ndarray:
         """Probability of each place, float64 ``[N]``."""
+        if self._marginal is None:
+            self._marginal = self._mass.sum(axis=0)
         return self._marginal
 
     def use_modes(self, modes: Modes) -> None:
