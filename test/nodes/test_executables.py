@@ -63,13 +63,18 @@ def end(running: subprocess.Popen, how: signal.Signals) -> int:
     return running.wait(PATIENCE_S)
 
 
-def test_a_refused_parameter_ends_the_process_with_one_sentence(tmp_path):
-    log = tmp_path / 'log'
-    with process('localizer', '-p', 'sequence.length:=0', log=log) as running:
+def refusal(log: Path, *arguments: str) -> str:
+    """Return what a localizer logs that ends with status 2, without a traceback."""
+    with process('localizer', *arguments, log=log) as running:
         assert running.wait(PATIENCE_S) == 2
     text = log.read_text()
-    assert 'sequence.length out of range. Min: 1, Max: 1000, value: 0' in text
     assert 'Traceback' not in text
+    return text
+
+
+def test_a_refused_parameter_ends_the_process_with_one_sentence(tmp_path):
+    text = refusal(tmp_path / 'log', '-p', 'sequence.length:=0')
+    assert 'sequence.length out of range. Min: 1, Max: 1000, value: 0' in text
 
 
 @pytest.mark.parametrize(('arguments', 'found'), [
@@ -82,13 +87,9 @@ def test_what_ros_refuses_ends_the_process_with_one_sentence(arguments, found, t
     monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path))
     monkeypatch.setenv('ROS_SECURITY_STRATEGY', 'Enforce')
     monkeypatch.setenv('ROS_SECURITY_ENABLE', str('--enclave' in arguments).lower())
-    log = tmp_path / 'log'
-    with process('localizer', *arguments, log=log) as running:
-        assert running.wait(PATIENCE_S) == 2
-    text = log.read_text()
+    text = refusal(tmp_path / 'log', *arguments)
     assert 'ROS refuses what the node is started with: ' in text
     assert found in text
-    assert 'Traceback' not in text
 
 
 def test_a_middleware_without_security_does_not_start_unprotected(tmp_path, monkeypatch):
@@ -97,12 +98,7 @@ def test_a_middleware_without_security_does_not_start_unprotected(tmp_path, monk
     monkeypatch.setenv('ROS_SECURITY_KEYSTORE', str(tmp_path))
     monkeypatch.setenv('ROS_SECURITY_STRATEGY', 'Enforce')
     monkeypatch.setenv('ROS_SECURITY_ENABLE', 'true')
-    log = tmp_path / 'log'
-    with process('localizer', '--enclave', '/robot', log=log) as running:
-        assert running.wait(PATIENCE_S) == 2
-    text = log.read_text()
-    assert '[FATAL]' in text
-    assert 'Traceback' not in text
+    assert '[FATAL]' in refusal(tmp_path / 'log', '--enclave', '/robot')
 
 
 def test_a_failed_autostart_is_told_and_the_process_stays(tmp_path):
