@@ -20,6 +20,7 @@ from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings, ReplayFrame
 from seqnet_ros.evaluation.replay.reference_map import map_recordings
 from seqnet_ros.evaluation.replay.replay import engine_for
+from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import load_model
 
 _SHORTEST, _LONGEST = 40, 80
@@ -55,13 +56,12 @@ def carried_frames(count: int, events: int, seed: int) -> list[np.ndarray]:
     return stretches
 
 
-def fixes(described: DescriptorCache, maps: Recordings, queries: Recordings,
-          stretches: Sequence[np.ndarray]) -> Iterator[Fix]:
-    """Play the stretches of the queries and yield what is accepted."""
+def fixes(described: DescriptorCache, place_map: PlaceMap, maps: Recordings,
+          queries: Recordings, stretches: Sequence[np.ndarray]) -> Iterator[Fix]:
+    """Play the stretches of the queries in a map and yield what is accepted."""
     model = described.model
-    mapped = map_recordings(described, maps, lambda done: None, model.engine)
-    localizer = engine_for(model, mapped.place_map, model.engine)()
-    places = {int(stamp): number for number, stamp in enumerate(mapped.place_map.stamps_ns)}
+    localizer = engine_for(model, place_map, model.engine)()
+    places = {int(stamp): number for number, stamp in enumerate(place_map.stamps_ns)}
     number_of = {found.number: places.get(found.frame.stamp_ns) for found in maps}
     files, frames = described.files(queries), list(queries)
     played = 0
@@ -98,10 +98,12 @@ def main() -> None:
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
             described = DescriptorCache(load_model(name, 'cpu'), Path(folder))
+            mapped = map_recordings(
+                described, maps, lambda done: None, described.model.engine)
             for seed in arguments.seeds:
                 stretches = carried_frames(len(queries), arguments.events, seed)
-                found = [fix for fix in fixes(described, maps, queries, stretches)
-                         if fix.event >= 0]
+                found = [fix for fix in fixes(described, mapped.place_map, maps, queries,
+                                              stretches) if fix.event >= 0]
                 far = [fix.since for fix in found if fix.far]
                 right = [min((fix.since for fix in found if fix.event == event and not fix.far),
                              default=np.inf) for event in range(arguments.events)]
