@@ -183,8 +183,7 @@ def damaged(outcome: Outcome, folder: Path, chance: random.Random, count: int,
     """Damage ``count`` maps, open each and localize in it."""
     model = small_model()
     original = folder / 'original'
-    save_map(make_map(model, places=LARGE_PLACES, calibrated=False) if large
-             else make_map(model), original)
+    save_map(make_map(model, places=LARGE_PLACES) if large else make_map(model), original)
     opener = Opener(model, original, verify=True)
 
     def run(seed: int) -> str:
@@ -215,7 +214,7 @@ def changed_while_open(outcome: Outcome, folder: Path, chance: random.Random, co
     """Cut or overwrite a file of a large map while a process searches it."""
     model = small_model()
     original = folder / 'original'
-    save_map(make_map(model, places=LARGE_PLACES, calibrated=False), original)
+    save_map(make_map(model, places=LARGE_PLACES), original)
     images = [picture(seed) for seed in range(_IMAGES)]
 
     def run(seed: int) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.core.poses import make_pose
+from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.maps.builder import build_map
-from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_model
 
@@ -24,18 +24,15 @@ def small_model() -> PlaceModel:
         'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
 
 
-def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES, *,
-             calibrated: bool = True) -> PlaceMap:
-    """Return a map of random descriptors, two stretches with places two meters apart."""
+def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap:
+    """Return a calibrated map of random descriptors: two stretches, places two meters apart."""
     random = np.random.default_rng(seed)
     descriptors = normalize_rows(1 + random.standard_normal((places, model.describer.dim)))
     poses = np.stack([make_pose(2.0 * index, 0.0) for index in range(places)])
     starts = np.where(np.arange(places) < places // 2, 0, places // 2)
     place_map = build_map(model, descriptors, range(0, places * 10, 10), poses, starts, '2m',
                           source=f'drive {seed}', pose_origin='campaign')
-    if not calibrated:  # which takes long on large maps
-        return place_map
-    return place_map.with_calibration(calibrate(model, place_map, model.engine.matching))
+    return prepare_map(place_map, model, model.engine)
 
 
 def picture(seed: int, side: int = 64) -> np.ndarray:
