@@ -87,7 +87,7 @@ def recorded_pairs(data: Path) -> list[DrivePair]:
             if all(path.is_dir() for path in (*pair.maps.paths, *pair.queries.paths))]
 
 
-def town_pairs(folder: Path, word: str = '') -> list[DrivePair]:
+def town_pairs(folder: Path, word: str = '', seed: int = _TOWN_SEED) -> list[DrivePair]:
     """Return drives by day, at dusk and by night through one town, rendered if necessary.
 
     The later drives are in another lane and slower; all have odometry, theirs with drift.
@@ -95,15 +95,16 @@ def town_pairs(folder: Path, word: str = '') -> list[DrivePair]:
     Args:
         folder: where the drives are kept.
         word: return only pairs with this in their name; no other drive is rendered.
+        seed: which town.
     """
     found = {name: title for name in ('dusk', 'night') if word in (title := f'town, day to {name}')}
     drives = {}
     for number, name in enumerate(('day', 'dusk', 'night')):
         if not found or name not in ('day', *found):
             continue
-        bag, truth = folder / f'{name}-{_TOWN_SEED}', folder / f'{name}-{_TOWN_SEED}.tum'
+        bag, truth = folder / f'{name}-{seed}', folder / f'{name}-{seed}.tum'
         later = {} if name == 'day' else {'lateral_offset': 0.8, 'speed': 6.8}
-        drive = Drive(Town(_TOWN_SEED, _BLOCKS), CONDITIONS[name], seed=number, **later)
+        drive = Drive(Town(seed, _BLOCKS), CONDITIONS[name], seed=number, **later)
         if not truth.is_file():
             folder.mkdir(parents=True, exist_ok=True)
             odometry = drifting_odometry(drive.poses, number) if later else drive.poses

@@ -145,7 +145,8 @@ class FilterConfig(Settings):
                     'keyframes.')
     enter: float = Field(
         0.05, gt=0, lt=1,
-        description='Probability of coming onto the map between two keyframes, if off it.')
+        description='Probability of coming onto a map of 1,000 places or more between two '
+                    'keyframes, if off it; it is proportionally lower for smaller maps.')
     min_speed: float = Field(
         0.5, gt=0, le=10, description='Slowest speed without odometry, relative to the map drive.')
     max_speed: float = Field(2.0, gt=0, le=10, description='Fastest speed without odometry.')

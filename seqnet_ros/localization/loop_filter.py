@@ -40,7 +40,7 @@ class LoopFilter:
         self._posed = posed
         self._seen = seen
         self._filter = PlaceFilter(
-            self._space(), engine.filter, engine.matching.reverse, [_BIAS])
+            self._space(), engine.filter, engine.matching.reverse, [_BIAS], own_past=True)
         self._scene = SceneChange()
         self._scene_due = _FEWEST_PLACES
         self._last: int | None = None

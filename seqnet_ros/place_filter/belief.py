@@ -15,13 +15,11 @@ class Belief:
     Args:
         space: the places.
         modes: the modes of motion.
-        enter: probability of coming onto the map between two keyframes, where the robot is off it.
     """
 
-    def __init__(self, space: StateSpace, modes: Modes, enter: float) -> None:
+    def __init__(self, space: StateSpace, modes: Modes) -> None:
         self._space = space
         self._modes = modes
-        self._enter = enter
         self.off = 1.0
         """Probability that the robot is off the map."""
         self.mass = np.zeros((len(modes), len(space)))
@@ -90,11 +88,13 @@ class Belief:
         self.mass = self.mass + self._modes.shares[:, None] * entering
         self.off *= 1 - probability * share
 
-    def predict(self, transition: Transition, entry: np.ndarray | None = None) -> None:
+    def predict(self, transition: Transition, enter: float,
+                entry: np.ndarray | None = None) -> None:
         """Move on to the next keyframe; what runs off the end of a stretch is off the map.
 
         Args:
             transition: how states change.
+            enter: probability of coming onto the map, where the robot is off it.
             entry: where the robot comes onto the map, as of `enter`.
         """
         before = float(self.marginal.sum())
@@ -103,7 +103,7 @@ class Belief:
         moved *= 1 - transition.leave
         self.mass = moved
         self.off += max(before - stayed, 0.0)
-        self.enter(self._enter, entry)
+        self.enter(enter, entry)
         self.off += transition.leave * stayed
 
     def _moved(self, transition: Transition) -> np.ndarray:

@@ -10,6 +10,9 @@ _PRIOR_KEYFRAMES = 10.0
 _MEMORY = 50.0
 _LEAST_LEARNED = 0.8
 _SPREAD = 0.65
+_RIVAL_POWER = 4.0
+"""The odds of a place are at most this power of its mass in relation to that of its rival. Of two
+places with equal mass each has probability one half, if it is certain that it is one of them."""
 
 
 @dataclass(frozen=True)
@@ -61,17 +64,20 @@ class Confidence:
         self._weight = fade * self._weight + prior + mass * novelty
         self._sum = fade * self._sum + prior * _PRIOR_DEVIATION + mass * novelty * deviation
 
-    def probability(self, mass: float, deviation: float, bias: float = 0.0) -> float:
+    def probability(self, mass: float, deviation: float, bias: float = 0.0,
+                    rival: float = 0.0) -> float:
         """Return the probability that the robot is within the tolerance of a place.
 
         Args:
             mass: probability of the places within the tolerance, by the belief.
             deviation: how far the place stands out for the newest frame.
             bias: log odds of the mass at which 99 % of the matches are correct.
+            rival: mass of the most probable other place.
         """
         mass = min(max(mass, _EPSILON), 1 - _EPSILON)
         lacking = min((deviation - self.usual_deviation) / _SPREAD, 0.0)
         fitted = self._calibration
         odds = (fitted.offset + fitted.mass * (float(np.log(mass / (1 - mass))) - bias)
                 + fitted.support * lacking)
+        odds = min(odds, _RIVAL_POWER * float(np.log(mass / max(rival, _EPSILON))))
         return float(1 / (1 + np.exp(-odds)))

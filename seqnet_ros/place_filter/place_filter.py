@@ -22,6 +22,8 @@ from seqnet_ros.place_filter.turns import turn_between, turn_log_ratios
 
 _JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
+_FULL_SIZE = 1000
+"""Places of a map that `FilterConfig.enter` holds for."""
 _USUAL_STEPS = 50
 _LEAST_SHARE = 1e-4
 """Of the most probable place; places below are not listed."""
@@ -83,20 +85,23 @@ class PlaceFilter:
         biases: for each map the log odds of the mass at which 99 % of the matches are correct;
             0 where they are not known.
         overlapping: belief in another map does not make a place less probable.
+        own_past: the places are those that the robot itself has seen.
     """
 
     def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False,
-                 biases: Sequence[float] | None = None, *, overlapping: bool = False) -> None:
+                 biases: Sequence[float] | None = None, *, overlapping: bool = False,
+                 own_past: bool = False) -> None:
         self._config = config
         self._space = space
         self._motion = MotionModel(config, reverse)
         self._biases = [0.0] * len(space.posed) if biases is None else list(biases)
         self._overlapping = overlapping
+        self._own_past = own_past
         self._evidence = Evidence(config.background_frames, config.evidence)
         self._of_sequences = Evidence(config.background_frames, config.evidence)
         self.confidence = Confidence()
         self._measured = False
-        self._belief = Belief(space, self._motion.modes(False), config.enter)
+        self._belief = Belief(space, self._motion.modes(False))
         self._started = False
         self._jump = 0.0
         self.keyframes = 0
@@ -194,8 +199,17 @@ class PlaceFilter:
         # After a break, what odometry says of the way is not to be relied on.
         advance = 1.0 if jump else self._advance(step.travelled_m, measured)
         self._belief.predict(
-            self._motion.transition(advance, measured, float(1 - stay)),
+            self._motion.transition(advance, measured, float(1 - stay)), self._enter(),
             None if step.anchor is None else step.anchor.entry(self._space))
+
+    def _enter(self) -> float:
+        """Return how probable it is to come onto the map, in proportion to its size.
+
+        A robot that may be anywhere is rarely on a small map. It is where it was before as often
+        as it goes there, however little that is.
+        """
+        size = 1.0 if self._own_past else min(len(self._space) / _FULL_SIZE, 1.0)
+        return self._config.enter * size
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
         """Return how far the robot went, in places or relative to its usual step."""
@@ -245,7 +259,7 @@ class PlaceFilter:
             held = np.sort(held[most_held])
         states = StateGroup(self._space, held)
         mass, peaks, deviations = marginal[held], peaks[held], self._weighed.deviations[held]
-        found: list[Hypothesis] = []
+        found: list[tuple[int, float, float]] = []
         while len(found) < min(most, len(held)):
             best = int(np.argmax(peaks))
             if peaks[best] <= 0:
@@ -258,12 +272,19 @@ class PlaceFilter:
             deviation = float(deviations[near].max())
             if not found:
                 self.confidence.learn(inside, deviation, self._weighed.novelty)
-            bias = self._biases[self._space.map_of(state)]
-            found.append(Hypothesis(
-                state, inside, self.confidence.probability(inside, deviation, bias),
-                deviation))
+            found.append((state, inside, deviation))
             mass[near] = peaks[near] = 0.0
-        return sorted(found, key=lambda one: -one.probability)
+        return sorted((self._hypothesis(*one, found) for one in found),
+                      key=lambda one: -one.probability)
+
+    def _hypothesis(self, state: int, mass: float, deviation: float,
+                    found: Sequence[tuple[int, float, float]]) -> Hypothesis:
+        """Weigh a place against the others: states, masses and deviations."""
+        number = self._space.map_of(state)
+        rival = max((other for place, other, _ in found if place != state and not (
+            self._overlapping and self._space.map_of(place) != number)), default=0.0)
+        return Hypothesis(state, mass, self.confidence.probability(
+            mass, deviation, self._biases[number], rival), deviation)
 
     def _mass_of_map(self, number: int) -> float:
         return float(self.marginal[self._space.slices()[number]].sum())

@@ -28,8 +28,8 @@ def step(kernel=((1, 1.0),), leave=0.0, switching=0.0, modes=1) -> Transition:
     return Transition((kernel,) * modes, switching, leave)
 
 
-def known(space: StateSpace, marginal: list[float], enter: float = 0.0) -> Belief:
-    belief = Belief(space, ONE_MODE, enter)
+def known(space: StateSpace, marginal: list[float]) -> Belief:
+    belief = Belief(space, ONE_MODE)
     belief.enter(1.0, np.array(marginal))
     return belief
 
@@ -38,8 +38,8 @@ class TestThreePlaces:
     """Every number is worked out on paper."""
 
     def test_prediction(self):
-        belief = known(line(3), [0.5, 0.3, 0.0], enter=0.3)
-        belief.predict(step(((0, 0.2), (1, 0.8)), leave=0.1))
+        belief = known(line(3), [0.5, 0.3, 0.0])
+        belief.predict(step(((0, 0.2), (1, 0.8)), leave=0.1), enter=0.3)
         # Moved: .5 * .2 = .10, .5 * .8 + .3 * .2 = .46, .3 * .8 = .24; .9 of it stays on the map.
         # Off the map: .2, of which .06 enters, .02 at each place, and .1 * .8 = .08 leaves.
         np.testing.assert_allclose(belief.marginal, [0.11, 0.434, 0.236], atol=1e-12)
@@ -54,50 +54,50 @@ class TestThreePlaces:
 
     def test_what_runs_off_the_end_is_off_the_map(self):
         belief = known(line(3), [0.0, 0.0, 1.0])
-        belief.predict(step())
+        belief.predict(step(), 0.0)
         assert belief.marginal.sum() == 0.0
         assert belief.off == 1.0
 
     def test_nothing_moves_from_one_stretch_to_the_next(self):
         belief = known(line(3, [0, 0, 2]), [0.4, 0.6, 0.0])
-        belief.predict(step())
+        belief.predict(step(), 0.0)
         np.testing.assert_allclose(belief.marginal, [0.0, 0.4, 0.0])
         assert belief.off == pytest.approx(0.6)
 
     def test_driving_backward(self):
         belief = known(line(3, [0, 1, 1]), [0.0, 0.4, 0.6])
-        belief.predict(step(((-1, 1.0),)))
+        belief.predict(step(((-1, 1.0),)), 0.0)
         np.testing.assert_allclose(belief.marginal, [0.0, 0.6, 0.0])
         assert belief.off == pytest.approx(0.4)
 
     def test_two_speeds_are_told_apart_by_where_the_robot_is_found(self):
         space = line(5)
-        belief = Belief(space, seen([0.5, 0.5]), 0.0)
+        belief = Belief(space, seen([0.5, 0.5]))
         belief.enter(1.0, np.array([1.0, 0, 0, 0, 0]))
         both = Transition((((1, 1.0),), ((2, 1.0),)), 0.0, 0.0)
-        belief.predict(both)
+        belief.predict(both, 0.0)
         belief.update(np.log([1e-9, 1e-9, 1.0, 1e-9, 1e-9]))
-        belief.predict(both)
+        belief.predict(both, 0.0)
         # Whoever is at place 2 after one step drives two places a step.
         assert belief.marginal.argmax() == 4
         assert belief.marginal[4] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_place_goes_on_unseen_and_is_found_again():
-    belief = Belief(line(9), Modes(np.array([0.9, 0.1]), np.array([False, True])), 0.0)
+    belief = Belief(line(9), Modes(np.array([0.9, 0.1]), np.array([False, True])))
     belief.enter(0.5, np.eye(9)[1])
     for _ in range(5):
-        belief.predict(step(switching=0.05, leave=0.01, modes=2))
+        belief.predict(step(switching=0.05, leave=0.01, modes=2), 0.0)
         belief.update(np.full(9, -3.0))
     assert belief.marginal.argmax() == 6
     assert belief.mass[1, 6] > 0.9 * belief.marginal[6]
-    belief.predict(step(switching=0.05, leave=0.01, modes=2))
+    belief.predict(step(switching=0.05, leave=0.01, modes=2), 0.0)
     belief.update(np.where(np.arange(9) == 7, 6.0, -3.0))
     assert belief.marginal[7] > 0.5
 
 
 def test_how_the_robot_moved_counts_for_unseen_places_too():
-    belief = Belief(line(2), Modes(np.ones(1), np.ones(1, dtype=bool)), 0.0)
+    belief = Belief(line(2), Modes(np.ones(1), np.ones(1, dtype=bool)))
     belief.enter(0.8, np.array([0.5, 0.5]))
     belief.update(np.array([6.0, -3.0]), np.log([0.5, 1.0]))
     # .4 * .5 + .4 + .2 = .8
@@ -111,13 +111,12 @@ def test_probabilities_sum_to_one_whatever_happens(seed, places, modes, keyframe
     rng = np.random.default_rng(seed)
     starts = np.maximum.accumulate(np.arange(places) * (rng.random(places) < 0.2))
     space = line(places, starts.tolist())
-    belief = Belief(space, Modes(rng.dirichlet(np.ones(modes)), rng.random(modes) < 0.3),
-                    rng.random())
+    belief = Belief(space, Modes(rng.dirichlet(np.ones(modes)), rng.random(modes) < 0.3))
     for _ in range(keyframes):
         kernels = tuple(
             tuple(zip(rng.integers(-3, 4, 3).tolist(), rng.dirichlet(np.ones(3)).tolist(),
                       strict=True)) for _ in range(modes))
-        belief.predict(Transition(kernels, rng.random(), rng.random()))
+        belief.predict(Transition(kernels, rng.random(), rng.random()), rng.random())
         belief.update(rng.uniform(-10, 10, places))
         assert np.isfinite(belief.mass).all()
         assert (belief.mass >= 0).all()

@@ -41,3 +41,11 @@ def test_uncertain_places_teach_nothing():
     before = confidence.usual_deviation
     confidence.learn(0.5, 9.0, 1.0)
     assert confidence.usual_deviation == before
+
+
+@pytest.mark.parametrize(('mass', 'rival', 'most'), [
+    (0.5, 0.5, 0.5), (0.6, 0.3, 16 / 17), (0.3, 0.6, 1 / 17)])
+def test_a_rival_of_like_mass_leaves_a_place_uncertain(mass, rival, most):
+    confidence = Confidence()
+    assert confidence.probability(mass, np.inf, -5.0) > 0.99
+    assert confidence.probability(mass, np.inf, -5.0, rival) == pytest.approx(most)
