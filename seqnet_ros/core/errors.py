@@ -31,6 +31,10 @@ class InputError(SeqnetRosError):
     """An image, bag, video, pose file or array that cannot be used."""
 
 
+class SessionAlignmentError(InputError):
+    """A drive that cannot be aligned with a map, because they agree too little."""
+
+
 class DamagedImageError(InputError):
     """An unreadable image of a recording; it is skipped."""
 

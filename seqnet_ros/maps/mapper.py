@@ -122,6 +122,20 @@ class Mapper:
         check_model(place_map.manifest, self.model, 'the map to extend')
         self._extends = place_map
 
+    def move(self, poses: np.ndarray) -> None:
+        """Give the places other poses, as when the drive was aligned with a map.
+
+        Args:
+            poses: float64 ``[N, 7]``, one for each place so far, meters.
+
+        Raises:
+            InputError: a pose is none, or the drive has no poses.
+        """
+        if not self._posed or len(poses) != len(self._poses):
+            raise InputError(f'found {len(poses)} poses, expected one for each of the '
+                             f'{len(self._poses) if self._posed else 0} places with a pose')
+        self._poses = [check_pose(pose) for pose in poses]
+
     def __len__(self) -> int:
         """Return the number of places so far."""
         return len(self._stamps)

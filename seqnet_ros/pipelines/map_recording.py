@@ -41,6 +41,18 @@ def map_recording(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> M
     Raises:
         InputError: no image can be used, or poses do not fit the settings.
     """
+    walk = collect_places(source, mapper, bars)
+    with bars('calibrating', 1):
+        place_map = mapper.finish(source.name, source.pose_origin)
+    return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
+
+
+def collect_places(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> RecordingWalk:
+    """Push all images of a recording into a mapper, and return what was skipped.
+
+    Raises:
+        InputError: no image can be used, or poses do not fit the settings.
+    """
     if isinstance(source, PosedSource):
         _logger.info('poses: %s', source.pose_origin)
     else:
@@ -51,6 +63,4 @@ def map_recording(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> M
                 image_reader(frame), frame.stamp_ns, frame.pose)):
             pass
     walk.finish()
-    with bars('calibrating', 1):
-        place_map = mapper.finish(source.name, source.pose_origin)
-    return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
+    return walk

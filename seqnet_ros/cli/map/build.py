@@ -1,4 +1,4 @@
-"""``seqnet_ros map build``: make a map of a recording."""
+"""``seqnet_ros map build``: make a map of one recording or several."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -14,14 +14,16 @@ from seqnet_ros.core.errors import InputError
 from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
+    from seqnet_ros.config.alignment import AlignmentConfig
     from seqnet_ros.datasets.recordings.frames import FrameSource
+    from seqnet_ros.pipelines.map_sessions import MappedSessions
 
 
 def build(
     output: Annotated[Path, typer.Option(
         help='Folder of the map; the folder that holds it must exist.', show_default=False)],
-    source: Annotated[Path | None, typer.Argument(
-        help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1); not needed with '
+    sources: Annotated[list[Path] | None, typer.Argument(
+        help='Image folder, video or rosbag (mcap, sqlite3 or ROS 1), or several; not needed with '
              '--descriptors.', show_default=False)] = None,
     model: Annotated[str, typer.Option(
         help='Name of a model, or its YAML file.',
@@ -33,6 +35,21 @@ def build(
         '--overwrite', help='Replace the map at --output.')] = False,
     backup: Annotated[bool, typer.Option(
         help='Keep a map that is replaced or extended as NAME~1.')] = True,
+    align: Annotated[bool | None, typer.Option(
+        '--align/--no-align',
+        help='Bring recordings into the frame of the map by what they show, or take their poses as '
+             'they are.', show_default='align several recordings, not a single one')] = None,
+    skip_unaligned: Annotated[bool, typer.Option(
+        '--skip-unaligned',
+        help='Leave out recordings that cannot be aligned; otherwise no map is made.')] = False,
+    drift: Annotated[float | None, typer.Option(
+        min=1e-6, max=1, help='Error of odometry, as a share of the distance, for --align.',
+        show_default='0.02')] = None,
+    min_overlap: Annotated[float | None, typer.Option(
+        min=1e-6, help='Distance along which a recording must be found on the map, m, for '
+                       '--align.', show_default='50')] = None,
+    report: Annotated[Path | None, typer.Option(
+        help='New file (JSON) for how each recording was aligned.', show_default=False)] = None,
     topic: options.Topic = None,
     poses: options.Poses = None,
     pose_topic: options.PoseTopic = None,
@@ -59,7 +76,7 @@ def build(
         show_default='those of the poses, else 10 a second')] = None,
     assignments: options.Assignments = None,
 ) -> None:
-    """Make a map of the places of a recorded drive, or add the drive to a map.
+    """Make a map of the places of recorded drives, or add drives to a map.
 
     Poses come from a file, or from the odometry, pose or GPS topics of a bag. Without poses the
     places are put one meter apart on a line: frame numbers count as meters. Places are spaced 1 m
@@ -70,6 +87,10 @@ def build(
     complete, and is kept as NAME~1 or with the next free number. A folder that holds anything else
     is an error. --extend adds the drive as another session; its poses must be in the frame of the
     map.
+
+    Of several recordings, or with --align, each may have odometry in a frame of its own. The first
+    one, or the map to extend, defines the frame; the others are found on the map and brought into
+    it. One that shows too little of the map is an error.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
@@ -86,8 +107,16 @@ def build(
     from seqnet_ros.maps.mapper import Mapper
     from seqnet_ros.models.place_model import build_map_model, build_model, load_preset
     from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
-    from seqnet_ros.pipelines.map_recording import map_recording
+    from seqnet_ros.pipelines.map_sessions import map_sessions
+    from seqnet_ros.pipelines.session_report import check_report, write_report
 
+    sources = sources or []
+    alignment = _alignment(sources, extend, align, drift, min_overlap)
+    check_report(report)
+    if len(sources) > 1 and (poses is not None or descriptors is not None):
+        given = '--poses' if poses is not None else '--descriptors'
+        raise InputError(f'{given} was given with {len(sources)} recordings, expected one')
+    source = sources[0] if sources else None
     _check_descriptors(source, descriptors, stamps, {
         '--geometry': geometry, '--keep-images': keep_images,
         '--camera-info': camera_info is not None,
@@ -116,20 +145,66 @@ def build(
         if keep_images or camera is not None:
             raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
                              'map without to add descriptors to')
-    mapper = Mapper(built, extends=extended, keep_images=keep_images, camera=camera,
-                    stored=kept_as)
-    recording = _open(source, descriptors, stamps, topic, poses, pose_topic, rate)
-    mapped = map_recording(recording, mapper, progress_bar)
+    opened: list[Path | None] = [*sources] or [None]
+    recordings = [_open(one, descriptors, stamps, topic, poses, pose_topic, rate)
+                  for one in opened]
+    mapped = map_sessions(
+        recordings,
+        lambda: Mapper(built, extends=extended, keep_images=keep_images, camera=camera,
+                       stored=kept_as),
+        extended, alignment, progress_bar)
+    if mapped.left_out and not (skip_unaligned and mapped.sessions):
+        session, error = mapped.left_out[0]
+        raise InputError(f'{session.recording.name} cannot be aligned: {error}')
     place_map = mapped.place_map
-    if in_place:
+    if in_place and len(mapped.sessions) == 1:
+        session = mapped.sessions[0]
         place_map, kept = save_extension(
-            mapper, place_map, lambda: mapper.finish(recording.name, recording.pose_origin),
+            session.mapper, place_map,
+            lambda: session.mapper.finish(session.recording.name, session.recording.pose_origin),
             output, backup=backup)
     else:
-        kept = save_map(place_map, output, overwrite=overwrite, backup=backup)
-    damaged = {'damaged images': len(mapped.damaged)} if mapped.damaged else {}
-    print_fields({'map': output, **({} if kept is None else {'previous map': kept}), **damaged,
-                  **manifest_fields(place_map.manifest)})
+        replaced = extended.manifest.map_id if in_place and extended is not None else None
+        kept = save_map(place_map, output, overwrite=overwrite, replaces=replaced, backup=backup)
+    if report is not None:
+        write_report(report, mapped)
+    damaged = sum(len(session.damaged) for session in mapped.sessions)
+    print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
+                  **({'damaged images': damaged} if damaged else {}),
+                  **manifest_fields(place_map.manifest), **_aligned_fields(mapped)})
+
+
+def _alignment(sources: list[Path], extend: Path | None, align: bool | None, drift: float | None,
+               min_overlap: float | None) -> 'AlignmentConfig | None':
+    """Return how to align the recordings; None where their poses are taken as they are."""
+    from seqnet_ros.config.alignment import AlignmentConfig
+
+    if align and extend is None and len(sources) < 2:
+        raise InputError('--align was given with one recording and no map to extend, expected '
+                         'something to align it with')
+    settings = {'drift': drift, 'min_overlap_m': min_overlap}
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not (len(sources) > 1 if align is None else align):
+        if given:
+            raise InputError('--drift and --min-overlap need recordings that are aligned, expected '
+                             '--align or several recordings')
+        return None
+    return AlignmentConfig(**given)
+
+
+def _aligned_fields(mapped: 'MappedSessions') -> dict[str, str]:
+    """Return what to print of recordings that were aligned, and of those that were not."""
+    fields = {}
+    for session, aligned in zip(mapped.sessions, mapped.alignments, strict=True):
+        if aligned is not None:
+            along, across = aligned.rms_m()
+            fields[f'aligned {session.recording.name}'] = (
+                f'{int(aligned.kept.sum())} of {len(aligned.kept)} matches agree, along '
+                f'{aligned.overlap_m:.0f} of {aligned.route_m:.0f} m; RMS {along:.2f} m along and '
+                f'{across:.2f} m across the route')
+    for session, error in mapped.left_out:
+        fields[f'left out {session.recording.name}'] = str(error)
+    return fields
 
 
 def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Path | None,

@@ -1,0 +1,119 @@
+"""Make one map of several recordings, whose odometry may be in frames of their own."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from seqnet_ros.config.alignment import AlignmentConfig
+from seqnet_ros.core.errors import SessionAlignmentError
+from seqnet_ros.datasets.recordings.frames import FrameSource
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.pipelines.map_recording import collect_places
+from seqnet_ros.pipelines.progress import Bars, no_bar
+from seqnet_ros.sessions.alignment import Alignment, align
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Session:
+    """A recording and what became of it.
+
+    Attributes:
+        recording: the recording.
+        mapper: its keyframes.
+        without_pose: number of images skipped because they have no pose.
+        damaged: one message for each unreadable image.
+    """
+
+    recording: FrameSource
+    mapper: Mapper
+    without_pose: int
+    damaged: tuple[str, ...]
+
+
+@dataclass(eq=False)
+class MappedSessions:
+    """A map of several recordings.
+
+    Attributes:
+        place_map: the map.
+        sessions: the recordings on the map, in the order in which they were added.
+        alignments: how each was aligned; None where it defines the frame or was taken as it is.
+        left_out: recordings that cannot be aligned, and why.
+    """
+
+    place_map: PlaceMap
+    sessions: list[Session] = field(default_factory=list)
+    alignments: list[Alignment | None] = field(default_factory=list)
+    left_out: list[tuple[Session, SessionAlignmentError]] = field(default_factory=list)
+
+
+def map_sessions(recordings: Sequence[FrameSource], mapper: Callable[[], Mapper],
+                 extends: PlaceMap | None = None, alignment: AlignmentConfig | None = None,
+                 bars: Bars = no_bar) -> MappedSessions:
+    """Make one map of several recordings, as ``seqnet_ros map build`` does.
+
+    The map to extend, else the first recording, defines the frame. A recording that cannot be
+    aligned waits until others are on the map, which may show what the first ones lack.
+
+    Args:
+        recordings: at least one.
+        mapper: makes an empty mapper.
+        extends: the map to which the recordings are added.
+        alignment: how recordings are aligned; None takes their poses as they are.
+        bars: shows progress.
+
+    Raises:
+        InputError: a recording has no usable image, or poses that do not fit the settings.
+    """
+    waiting = [_collect(recording, mapper(), bars) for recording in recordings]
+    if extends is None:
+        first = waiting.pop(0)
+        mapped = MappedSessions(_finish(first, None, bars), [first], [None])
+    else:
+        mapped = MappedSessions(extends)
+    refused: dict[int, SessionAlignmentError] = {}
+    progress = True
+    while waiting and progress:
+        progress = False
+        for session in list(waiting):
+            try:
+                aligned = _align(session, mapped.place_map, alignment, bars)
+            except SessionAlignmentError as error:
+                refused[id(session)] = error
+                continue
+            mapped.place_map = _finish(session, mapped.place_map, bars)
+            mapped.sessions.append(session)
+            mapped.alignments.append(aligned)
+            waiting.remove(session)
+            progress = True
+    mapped.left_out = [(session, refused[id(session)]) for session in waiting]
+    return mapped
+
+
+def _collect(recording: FrameSource, mapper: Mapper, bars: Bars) -> Session:
+    walk = collect_places(recording, mapper, bars)
+    return Session(recording, mapper, walk.without_pose, tuple(walk.damaged))
+
+
+def _align(session: Session, place_map: PlaceMap, config: AlignmentConfig | None,
+           bars: Bars) -> Alignment | None:
+    if config is None:
+        return None
+    with bars('aligning', len(session.mapper)) as progress:
+        aligned = align(place_map, session.mapper, config, progress)
+    session.mapper.move(aligned.poses)
+    along, across = aligned.rms_m()
+    _logger.info('%s: %d of %d matches agree, along %.0f of %.0f m; they are %.2f m along and '
+                 '%.2f m across the route off', session.recording.name, aligned.kept.sum(),
+                 len(aligned.kept), aligned.overlap_m, aligned.route_m, along, across)
+    return aligned
+
+
+def _finish(session: Session, place_map: PlaceMap | None, bars: Bars) -> PlaceMap:
+    if place_map is not None:
+        session.mapper.extend(place_map)
+    with bars('calibrating', 1):
+        return session.mapper.finish(session.recording.name, session.recording.pose_origin)

@@ -1,0 +1,1 @@
+"""Drives that have poses in frames of their own, brought into the frame of a map."""

@@ -1,0 +1,179 @@
+"""Aligning a drive with a map: the transform between their frames, and what bends the drive."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from seqnet_ros.config.alignment import AlignmentConfig
+from seqnet_ros.core.errors import SessionAlignmentError
+from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, travelled_distance
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.sessions.pose_graph import Drive, solve
+from seqnet_ros.sessions.session_matches import SessionMatches, find_matches
+
+_FEWEST = 10
+"""Matches without which there is nothing to compare."""
+_NEAR_M = 5.0
+_TURNED = np.deg2rad(30.0)
+_MOST_COMPARED = 1000
+_ALONG = 0.35
+"""Of the standard deviation of the belief: its mean is nearer to the robot than it is wide. Towns 2
+and 3, at dusk and by night: 0.4 m where the belief has 1.3 m."""
+_GAP_M = 10.0
+"""Between two matches this far apart the drive counts as found."""
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A drive in the frame of a map.
+
+    Attributes:
+        poses: float64 ``[N, 7]``, of all keyframes, in the frame of the map, meters.
+        transform: ``[7]``, the frame of the drive in that of the map, as of the first keyframe that
+            was found on the map.
+        keyframes: keyframes that were found on the map, ascending, int64 ``[M]``.
+        kept: which of these matches agree with the others, bool ``[M]``.
+        residuals_m: how far from the aligned drive each match is along and across its route,
+            float64 ``[M, 2]``, meters.
+        overlap_m: distance along which the drive was found on the map.
+        route_m: length of the drive.
+        bend_m: largest distance of a pose from where the rigid transform has it.
+    """
+
+    poses: np.ndarray
+    transform: np.ndarray
+    keyframes: np.ndarray
+    kept: np.ndarray
+    residuals_m: np.ndarray
+    overlap_m: float
+    route_m: float
+    bend_m: float
+
+    def rms_m(self) -> tuple[float, float]:
+        """Return the root mean square of the residuals of kept matches, along and across."""
+        along, across = np.sqrt((self.residuals_m[self.kept] ** 2).mean(axis=0)).tolist()
+        return along, across
+
+
+def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None = None,
+          progress: Callable[[int], None] = lambda done: None) -> Alignment:
+    """Bring a drive into the frame of a map, by where it is found on the map.
+
+    The map stays as it is. The drive is bent where its odometry drifts.
+
+    Args:
+        place_map: the map.
+        session: the drive.
+        config: the settings.
+        progress: called with the number of keyframes that were looked for.
+
+    Raises:
+        SessionAlignmentError: the drive is not found on the map, or along too short a distance, or
+            the matches contradict one another.
+        InputError: one of them has no poses, or GTSAM is not installed.
+    """
+    config = config or AlignmentConfig()
+    if not session.posed or not place_map.manifest.has_poses:
+        without = 'drive' if place_map.manifest.has_poses else 'map'
+        raise SessionAlignmentError(f'the {without} has no poses, expected odometry: sessions are '
+                                    'aligned by their matches and their odometry')
+    places = [session[number] for number in range(len(session))]
+    odometry = np.array([place.pose for place in places])
+    starts = np.array([place.segment_start for place in places])
+    matches = find_matches(place_map, session, progress)
+    if len(matches) < _FEWEST:
+        raise SessionAlignmentError(
+            f'{len(matches)} of {len(session)} keyframes were found on the map, expected at least '
+            f'{_FEWEST}: the drive shows other places, or in other light than the model tolerates')
+    agreeing = consensus(odometry, matches, config.drift)
+    initial = _carried(odometry, matches, agreeing)
+    solution = solve(Drive(odometry, starts[1:] == starts[:-1], config.drift), initial,
+                     matches.keyframes, matches.poses, _ALONG * np.sqrt(matches.variances))
+    kept = solution.kept
+    overlap_m = covered(odometry, matches.keyframes[kept])
+    share = float(kept.mean())
+    if overlap_m < config.min_overlap_m or share < config.min_agreement:
+        raise SessionAlignmentError(
+            f'the drive and the map agree too little: {int(kept.sum())} of {len(matches)} matches '
+            f'({share:.0%}) agree, along {overlap_m:.0f} m; expected at least '
+            f'{config.min_agreement:.0%}, along {config.min_overlap_m:g} m')
+    first = int(matches.keyframes[kept][0])
+    transform = pose_matrix(solution.poses[first]) @ np.linalg.inv(pose_matrix(odometry[first]))
+    rigid = odometry[:, :3] @ transform[:3, :3].T + transform[:3, 3]
+    return Alignment(
+        solution.poses, pose_from_matrix(transform), matches.keyframes, kept,
+        _residuals(solution.poses[matches.keyframes], matches.poses), overlap_m,
+        travelled_distance(odometry),
+        float(np.linalg.norm(rigid - solution.poses[:, :3], axis=1).max()))
+
+
+def consensus(odometry: np.ndarray, matches: SessionMatches, drift: float) -> np.ndarray:
+    """Return which matches agree with the one that most others agree with, bool ``[M]``.
+
+    Two matches agree if odometry leads from the one to the other, up to its drift on the way.
+
+    Args:
+        odometry: poses ``[N, 7]`` of the drive.
+        matches: the matches.
+        drift: error of odometry, as a share of the distance.
+    """
+    way = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(odometry[:, :3], axis=0), axis=1)))
+    way = way[matches.keyframes]
+    own, found = odometry[matches.keyframes], matches.poses
+    turn = _yaws(found) - _yaws(own)
+    chosen = np.unique(np.linspace(0, len(matches) - 1, _MOST_COMPARED).astype(int))
+    best = np.zeros(len(matches), dtype=bool)
+    for number in chosen.tolist():
+        cosine, sine = np.cos(turn[number]), np.sin(turn[number])
+        ahead = own[:, :2] - own[number, :2]
+        expected = found[number, :2] + np.stack(
+            [cosine * ahead[:, 0] - sine * ahead[:, 1],
+             sine * ahead[:, 0] + cosine * ahead[:, 1]], axis=1)
+        apart = np.linalg.norm(expected - found[:, :2], axis=1)
+        turned = np.abs(np.remainder(turn - turn[number] + np.pi, 2 * np.pi) - np.pi)
+        # A small error of the heading at the start leads far off in the end.
+        reach = _NEAR_M + 4 * drift * np.abs(way - way[number])
+        agrees = (apart <= reach) & (turned <= _TURNED)
+        if agrees.sum() > best.sum():
+            best = agrees
+    return best
+
+
+def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:
+    """Return the distance along which some keyframes of a drive follow one another, meters."""
+    steps = np.linalg.norm(np.diff(odometry[:, :3], axis=0), axis=1)
+    way = np.append(0.0, np.cumsum(steps))[keyframes]
+    between = np.diff(way)
+    return float(between[between <= _GAP_M].sum())
+
+
+def _carried(odometry: np.ndarray, matches: SessionMatches, agreeing: np.ndarray) -> np.ndarray:
+    """Return each pose as odometry carries it from the nearest agreeing match, ``[N, 7]``."""
+    known, found = matches.keyframes[agreeing], matches.poses[agreeing]
+    nearest = np.abs(np.arange(len(odometry))[:, None] - known).argmin(axis=1)
+    carried = np.empty_like(odometry)
+    for number, match in enumerate(nearest.tolist()):
+        yaw = float(_yaws(found[match:match + 1])[0] - _yaws(odometry[known[match]][None])[0])
+        turn = pose_matrix(make_pose(0.0, 0.0, 0.0, yaw))
+        moved = pose_matrix(odometry[number])
+        moved[:3, 3] -= odometry[known[match], :3]
+        moved = turn @ moved
+        moved[:3, 3] += found[match, :3]
+        carried[number] = pose_from_matrix(moved)
+    return carried
+
+
+def _residuals(poses: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return how far poses are ahead and to the left of where they were found, ``[M, 2]``."""
+    apart = poses[:, :2] - found[:, :2]
+    yaw = _yaws(found)
+    return np.stack([np.cos(yaw) * apart[:, 0] + np.sin(yaw) * apart[:, 1],
+                     np.cos(yaw) * apart[:, 1] - np.sin(yaw) * apart[:, 0]], axis=1)
+
+
+def _yaws(poses: np.ndarray) -> np.ndarray:
+    """Return the rotations of poses ``[N, 7]`` about z, radians, ``[N]``."""
+    qx, qy, qz, qw = poses[:, 3:].T
+    return np.arctan2(2 * (qw * qz + qx * qy), 1 - 2 * (qy * qy + qz * qz))

@@ -1,0 +1,115 @@
+"""Alignment of drives with a map: frames, drift, and what must be refused."""
+
+import numpy as np
+import pytest
+from curved_road import drive, moved, road
+from streets import Street, small_model
+
+from seqnet_ros.config.alignment import AlignmentConfig
+from seqnet_ros.core.errors import InputError, SessionAlignmentError
+from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, yaw_of
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sessions.alignment import Alignment, align, consensus, covered
+from seqnet_ros.sessions.session_matches import SessionMatches
+
+pytest.importorskip('gtsam', reason='GTSAM is not installed')
+
+AWAY = np.arange(5.0, 200.0, 1.1)
+
+
+@pytest.fixture(scope='module')
+def model() -> PlaceModel:
+    return small_model()
+
+
+@pytest.fixture(scope='module')
+def street() -> Street:
+    return Street(1, 260)
+
+
+@pytest.fixture(scope='module')
+def place_map(model: PlaceModel, street: Street) -> PlaceMap:
+    return drive(Mapper(model), street, np.arange(0.0, 210.0)).finish()
+
+
+@pytest.fixture(scope='module')
+def aligned(model: PlaceModel, street: Street, place_map: PlaceMap) -> Alignment:
+    session = drive(Mapper(model), street, AWAY, drift=0.02, elsewhere=True, light=3)
+    return align(place_map, session)
+
+
+def test_a_drive_in_another_frame_is_brought_into_that_of_the_map(aligned):
+    truth = np.array([road(way) for way in AWAY])
+    assert len(aligned.poses) == len(truth)
+    apart = np.linalg.norm(aligned.poses[:, :2] - truth[:, :2], axis=1)
+    assert np.sqrt((apart ** 2).mean()) < 0.3
+    assert apart.max() < 1.5
+    assert aligned.kept.mean() > 0.95
+    assert aligned.overlap_m > 150.0
+
+
+def test_the_transform_leads_back_from_the_frame_of_the_drive(aligned):
+    assert yaw_of(aligned.transform) == pytest.approx(np.deg2rad(-15.0), abs=np.deg2rad(3.0))
+    first = int(aligned.keyframes[aligned.kept][0])
+    own = moved(road(AWAY[first] + 0.02 * (AWAY[first] - AWAY[0])))
+    back = pose_from_matrix(pose_matrix(aligned.transform) @ pose_matrix(own))
+    np.testing.assert_allclose(back[:3], aligned.poses[first, :3], atol=1e-6)
+
+
+def test_the_drift_of_the_drive_is_bent_away(aligned):
+    # 2 % of 195 m, as far as it was not taken into the transform.
+    assert 1.0 < aligned.bend_m < 8.0
+
+
+def test_the_same_drives_give_the_same_alignment(model, street, place_map, aligned):
+    session = drive(Mapper(model), street, AWAY, drift=0.02, elsewhere=True, light=3)
+    np.testing.assert_array_equal(align(place_map, session).poses, aligned.poses)
+
+
+def test_another_street_is_refused(model, place_map):
+    session = drive(Mapper(model), Street(2, 260), AWAY, elsewhere=True)
+    with pytest.raises(SessionAlignmentError, match=r'keyframes were found on the map|too little'):
+        align(place_map, session)
+
+
+def test_too_short_an_overlap_is_refused(model, street, place_map):
+    session = drive(Mapper(model), street, np.arange(170.0, 205.0), elsewhere=True)
+    with pytest.raises(SessionAlignmentError, match=r'along \d+ m; expected at least 60%, along '):
+        align(place_map, session)
+    assert align(place_map, session, AlignmentConfig(min_overlap_m=10.0)).kept.all()
+
+
+def test_drives_and_maps_without_poses_are_refused(model, street, place_map):
+    session, unposed = Mapper(model), Mapper(model)
+    for number in range(30):
+        session.push(street.view(float(number)), number)
+        unposed.push(street.view(float(number)), number)
+    with pytest.raises(SessionAlignmentError, match='the drive has no poses'):
+        align(place_map, session)
+    posed = drive(Mapper(model), street, AWAY)
+    with pytest.raises(SessionAlignmentError, match='the map has no poses'):
+        align(unposed.finish(), posed)
+
+
+def test_consensus_leaves_out_what_odometry_contradicts():
+    odometry = np.array([make_pose(float(n), 0.0) for n in range(20)])
+    found = np.array([make_pose(float(n) + 100.0, 50.0) for n in range(20)])
+    found[[4, 11]] = make_pose(0.0, 0.0), make_pose(111.0, 50.0, 0.0, np.pi)
+    matches = SessionMatches(np.arange(20), found, np.ones(20))
+    assert np.flatnonzero(~consensus(odometry, matches, 0.02)).tolist() == [4, 11]
+
+
+def test_the_way_between_matches_far_apart_is_not_covered():
+    odometry = np.array([make_pose(2.0 * n, 0.0) for n in range(40)])
+    assert covered(odometry, np.array([0, 1, 2, 30, 34])) == 2.0 + 2.0 + 8.0
+    assert covered(odometry, np.zeros(0, dtype=int)) == 0.0
+
+
+def test_places_are_moved_only_where_each_has_a_pose(model, street):
+    session = drive(Mapper(model), street, np.arange(0.0, 15.0, 1.5))
+    with pytest.raises(InputError, match='found 3 poses, expected one for each of the 10 places'):
+        session.move(np.array([road(0.0)] * 3))
+    session.move(np.array([moved(road(1.5 * n)) for n in range(10)]))
+    np.testing.assert_allclose(session[4].pose, moved(road(6.0)))
