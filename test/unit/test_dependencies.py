@@ -20,7 +20,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'), 'launch': (), 'scripts': (),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'), 'launch': (),
+    'scripts': (),
     'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
@@ -55,8 +56,8 @@ NEWER_STDLIB = {'compression'}
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
 """Parts of a ROS installation that PyPI lacks: what needs them does without or says so."""
-OTHER_SYSTEMS = {'pose_graph_tools_msgs', 'rtabmap_msgs'}
-"""Messages of the systems that the bridges lead to."""
+OTHER_SYSTEMS = {'geographic_msgs', 'pose_graph_tools_msgs', 'rtabmap_msgs'}
+"""Messages of the systems that the bridges lead to, and of positions on the earth."""
 OPTIONAL = {'lxml'}
 """One test parses a schema with it, where it is installed."""
 
