@@ -1,16 +1,22 @@
 """Alignment of drives with a map: frames, drift, and what must be refused."""
 
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 from curved_road import drive, moved, road
+from image_sets import image_set
 from streets import Street, small_model
 
 from seqnet_ros.config.alignment import AlignmentConfig
 from seqnet_ros.core.errors import InputError, SessionAlignmentError
+from seqnet_ros.core.images import read_image
 from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, yaw_of
+from seqnet_ros.datasets.recordings.image_folder import list_images
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel, load_model
 from seqnet_ros.sessions.alignment import Alignment, align, consensus, covered
 from seqnet_ros.sessions.session_matches import SessionMatches
 
@@ -79,6 +85,33 @@ def test_too_short_an_overlap_is_refused(model, street, place_map):
     with pytest.raises(SessionAlignmentError, match=r'along \d+ m; expected at least 60%, along '):
         align(place_map, session)
     assert align(place_map, session, AlignmentConfig(min_overlap_m=10.0)).kept.all()
+
+
+def test_two_laps_of_the_corridor_are_two_sessions(shared_data):
+    # The corridor is laid out as a circle of 40 steps of 1.5 m, with odometry 2 % too long.
+    folder, step_m = image_set(shared_data, 'rtabmap_loop'), 1.5
+    files = list_images(folder)
+    with (folder / 'revisit_pairs.csv').open() as file:
+        shown = {int(query) - 1: int(match) - 1 for query, match in csv.reader(
+            line for line in file if line[:1].isdigit())}
+    second = range(40, 79)
+
+    def corridor(steps: float) -> np.ndarray:
+        angle, radius_m = 2 * np.pi * steps / 40, 40 * step_m / (2 * np.pi)
+        return make_pose(radius_m * np.sin(angle), radius_m * (1 - np.cos(angle)), 0.0, angle)
+
+    hog = load_model('hog', 'cpu')
+    first, session = Mapper(hog), Mapper(hog)
+    for number in range(40):
+        first.push(read_image(files[number]), number * 10**9, corridor(number))
+    ways = np.linspace(shown[second[0]], shown[second[-1]], len(second))
+    for number, way in zip(second, ways.tolist(), strict=True):
+        session.push(read_image(files[number]), number * 10**9, moved(corridor(1.02 * way)))
+    result = align(first.finish(), session, AlignmentConfig(min_overlap_m=20.0))
+    assert result.kept.sum() >= 20
+    truth = np.array([corridor(shown[number]) for number in second])
+    apart = np.linalg.norm(result.poses[:, :2] - truth[:, :2], axis=1)
+    assert apart.max() < 2 * step_m  # the pairs are right within two images
 
 
 def test_drives_and_maps_without_poses_are_refused(model, street, place_map):
