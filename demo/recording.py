@@ -83,20 +83,21 @@ def _render(drive: Drive) -> Iterator[np.ndarray]:
     return in_processes(drive.render, range(len(drive)), workers)
 
 
-def drifting_odometry(poses: np.ndarray, seed: int) -> np.ndarray:
+def drifting_odometry(poses: np.ndarray, seed: int, drift: float = _DRIFT) -> np.ndarray:
     """Return simulated wheel odometry of exact poses: from an origin of its own, with drift.
 
-    Distances are off by one percent, with noise on top, and the heading by up to half a degree
-    for every ten meters.
+    Distances are too long by the drift, with noise on top, and the heading is off by up to half a
+    degree for every ten meters.
 
     Args:
         poses: exact planar poses ``[N, 7]``.
         seed: decides the errors.
+        drift: error of distances, as a share.
     """
     rng = np.random.default_rng(seed)
     steps = np.linalg.norm(np.diff(poses[:, :2], axis=0), axis=1)
     turns = np.diff(np.unwrap([yaw_of(pose) for pose in poses]))
-    measured = steps * (1 + _DRIFT + rng.normal(0, _DRIFT, len(steps)))
+    measured = steps * (1 + drift + rng.normal(0, drift, len(steps)))
     bend = np.deg2rad(0.05) * rng.uniform(-1, 1)
     headings = np.cumsum(np.r_[0.0, turns + bend * steps])
     middle = (headings[1:] + headings[:-1]) / 2

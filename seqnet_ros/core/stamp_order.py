@@ -21,7 +21,8 @@ class StampOrder:
     overtaken: then it is right, and there is a hole among the stamps where it belongs. Or the
     camera read its clock wrongly: then its place is taken, and the image gets a stamp one period
     after the newest one. After two such images in a row stamps are left alone, since the clock was
-    set.
+    set. They are left alone, too, where images come too rarely for a period: most steps between
+    the last ones are as long as `RESTART_S`, as while the clock jumps.
 
     Attributes:
         corrected: number of stamps that were replaced.
@@ -54,9 +55,10 @@ class StampOrder:
         return stamp_ns
 
     def _period_ns(self) -> int:
-        """Return the usual time between images; 0 where it is not known yet."""
+        """Return the usual time between images; 0 where it is not known."""
         steps = [after - before for before, after in pairwise(sorted(self._recent))]
-        return median_low(steps) if len(steps) > 1 else 0
+        period_ns = median_low(steps) if len(steps) > 1 else 0
+        return period_ns if period_ns < RESTART_S * NANOSECONDS else 0
 
     def _hole_at(self, stamp_ns: int, period_ns: int) -> bool:
         before = max((stamp for stamp in self._recent if stamp <= stamp_ns), default=None)

@@ -130,20 +130,6 @@ class Mapper:
         check_model(place_map.manifest, self.model, 'the map to extend')
         self._extends = place_map
 
-    def move(self, poses: np.ndarray) -> None:
-        """Give the places other poses, as when the drive was aligned with a map.
-
-        Args:
-            poses: float64 ``[N, 7]``, one for each place so far, meters.
-
-        Raises:
-            InputError: a pose is none, or the drive has no poses.
-        """
-        if not self._posed or len(poses) != len(self._poses):
-            raise InputError(f'found {len(poses)} poses, expected one for each of the '
-                             f'{len(self._poses) if self._posed else 0} places with a pose')
-        self._poses = [check_pose(pose) for pose in poses]
-
     def __len__(self) -> int:
         """Return the number of places so far."""
         return len(self._stamps)
@@ -288,8 +274,16 @@ class Mapper:
         self._poses.append(make_pose(float(number), 0.0) if pose is None else pose)
         self._segment_starts.append(start)
 
-    def finish(self, source: str = '', pose_origin: str = '') -> PlaceMap:
+    def finish(self, source: str = '', pose_origin: str = '', *,
+               poses: np.ndarray | None = None, alone: bool = False) -> PlaceMap:
         """Make a map of the places so far; mapping can continue afterward.
+
+        Args:
+            source: name of the recording.
+            pose_origin: where the poses come from.
+            poses: poses of the places on the map, float64 ``[N, 7]``, meters, as where the drive
+                was aligned with the map to extend; None for those of the images.
+            alone: leave out the map to extend.
 
         Raises:
             InputError: no image became a place.
@@ -297,14 +291,15 @@ class Mapper:
         if not self._stamps:
             raise InputError('no image became a place, expected at least one image')
         place_map = build_map(
-            self.model, self._descriptors.array, self._stamps, np.stack(self._poses),
+            self.model, self._descriptors.array, self._stamps,
+            np.stack(self._poses) if poses is None else poses,
             self._segment_starts, str(self._spacing), source,
             pose_origin if self._posed else FRAME_NUMBERS, engine=self.engine,
             features=self._collected_features(), camera=self.camera,
             stored=self._stored,
             images=KeyframeImages.collect(self._jpegs) if self._keep_images else None,
             completeness=self.completeness)
-        if self._extends is not None:
+        if self._extends is not None and not alone:
             extended = with_sequence_length(
                 self._extends, self.model, self.engine.sequence.length)
             place_map = extend_map(extended, place_map)

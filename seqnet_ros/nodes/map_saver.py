@@ -6,7 +6,13 @@ from typing import Protocol
 
 from rclpy.node import Node
 
-from seqnet_ros.core.errors import InputError, MapConflictError, MapExistsError, MapWriteError
+from seqnet_ros.core.errors import (
+    InputError,
+    MapConflictError,
+    MapExistsError,
+    MapWriteError,
+    SessionAlignmentError,
+)
 from seqnet_ros.maps.completeness import Completeness
 from seqnet_ros.maps.map_recovery import next_backup
 from seqnet_ros.maps.map_writer import check_target, save_map
@@ -43,6 +49,11 @@ class MappingEngine(Protocol):
         ...
 
 
+Make = Callable[[str, str, bool], PlaceMap]
+"""Makes a map, given the source, the origin of the poses, and whether to leave out the map that the
+drive extends."""
+
+
 class MapSaver:
     """Saves the map of an engine: on ``~/save_map`` and, if so set, when the node stops.
 
@@ -55,6 +66,7 @@ class MapSaver:
         without_pose: returns how many images were left out for want of a pose.
         extend: saves at a path, with a backup or without, what extends the map there; returns None
             where the engine extends no map, or another one.
+        make: makes the map; None where the engine does.
     """
 
     def __init__(self, node: Node, services: ServiceGroup, pipeline: ImagePipeline,
@@ -62,12 +74,13 @@ class MapSaver:
                  engine: Callable[[], MappingEngine | None],
                  without_pose: Callable[[], int],
                  extend: Callable[[Path, bool], Saved | None] = lambda _path, _backup: None,
-                 ) -> None:
+                 make: Make | None = None) -> None:
         self._node = node
         self._pipeline = pipeline
         self._settings = settings
         self._engine = engine
         self._extend = extend
+        self._make = make
         self._completeness = MapCompleteness(node, pipeline, self._read_completeness, without_pose)
         self.reset()
         services.add(SaveMap, '~/save_map', self._on_save_map)
@@ -116,32 +129,38 @@ class MapSaver:
         try:
             path = user_path(name)
             self._save(path)
-        except MapWriteError as error:
+        except (MapWriteError, SessionAlignmentError) as error:
             self._node.get_logger().error(str(error))
-            self._save_beside(path)
+            self._save_beside(path, alone=isinstance(error, SessionAlignmentError))
         except Exception as error:
             self._node.get_logger().error(f'the map was not saved: {error}')
 
-    def _save_beside(self, path: Path) -> None:
-        """Save the map beside a path that cannot be written."""
+    def _save_beside(self, path: Path, alone: bool) -> None:
+        """Save the map beside a path that cannot be written, or that it does not fit."""
         beside = next_backup(path)
         try:
-            save_map(self.finish(), beside)
+            save_map(self.finish(alone), beside)
         except Exception as error:
             self._node.get_logger().error(f'the map was not saved: {error}')
             return
         self._saved_places = self.places
         self._node.get_logger().warning(f'the map of this drive was saved as {beside} instead')
 
-    def finish(self) -> PlaceMap:
-        """Make the map of the places so far, on the worker's thread."""
+    def finish(self, alone: bool = False) -> PlaceMap:
+        """Make the map of the places so far, on the worker's thread.
+
+        Args:
+            alone: leave out the map that the drive extends.
+        """
         engine = self._engine()
         assert engine is not None
         engine.note_missing(self._completeness.known_missing)
         if engine.completeness.incomplete:
             self._node.get_logger().warning(self._completeness.explain(engine.completeness))
-        return engine.finish(self._node.resolve_topic_name('image'),
-                             f'odometry on {self._pipeline.odometry.topic}')
+        source = self._node.resolve_topic_name('image')
+        origin = f'odometry on {self._pipeline.odometry.topic}'
+        return (engine.finish(source, origin) if self._make is None
+                else self._make(source, origin, alone))
 
     def _save(self, path: Path, overwrite: bool = False) -> str:
         """Save the map so far; what this drive saved at the path before is replaced."""
@@ -181,7 +200,8 @@ class MapSaver:
                 after_waiting=True)
 
         return await answer_map_request(
-            response, save(), {InputError: response.RESULT_NOTHING_TO_SAVE,
+            response, save(), {SessionAlignmentError: response.RESULT_WRITE_FAILED,
+                               InputError: response.RESULT_NOTHING_TO_SAVE,
                                MapExistsError: response.RESULT_MAP_EXISTS,
                                MapConflictError: response.RESULT_MAP_EXISTS,
                                MapWriteError: response.RESULT_WRITE_FAILED})

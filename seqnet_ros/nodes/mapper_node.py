@@ -28,6 +28,8 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.nodes.settings import MapperSettings, user_path
+from seqnet_ros.sessions.alignment import align
+from seqnet_ros.sessions.pose_graph import require_gtsam
 
 ENGINE_PARAMETERS = ('keyframes',)
 
@@ -55,7 +57,7 @@ class MapperNode(ManagedNode):
             lambda: self.settings.read().silence_after_s)
         self._map_saver = MapSaver(
             self, services, self.pipeline, lambda: self.settings.read(), lambda: self.engine,
-            lambda: self._map_poses.skipped, self._save_extension)
+            lambda: self._map_poses.skipped, self._save_extension, self._make_map)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
             self, MapperSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset)
@@ -94,6 +96,8 @@ class MapperNode(ManagedNode):
     def _load(self, settings: MapperSettings) -> None:
         self.model = model = _load_model(settings)
         self._config = self.settings.read_engine(_preset(settings))
+        if settings.extend and settings.align:
+            require_gtsam()
         if settings.extend:
             path = user_path(settings.map)
             self._extended = open_map(path, model, verify=True)
@@ -123,6 +127,15 @@ class MapperNode(ManagedNode):
         places = self._map_saver.places
         self._start_map(self._new_engine(self.settings.read(), self.model))
         return f'discarded {places} places'
+
+    def _make_map(self, source: str, pose_origin: str, alone: bool) -> PlaceMap:
+        engine = self.engine
+        assert engine is not None
+        if alone or engine.extends is None or not self.settings.read().align:
+            return engine.finish(source, pose_origin, alone=alone)
+        aligned = align(engine.extends, engine)
+        self.get_logger().info(f'aligned with the map: {aligned}')
+        return engine.finish(source, pose_origin, poses=aligned.poses)
 
     def _save_extension(self, path: Path, backup: bool) -> Saved | None:
         """Save the map with this drive in place of the map that is extended, at its path."""

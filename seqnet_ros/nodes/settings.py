@@ -149,7 +149,11 @@ class MapperSettings(MappingSettings):
                     'it, every second waiting image is left out.')
     extend: bool = Field(
         False, description='Add this drive as a session to the map at the parameter map; odometry '
-                           'must be in the frame of that map.')
+                           'must be in the frame of that map, unless align is set.')
+    align: bool = Field(
+        False, json_schema_extra=AT_ONCE,
+        description='With extend: find the drive on the map, and bring it into the frame of the '
+                    'map, when it is saved.')
 
 
 class LoopCloserSettings(MappingSettings):

@@ -32,6 +32,11 @@ class Session:
     without_pose: int
     damaged: tuple[str, ...]
 
+    def finish(self, alignment: Alignment | None = None) -> PlaceMap:
+        """Make the map of this session and what it extends."""
+        return self.mapper.finish(self.recording.name, self.recording.pose_origin,
+                                  poses=None if alignment is None else alignment.poses)
+
 
 @dataclass(eq=False)
 class MappedSessions:
@@ -71,7 +76,8 @@ def map_sessions(recordings: Sequence[FrameSource], mapper: Callable[[], Mapper]
     waiting = [_collect(recording, mapper(), bars) for recording in recordings]
     if extends is None:
         first = waiting.pop(0)
-        mapped = MappedSessions(_finish(first, None, bars), [first], [None])
+        with bars('calibrating', 1):
+            mapped = MappedSessions(first.finish(), [first], [None])
     else:
         mapped = MappedSessions(extends)
     refused: dict[int, SessionAlignmentError] = {}
@@ -84,7 +90,9 @@ def map_sessions(recordings: Sequence[FrameSource], mapper: Callable[[], Mapper]
             except SessionAlignmentError as error:
                 refused[id(session)] = error
                 continue
-            mapped.place_map = _finish(session, mapped.place_map, bars)
+            session.mapper.extend(mapped.place_map)
+            with bars('calibrating', 1):
+                mapped.place_map = session.finish(aligned)
             mapped.sessions.append(session)
             mapped.alignments.append(aligned)
             waiting.remove(session)
@@ -104,16 +112,5 @@ def _align(session: Session, place_map: PlaceMap, config: AlignmentConfig | None
         return None
     with bars('aligning', len(session.mapper)) as progress:
         aligned = align(place_map, session.mapper, config, progress)
-    session.mapper.move(aligned.poses)
-    along, across = aligned.rms_m()
-    _logger.info('%s: %d of %d matches agree, along %.0f of %.0f m; they are %.2f m along and '
-                 '%.2f m across the route off', session.recording.name, aligned.kept.sum(),
-                 len(aligned.kept), aligned.overlap_m, aligned.route_m, along, across)
+    _logger.info('%s: %s', session.recording.name, aligned)
     return aligned
-
-
-def _finish(session: Session, place_map: PlaceMap | None, bars: Bars) -> PlaceMap:
-    if place_map is not None:
-        session.mapper.extend(place_map)
-    with bars('calibrating', 1):
-        return session.mapper.finish(session.recording.name, session.recording.pose_origin)

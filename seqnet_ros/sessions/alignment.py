@@ -51,6 +51,13 @@ class Alignment:
     route_m: float
     bend_m: float
 
+    def __str__(self) -> str:
+        """Return how well the drive and the map agree."""
+        along, across = self.rms_m()
+        return (f'{int(self.kept.sum())} of {len(self.kept)} matches agree, along '
+                f'{self.overlap_m:.0f} of {self.route_m:.0f} m; RMS {along:.2f} m along and '
+                f'{across:.2f} m across the route')
+
     def rms_m(self) -> tuple[float, float]:
         """Return the root mean square of the residuals of kept matches, along and across."""
         along, across = np.sqrt((self.residuals_m[self.kept] ** 2).mean(axis=0)).tolist()

@@ -69,7 +69,7 @@ def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.nd
     Raises:
         InputError: GTSAM is not installed.
     """
-    gtsam = _gtsam()
+    gtsam = require_gtsam()
     graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
     own = [_pose3(gtsam, pose) for pose in drive.poses]
     for number, (before, after) in enumerate(pairwise(own)):
@@ -104,7 +104,12 @@ def _odometry_noise(step_m: float, linked: bool, drift: float) -> np.ndarray:
     return np.array([_LEVEL, _LEVEL, turn, way, way, way])
 
 
-def _gtsam() -> Any:
+def require_gtsam() -> Any:
+    """Return GTSAM.
+
+    Raises:
+        InputError: it is not installed.
+    """
     try:
         import gtsam
     except ImportError as error:

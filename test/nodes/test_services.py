@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from curved_road import drive, images, moved, road
 from node_harness import (
     TOWN_EVERY,
     Peer,
@@ -26,6 +27,7 @@ from node_harness import (
 )
 from sequence_search import METHODS
 from sequence_search import PARAMETERS as SEQUENCES
+from streets import Street
 
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
@@ -301,6 +303,42 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
         extended.poses[before:], [pose for *_, pose in session], atol=1e-9)
     assert extended.segment_starts[-1] == before
     assert extended.manifest.calibration is not None
+
+
+def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray) -> None:
+    """Let a mapper add a drive, whose odometry begins elsewhere, to the map at a path."""
+    with mapping(map=str(path), extend=True, align=True) as (node, peer):
+        eventually(lambda: node.count_publishers('odometry'), 'discovery')
+        for image, stamp_ns, pose in images(street, ways_m, elsewhere=True):
+            peer.move(pose, stamp_ns)
+            wait_for_odometry(node, stamp_ns)
+            deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        assert node.trigger_deactivate()
+
+
+def test_a_session_with_odometry_of_its_own_is_aligned_with_the_map(model, tmp_path):
+    pytest.importorskip('gtsam', reason='GTSAM is not installed')
+    path, street, ways = tmp_path / 'road', Street(1, 200), np.arange(8.0, 88.0, 1.25)
+    save_map(drive(Mapper(model), street, np.arange(0.0, 120.0)).finish('road', 'exact'), path)
+    before = len(open_map(path))
+    drive_with_odometry(path, street, ways)
+    added = open_map(path, model).positions[before:, :2]
+    assert len(added) == len(ways)
+    apart = np.linalg.norm(added - [road(way)[:2] for way in ways], axis=1)
+    assert np.sqrt((apart ** 2).mean()) < 0.5
+
+
+def test_a_session_that_cannot_be_aligned_is_saved_beside_the_map(model, tmp_path):
+    pytest.importorskip('gtsam', reason='GTSAM is not installed')
+    path, ways = tmp_path / 'road', np.arange(8.0, 40.0, 1.25)
+    save_map(drive(Mapper(model), Street(1, 200), np.arange(0.0, 120.0)).finish(
+        'road', 'exact'), path)
+    saved = open_map(path).manifest.map_id
+    drive_with_odometry(path, Street(2, 200), ways)
+    assert open_map(path).manifest.map_id == saved
+    beside = open_map(tmp_path / 'road~1', model)
+    assert len(beside) == len(ways)
+    np.testing.assert_allclose(beside.poses[0], moved(road(ways[0])), atol=1e-6)
 
 
 # Settings that change while the node runs.

@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'ros'), 'launch': (), 'scripts': (),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'), 'launch': (), 'scripts': (),
     'seqnet_town': (),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
-    'test': ('build', 'dev', 'docs', 'int8', 'onnx', 'openvino', 'ros', 'train'),
+    'test': ('build', 'dev', 'docs', 'int8', 'onnx', 'openvino', 'ros', 'sessions', 'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
@@ -44,7 +44,7 @@ NOT_FROM_ROSDEP = {
     'torch', 'torchvision', 'typer', 'utm',
     'markupsafe',  # comes with jinja2
     'backports', 'lz4',  # come with rosbags
-    'lightning', 'nncf', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
+    'gtsam', 'lightning', 'nncf', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
 STARTED = {'ros2bag', 'ros2launch', 'rviz2'}
 """What the launch files and the documentation start, and nothing imports."""
 NEEDED_TO_INSTALL = {'python3-venv'}

@@ -109,9 +109,12 @@ def build(
     from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
     from seqnet_ros.pipelines.map_sessions import map_sessions
     from seqnet_ros.pipelines.session_report import check_report, write_report
+    from seqnet_ros.sessions.pose_graph import require_gtsam
 
     sources = sources or []
-    alignment = _alignment(sources, extend, align, drift, min_overlap)
+    aligning = _aligning(sources, extend, align, drift, min_overlap)
+    if aligning is not None:
+        require_gtsam()
     check_report(report)
     if len(sources) > 1 and (poses is not None or descriptors is not None):
         given = '--poses' if poses is not None else '--descriptors'
@@ -152,17 +155,15 @@ def build(
         recordings,
         lambda: Mapper(built, extends=extended, keep_images=keep_images, camera=camera,
                        stored=kept_as),
-        extended, alignment, progress_bar)
+        extended, aligning, progress_bar)
     if mapped.left_out and not (skip_unaligned and mapped.sessions):
         session, error = mapped.left_out[0]
         raise InputError(f'{session.recording.name} cannot be aligned: {error}')
     place_map = mapped.place_map
     if in_place and len(mapped.sessions) == 1:
-        session = mapped.sessions[0]
+        session, alignment = mapped.sessions[0], mapped.alignments[0]
         place_map, kept = save_extension(
-            session.mapper, place_map,
-            lambda: session.mapper.finish(session.recording.name, session.recording.pose_origin),
-            output, backup=backup)
+            session.mapper, place_map, lambda: session.finish(alignment), output, backup=backup)
     else:
         replaced = extended.manifest.map_id if in_place and extended is not None else None
         kept = save_map(place_map, output, overwrite=overwrite, replaces=replaced, backup=backup)
@@ -174,8 +175,8 @@ def build(
                   **manifest_fields(place_map.manifest), **_aligned_fields(mapped)})
 
 
-def _alignment(sources: list[Path], extend: Path | None, align: bool | None, drift: float | None,
-               min_overlap: float | None) -> 'AlignmentConfig | None':
+def _aligning(sources: list[Path], extend: Path | None, align: bool | None, drift: float | None,
+              min_overlap: float | None) -> 'AlignmentConfig | None':
     """Return how to align the recordings; None where their poses are taken as they are."""
     from seqnet_ros.config.alignment import AlignmentConfig
 
@@ -194,17 +195,11 @@ def _alignment(sources: list[Path], extend: Path | None, align: bool | None, dri
 
 def _aligned_fields(mapped: 'MappedSessions') -> dict[str, str]:
     """Return what to print of recordings that were aligned, and of those that were not."""
-    fields = {}
-    for session, aligned in zip(mapped.sessions, mapped.alignments, strict=True):
-        if aligned is not None:
-            along, across = aligned.rms_m()
-            fields[f'aligned {session.recording.name}'] = (
-                f'{int(aligned.kept.sum())} of {len(aligned.kept)} matches agree, along '
-                f'{aligned.overlap_m:.0f} of {aligned.route_m:.0f} m; RMS {along:.2f} m along and '
-                f'{across:.2f} m across the route')
-    for session, error in mapped.left_out:
-        fields[f'left out {session.recording.name}'] = str(error)
-    return fields
+    aligned = {f'aligned {session.recording.name}': str(alignment) for session, alignment in zip(
+        mapped.sessions, mapped.alignments, strict=True) if alignment is not None}
+    left_out = {f'left out {session.recording.name}': str(error)
+                for session, error in mapped.left_out}
+    return {**aligned, **left_out}
 
 
 def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Path | None,

@@ -38,3 +38,8 @@ def test_recording_that_is_played_again_begins_anew():
 def test_a_gap_between_few_images_is_not_their_period():
     """Two of three images are an hour apart: a corrected stamp is not an hour ahead."""
     assert corrected([0, 36_000, 36_001, 36_000.5]) == [0, 36_000, 36_001, 36_002]
+
+
+def test_steps_of_a_clock_that_jumps_are_no_period():
+    """All of three images are an hour apart, and the next is a little behind the newest."""
+    assert corrected([0, 36_000, 72_000, 71_998.5]) == [0, 36_000, 72_000, 71_998.5]

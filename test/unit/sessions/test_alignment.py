@@ -10,7 +10,7 @@ from image_sets import image_set
 from streets import Street, small_model
 
 from seqnet_ros.config.alignment import AlignmentConfig
-from seqnet_ros.core.errors import InputError, SessionAlignmentError
+from seqnet_ros.core.errors import SessionAlignmentError
 from seqnet_ros.core.images import read_image
 from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, yaw_of
 from seqnet_ros.datasets.recordings.image_folder import list_images
@@ -140,9 +140,12 @@ def test_the_way_between_matches_far_apart_is_not_covered():
     assert covered(odometry, np.zeros(0, dtype=int)) == 0.0
 
 
-def test_places_are_moved_only_where_each_has_a_pose(model, street):
-    session = drive(Mapper(model), street, np.arange(0.0, 15.0, 1.5))
-    with pytest.raises(InputError, match='found 3 poses, expected one for each of the 10 places'):
-        session.move(np.array([road(0.0)] * 3))
-    session.move(np.array([moved(road(1.5 * n)) for n in range(10)]))
-    np.testing.assert_allclose(session[4].pose, moved(road(6.0)))
+def test_a_map_takes_the_poses_of_the_alignment(model, street, place_map):
+    session = drive(Mapper(model), street, np.arange(0.0, 15.0, 1.5), elsewhere=True)
+    session.extend(place_map)
+    poses = np.array([road(1.5 * number) for number in range(10)])
+    extended = session.finish(poses=poses)
+    np.testing.assert_allclose(extended.poses[len(place_map):], poses)
+    alone = session.finish(alone=True)
+    np.testing.assert_allclose(alone.poses[4], moved(road(6.0)))
+    assert len(alone) == 10
