@@ -35,7 +35,8 @@ _FORMAT = 1
 class RecordingPath(Settings):
     """How a recording is opened, see `seqnet_ros.datasets.recordings.open_recording`."""
 
-    path: str = Field(description='The recording.')
+    path: str = Field(description='The recording, as it was named.')
+    folder: str = Field(description='Folder in which that was.')
     topic: str | None = Field(None, description='Image topic of a bag.')
     poses: str | None = Field(None, description='Pose file.')
     pose_topic: str | None = Field(None, description='Pose topic of a bag.')
@@ -78,7 +79,9 @@ class PartManifest(Settings):
 
     def common(self) -> dict[str, Any]:
         """Return what all parts of a map have in common."""
-        return self.model_dump(exclude={'shard', 'first', 'before', 'damaged', 'observed'})
+        return self.model_dump(exclude={'shard': True, 'first': True, 'before': True,
+                                        'damaged': True, 'observed': True,
+                                        'opened': {'folder'}})
 
 
 @dataclass(frozen=True, eq=False)

@@ -231,7 +231,7 @@ class _Recording:
         """
         try:
             if self._frames is None:
-                self._frames = enumerate(_open(self._opened))
+                self._frames = enumerate(_open(self._opened, self._opened.folder))
             frame = next((frame for found, frame in self._frames if found == number), None)
         except InputError as error:
             raise InputError(f'image {number} is needed, because one before it cannot be read, but '
@@ -242,8 +242,10 @@ class _Recording:
         return self._observer.observe(image_reader(frame)())
 
 
-def _open(opened: RecordingPath) -> FrameSource:
-    return open_source(opened.path, opened.topic, opened.poses, opened.pose_topic, opened.rate)
+def _open(opened: RecordingPath, folder: str = '') -> FrameSource:
+    poses = None if opened.poses is None else Path(folder, opened.poses)
+    return open_source(Path(folder, opened.path), opened.topic, poses, opened.pose_topic,
+                       opened.rate)
 
 
 def _do_not_observe() -> Observation:

@@ -17,7 +17,7 @@ from seqnet_ros.maps.map_part import read_part
 
 WAYS_M = np.concatenate([np.arange(0.0, 30.0, 0.4), np.full(12, 30.0), np.arange(30.0, 55.0, 0.4)])
 """A drive that stands for a while."""
-BETWEEN = ('--set', 'localization.method=sequences')
+BETWEEN = ('--set', 'localization.method=sequence')
 
 
 @pytest.fixture(scope='module')
@@ -32,10 +32,10 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='module')
 def poses(folder) -> Path:
-    path = folder.parent / 'poses.txt'
-    path.write_text('\n'.join(
-        f'{number:04}.png ' + ' '.join(map(repr, pose.tolist()))
-        for number, (_, _, pose) in enumerate(images(Street(1, 80), WAYS_M))))
+    path = folder.parent / 'poses.csv'
+    path.write_text('\n'.join(['image,x,y,z,qx,qy,qz,qw', *(
+        ','.join([f'{number:04}.png', *map(repr, pose.tolist())])
+        for number, (_, _, pose) in enumerate(images(Street(1, 80), WAYS_M)))]))
     return path
 
 
@@ -74,6 +74,15 @@ def test_a_bag_with_odometry(options, bag, tmp_path):
         assert content(tmp_path / f'map{count}') == content(tmp_path / 'whole')
 
 
+def test_a_recording_may_be_named_relative_to_the_folder(bag, tmp_path, monkeypatch):
+    monkeypatch.chdir(bag.parent)
+    succeed('map', 'build', *HOG, bag.name, '--output', tmp_path / 'whole')
+    parts = make_parts(2, tmp_path, *HOG, bag.name)
+    monkeypatch.chdir(tmp_path)
+    succeed('map', 'merge', *parts, '--output', tmp_path / 'map')
+    assert content(tmp_path / 'map') == content(tmp_path / 'whole')
+
+
 def test_only_keyframes_are_described_where_there_are_poses(bag, tmp_path):
     parts = make_parts(3, tmp_path, *HOG, bag)
     observed = [read_part(part).manifest.observed for part in parts]
@@ -92,15 +101,19 @@ def test_images_without_poses(options, folder, tmp_path):
         assert content(tmp_path / f'map{count}') == content(tmp_path / 'whole')
 
 
-def test_damaged_images_move_the_places_after_them_as_in_one_process(poses, tmp_path):
-    broken = write_folder(tmp_path / 'broken')
-    # The places come every third image: where one is damaged, the next one is a place.
-    options = ('--poses', poses, '--every', '1.2m', '--keep-images')
-    for number in (0, 1, 3, 45, 48, 99):
+def test_damaged_images_move_the_places_after_them_as_in_one_process(
+        poses, tmp_path, monkeypatch):
+    broken = write_folder(tmp_path / 'broken').relative_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    # Where a place is damaged, the next image becomes one, and so does every second after it.
+    options = ('--poses', poses, '--every', '2', '--keep-images')
+    for number in (0, 1, 3, 44, 45, 46, 99):
         (broken / f'{number:04}.png').write_bytes(b'no image')
     built = succeed('map', 'build', *HOG, broken, *options, '--output', tmp_path / 'whole')
     for count in (2, 5):
+        monkeypatch.chdir(tmp_path)
         parts = make_parts(count, tmp_path, *HOG, broken, *options)
+        monkeypatch.chdir('/')
         merged = succeed('map', 'merge', *parts, '--output', tmp_path / f'map{count}')
         assert content(tmp_path / f'map{count}') == content(tmp_path / 'whole')
         damaged, = re.findall(r'damaged images +(\d+)', built.stdout)
@@ -108,7 +121,7 @@ def test_damaged_images_move_the_places_after_them_as_in_one_process(poses, tmp_
 
 
 def test_the_recording_is_needed_again_only_where_damage_moved_places(poses, tmp_path):
-    options = ('--poses', poses, '--every', '2images'[:1])
+    options = ('--poses', poses, '--every', '2')
     sound, broken = write_folder(tmp_path / 'sound'), write_folder(tmp_path / 'broken')
     (broken / '0004.png').write_bytes(b'no image')
     of_sound = make_parts(2, tmp_path, *HOG, sound, *options)
@@ -149,10 +162,12 @@ def test_parts_that_do_not_belong_together_are_refused(bag, folder, poses, tmp_p
     (tmp_path / 'posed').mkdir()
     before, _ = make_parts(2, tmp_path / 'posed', *HOG, folder, '--poses', poses)
     kept = poses.read_text()
-    poses.write_text(kept.replace('0010.png 3', '0010.png 4'))
-    (tmp_path / 'moved').mkdir()
-    _, after = make_parts(2, tmp_path / 'moved', *HOG, folder, '--poses', poses)
-    poses.write_text(kept)
+    try:
+        poses.write_text(kept.replace('0010.png,3', '0010.png,4'))
+        (tmp_path / 'moved').mkdir()
+        _, after = make_parts(2, tmp_path / 'moved', *HOG, folder, '--poses', poses)
+    finally:
+        poses.write_text(kept)
     assert 'the recording or its poses changed between them' in refusal(
         'map', 'merge', before, after, *output)
     assert not (tmp_path / 'map').exists()

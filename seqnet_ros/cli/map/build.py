@@ -222,8 +222,8 @@ def _write_part(shard: str, output: Path, source: Path, model: 'PlaceModel', kee
     from seqnet_ros.pipelines.shards import Shard, observe_share
 
     opened = RecordingPath(
-        path=str(source.absolute()), topic=topic,
-        poses=None if poses is None else str(poses.absolute()), pose_topic=pose_topic, rate=rate)
+        path=str(source), folder=str(Path.cwd()), topic=topic,
+        poses=None if poses is None else str(poses), pose_topic=pose_topic, rate=rate)
     part = observe_share(opened, Shard.parse(shard), model, keep_images=keep_images, camera=camera,
                          stored=stored, bars=progress_bar)
     write_part(part, output)
