@@ -1,7 +1,6 @@
 """Alignment of drives with a map: frames, drift, and what must be refused."""
 
 import csv
-from pathlib import Path
 
 import numpy as np
 import pytest
