@@ -2,9 +2,9 @@
 
 ``python -m cluster.ray_map RECORDING --output MAP --parts FOLDER --shards 16 --model hog``
 
-Options that it does not know are passed to ``seqnet_ros map build``. All machines must see the recording and
-the folder of the parts by the same paths. Without ``--address`` the tasks run on this machine. Parts
-that are there stay, so a run that was interrupted goes on.
+Options that it does not know are passed to ``seqnet_ros map build``. All machines must see the
+recording and the folder of the parts by the same paths. Without ``--address`` the tasks run on this
+machine. Parts that are there stay, so a run that was interrupted goes on.
 """
 
 import argparse
