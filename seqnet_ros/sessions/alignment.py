@@ -18,9 +18,6 @@ _FEWEST = 10
 _NEAR_M = 5.0
 _TURNED = np.deg2rad(30.0)
 _MOST_COMPARED = 1000
-_ALONG = 0.35
-"""Of the standard deviation of the belief: its mean is nearer to the robot than it is wide. Towns 2
-and 3, at dusk and by night: 0.4 m where the belief has 1.3 m."""
 _GAP_M = 10.0
 """Between two matches this far apart the drive counts as found."""
 
@@ -35,6 +32,7 @@ class Alignment:
             was found on the map.
         keyframes: keyframes that were found on the map, ascending, int64 ``[M]``.
         kept: which of these matches agree with the others, bool ``[M]``.
+        measured: which of them are poses by landmarks, bool ``[M]``.
         residuals_m: how far from the aligned drive each match is along and across its route,
             float64 ``[M, 2]``, meters.
         overlap_m: distance along which the drive was found on the map.
@@ -46,6 +44,7 @@ class Alignment:
     transform: np.ndarray
     keyframes: np.ndarray
     kept: np.ndarray
+    measured: np.ndarray
     residuals_m: np.ndarray
     overlap_m: float
     route_m: float
@@ -97,7 +96,7 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
     agreeing = consensus(odometry, matches, config.drift)
     initial = _carried(odometry, matches, agreeing)
     solution = solve(Drive(odometry, starts[1:] == starts[:-1], config.drift), initial,
-                     matches.keyframes, matches.poses, _ALONG * np.sqrt(matches.variances))
+                     matches.keyframes, matches.poses, matches.deviations)
     kept = solution.kept
     overlap_m = covered(odometry, matches.keyframes[kept])
     share = float(kept.mean())
@@ -110,7 +109,7 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
     transform = pose_matrix(solution.poses[first]) @ np.linalg.inv(pose_matrix(odometry[first]))
     rigid = odometry[:, :3] @ transform[:3, :3].T + transform[:3, 3]
     return Alignment(
-        solution.poses, pose_from_matrix(transform), matches.keyframes, kept,
+        solution.poses, pose_from_matrix(transform), matches.keyframes, kept, matches.measured,
         _residuals(solution.poses[matches.keyframes], matches.poses), overlap_m,
         travelled_distance(odometry),
         float(np.linalg.norm(rigid - solution.poses[:, :3], axis=1).max()))

@@ -129,7 +129,7 @@ def test_consensus_leaves_out_what_odometry_contradicts():
     odometry = np.array([make_pose(float(n), 0.0) for n in range(20)])
     found = np.array([make_pose(float(n) + 100.0, 50.0) for n in range(20)])
     found[[4, 11]] = make_pose(0.0, 0.0), make_pose(111.0, 50.0, 0.0, np.pi)
-    matches = SessionMatches(np.arange(20), found, np.ones(20))
+    matches = SessionMatches(np.arange(20), found, np.ones((20, 6)), np.zeros(20, dtype=bool))
     assert np.flatnonzero(~consensus(odometry, matches, 0.02)).tolist() == [4, 11]
 
 
