@@ -36,7 +36,8 @@ class Alignment:
         residuals_m: how far from the aligned drive each match is along and across its route,
             float64 ``[M, 2]``, meters.
         overlap_m: distance along which the drive was found on the map.
-        route_m: length of the drive.
+        route_m: length of the drive, by its odometry.
+        scale: its length on the map as a share of that, where it was found.
         bend_m: largest distance of a pose from where the rigid transform has it.
     """
 
@@ -48,6 +49,7 @@ class Alignment:
     residuals_m: np.ndarray
     overlap_m: float
     route_m: float
+    scale: float
     bend_m: float
 
     def __str__(self) -> str:
@@ -94,8 +96,12 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
             f'{len(matches)} of {len(session)} keyframes were found on the map, expected at least '
             f'{_FEWEST}: the drive shows other places, or in other light than the model tolerates')
     agreeing = consensus(odometry, matches, config.drift)
-    initial = _carried(odometry, matches, agreeing)
-    solution = solve(Drive(odometry, starts[1:] == starts[:-1], config.drift), initial,
+    linked = starts[1:] == starts[:-1]
+    solution = solve(Drive(odometry, linked, config.drift), _carried(odometry, matches, agreeing),
+                     matches.keyframes, matches.poses, matches.deviations)
+    scale = length_ratio(odometry, solution.poses, linked, matches.keyframes[solution.kept])
+    scaled = odometry * np.r_[[scale] * 3, [1.0] * 4]
+    solution = solve(Drive(scaled, linked, config.drift), _carried(scaled, matches, agreeing),
                      matches.keyframes, matches.poses, matches.deviations)
     kept = solution.kept
     overlap_m = covered(odometry, matches.keyframes[kept])
@@ -111,7 +117,7 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
     return Alignment(
         solution.poses, pose_from_matrix(transform), matches.keyframes, kept, matches.measured,
         _residuals(solution.poses[matches.keyframes], matches.poses), overlap_m,
-        travelled_distance(odometry),
+        travelled_distance(odometry), scale,
         float(np.linalg.norm(rigid - solution.poses[:, :3], axis=1).max()))
 
 
@@ -145,6 +151,27 @@ def consensus(odometry: np.ndarray, matches: SessionMatches, drift: float) -> np
         if agrees.sum() > best.sum():
             best = agrees
     return best
+
+
+def length_ratio(odometry: np.ndarray, aligned: np.ndarray, linked: np.ndarray,
+                 keyframes: np.ndarray) -> float:
+    """Return how long a drive is on the map, as a share of its length by odometry.
+
+    Most of the drift of wheels is that they are larger or smaller than believed. Before the drive
+    is found, and after it is lost, its odometry is then right once its scale is.
+
+    Args:
+        odometry: poses ``[N, 7]``.
+        aligned: poses ``[N, 7]`` on the map.
+        linked: whether odometry goes on from each pose to the next, bool ``[N - 1]``.
+        keyframes: where the drive was found, ascending; 1 without any.
+    """
+    if not len(keyframes):
+        return 1.0
+    between = slice(int(keyframes[0]), int(keyframes[-1]))
+    before, after = (np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1)[between][linked[between]]
+                     for poses in (odometry, aligned))
+    return float(after.sum() / before.sum()) if before.sum() > 0 else 1.0
 
 
 def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:
