@@ -53,8 +53,8 @@ ENV_FILE = BUILD / 'env.sh'
 
 TESTED_EXTRAS = {'build', 'dev'}
 EXTRAS = {
-    'kilted': {*TESTED_EXTRAS, 'docs', 'int8', 'onnx', 'openvino', 'plots', 'sessions',
-               'train'},
+    'kilted': {*TESTED_EXTRAS, 'cluster', 'docs', 'int8', 'onnx', 'openvino', 'plots',
+               'sessions', 'train'},
     'jazzy': TESTED_EXTRAS,  # its nodes are tested, nothing else
 }
 """Optional dependencies that are set up, by the distribution of the wheels."""

@@ -3,7 +3,7 @@
 import logging
 from array import array
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,16 +11,17 @@ from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint
-from seqnet_ros.core.images import View, first_image, image_from_compressed
+from seqnet_ros.core.images import View, image_from_compressed
 from seqnet_ros.core.poses import check_pose, distance, make_pose
 from seqnet_ros.core.scratch_arrays import GrowingRows
-from seqnet_ros.descriptors.local_features import LocalFeatureExtractor, LocalFeatures
+from seqnet_ros.descriptors.local_features import LocalFeatures
 from seqnet_ros.maps.builder import build_map, extend_map, with_sequence_length
 from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.completeness import Completeness, MissingImages, find_holes
 from seqnet_ros.maps.filter_calibration import calibrate_filter
-from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages, make_thumbnail
+from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_reader import check_model
+from seqnet_ros.maps.observation import Observation, Observer
 from seqnet_ros.maps.place_map import FRAME_NUMBERS, PlaceMap
 from seqnet_ros.maps.stored_values import Stored
 from seqnet_ros.models.place_model import PlaceModel
@@ -79,9 +80,7 @@ class Mapper:
             'float32' if extends is None else extends.manifest.stored)
         self.model = model
         self.engine = engine or model.engine
-        self.camera = camera
-        geometry = self.engine.geometry
-        self._extractor = None if geometry is None else LocalFeatureExtractor(geometry)
+        self._observer = Observer(model, self.engine.geometry, keep_images, camera)
         self._keep_images = keep_images
         self._features: list[LocalFeatures] = []
         self._jpegs: list[bytes] = []
@@ -108,6 +107,15 @@ class Mapper:
             self._spacing = self._choose_spacing(engine.keyframes.every, self._posed)
             self._gate.use(keyframe_settings(engine, self._spacing), self._spacing, None)
         self.engine = engine
+
+    @property
+    def camera(self) -> CameraModel | None:
+        """The calibrated camera, where it is known."""
+        return self._observer.camera
+
+    @camera.setter
+    def camera(self, camera: CameraModel | None) -> None:
+        self._observer.camera = camera
 
     @property
     def extends(self) -> PlaceMap | None:
@@ -154,6 +162,11 @@ class Mapper:
     def offer(self, read: Callable[[], View], stamp_ns: int,
               pose: np.ndarray | None = None) -> Verdict:
         """Process an image as `push_lazily` does, and return the decision on it."""
+        return self.offer_observation(lambda: self._observer.observe(read()), stamp_ns, pose)
+
+    def offer_observation(self, observe: Callable[[], Observation], stamp_ns: int,
+                          pose: np.ndarray | None = None) -> Verdict:
+        """Process an image that is observed only if it is needed; otherwise as `offer`."""
         pose = None if pose is None else check_pose(pose)
         if self._gate is None:
             self._start(pose is not None)
@@ -167,21 +180,18 @@ class Mapper:
         if broken is not None and self._stamps:
             self._broken = True
             _logger.info('a new stretch of the map begins: %s', broken)
-        image: Any = None
+        seen: Observation | None = None
 
         def describe() -> np.ndarray:
-            nonlocal image
-            image = read()
-            if self.camera is not None:
-                first = first_image(image)
-                self.camera.for_image(first.shape[1], first.shape[0])
-            return self.model.describe(image)
+            nonlocal seen
+            seen = observe()
+            return seen.descriptor
 
-        verdict, descriptor = self._gate.consider(stamp_ns, pose, describe)
+        verdict, _ = self._gate.consider(stamp_ns, pose, describe)
         if verdict is Verdict.KEYFRAME:
-            assert descriptor is not None
-            self._keep(first_image(image))
-            self._add(descriptor, stamp_ns, pose)
+            assert seen is not None
+            self._keep(seen)
+            self._add(seen.descriptor, stamp_ns, pose)
         return verdict
 
     def note_missing(self, images: int) -> None:
@@ -224,10 +234,17 @@ class Mapper:
                 raise InputError(
                     f"the map to extend has {'' if extended.has_poses else 'no '}poses, but the "
                     f"first image has {'one' if posed else 'none'}")
-        keyframes = self.engine.keyframes
-        self._spacing = self._choose_spacing(keyframes.every, posed)
+        self._spacing = self.spacing_of(posed)
         self._posed = posed
         self._gate = KeyframeGate(keyframe_settings(self.engine, self._spacing), self._spacing)
+
+    def spacing_of(self, posed: bool) -> Spacing:
+        """Return the spacing of the places of images with poses, or without.
+
+        Raises:
+            InputError: the spacing is in meters, but the images have no poses.
+        """
+        return self._choose_spacing(self.engine.keyframes.every, posed)
 
     def _choose_spacing(self, every: str, posed: bool) -> Spacing:
         if every == 'auto' and self._extends is not None:
@@ -240,12 +257,12 @@ class Mapper:
                              "give poses, or a spacing in seconds ('0.5s') or images ('1')")
         return spacing
 
-    def _keep(self, image: np.ndarray) -> None:
+    def _keep(self, seen: Observation) -> None:
         """Keep the local features and the picture of an image, as far as the map needs them."""
-        if self._extractor is not None:
-            self._features.append(self._extractor.extract(image))
-        if self._keep_images:
-            self._jpegs.append(make_thumbnail(image))
+        if seen.features is not None:
+            self._features.append(seen.features())
+        if seen.jpeg is not None:
+            self._jpegs.append(seen.jpeg())
 
     def _add(self, descriptor: np.ndarray, stamp_ns: int, pose: np.ndarray | None) -> None:
         number = len(self._stamps)

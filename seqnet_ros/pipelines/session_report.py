@@ -48,9 +48,10 @@ def alignment_fields(alignment: Alignment) -> dict[str, Any]:
         'transform': {'x_m': x, 'y_m': y, 'z_m': z, 'yaw_rad': yaw_of(alignment.transform)},
         'matches': len(alignment.kept), 'matches_kept': int(alignment.kept.sum()),
         'rms_along_m': along, 'rms_across_m': across, 'overlap_m': alignment.overlap_m,
-        'route_m': alignment.route_m, 'bend_m': alignment.bend_m,
+        'route_m': alignment.route_m, 'scale': alignment.scale, 'bend_m': alignment.bend_m,
         'constraints': [
-            {'keyframe': keyframe, 'kept': kept, 'along_m': residual[0], 'across_m': residual[1]}
-            for keyframe, kept, residual in zip(
+            {'keyframe': keyframe, 'kept': kept, 'measured': measured, 'along_m': residual[0],
+             'across_m': residual[1]}
+            for keyframe, kept, measured, residual in zip(
                 alignment.keyframes.tolist(), alignment.kept.tolist(),
-                alignment.residuals_m.tolist(), strict=True)]}
+                alignment.measured.tolist(), alignment.residuals_m.tolist(), strict=True)]}

@@ -18,9 +18,6 @@ _FEWEST = 10
 _NEAR_M = 5.0
 _TURNED = np.deg2rad(30.0)
 _MOST_COMPARED = 1000
-_ALONG = 0.35
-"""Of the standard deviation of the belief: its mean is nearer to the robot than it is wide. Towns 2
-and 3, at dusk and by night: 0.4 m where the belief has 1.3 m."""
 _GAP_M = 10.0
 """Between two matches this far apart the drive counts as found."""
 
@@ -35,10 +32,12 @@ class Alignment:
             was found on the map.
         keyframes: keyframes that were found on the map, ascending, int64 ``[M]``.
         kept: which of these matches agree with the others, bool ``[M]``.
+        measured: which of them are poses by landmarks, bool ``[M]``.
         residuals_m: how far from the aligned drive each match is along and across its route,
             float64 ``[M, 2]``, meters.
         overlap_m: distance along which the drive was found on the map.
-        route_m: length of the drive.
+        route_m: length of the drive, by its odometry.
+        scale: its length on the map as a share of that, where it was found.
         bend_m: largest distance of a pose from where the rigid transform has it.
     """
 
@@ -46,9 +45,11 @@ class Alignment:
     transform: np.ndarray
     keyframes: np.ndarray
     kept: np.ndarray
+    measured: np.ndarray
     residuals_m: np.ndarray
     overlap_m: float
     route_m: float
+    scale: float
     bend_m: float
 
     def __str__(self) -> str:
@@ -95,9 +96,13 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
             f'{len(matches)} of {len(session)} keyframes were found on the map, expected at least '
             f'{_FEWEST}: the drive shows other places, or in other light than the model tolerates')
     agreeing = consensus(odometry, matches, config.drift)
-    initial = _carried(odometry, matches, agreeing)
-    solution = solve(Drive(odometry, starts[1:] == starts[:-1], config.drift), initial,
-                     matches.keyframes, matches.poses, _ALONG * np.sqrt(matches.variances))
+    linked = starts[1:] == starts[:-1]
+    solution = solve(Drive(odometry, linked, config.drift), _carried(odometry, matches, agreeing),
+                     matches.keyframes, matches.poses, matches.deviations)
+    scale = length_ratio(odometry, solution.poses, linked, matches.keyframes[solution.kept])
+    scaled = odometry * np.r_[[scale] * 3, [1.0] * 4]
+    solution = solve(Drive(scaled, linked, config.drift), _carried(scaled, matches, agreeing),
+                     matches.keyframes, matches.poses, matches.deviations)
     kept = solution.kept
     overlap_m = covered(odometry, matches.keyframes[kept])
     share = float(kept.mean())
@@ -110,9 +115,9 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
     transform = pose_matrix(solution.poses[first]) @ np.linalg.inv(pose_matrix(odometry[first]))
     rigid = odometry[:, :3] @ transform[:3, :3].T + transform[:3, 3]
     return Alignment(
-        solution.poses, pose_from_matrix(transform), matches.keyframes, kept,
+        solution.poses, pose_from_matrix(transform), matches.keyframes, kept, matches.measured,
         _residuals(solution.poses[matches.keyframes], matches.poses), overlap_m,
-        travelled_distance(odometry),
+        travelled_distance(odometry), scale,
         float(np.linalg.norm(rigid - solution.poses[:, :3], axis=1).max()))
 
 
@@ -146,6 +151,27 @@ def consensus(odometry: np.ndarray, matches: SessionMatches, drift: float) -> np
         if agrees.sum() > best.sum():
             best = agrees
     return best
+
+
+def length_ratio(odometry: np.ndarray, aligned: np.ndarray, linked: np.ndarray,
+                 keyframes: np.ndarray) -> float:
+    """Return how long a drive is on the map, as a share of its length by odometry.
+
+    Most of the drift of wheels is that they are larger or smaller than believed. Before the drive
+    is found, and after it is lost, its odometry is then right once its scale is.
+
+    Args:
+        odometry: poses ``[N, 7]``.
+        aligned: poses ``[N, 7]`` on the map.
+        linked: whether odometry goes on from each pose to the next, bool ``[N - 1]``.
+        keyframes: where the drive was found, ascending; 1 without any.
+    """
+    if not len(keyframes):
+        return 1.0
+    between = slice(int(keyframes[0]), int(keyframes[-1]))
+    before, after = (np.linalg.norm(np.diff(poses[:, :3], axis=0), axis=1)[between][linked[between]]
+                     for poses in (odometry, aligned))
+    return float(after.sum() / before.sum()) if before.sum() > 0 else 1.0
 
 
 def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:

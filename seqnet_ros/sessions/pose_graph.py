@@ -19,10 +19,6 @@ _TURN_PER_M = np.deg2rad(0.3)
 _LEVEL = np.deg2rad(1.0)
 _BREAK_M = 100.0
 """Standard deviation of the way across a break of the drive."""
-_LATERAL_M = 0.7
-"""Two drives go along the same lane, seldom on the same line."""
-_VERTICAL_M = 1.0
-_HEADING = np.deg2rad(8.0)
 _CONFIDENCE = 0.99
 _KEPT = 0.5
 
@@ -56,7 +52,7 @@ class Solution:
 
 
 def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.ndarray,
-          along_m: np.ndarray) -> Solution:
+          deviations: np.ndarray) -> Solution:
     """Find the poses that odometry and most of the matches agree with.
 
     Args:
@@ -64,7 +60,8 @@ def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.nd
         initial: first guess of the poses in the frame of the map, ``[N, 7]``.
         keyframes: which poses were found on the map, int ``[M]``.
         found: where, float64 ``[M, 7]``.
-        along_m: standard deviation of these positions along the route, meters, ``[M]``.
+        deviations: standard deviations of these poses about their axes x, y and z, then along
+            them, float64 ``[M, 6]``, radians and meters.
 
     Raises:
         InputError: GTSAM is not installed.
@@ -78,8 +75,7 @@ def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.nd
                                 bool(drive.linked[number]), drive.drift)
         graph.add(gtsam.BetweenFactorPose3(
             number, number + 1, step, gtsam.noiseModel.Diagonal.Sigmas(noise)))
-    for number, pose, along in zip(keyframes.tolist(), found, along_m.tolist(), strict=True):
-        noise = np.array([_HEADING, _HEADING, _HEADING, along, _LATERAL_M, _VERTICAL_M])
+    for number, pose, noise in zip(keyframes.tolist(), found, deviations, strict=True):
         graph.add(gtsam.PriorFactorPose3(
             number, _pose3(gtsam, pose), gtsam.noiseModel.Diagonal.Sigmas(noise)))
     for number, pose in enumerate(initial):

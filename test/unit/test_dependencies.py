@@ -20,12 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'), 'launch': (),
-    'scripts': (),
-    'seqnet_town': (),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'),
+    'launch': (), 'scripts': (),
+    'seqnet_town': (), 'cluster': ('cluster',),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
-    'test': ('build', 'dev', 'docs', 'int8', 'onnx', 'openvino', 'ros', 'sessions', 'train'),
+    'test': ('build', 'cluster', 'dev', 'docs', 'int8', 'onnx', 'openvino', 'ros', 'sessions',
+             'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
 

@@ -15,8 +15,11 @@ from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
     from seqnet_ros.config.alignment import AlignmentConfig
+    from seqnet_ros.core.camera import CameraModel
     from seqnet_ros.core.geodesy import GeoPoint
     from seqnet_ros.datasets.recordings.frames import FrameSource
+    from seqnet_ros.maps.stored_values import Stored
+    from seqnet_ros.models.place_model import PlaceModel
     from seqnet_ros.pipelines.map_sessions import MappedSessions
 
 
@@ -51,6 +54,10 @@ def build(
                        '--align.', show_default='50')] = None,
     report: Annotated[Path | None, typer.Option(
         help='New file (JSON) for how each recording was aligned.', show_default=False)] = None,
+    shard: Annotated[str | None, typer.Option(
+        help="Look at one share of the recording only, such as '3/8', and write a part of the map "
+             'to --output (.npz): `map merge` makes the map of all parts.',
+        show_default=False)] = None,
     topic: options.Topic = None,
     poses: options.Poses = None,
     pose_topic: options.PoseTopic = None,
@@ -92,6 +99,9 @@ def build(
     Of several recordings, or with --align, each may have odometry in a frame of its own. The first
     one, or the map to extend, defines the frame; the others are found on the map and brought into
     it. One that shows too little of the map is an error.
+
+    With --shard, several processes or machines make one map of a recording: each describes the
+    images of its share. The map is that of one process, to the byte.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
@@ -101,7 +111,8 @@ def build(
     kept_as = None if stored is None else check_stored(stored)
 
     in_place = extend is not None and output.resolve() == extend.resolve()
-    check_target(output, overwrite=overwrite or in_place)
+    if shard is None:
+        check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
     from seqnet_ros.maps.datum import datum_of
     from seqnet_ros.maps.map_extension import save_extension
@@ -115,6 +126,10 @@ def build(
     from seqnet_ros.sessions.pose_graph import require_gtsam
 
     sources = sources or []
+    if shard is not None:
+        _check_shard(shard, output, overwrite, sources, {
+            '--extend': extend is not None, '--align': align is not None,
+            '--report': report is not None, '--descriptors': descriptors is not None})
     aligning = _aligning(sources, extend, align, drift, min_overlap)
     if aligning is not None:
         require_gtsam()
@@ -141,6 +156,10 @@ def build(
     built = (build_map_model(preset, device, weights, extend) if model_folder is None
              else build_model(preset, device, model_folder, weights))
     camera = options.read_camera(camera_info)
+    if shard is not None:
+        _write_part(shard, output, sources[0], built, keep_images, camera, kept_as or 'float32',
+                    topic=topic, poses=poses, pose_topic=pose_topic, rate=rate)
+        return
     extended = None
     if extend is not None:
         extended = open_map(extend, built, verify=True)
@@ -181,6 +200,46 @@ def build(
     print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
                   **({'damaged images': damaged} if damaged else {}),
                   **manifest_fields(place_map.manifest), **_aligned_fields(mapped)})
+
+
+def _check_shard(shard: str, output: Path, overwrite: bool, sources: list[Path],
+                 contradicting: dict[str, bool]) -> None:
+    """Check, before long work, that a part of a map can be made and written."""
+    from seqnet_ros.core.files import prepare_outputs
+    from seqnet_ros.maps.map_part import SUFFIX, is_part
+    from seqnet_ros.pipelines.shards import Shard
+
+    Shard.parse(shard)
+    if len(sources) != 1:
+        raise InputError(f'--shard was given with {len(sources)} recordings, expected one')
+    for option, given in contradicting.items():
+        if given:
+            raise InputError(f'both --shard and {option} were given, expected one of them: parts '
+                             'are of one recording, whose images are still to be described')
+    if output.suffix != SUFFIX:
+        raise InputError(f'output is {output}, expected a file ending in {SUFFIX} for a part of a '
+                         'map')
+    prepare_outputs([output], lambda path: overwrite and is_part(path))
+
+
+def _write_part(shard: str, output: Path, source: Path, model: 'PlaceModel', keep_images: bool,
+                camera: 'CameraModel | None', stored: 'Stored', *, topic: str | None,
+                poses: Path | None, pose_topic: str | None, rate: float | None) -> None:
+    """Look at a share of a recording, and write a part of the map."""
+    from seqnet_ros.maps.map_part import RecordingPath, write_part
+    from seqnet_ros.pipelines.shards import Shard, observe_share
+
+    opened = RecordingPath(
+        path=str(source), folder=str(Path.cwd()), topic=topic,
+        poses=None if poses is None else str(poses), pose_topic=pose_topic, rate=rate)
+    part = observe_share(opened, Shard.parse(shard), model, keep_images=keep_images, camera=camera,
+                         stored=stored, bars=progress_bar)
+    write_part(part, output)
+    damaged = len(part.manifest.damaged)
+    print_fields({'part': output, 'shard': shard, 'frames': len(part.stamps_ns),
+                  'described images': part.manifest.observed,
+                  **({'damaged images': damaged} if damaged else {}),
+                  'model': f'{model.config.name} ({model.fingerprint[:8]})'})
 
 
 def _aligning(sources: list[Path], extend: Path | None, align: bool | None, drift: float | None,

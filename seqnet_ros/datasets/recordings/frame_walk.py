@@ -99,6 +99,16 @@ class FrameWalk(Generic[Item]):
             raise InputError(f'no image of {name} has a pose from {pose_origin}, expected poses at '
                              'the times of the images')
 
+    def conclude(self, name: str, pose_origin: str = '') -> None:
+        """Warn about skipped images, after the walk; arguments as for `require_used`.
+
+        Raises:
+            InputError: every item was skipped.
+        """
+        self.require_used(name, pose_origin)
+        warn_without_pose(self.without_pose, self.total, name)
+        warn_damaged(self.damaged, self.total)
+
 
 class RecordingWalk(FrameWalk[Frame]):
     """A walk through the frames of one recording.
@@ -121,9 +131,7 @@ class RecordingWalk(FrameWalk[Frame]):
         Raises:
             InputError: no image could be used.
         """
-        self.require_used(self._source.name, self._source.pose_origin)
-        warn_without_pose(self.without_pose, self.total, self._source.name)
-        warn_damaged(self.damaged, self.total)
+        self.conclude(self._source.name, self._source.pose_origin)
 
 
 def warn_without_pose(count: int, total: int, recording: str) -> None:

@@ -1,0 +1,1 @@
+"""Making maps on many machines, with Ray and with Slurm."""
