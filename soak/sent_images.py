@@ -9,9 +9,9 @@ import numpy as np
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S
 
 _PREFIX = 'camera/'
-_RECENT = 10_000
+_RECENT = 60
 """Images sent before another that may be among the newest stamps that the node knows: of those the
-node compares the last 20 that arrived, and at twice its rate hardly any arrive for some seconds."""
+node compares the last 20 that arrived."""
 _AHEAD_S = 1.0
 """Most that a corrected stamp is after the newest: one period each for two images, with losses."""
 

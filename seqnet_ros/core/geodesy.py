@@ -81,6 +81,15 @@ def geodetic_to_enu(latitude: np.ndarray, longitude: np.ndarray, altitude: np.nd
 
 
 def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
+    """Convert meters east, north and up of a datum to WGS-84, as of `enu_to_geodetic`.
+
+    Returns:
+        float64 ``[N, 2]``, latitude and longitude in degrees.
+    """
+    return enu_to_geodetic(positions, datum)[:, :2]
+
+
+def enu_to_geodetic(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
     """Convert meters east, north and up of a datum to WGS-84, the inverse of `geodetic_to_enu`.
 
     Args:
@@ -88,7 +97,7 @@ def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
         datum: where the plane touches the earth.
 
     Returns:
-        float64 ``[N, 2]``, latitude and longitude in degrees.
+        float64 ``[N, 3]``, latitude and longitude in degrees, and meters above the ellipsoid.
     """
     centre = _earth_centred(datum.latitude, datum.longitude, datum.altitude)
     x, y, z = (centre + np.asarray(positions) @ _enu_axes(datum)).T
@@ -99,7 +108,11 @@ def enu_to_latlon(positions: np.ndarray, datum: GeoPoint) -> np.ndarray:
         sine = np.sin(latitude)
         radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sine**2)
         latitude = np.arctan2(z + _WGS84_ECCENTRICITY_2 * radius * sine, from_axis)
-    return np.rad2deg(np.stack([latitude, np.arctan2(y, x)], axis=1))
+    # Near the equator by the distance from the axis, near the poles by that from the equator.
+    sine, cosine = np.sin(latitude), np.cos(latitude)
+    radius = _WGS84_SEMI_MAJOR_M / np.sqrt(1 - _WGS84_ECCENTRICITY_2 * sine**2)
+    altitude = (from_axis * cosine + (z + _WGS84_ECCENTRICITY_2 * radius * sine) * sine) - radius
+    return np.stack([np.rad2deg(latitude), np.rad2deg(np.arctan2(y, x)), altitude], axis=1)
 
 
 def _enu_axes(datum: GeoPoint) -> np.ndarray:

@@ -11,9 +11,11 @@ import numpy as np
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError, MapModelMismatchError
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import travelled_distance
 from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_array
 from seqnet_ros.maps.completeness import Completeness
+from seqnet_ros.maps.datum import Datum, datum_of
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
@@ -30,7 +32,7 @@ def build_map(
     segment_starts: Sequence[int], spacing: str, source: str = '', pose_origin: str = '',
     *, engine: EngineConfig | None = None, features: KeyframeFeatures | None = None,
     images: KeyframeImages | None = None, camera: CameraModel | None = None,
-    completeness: Completeness | None = None,
+    completeness: Completeness | None = None, datum: GeoPoint | None = None,
     stored: Stored = 'float32',
 ) -> PlaceMap:
     """Make a map, not yet calibrated, from the keyframes of one drive.
@@ -49,6 +51,7 @@ def build_map(
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
         completeness: what the drive lacks.
+        datum: where on the earth the frame of the poses begins.
         stored: type of the descriptors on disk, to which they are rounded.
 
     Raises:
@@ -97,7 +100,8 @@ def build_map(
         usual_change=float(np.median(steps)) if steps else 0.0,
         route_length_m=travelled_distance(poses), source=source, pose_origin=pose_origin,
         features=record, images=images is not None, stored=stored,
-        camera=None if camera is None else camera.to_document(), completeness=completeness)
+        camera=None if camera is None else camera.to_document(), completeness=completeness,
+        datum=Datum.of(datum))
     return PlaceMap(manifest, frames, sequences, mean, stamps, poses, starts,
                     build_index(sequences), projected, features, images)
 
@@ -148,6 +152,11 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         if getattr(first, what) != getattr(second, what):
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
+    datum = datum_of(first)
+    if second.datum is not None and second.datum.point != datum:
+        where = 'elsewhere' if datum is None else f'at {datum}'
+        raise InputError(f'the frame of the session begins at {second.datum.point}, that of the '
+                         f'map {where}: the places of both must be in one frame')
     offset = np.zeros(7)
     if not first.has_poses:  # frame numbers continue, as meters
         offset[0] = len(place_map)
@@ -167,6 +176,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         'map_id': _map_id(first.fingerprint, joined), 'places': len(joined['frames']),
         'route_length_m': first.route_length_m + second.route_length_m,
         'source': f'{first.source} + {second.source}', 'calibration': None,
+        'pose_origin': first.pose_origin, 'datum': first.datum,
         'completeness': _join(first.completeness, second.completeness)})
     features = images = None
     if place_map.features is not None and session.features is not None:

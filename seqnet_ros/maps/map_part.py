@@ -22,6 +22,7 @@ from seqnet_ros.core.array_files import read_npz
 from seqnet_ros.core.documents import parse_json
 from seqnet_ros.core.errors import InputError, MapError
 from seqnet_ros.core.files import whole_file
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array
 from seqnet_ros.maps.observation import Observation
@@ -51,6 +52,8 @@ class PartManifest(Settings):
     recording: str = Field(description='Name of the recording.')
     pose_origin: str = Field(description='Where its poses come from.')
     posed: bool = Field(description='Whether it has poses.')
+    datum: Datum | None = Field(
+        None, description='Where on the earth the frame of the poses begins.')
     frames: int = Field(ge=0, description='Number of frames that the recording states.')
     model: ModelConfig = Field(description='The model, in full.')
     engine: EngineConfig = Field(description='The settings.')

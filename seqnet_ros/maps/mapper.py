@@ -10,6 +10,7 @@ import numpy as np
 from seqnet_ros.config.engine import EngineConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.images import View, image_from_compressed
 from seqnet_ros.core.poses import check_pose, distance, make_pose
 from seqnet_ros.core.scratch_arrays import GrowingRows
@@ -275,7 +276,8 @@ class Mapper:
         self._segment_starts.append(start)
 
     def finish(self, source: str = '', pose_origin: str = '', *,
-               poses: np.ndarray | None = None, alone: bool = False) -> PlaceMap:
+               poses: np.ndarray | None = None, datum: GeoPoint | None = None,
+               alone: bool = False) -> PlaceMap:
         """Make a map of the places so far; mapping can continue afterward.
 
         Args:
@@ -283,6 +285,7 @@ class Mapper:
             pose_origin: where the poses come from.
             poses: poses of the places on the map, float64 ``[N, 7]``, meters, as where the drive
                 was aligned with the map to extend; None for those of the images.
+            datum: where on the earth the frame of the poses begins.
             alone: leave out the map to extend.
 
         Raises:
@@ -298,7 +301,7 @@ class Mapper:
             features=self._collected_features(), camera=self.camera,
             stored=self._stored,
             images=KeyframeImages.collect(self._jpegs) if self._keep_images else None,
-            completeness=self.completeness)
+            completeness=self.completeness, datum=datum)
         if self._extends is not None and not alone:
             extended = with_sequence_length(
                 self._extends, self.model, self.engine.sequence.length)

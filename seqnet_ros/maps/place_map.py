@@ -26,6 +26,7 @@ from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.completeness import Completeness
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
@@ -125,6 +126,8 @@ class MapManifest(Settings):
         None, description='The calibrated camera of the drive.')
     completeness: Completeness | None = Field(
         None, description='What the drives lack; none in maps of earlier versions.')
+    datum: Datum | None = Field(
+        None, description='Where on the earth the frame of the poses begins, if that is known.')
     stored: Stored = Field('float32', description='Type of the descriptors on disk.')
 
     @field_validator('camera')
@@ -195,7 +198,8 @@ class MapManifest(Settings):
         """Omit these parts if the map has none, as earlier versions did."""
         document = handler(self)
         document['model'] = join_document(document['model'], document.pop('engine'))
-        for part in ('features', 'images', 'camera', 'filter_calibration', 'completeness'):
+        for part in ('features', 'images', 'camera', 'filter_calibration', 'completeness',
+                     'datum'):
             if not document.get(part):
                 document.pop(part, None)
         if self.stored == 'float32':

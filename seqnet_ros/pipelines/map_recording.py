@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
@@ -43,8 +44,13 @@ def map_recording(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> M
     """
     walk = collect_places(source, mapper, bars)
     with bars('calibrating', 1):
-        place_map = mapper.finish(source.name, source.pose_origin)
+        place_map = mapper.finish(source.name, source.pose_origin, datum=datum_of_source(source))
     return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
+
+
+def datum_of_source(source: FrameSource) -> GeoPoint | None:
+    """Return where on the earth the frame of a recording's poses begins."""
+    return source.datum if isinstance(source, PosedSource) else None
 
 
 def collect_places(source: FrameSource, mapper: Mapper, bars: Bars = no_bar) -> RecordingWalk:

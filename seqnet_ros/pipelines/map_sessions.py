@@ -9,7 +9,7 @@ from seqnet_ros.core.errors import SessionAlignmentError
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.pipelines.map_recording import collect_places
+from seqnet_ros.pipelines.map_recording import collect_places, datum_of_source
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.sessions.alignment import Alignment, align
 
@@ -34,8 +34,11 @@ class Session:
 
     def finish(self, alignment: Alignment | None = None) -> PlaceMap:
         """Make the map of this session and what it extends."""
-        return self.mapper.finish(self.recording.name, self.recording.pose_origin,
-                                  poses=None if alignment is None else alignment.poses)
+        if alignment is None:
+            return self.mapper.finish(self.recording.name, self.recording.pose_origin,
+                                      datum=datum_of_source(self.recording))
+        return self.mapper.finish(
+            self.recording.name, self.recording.pose_origin, poses=alignment.poses)
 
 
 @dataclass(eq=False)

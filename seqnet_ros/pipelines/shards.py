@@ -25,6 +25,7 @@ from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
 from seqnet_ros.datasets.recordings.open_recording import PosedSource, open_source
 from seqnet_ros.descriptors.local_features import LocalFeatures
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_part import (
     FrameDigest,
@@ -38,7 +39,7 @@ from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.observation import Observation, Observer
 from seqnet_ros.maps.stored_values import Stored
 from seqnet_ros.models.place_model import PlaceModel
-from seqnet_ros.pipelines.map_recording import MappedRecording
+from seqnet_ros.pipelines.map_recording import MappedRecording, datum_of_source
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.sequences.keyframes import keyframe_settings
 
@@ -130,6 +131,7 @@ def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
     before.add(all_stamps[:span.start], all_poses[:span.start])
     manifest = PartManifest(
         opened=opened, recording=source.name, pose_origin=source.pose_origin, posed=posed,
+        datum=Datum.of(datum_of_source(source)),
         frames=len(source), model=model.config, engine=model.engine,
         fingerprint=model.fingerprint, keep_images=keep_images,
         camera=None if camera is None else camera.to_document(), stored=stored,
@@ -180,7 +182,9 @@ def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceMode
             pass
     walk.conclude(manifest.recording, manifest.pose_origin)
     with bars('calibrating', 1):
-        place_map = mapper.finish(manifest.recording, manifest.pose_origin)
+        place_map = mapper.finish(
+            manifest.recording, manifest.pose_origin,
+            datum=None if manifest.datum is None else manifest.datum.point)
     return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
 
 

@@ -22,8 +22,9 @@ from seqnet_ros.place_filter.turns import turn_between, turn_log_ratios
 
 _JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
-_FULL_SIZE = 1000
-"""Places of a map that `FilterConfig.enter` holds for."""
+_FULL_SIZE, _SMALLEST_SHARE = 1000, 0.5
+"""Places of a map that `FilterConfig.enter` holds for, and the share of it that holds for the
+smallest ones, which are made where the robot usually is."""
 _USUAL_STEPS = 50
 _LEAST_SHARE = 1e-4
 """Of the most probable place; places below are not listed."""
@@ -203,13 +204,13 @@ class PlaceFilter:
             None if step.anchor is None else step.anchor.entry(self._space))
 
     def _enter(self) -> float:
-        """Return how probable it is to come onto the map, in proportion to its size.
+        """Return how probable it is to come onto the map.
 
-        A robot that may be anywhere is rarely on a small map. It is where it was before as often
-        as it goes there, however little that is.
+        A robot that may be anywhere is on a small map less often than on a large one. It is where
+        it was before as often as it goes there, however little that is.
         """
-        size = 1.0 if self._own_past else min(len(self._space) / _FULL_SIZE, 1.0)
-        return self._config.enter * size
+        share = max(len(self._space) / _FULL_SIZE, _SMALLEST_SHARE)
+        return self._config.enter * (1.0 if self._own_past else min(share, 1.0))
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
         """Return how far the robot went, in places or relative to its usual step."""

@@ -2,6 +2,7 @@
 
 import itertools
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,11 @@ from node_harness import (
 )
 from streets import Street
 
+from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu
 from seqnet_ros.core.poses import make_pose
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 
 pytestmark = pytest.mark.requires_ros
 
@@ -183,6 +187,53 @@ def test_the_first_accepted_pose_starts_others(town_map, second_drive):
         show_all(node, peer, second_drive[:25])
         settle(node)
         eventually(lambda: len(initial) == 2, 'a second first pose')
+
+
+# Where on the earth.
+
+
+def test_a_map_with_a_datum_gives_positions_on_the_earth(town_map, second_drive, tmp_path):
+    from geographic_msgs.msg import GeoPoseWithCovarianceStamped
+    from sensor_msgs.msg import NavSatFix
+
+    datum = GeoPoint(48.1, 11.5, 520.0)
+    place_map = open_map(town_map)
+    path = tmp_path / 'town'
+    save_map(replace(place_map, manifest=place_map.manifest.model_copy(
+        update={'datum': Datum.of(datum)})), path)
+    with localizing(map=str(path), base_frame='robot', **TOWN_EVERY) as (node, peer):
+        fixes = peer.listen(NavSatFix, 'localizer/fix')
+        geo_poses = peer.listen(GeoPoseWithCovarianceStamped, 'localizer/geo_pose')
+        eventually(lambda: listeners(node, '~/fix') and listeners(node, '~/geo_pose'), 'discovery')
+        show_all(node, peer, second_drive[:25])
+        settle(node)
+        eventually(lambda: peer.poses and len(peer.poses) == len(fixes) == len(geo_poses), 'fixes')
+    for pose, fix, geo_pose in zip(peer.poses, fixes, geo_poses, strict=True):
+        assert fix.header.stamp == geo_pose.header.stamp == pose.header.stamp
+        assert fix.header.frame_id == 'robot'
+        assert fix.status.status == fix.status.STATUS_FIX
+        assert fix.position_covariance_type == NavSatFix.COVARIANCE_TYPE_KNOWN
+        position = pose.pose.pose.position
+        found = np.array([[fix.latitude], [fix.longitude], [fix.altitude]])
+        np.testing.assert_allclose(geodetic_to_enu(*found, datum)[0],
+                                   [position.x, position.y, position.z], atol=1e-3)
+        np.testing.assert_array_equal(
+            np.reshape(fix.position_covariance, (3, 3)),
+            np.reshape(pose.pose.covariance, (6, 6))[:3, :3])
+        assert geo_pose.pose.pose.position.latitude == fix.latitude
+        assert geo_pose.pose.pose.orientation == pose.pose.pose.orientation
+
+
+def test_a_map_without_a_datum_gives_none(town_map, second_drive):
+    from sensor_msgs.msg import NavSatFix
+
+    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+        fixes = peer.listen(NavSatFix, 'localizer/fix')
+        eventually(lambda: listeners(node, '~/fix'), 'discovery')
+        show_all(node, peer, second_drive[:25])
+        settle(node)
+        eventually(lambda: peer.poses, 'poses')
+        assert not fixes
 
 
 # Several cameras.

@@ -16,6 +16,7 @@ from seqnet_ros.models.default_model import DEFAULT_TEXT
 if TYPE_CHECKING:
     from seqnet_ros.config.alignment import AlignmentConfig
     from seqnet_ros.core.camera import CameraModel
+    from seqnet_ros.core.geodesy import GeoPoint
     from seqnet_ros.datasets.recordings.frames import FrameSource
     from seqnet_ros.maps.stored_values import Stored
     from seqnet_ros.models.place_model import PlaceModel
@@ -113,11 +114,13 @@ def build(
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
+    from seqnet_ros.maps.datum import datum_of
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
     from seqnet_ros.models.place_model import build_map_model, build_model, load_preset
     from seqnet_ros.models.precomputed_model import precomputed_preset, with_precomputed
+    from seqnet_ros.pipelines.map_recording import datum_of_source
     from seqnet_ros.pipelines.map_sessions import map_sessions
     from seqnet_ros.pipelines.session_report import check_report, write_report
     from seqnet_ros.sessions.pose_graph import require_gtsam
@@ -167,9 +170,14 @@ def build(
         if keep_images or camera is not None:
             raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
                              'map without to add descriptors to')
+    # GPS positions of all recordings have one origin.
+    datum = None if extended is None else datum_of(extended.manifest)
+    recordings: list[FrameSource] = []
     opened: list[Path | None] = [*sources] or [None]
-    recordings = [_open(one, descriptors, stamps, topic, poses, pose_topic, rate)
-                  for one in opened]
+    for one in opened:
+        recordings.append(
+            _open(one, descriptors, stamps, topic, poses, pose_topic, rate, datum))
+        datum = datum or datum_of_source(recordings[-1])
     mapped = map_sessions(
         recordings,
         lambda: Mapper(built, extends=extended, keep_images=keep_images, camera=camera,
@@ -278,14 +286,15 @@ def _check_descriptors(source: Path | None, descriptors: Path | None, stamps: Pa
 
 
 def _open(source: Path | None, descriptors: Path | None, stamps: Path | None, topic: str | None,
-          poses: Path | None, pose_topic: str | None, rate: float | None) -> 'FrameSource':
+          poses: Path | None, pose_topic: str | None, rate: float | None,
+          datum: 'GeoPoint | None') -> 'FrameSource':
     """Open the recording to map: its images, or the descriptors that were computed of them."""
     from seqnet_ros.datasets.recordings.descriptor_array import open_descriptors
     from seqnet_ros.datasets.recordings.open_recording import open_source
 
     recording = None
     if source is not None:
-        recording = open_source(source, topic, poses, pose_topic, rate)
+        recording = open_source(source, topic, poses, pose_topic, rate, datum)
     if descriptors is not None:
         return open_descriptors(descriptors, recording, None if source else poses, stamps, rate)
     assert recording is not None

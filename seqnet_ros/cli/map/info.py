@@ -30,6 +30,7 @@ def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
         'spacing': manifest.spacing,
         'route': f'{manifest.route_length_m:.1f} m',
         'poses': manifest.pose_origin,
+        **({} if manifest.datum is None else {'origin on the earth': manifest.datum.point}),
         'source': manifest.source,
         'sequence length': manifest.sequence_length,
         'descriptors': describe_dimensions(manifest),

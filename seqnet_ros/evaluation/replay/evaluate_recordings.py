@@ -2,7 +2,6 @@
 
 import logging
 import platform
-import re
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -49,12 +48,12 @@ from seqnet_ros.evaluation.replay.run_files import (
 )
 from seqnet_ros.evaluation.replay.timing import Latency, Timing
 from seqnet_ros.evaluation.replay.verdict import give_verdict
+from seqnet_ros.maps.datum import datum_of
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, build_model, load_preset
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.sequences.aggregators import describe_frames
 
-_DATUM = re.compile(r'east and north of (-?[\d.]+), (-?[\d.]+)')
 _NOTABLE_OFFSET_S = 0.1
 _LIBRARIES = ('numpy', 'torch', 'opencv-python-headless', 'opencv-python', 'faiss-cpu')
 
@@ -214,9 +213,7 @@ def _map_datum(request: EvaluationRequest, maps: Recordings | None) -> GeoPoint 
         return maps.datum
     if request.map_path is None:
         return None
-    origin = read_manifest(request.map_path)[0].pose_origin
-    match = _DATUM.search(origin)
-    return GeoPoint(float(match[1]), float(match[2])) if match else None
+    return datum_of(read_manifest(request.map_path)[0])
 
 
 def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:

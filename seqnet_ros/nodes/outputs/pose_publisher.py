@@ -8,10 +8,13 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 
 from seqnet_ros.core.carried_pose import CarriedPose
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.maps.datum import datum_of
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import pose_with_covariance
 from seqnet_ros.nodes.outputs.covariance import carried_covariance, robot_pose
+from seqnet_ros.nodes.outputs.geo_pose import GeoPosePublisher
 from seqnet_ros.nodes.outputs.map_to_odom import MapToOdom
 from seqnet_ros.nodes.settings import LocalizerSettings
 
@@ -20,6 +23,8 @@ INITIAL_POSE_TOPIC = 'initialpose'
 
 class PosePublisher:
     """Publishes ``~/pose`` and, where the settings ask for it, ``initialpose`` and map -> odom.
+
+    Where the map knows its place on the earth, ``~/fix`` and ``~/geo_pose`` say the same.
 
     With ``carry_pose`` the pose of an accepted match is carried on by odometry until the next.
 
@@ -35,6 +40,8 @@ class PosePublisher:
         self._carried: CarriedPose | None = None
         self._covariance = np.zeros((6, 6))
         self._poses = node.create_lifecycle_publisher(PoseWithCovarianceStamped, '~/pose', 10)
+        self._geo_poses = GeoPosePublisher(node)
+        self._datum: GeoPoint | None = None
         self._initial_poses: Any = None
 
     def start(self, settings: LocalizerSettings) -> None:
@@ -94,15 +101,21 @@ class PosePublisher:
         """
         pose, covariance = robot_pose(result, place_map, any_heading)
         self._carried, self._covariance = CarriedPose(pose, odometry), covariance
+        self._datum = datum_of(place_map.manifest)
         message = pose_with_covariance(
             pose, covariance, result.stamp_ns, self._settings.map_frame)
-        self._poses.publish(message)
+        self._send(message)
         if self._initial_pose_due and self._initial_poses is not None:
             self._initial_poses.publish(message)
             self._initial_pose_due = False
         transform = self._transform
         if transform is not None and odometry is not None:
             transform.correct(pose, odometry, self._settings.odom_frame or odometry_frame)
+
+    def _send(self, message: PoseWithCovarianceStamped) -> None:
+        self._poses.publish(message)
+        if self._datum is not None:
+            self._geo_poses.publish(message, self._datum, self._settings.base_frame)
 
     def carry(self, odometry: np.ndarray | None, drift: float, stamp_ns: int) -> None:
         """Carry the pose of the last accepted match on to an image, and publish it if asked for.
@@ -121,6 +134,6 @@ class PosePublisher:
         if pose is None or carried.distance_m > self._settings.carry_limit_m:
             self._carried = None
             return
-        self._poses.publish(pose_with_covariance(
+        self._send(pose_with_covariance(
             pose, carried_covariance(self._covariance, carried.distance_m, carried.moved_m, drift),
             stamp_ns, self._settings.map_frame))

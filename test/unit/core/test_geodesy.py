@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 
-from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon, geodetic_to_enu
+from seqnet_ros.core.geodesy import GeoPoint, enu_to_geodetic, enu_to_latlon, geodetic_to_enu
 
 
 def test_enu_of_known_positions():
@@ -27,5 +27,7 @@ def test_latitude_and_longitude_survive_the_plane():
     rng = np.random.default_rng(0)
     for datum in (GeoPoint(48.0, 11.0, 500.0), GeoPoint(-33.9, 151.2), GeoPoint(0.0, 0.0, -50.0)):
         degrees = rng.normal([datum.latitude, datum.longitude], 0.1, size=(20, 2))
-        positions = geodetic_to_enu(*degrees.T, rng.uniform(-100, 100, size=20), datum)
+        altitudes = rng.uniform(-100, 100, size=20)
+        positions = geodetic_to_enu(*degrees.T, altitudes, datum)
         np.testing.assert_allclose(enu_to_latlon(positions, datum), degrees, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(enu_to_geodetic(positions, datum)[:, 2], altitudes, atol=1e-6)

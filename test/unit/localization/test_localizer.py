@@ -260,10 +260,9 @@ def test_town_at_dusk(seed: int, method: str) -> None:
     errors, accepted = np.array(errors), np.array(accepted)
     assert len(errors) > 70
     assert accepted.any()
-    # The filter names its best place while it still believes to be elsewhere, the longer the
-    # smaller the map is; windows fill instead.
+    # The filter names its best place while it still believes to be elsewhere; windows fill instead.
     found = errors if method == 'sequence' else errors[np.argmax(accepted):]
-    assert len(found) > (70 if method == 'sequence' else 40)
+    assert len(found) > 70
     assert (found <= 5).mean() >= .9
     assert (errors[accepted] <= 5).mean() >= .98
 

@@ -26,7 +26,7 @@ def mass_that_enters(places: int, *, own_past: bool = False) -> float:
 
 
 @pytest.mark.parametrize(('places', 'mass'), [
-    (50, 0.004), (500, 0.04), (1000, 0.08), (4000, 0.08)])
+    (50, 0.04), (500, 0.04), (750, 0.06), (1000, 0.08), (4000, 0.08)])
 def test_a_robot_comes_onto_a_small_map_less_often(places, mass):
     assert mass_that_enters(places) == pytest.approx(mass, rel=1e-6)
 
