@@ -86,3 +86,14 @@ def test_positions_that_are_none_are_no_datum():
     assert Datum.of(None) is None
     with pytest.raises(ValueError, match='latitude'):
         Datum(latitude=90.1, longitude=0.0)
+
+
+def test_shards_of_a_drive_know_where_it_began(drives, tmp_path):
+    build(drives / 'friday', tmp_path / 'whole', '--model', 'hog')
+    parts = [tmp_path / f'{number}.npz' for number in (1, 2)]
+    for number, part in enumerate(parts, 1):
+        build(drives / 'friday', part, '--model', 'hog', '--shard', f'{number}/2')
+    succeed('map', 'merge', *parts, '--output', tmp_path / 'map')
+    assert datum_of(open_map(tmp_path / 'map').manifest) is not None
+    for file in (tmp_path / 'whole').iterdir():
+        assert (tmp_path / 'map' / file.name).read_bytes() == file.read_bytes()
