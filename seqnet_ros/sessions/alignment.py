@@ -185,7 +185,7 @@ def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:
 def _carried(odometry: np.ndarray, matches: SessionMatches, agreeing: np.ndarray) -> np.ndarray:
     """Return each pose as odometry carries it from the nearest agreeing match, ``[N, 7]``."""
     known, found = matches.keyframes[agreeing], matches.poses[agreeing]
-    nearest = np.abs(np.arange(len(odometry))[:, None] - known).argmin(axis=1)
+    nearest = np.rint(np.interp(np.arange(len(odometry)), known, np.arange(len(known)))).astype(int)
     carried = np.empty_like(odometry)
     for number, match in enumerate(nearest.tolist()):
         yaw = float(_yaws(found[match:match + 1])[0] - _yaws(odometry[known[match]][None])[0])
