@@ -186,11 +186,7 @@ def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:
 def _carried(odometry: np.ndarray, matches: SessionMatches, agreeing: np.ndarray) -> np.ndarray:
     """Return each pose as odometry carries it from the nearest agreeing match, ``[N, 7]``."""
     known, found = matches.keyframes[agreeing], matches.poses[agreeing]
-    numbers = np.arange(len(odometry))
-    after = np.searchsorted(known, numbers).clip(0, len(known) - 1)
-    before = (after - 1).clip(0)
-    nearest = np.where(np.abs(known[before] - numbers) <= np.abs(known[after] - numbers), before,
-                       after)
+    nearest = np.rint(np.interp(np.arange(len(odometry)), known, np.arange(len(known)))).astype(int)
     turn = Rotation.from_euler('z', (_yaws(found) - _yaws(odometry[known]))[nearest, None])
     positions = turn.apply(odometry[:, :3] - odometry[known[nearest], :3]) + found[nearest, :3]
     return np.hstack([positions, (turn * Rotation.from_quat(odometry[:, 3:])).as_quat()])
