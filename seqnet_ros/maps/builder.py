@@ -15,7 +15,7 @@ from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import travelled_distance
 from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_array
 from seqnet_ros.maps.completeness import Completeness
-from seqnet_ros.maps.datum import Datum, datum_of
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
@@ -152,7 +152,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         if getattr(first, what) != getattr(second, what):
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
-    datum = datum_of(first)
+    datum = first.geo_datum
     if second.datum is not None and second.datum.point != datum:
         where = 'elsewhere' if datum is None else f'at {datum}'
         raise InputError(f'the frame of the session begins at {second.datum.point}, that of the '

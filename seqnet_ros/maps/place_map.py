@@ -24,9 +24,10 @@ from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.completeness import Completeness
-from seqnet_ros.maps.datum import Datum
+from seqnet_ros.maps.datum import Datum, datum_in
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
@@ -155,6 +156,11 @@ class MapManifest(Settings):
     def camera_model(self) -> CameraModel | None:
         """The calibrated camera of the drive; None where it is not known."""
         return None if self.camera is None else CameraModel.from_document(self.camera)
+
+    @property
+    def geo_datum(self) -> GeoPoint | None:
+        """Where on the earth the frame of the map begins; None where it is not known."""
+        return datum_in(self.pose_origin) if self.datum is None else self.datum.point
 
     @property
     def has_poses(self) -> bool:

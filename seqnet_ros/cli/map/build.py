@@ -114,7 +114,6 @@ def build(
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
-    from seqnet_ros.maps.datum import datum_of
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
@@ -171,7 +170,7 @@ def build(
             raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
                              'map without to add descriptors to')
     # GPS positions of all recordings have one origin.
-    datum = None if extended is None else datum_of(extended.manifest)
+    datum = None if extended is None else extended.manifest.geo_datum
     recordings: list[FrameSource] = []
     opened: list[Path | None] = [*sources] or [None]
     for one in opened:
