@@ -71,6 +71,8 @@ class MapSearch:
             RuleContext(engine, place_map, self.geometry, overlapping=overlapping),
             place_map.manifest.calibration)
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
+        self.merge_m = engine.matching.merge_frames * place_map.step_m
+        """Places this near in space are one place, meters."""
 
     def go_on_from(self, other: 'MapSearch') -> None:
         """Remember what a search of the same map learned with other settings."""
@@ -95,6 +97,20 @@ class MapSearch:
         """Return a frame ``[D]`` as it is compared with the places, float32 ``[D]``."""
         mean = None if self.mean is None else self.mean.value
         return self._model.prepare(frame[None], mean)[0]
+
+    def move_mean(self, frame: np.ndarray) -> None:
+        """Take a frame ``[D]`` into the mean of the drive, of models that center frames."""
+        if self.mean is not None:
+            self.mean.add(frame)
+
+    def compare(self, frame: np.ndarray, projected: np.ndarray) -> np.ndarray:
+        """Return a frame ``[D]`` as the filter compares it, float32 ``[D'']``.
+
+        Args:
+            frame: as the model's describer made it.
+            projected: the same by the model's projection, returned where the model has one.
+        """
+        return self.prepare(frame) if self._model.projection is None else projected
 
     @property
     def has_trained_sequences(self) -> bool:

@@ -32,6 +32,9 @@ from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
 from seqnet_ros.maps.stored_values import Stored, scales_name
+from seqnet_ros.place_filter.scene_change import SceneChange
+from seqnet_ros.place_filter.state_space import mean_step
+from seqnet_ros.place_filter.turns import turns_per_meter
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT, ROUNDED_FORMAT = 1, 2, 3, 4
 """Formats of maps without and with frames that a projection described, of maps that keep local
@@ -372,6 +375,21 @@ class PlaceMap:
     def step_m(self) -> float:
         """Median distance between successive places, meters; 0 for one place."""
         return median_step(self.positions)
+
+    @cached_property
+    def mean_step_m(self) -> float:
+        """Mean distance between successive places of unbroken stretches, meters."""
+        return mean_step(self.positions, self.segment_starts)
+
+    @cached_property
+    def turns(self) -> np.ndarray | None:
+        """How much the map turns on the way to each place, as `turns_per_meter` returns it."""
+        return turns_per_meter(self.poses, self.segment_starts)
+
+    @cached_property
+    def scene_change(self) -> SceneChange:
+        """How much successive views differ on the route, and views far apart."""
+        return SceneChange.of_drive(self.matching_frames, self.segment_starts)
 
     @cached_property
     def _boundaries(self) -> np.ndarray:
