@@ -301,16 +301,21 @@ class Localizer:
             'localization': LocalizationConfig(method='sequence'),
             'acceptance': self._engine.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
-        maps = self._prepare(alone)
-        # Those of one other length are kept: whoever asks again has as many images.
-        self._prepared = {self.sequence_length: self._prepared[self.sequence_length],
-                          len(images): maps}
+        maps = self._maps_for(images, alone)
         finder = Localizer(self.model, maps, alone, self._camera,
                            overlapping=self._overlapping, frames=self._frames)
         for number, image in enumerate(images):
             result = finder.push(image, number)
         assert result is not None
         return result
+
+    def _maps_for(self, images: Sequence[View], engine: EngineConfig) -> list[PlaceMap]:
+        """Return the maps to find images in, prepared for these settings."""
+        maps = self._prepare(engine)
+        # Those of one other length are kept: whoever asks again has as many images.
+        self._prepared = {self.sequence_length: self._prepared[self.sequence_length],
+                          len(images): maps}
+        return maps
 
     def push(self, image: View, stamp_ns: int,
              pose: np.ndarray | None = None) -> MatchResult | None:

@@ -21,6 +21,7 @@ from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranki
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.centring import RunningMean
+from seqnet_ros.sequences.windows import trailing_windows
 
 
 def prepare_map(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig) -> PlaceMap:
@@ -128,6 +129,17 @@ class MapSearch:
         padded = [*frames[:1]] * (length - len(frames)) + list(frames[-length:])
         window = self._model.prepare(np.stack(padded), mean)
         return aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
+
+    def describe_sequences(self, frames: np.ndarray) -> np.ndarray:
+        """Return the descriptors of the windows that end at successive keyframes, ``[W, D']``.
+
+        Args:
+            frames: descriptors ``[W, D]``, oldest first, as the model's describer made them.
+        """
+        mean = None if self.mean is None else self.mean.value
+        windows = trailing_windows(
+            np.zeros(len(frames), np.int64), self.map.manifest.sequence_length)
+        return aggregate(self._model.aggregator, self._model.prepare(frames, mean), windows)
 
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:
