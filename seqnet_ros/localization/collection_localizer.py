@@ -27,6 +27,8 @@ MOST_STRETCHES = 8
 """Rows of the summary that a drive is compared by, at most."""
 _FEWEST_KEYFRAMES = 4
 """Keyframes before the tiles are ranked for the first time."""
+_RELEASED_EVERY = 16
+"""Keyframes after which the memory that reading tiles has taken is let go."""
 _SWITCHED_AFTER = 3
 """Successive accepted matches in another tile after which the robot is there."""
 
@@ -58,6 +60,7 @@ class CollectionLocalizer(Localizer):
         self._elsewhere = 0
         self._unmatched = 0
         self._since_choice = 0
+        self._released_in = _RELEASED_EVERY
         engine = engine or model.engine
         self._seen = _recent(engine)
         collection.use_preparation(lambda found: prepare_map(found, model, engine))
@@ -145,6 +148,11 @@ class CollectionLocalizer(Localizer):
         if self._carried is not None:
             self._carried.move(pose)
         self._use(self._choose())
+        self._released_in -= 1
+        if self._released_in <= 0:
+            self._released_in = _RELEASED_EVERY
+            for place_map in self._sources:
+                place_map.release_pages()
         return super()._match(query, stamp_ns, descriptor, image, pose, describe_seconds)
 
     def _gated(self, result: MatchResult, odometry: np.ndarray | None) -> MatchResult:
@@ -213,6 +221,8 @@ class CollectionLocalizer(Localizer):
             return
         maps: list[PlaceMap] = [self._collection.open(number) for number in choice.used]
         self._collection.use(choice.used)
+        for place_map in self._sources:
+            place_map.release_pages()
         self.use_maps(maps)
         self._used = choice.used
         _logger.info('searching tiles %s', ', '.join(

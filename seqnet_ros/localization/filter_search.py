@@ -243,7 +243,7 @@ class FilterSearch:
         if self._filter.off_map > _LOST or self._unsearched >= _SEARCHED_EVERY:
             self._unsearched = 0
             found = [
-                place_map.index.search(describe(number), _FOUND)[1] + first
+                (place_map.entries or place_map.index).search(describe(number), _FOUND)[1] + first
                 for number, (place_map, first) in enumerate(zip(
                     self._maps, self._whole.bounds, strict=False))]
         before = self._active.places

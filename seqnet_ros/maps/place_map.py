@@ -1,5 +1,6 @@
 """The map of places: one row for every keyframe of the mapping drive."""
 
+import mmap
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -297,6 +298,8 @@ class PlaceMap:
         features: local features of all places; None where the map keeps none.
         images: a picture of every place; None where the map keeps none.
         integrity: watches the files of a memory-mapped map; None for a map in memory.
+        entries: index by which the place filter finds places to come onto a large map at, where
+            that is not ``index``.
     """
 
     manifest: MapManifest
@@ -311,6 +314,7 @@ class PlaceMap:
     features: KeyframeFeatures | None = None
     images: KeyframeImages | None = None
     integrity: MapIntegrity | None = None
+    entries: CoarseIndex | None = None
 
     def check_unchanged(self) -> None:
         """Check that the map on disk still is the one that was opened.
@@ -339,6 +343,16 @@ class PlaceMap:
                 row = array.strides[0]
                 self.integrity.verify(name, array.offset + first * row, array.offset + end * row)
             check_descriptors(name, array[first:end], unit, first)
+
+    def release_pages(self) -> None:
+        """Let go of the memory that reading a memory-mapped map has taken; it is read again.
+
+        The system would do so when memory runs short, but every read brings many pages with it.
+        """
+        for name in self.manifest.descriptors:
+            file = getattr(self, name).base
+            if self.integrity is not None and isinstance(file, mmap.mmap):
+                file.madvise(mmap.MADV_DONTNEED)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by the names of their files."""

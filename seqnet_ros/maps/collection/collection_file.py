@@ -22,11 +22,14 @@ from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.map_reader import read_manifest
 from seqnet_ros.maps.place_map import MapManifest
+from seqnet_ros.place_filter.scene_change import SceneChange
 
 COLLECTION = 'collection.json'
 FORMAT = 1
 MOST_TILES = 20_000
 
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Spread = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 _Label = Annotated[str, Field(max_length=200)]
 
 
@@ -38,6 +41,8 @@ class Tile(Settings):
     places: int = Field(ge=1, description='Number of places.')
     bytes: int = Field(ge=0, description='Size of its files.')
     rows: int = Field(ge=1, description='Number of its rows in the summary.')
+    scene: tuple[_Finite, _Spread, _Finite, _Spread] = Field(
+        description='Similarity of successive views, mean and deviation, and of views far apart.')
     area: _Label = Field('', description='The floor or site it belongs to.')
     frame: _Label = Field(
         min_length=1, description='Name of its coordinate frame; tiles of one frame share '
@@ -54,6 +59,12 @@ class Tile(Settings):
         if path.is_absolute() or '..' in path.parts or '\0' in name or str(path) != name:
             raise ValueError('expected a path inside the folder of the collection')
         return name
+
+
+    def to_scene(self) -> SceneChange:
+        """Return `PlaceMap.scene_change` of the map."""
+        (near, near_spread, far, far_spread) = self.scene
+        return SceneChange((near, near_spread), (far, far_spread))
 
 
 class SummaryFiles(Settings):

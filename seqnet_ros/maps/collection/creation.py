@@ -157,9 +157,10 @@ def _describe(place_map: PlaceMap, path: Path, name: str, area: str, frame: str,
     manifest, positions = place_map.manifest, place_map.positions
     size = sum(record.bytes for record in read_manifest(path)[1].values())
     datum = datum_of(manifest) if manifest.has_poses else None
+    scene = place_map.scene_change
     return Tile(
         name=name, map_id=manifest.map_id, places=len(place_map), bytes=size, rows=rows,
-        area=area, frame=_frame(manifest, frame, name), datum=Datum.of(datum),
+        scene=(*scene.on_route, *scene.elsewhere), area=area, frame=_frame(manifest, frame, name), datum=Datum.of(datum),
         extent=Extent.of(positions) if manifest.has_poses else None,
         geographic=None if datum is None else GeoExtent.of(positions, datum))
 

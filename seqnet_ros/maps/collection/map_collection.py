@@ -4,6 +4,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from seqnet_ros.core.errors import InputError, MapChangedError, MapCorruptError,
 from seqnet_ros.maps.collection.collection_file import CollectionManifest, Tile, read_collection
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, Summary
 from seqnet_ros.maps.file_record import FileRecord
+from seqnet_ros.maps.index import LateIndex
 from seqnet_ros.maps.manifest_file import MANIFEST
 from seqnet_ros.maps.map_reader import IN_MEMORY_BYTES, open_map
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
@@ -142,11 +144,16 @@ class MapCollection:
 
     def _read(self, number: int, prepare: Prepare) -> PlaceMap:
         tile = self.tiles[number]
-        place_map = open_map(self.folder / tile.name)
+        place_map = open_map(self.folder / tile.name, late_index=True)
         check_tile(tile, place_map.manifest, self.manifest)
         prepared = prepare(place_map)
-        # What the filter asks of a map takes a while, and would hold up a keyframe.
-        _ = prepared.turns, prepared.mean_step_m, prepared.step_m, prepared.scene_change
+        if isinstance(prepared.index, LateIndex):
+            prepared = replace(
+                prepared, entries=self.summary.index_of(number, prepared.segment_starts))
+        # What the filter asks of a map takes a while, and would hold up a keyframe. To measure the
+        # change of scene, places all over the map would be read.
+        vars(prepared)['scene_change'] = tile.to_scene()
+        _ = prepared.turns, prepared.mean_step_m, prepared.step_m
         return prepared
 
 

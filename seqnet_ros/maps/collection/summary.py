@@ -149,6 +149,16 @@ class Summary:
         order = np.argsort(-scores, kind='stable')
         return tiles[order], scores[order]
 
+    def index_of(self, tile: int, starts: np.ndarray) -> 'RowIndex':
+        """Return an index of the places of a tile by its rows.
+
+        Args:
+            tile: its number.
+            starts: first place of the unbroken stretch each place is on, ``[N]``.
+        """
+        rows = self._rows[self._firsts[tile]:self._firsts[tile] + self._counts[tile]]
+        return RowIndex(np.array(rows), stretch_firsts(starts), self._axes)
+
     def _score(self, tile: int, queries: np.ndarray, reverse: bool) -> float:
         """Return the mean cosine of the best run of rows of a tile."""
         first, count = self._firsts[tile], self._counts[tile]
@@ -161,6 +171,30 @@ class Summary:
             if reverse:
                 best = max(best, _best_run(similar[::-1]))
         return best
+
+
+class RowIndex:
+    """Finds places of one tile by its rows: roughly, in little memory and time.
+
+    Args:
+        rows: int8 ``[R, M]``.
+        firsts: first place of each, int64 ``[R]``.
+        axes: what the rows were projected on.
+    """
+
+    def __init__(self, rows: np.ndarray, firsts: np.ndarray, axes: Axes) -> None:
+        self._rows = rows
+        self._firsts = firsts
+        self._axes = axes
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distances and first places of the rows nearest to a descriptor ``[D']``."""
+        projected = self._axes.project(query[None])[0] / _SCALE
+        similar = self._rows.astype(np.float32) @ projected
+        k = min(k, len(similar))
+        best = np.argpartition(-similar, k - 1)[:k]
+        best = best[np.argsort(-similar[best], kind='stable')]
+        return np.sqrt(np.maximum(2 - 2 * similar[best], 0.0)), self._firsts[best]
 
 
 def _best_run(similar: np.ndarray) -> float:
