@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -71,6 +72,13 @@ class Answer:
     estimate: PoseEstimate | None
 
 
+class _Gathered(NamedTuple):
+    """Frames ``[K, D]`` of some places ``[K]`` of a large map, ascending, in memory."""
+
+    places: np.ndarray
+    frames: np.ndarray
+
+
 class FilterSearch:
     """Follows the robot in the places of all maps.
 
@@ -96,6 +104,8 @@ class FilterSearch:
         self._filter = PlaceFilter(
             self._active.space, engine.filter, engine.matching.reverse,
             [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
+        self._gathered = [_Gathered(_NO_PLACES, place_map.matching_frames[:0])
+                          for place_map in self._maps]
         self._scenes = [place_map.scene_change for place_map in self._maps]
         self._last: Keyframe | None = None
         self._anchor: Anchor | None = None
@@ -128,6 +138,9 @@ class FilterSearch:
                 self._whole, self._sample, marginal[held], held, _NO_PLACES)
         self._filter.go_on_from(other._filter, self._active.space, origins(
             other._active.places, there[self._active.places]))
+        gathered = dict(zip(other.map_ids, other._gathered, strict=True))
+        self._gathered = [gathered.get(map_id, own) for map_id, own in zip(
+            self.map_ids, self._gathered, strict=True)]
         self._last = None if other._last is None else self._as_compared(other._last, other.map_ids)
         self._anchor = None if other._anchor is None else self._anchored(other._anchor, other)
 
@@ -254,7 +267,17 @@ class FilterSearch:
     def _frames(self, number: int) -> np.ndarray:
         """Return the frames of the places of a map that matter, float32 ``[K, D]``."""
         frames, places = self._maps[number].matching_frames, self._places(number)
-        return frames if places is None else frames[places]
+        if places is None:
+            return frames
+        # Most places matter for many keyframes: reading them all over the map again takes longer.
+        known = self._gathered[number]
+        rows = np.empty((len(places), frames.shape[1]), frames.dtype)
+        origin = origins(known.places, places)
+        kept = origin >= 0
+        rows[kept] = known.frames[origin[kept]]
+        rows[~kept] = frames[places[~kept]]
+        self._gathered[number] = _Gathered(places, rows)
+        return rows
 
     def _places(self, number: int) -> np.ndarray | None:
         """Return the places of a map that matter, int64 ``[K]``; None for all."""

@@ -160,7 +160,8 @@ def _describe(place_map: PlaceMap, path: Path, name: str, area: str, frame: str,
     scene = place_map.scene_change
     return Tile(
         name=name, map_id=manifest.map_id, places=len(place_map), bytes=size, rows=rows,
-        scene=(*scene.on_route, *scene.elsewhere), area=area, frame=_frame(manifest, frame, name), datum=Datum.of(datum),
+        scene=(*scene.on_route, *scene.elsewhere), area=area,
+        frame=_frame(manifest, frame, name), datum=Datum.of(datum),
         extent=Extent.of(positions) if manifest.has_poses else None,
         geographic=None if datum is None else GeoExtent.of(positions, datum))
 
