@@ -187,6 +187,45 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
                     features=features, images=images, **joined)
 
 
+def select_places(place_map: PlaceMap, places: np.ndarray) -> PlaceMap:
+    """Return the map of some places of another, with their sequences, not yet calibrated.
+
+    How sure the place filter must be is taken over: a part has fewer places to measure it with.
+
+    Args:
+        place_map: the map.
+        places: int ``[K]``, ascending; a gap between them ends a stretch.
+    """
+    before = place_map.segment_starts[places]
+    begins = np.ones(len(places), bool)
+    begins[1:] = (np.diff(places) != 1) | (before[1:] != before[:-1])
+    starts = np.maximum.accumulate(np.where(begins, np.arange(len(places)), 0))
+    arrays: dict[str, Any] = {
+        name: _rows(array, places) for name, array in (
+            ('frames', place_map.frames), ('sequences', place_map.sequences))}
+    arrays.update(stamps_ns=place_map.stamps_ns[places], poses=place_map.poses[places],
+                  segment_starts=starts)
+    manifest = place_map.manifest
+    steps = np.linalg.norm(np.diff(arrays['poses'][:, :3], axis=0), axis=1)
+    manifest = manifest.model_copy(update={
+        'map_id': _map_id(manifest.fingerprint, arrays), 'places': len(places),
+        'route_length_m': float(steps[~begins[1:]].sum()), 'calibration': None,
+        'completeness': None})
+    return PlaceMap(
+        manifest, mean=place_map.mean, index=build_index(arrays['sequences']),
+        projected=None if place_map.projected is None else _rows(place_map.projected, places),
+        features=None if place_map.features is None else place_map.features.of_places(places),
+        images=None if place_map.images is None else place_map.images.of_places(places), **arrays)
+
+
+def _rows(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return rows of an array ``[N, D]``, in a temporary file where they are many."""
+    rows = scratch_array((len(places), *array.shape[1:]), array.dtype)
+    for block in row_blocks(rows):
+        rows[block] = array[places[block]]
+    return rows
+
+
 def _join(first: Completeness | None, second: Completeness | None) -> Completeness | None:
     return first.joined(second) if first is not None and second is not None else first or second
 

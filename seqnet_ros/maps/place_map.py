@@ -1,5 +1,6 @@
 """The map of places: one row for every keyframe of the mapping drive."""
 
+import mmap
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -33,6 +34,9 @@ from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
 from seqnet_ros.maps.stored_values import Stored, scales_name
+from seqnet_ros.place_filter.scene_change import SceneChange
+from seqnet_ros.place_filter.state_space import mean_step
+from seqnet_ros.place_filter.turns import turns_per_meter
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT, ROUNDED_FORMAT = 1, 2, 3, 4
 """Formats of maps without and with frames that a projection described, of maps that keep local
@@ -300,6 +304,8 @@ class PlaceMap:
         features: local features of all places; None where the map keeps none.
         images: a picture of every place; None where the map keeps none.
         integrity: watches the files of a memory-mapped map; None for a map in memory.
+        entries: index by which the place filter finds places to come onto a large map at, where
+            that is not ``index``.
     """
 
     manifest: MapManifest
@@ -314,6 +320,7 @@ class PlaceMap:
     features: KeyframeFeatures | None = None
     images: KeyframeImages | None = None
     integrity: MapIntegrity | None = None
+    entries: CoarseIndex | None = None
 
     def check_unchanged(self) -> None:
         """Check that the map on disk still is the one that was opened.
@@ -342,6 +349,16 @@ class PlaceMap:
                 row = array.strides[0]
                 self.integrity.verify(name, array.offset + first * row, array.offset + end * row)
             check_descriptors(name, array[first:end], unit, first)
+
+    def release_pages(self) -> None:
+        """Let go of the memory that reading a memory-mapped map has taken; it is read again.
+
+        The system would do so when memory runs short, but every read brings many pages with it.
+        """
+        for name in self.manifest.descriptors:
+            file = getattr(self, name).base
+            if self.integrity is not None and isinstance(file, mmap.mmap):
+                file.madvise(mmap.MADV_DONTNEED)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by the names of their files."""
@@ -378,6 +395,21 @@ class PlaceMap:
     def step_m(self) -> float:
         """Median distance between successive places, meters; 0 for one place."""
         return median_step(self.positions)
+
+    @cached_property
+    def mean_step_m(self) -> float:
+        """Mean distance between successive places of unbroken stretches, meters."""
+        return mean_step(self.positions, self.segment_starts)
+
+    @cached_property
+    def turns(self) -> np.ndarray | None:
+        """How much the map turns on the way to each place, as `turns_per_meter` returns it."""
+        return turns_per_meter(self.poses, self.segment_starts)
+
+    @cached_property
+    def scene_change(self) -> SceneChange:
+        """How much successive views differ on the route, and views far apart."""
+        return SceneChange.of_drive(self.matching_frames, self.segment_starts)
 
     @cached_property
     def _boundaries(self) -> np.ndarray:

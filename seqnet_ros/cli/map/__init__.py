@@ -2,6 +2,7 @@
 
 import typer
 
+from seqnet_ros.cli.map import collection
 from seqnet_ros.cli.map.build import build
 from seqnet_ros.cli.map.export_map import export_map
 from seqnet_ros.cli.map.import_map import import_map
@@ -16,3 +17,4 @@ app.command()(info)
 app.command()(verify)
 app.command('export')(export_map)
 app.command('import')(import_map)
+app.add_typer(collection.app, name='collection')
