@@ -64,8 +64,9 @@ class CollectionLocalizer(Localizer):
         engine = engine or model.engine
         self._seen = _recent(engine)
         collection.use_preparation(lambda found: prepare_map(found, model, engine))
-        self._used: tuple[int, ...] = (0,)
-        super().__init__(model, [collection.open(0)], engine, camera, frames=collection.frames)
+        self._used: tuple[int, ...] = (collection.first,)
+        super().__init__(model, [collection.open(collection.first)], engine, camera,
+                         frames=collection.frames)
         collection.use(self._used)
         self._undecided = True
 
@@ -130,7 +131,8 @@ class CollectionLocalizer(Localizer):
         """Return the tiles that are searched, and those that the summary ranks first for images."""
         frames = np.stack([self.model.describe(image) for image in images])
         ranked = self._rank(self._searches[0].describe_sequences(frames))
-        chosen = among_ranked(ranked, self._collection.config, self._used).used
+        chosen = self._collection.ready(
+            among_ranked(ranked, self._collection.config, self._used).used)
         return self._prepare_all([self._collection.open(number) for number in chosen], engine)
 
     def _clear_sequence(self) -> None:
@@ -210,23 +212,22 @@ class CollectionLocalizer(Localizer):
         return among_ranked(ranked, config, used)
 
     def _rank(self, sequences: np.ndarray) -> list[int]:
-        ranked, _ = self._collection.summary.rank(
-            sequences, self._allowed, self._engine.matching.reverse)
-        return ranked.tolist()
+        return self._collection.rank(sequences, self._allowed, self._engine.matching.reverse)
 
     def _use(self, choice: Choice) -> None:
         """Search the chosen tiles from now on."""
         self._collection.prefetch(choice.opened)
-        if set(choice.used) == set(self._used):
+        used = self._collection.ready(choice.used)
+        if not used or set(used) == set(self._used):
             return
-        maps: list[PlaceMap] = [self._collection.open(number) for number in choice.used]
-        self._collection.use(choice.used)
+        maps: list[PlaceMap] = [self._collection.open(number) for number in used]
+        self._collection.use(used)
         for place_map in self._sources:
             place_map.release_pages()
         self.use_maps(maps)
-        self._used = choice.used
+        self._used = used
         _logger.info('searching tiles %s', ', '.join(
-            self._collection.tiles[number].name for number in choice.used))
+            self._collection.tiles[number].name for number in used))
 
 
 def _recent(engine: EngineConfig, known: Iterable[np.ndarray] = ()) -> deque[np.ndarray]:
