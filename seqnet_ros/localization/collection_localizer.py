@@ -55,7 +55,9 @@ class CollectionLocalizer(Localizer):
         self._collection = collection
         self._priors: dict[str, Prior] = {}
         self._allowed: list[int] | None = None
+        # The tile that the robot is said to be in, and that of the newest accepted match.
         self._tile: int | None = None
+        self._found: int | None = None
         self._carried: CarriedPose | None = None
         self._elsewhere = 0
         self._unmatched = 0
@@ -168,17 +170,15 @@ class CollectionLocalizer(Localizer):
         if not result.accepted or best is None:
             self._unmatched += 1
             return
-        self._unmatched = 0
-        found = self._collection.number_of(best.map_id)
-        if found == self._tile:
-            self._elsewhere = 0
-        else:
-            self._elsewhere += 1
-            if self._tile is None or self._elsewhere >= _SWITCHED_AFTER or (
-                    self._collection.tiles[found].frame
-                    != self._collection.tiles[self._tile].frame):
-                self._tile, self._elsewhere = found, 0
-                _logger.info('the robot is in tile %s', self._collection.tiles[found].name)
+        was_lost, self._unmatched = self._lost, 0
+        found = self._found = self._collection.number_of(best.map_id)
+        self._elsewhere = 0 if found == self._tile else self._elsewhere + 1
+        tiles = self._collection.tiles
+        if found != self._tile and (
+                self._tile is None or was_lost or self._elsewhere >= _SWITCHED_AFTER
+                or tiles[found].frame != tiles[self._tile].frame):
+            self._tile, self._elsewhere = found, 0
+            _logger.info('the robot is in tile %s', tiles[found].name)
         self._carried = CarriedPose(best.pose if result.pose is None else result.pose, odometry)
 
     @property
@@ -190,11 +190,11 @@ class CollectionLocalizer(Localizer):
         config = self._collection.config
         self._since_choice += 1
         if not (self._lost or self._undecided):
-            assert self._tile is not None
+            assert self._found is not None
             position = None if self._carried is None else self._carried.pose
             if position is None and self._carried is not None:
                 position = self._carried.start
-            return around(self._collection.tiles, config, self._tile,
+            return around(self._collection.tiles, config, self._found,
                           None if position is None else position[:3], self._used, self._allowed)
         if self._allowed is not None and len(self._allowed) <= config.used_tiles:
             self._undecided = False

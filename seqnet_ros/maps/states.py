@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.place_filter.seams import Seams, find_seams
 from seqnet_ros.place_filter.state_space import StateSpace
 
 
@@ -16,17 +17,21 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
         frames: name of the coordinate frame of each; empty where each has its own.
     """
     bounds = np.cumsum([0, *map(len, maps)]).tolist()
-    starts = [place_map.segment_starts + first
-              for place_map, first in zip(maps, bounds, strict=False)]
+    stretches = [place_map.segment_starts + first
+                 for place_map, first in zip(maps, bounds, strict=False)]
     posed = tuple(place_map.manifest.has_poses for place_map in maps)
     turns = [place_map.turns for place_map in maps]
     known = [turn for turn in turns if turn is not None]
+    starts, poses = np.concatenate(stretches), np.concatenate([one.poses for one in maps])
+    steps_m = tuple(place_map.mean_step_m for place_map in maps)
+    numbers = tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames)
+    seams = Seams()
+    if len(set(numbers)) < len(numbers):
+        seams = find_seams(
+            bounds, starts, poses, numbers, [one.position_tree for one in maps], steps_m)
     return StateSpace(
-        tuple(bounds), np.concatenate(starts),
-        np.concatenate([place_map.poses for place_map in maps]),
-        tuple(place_map.mean_step_m for place_map in maps),
-        posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None,
-        tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames))
+        tuple(bounds), starts, poses, steps_m, posed,
+        np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers, seams)
 
 
 def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -131,6 +131,7 @@ class Belief:
                 target[arriving] = np.convolve(row, kernel)[
                     arriving.start - first:arriving.stop - first]
         self._stop_at_ends(mixed, moved, steps, weights)
+        self._cross_seams(mixed, moved, steps, weights)
         return moved
 
     def _stop_at_ends(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
@@ -145,6 +146,15 @@ class Belief:
                 moved[:, target] -= weight[:, None] * mixed[:, source]
         if crossed:  # what is left of a difference may be a rounding error below zero
             np.maximum(moved, 0.0, out=moved)
+
+    def _cross_seams(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
+                     weights: np.ndarray) -> None:
+        """Add what moved from the end of a stretch onto another map."""
+        if not len(self._space.seams):
+            return
+        for step, weight in zip(steps.tolist(), weights.T, strict=True):
+            source, target = self._space.crossing(step)
+            np.add.at(moved.T, target, (weight[:, None] * mixed[:, source]).T)
 
     def update(self, log_ratios: np.ndarray, of_motion: np.ndarray | None = None) -> None:
         """Take in evidence.

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from seqnet_ros.place_filter.seams import Seams
+
 _HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
 """Views that differ in heading by more than 90 degrees show different things."""
 
@@ -23,6 +25,7 @@ class StateSpace:
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
+        seams: where stretches go on in other maps of one frame.
     """
 
     bounds: tuple[int, ...]
@@ -32,7 +35,9 @@ class StateSpace:
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
     frames: tuple[int, ...] = ()
+    seams: Seams = field(default_factory=Seams)
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
+    _crossing: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -59,6 +64,12 @@ class StateSpace:
             self._ends[steps] = np.flatnonzero(
                 self.starts[steps:] != self.starts[:len(self) - steps])
         return self._ends[steps]
+
+    def crossing(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return from which states so many steps lead onto another map, and to which."""
+        if steps not in self._crossing:
+            self._crossing[steps] = self.seams.crossing(steps, self.starts)
+        return self._crossing[steps]
 
 
 class StateGroup:

@@ -178,7 +178,7 @@ class MapCollection:
         # What the filter asks of a map takes a while, and would hold up a keyframe. To measure the
         # change of scene, places all over the map would be read.
         vars(prepared)['scene_change'] = tile.to_scene()
-        _ = prepared.turns, prepared.mean_step_m, prepared.step_m
+        _ = prepared.turns, prepared.mean_step_m, prepared.step_m, prepared.position_tree
         return prepared
 
 
