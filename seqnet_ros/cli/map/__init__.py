@@ -8,6 +8,8 @@ from seqnet_ros.cli.map.export_map import export_map
 from seqnet_ros.cli.map.import_map import import_map
 from seqnet_ros.cli.map.info import info
 from seqnet_ros.cli.map.merge import merge
+from seqnet_ros.cli.map.pull import pull
+from seqnet_ros.cli.map.push import push
 from seqnet_ros.cli.map.verify import verify
 
 app = typer.Typer(no_args_is_help=True, help='Build, verify and copy maps.')
@@ -17,4 +19,6 @@ app.command()(info)
 app.command()(verify)
 app.command('export')(export_map)
 app.command('import')(import_map)
+app.command()(push)
+app.command()(pull)
 app.add_typer(collection.app, name='collection')

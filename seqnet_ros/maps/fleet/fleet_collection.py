@@ -131,7 +131,7 @@ class FleetCollection(MapCollection):
         except FleetError as error:
             self.watch.note_failure(error)
             return ranked
-        numbers = {name: number for name, number in zip(names, ranked, strict=True)}
+        numbers = dict(zip(names, ranked, strict=True))
         found = [numbers[name] for name in best if name in numbers]
         return [*found, *(number for number in ranked if number not in set(found))]
 

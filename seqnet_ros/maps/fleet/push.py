@@ -89,7 +89,8 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
         axes = read_axes(directory, store)
     if not server.exists():
         server.create(first.sequences.shape[1], index)
-    stored_axes = store.add(lambda target: _save(target, axes.to_array()), _ARRAY)
+    stored_axes = (store.add(lambda target: _save(target, axes.to_array()), _ARRAY)
+                   if directory is None else directory.first.axes)
     written: list[str] = []
     unchanged: list[str] = []
     places = 0
@@ -214,5 +215,5 @@ def _rows(place_map: PlaceMap, tile: Tile) -> PlaceRows:
 
 def _save(target: Path, array: np.ndarray) -> None:
     buffer = io.BytesIO()
-    np.save(buffer, array, allow_pickle=False)
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
     target.write_bytes(buffer.getvalue())

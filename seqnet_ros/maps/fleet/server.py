@@ -316,7 +316,8 @@ class FleetServer:
 
     def _connect(self, pymilvus: Any) -> Any:
         address = self.address
-        options: dict[str, Any] = {}
+        # Connections are otherwise shared by address, whatever their encryption.
+        options: dict[str, Any] = {'dedicated': True}
         if address.tls and address.certificate:
             options['server_pem_path'] = address.certificate
         return pymilvus.MilvusClient(
