@@ -1,6 +1,7 @@
 """Putting maps on a server: their places, their archives, and then their entries."""
 
 import io
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -79,6 +80,7 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
         MapError: a map cannot be read, or the server refuses or does not answer.
         InputError: the store cannot be written, or a name is invalid.
     """
+    store.check_writable()
     sources = _sources(path, name)
     directory = read_directory(server) if server.exists() else None
     first = open_map(sources[0].path)
@@ -147,8 +149,6 @@ def read_array(file: StoredFile, store: Store) -> np.ndarray:
     Raises:
         FleetError: it is missing or damaged.
     """
-    import tempfile
-
     with tempfile.TemporaryDirectory(prefix='seqnet_ros-') as folder:
         target = Path(folder) / f'array{_ARRAY}'
         store.get(file, _ARRAY, target)

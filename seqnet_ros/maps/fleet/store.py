@@ -39,6 +39,18 @@ class Store:
         if self._folder is None and not where.startswith('https://'):
             raise InputError(f'store {where} is neither a folder nor an https address')
 
+    def check_writable(self) -> Path:
+        """Return the folder that files are added to.
+
+        Raises:
+            InputError: the store is no folder.
+        """
+        if self._folder is None:
+            raise InputError(f'store {self.where} cannot be written to, expected a folder')
+        if not self._folder.is_dir():
+            raise InputError(f'store {self._folder} is not a folder, expected one that exists')
+        return self._folder
+
     def add(self, write: Callable[[Path], object], suffix: str) -> StoredFile:
         """Add a file; one of the same content stays.
 
@@ -49,11 +61,7 @@ class Store:
         Raises:
             InputError: the store is no folder, or cannot be written.
         """
-        folder = self._folder
-        if folder is None:
-            raise InputError(f'store {self.where} cannot be written to, expected a folder')
-        if not folder.is_dir():
-            raise InputError(f'store {folder} is not a folder, expected one that exists')
+        folder = self.check_writable()
         with explain_write_errors(folder), tempfile.TemporaryDirectory(
                 prefix='.part-', dir=folder) as part:
             path = Path(part) / f'file{suffix}'

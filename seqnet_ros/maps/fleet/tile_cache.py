@@ -107,9 +107,9 @@ class TileCache:
         if before is not None and before.summary.id != summary.id:
             for name in (before.summary.rows_name, before.summary.axes_name):
                 (self.folder / name).unlink(missing_ok=True)
-        for file in self.folder.glob('rows-*.npy'):
-            if file.stem.removeprefix('rows-') not in kept:
-                file.unlink(missing_ok=True)
+        for old in self.folder.glob('rows-*.npy'):
+            if old.stem.removeprefix('rows-') not in kept:
+                old.unlink(missing_ok=True)
 
     @property
     def manifest(self) -> CollectionManifest:

@@ -1,4 +1,4 @@
-"""Maps of a fleet on a real Milvus server: push, pull, search, copies, and a server that vanishes."""
+"""Maps of a fleet on a real Milvus server: push, pull, search, copies, a server that vanishes."""
 
 import shutil
 import subprocess
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from milvus_server import MilvusServer, running_server
 from refusal import refusal
-from vector_maps import DIM, PLACES, vector_map, vector_model, views
+from vector_maps import PLACES, vector_map, vector_model, views
 
 from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.core.errors import FleetError
@@ -112,7 +112,7 @@ def test_a_part_is_pulled_by_region_tile_and_session(maps, server, store, tmp_pa
     pull(directory.select(tiles=['top "floor"']), store, tmp_path / 'copy')
     assert [tile.name for tile in read_collection(tmp_path / 'copy').tiles] == ['top "floor"']
     assert 'no tile' in refusal(lambda: directory.select(parse_region('xy:0,500,10,600')))
-    assert "there is no tile t9" in refusal(lambda: directory.select(tiles=['t9']))
+    assert 'there is no tile t9' in refusal(lambda: directory.select(tiles=['t9']))
 
 
 def test_the_server_finds_what_faiss_finds(server, store, tmp_path):
