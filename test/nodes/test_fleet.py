@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from milvus_server import MilvusServer, running_server
 from node_harness import deliver, eventually, localizing
-from town_tiles import localize, town_drive, write_town_tiles
+from town_tiles import errors_m, localize, town_drive, write_town_tiles
 
 from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
@@ -35,7 +35,8 @@ def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_server(milvus_python: Path,
                tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     """A server that may be killed."""
-    yield from running_server(milvus_python, tmp_path_factory.mktemp('own'))
+    with running_server(milvus_python, tmp_path_factory.mktemp('own')) as server:
+        yield server
 
 
 def test_the_server_vanishes_under_a_robot(tiles, own_server, tmp_path):
@@ -52,7 +53,7 @@ def test_the_server_vanishes_under_a_robot(tiles, own_server, tmp_path):
     truth = {frame.stamp_ns: frame.pose for frame in drive}
 
     engine = CollectionLocalizer(load_model('hog', device='cpu'), MapCollection(tiles))
-    expected = sum(result.accepted for result in localize(engine, drive, posed=False))
+    expected = errors_m(localize(engine, drive, posed=False), drive)  # with files of its own
     engine.close()
 
     def server_state(node: object) -> str:
@@ -80,13 +81,13 @@ def test_the_server_vanishes_under_a_robot(tiles, own_server, tmp_path):
         drive_on(node, peer, drive[130:])
         assert node.pipeline.statistics.dropped == 0
         accepted = [match for match in peer.matches if match.accepted]
-        assert len(accepted) >= 0.8 * expected
+        assert len(accepted) >= 0.8 * len(expected)
         for first, end in ((0, 50), (50, 100), (100, 130), (130, len(drive))):
             assert any(drive[first].stamp_ns <= _stamp(match) <= drive[end - 1].stamp_ns
                        for match in accepted)
         errors = [np.hypot(match.pose.position.x - truth[_stamp(match)][0],
                            match.pose.position.y - truth[_stamp(match)][1]) for match in accepted]
-        assert max(errors) < 5
+        assert max(errors) < expected.max() + 2
     own_server.kill()
     with localizing(**parameters) as (node, peer):  # a robot that starts without the server
         assert server_state(node).startswith('away')

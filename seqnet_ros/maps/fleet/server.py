@@ -240,6 +240,15 @@ class FleetServer:
         """
         self._ask('flush', self._places)
 
+    def indexed_places(self) -> int:
+        """Return over how many places the index is built; others are compared one by one.
+
+        Raises:
+            FleetError: the server refuses or does not answer.
+        """
+        found = self._ask('describe_index', self._places, 'descriptor')
+        return int(found.get('total_rows', 0)) - int(found.get('pending_index_rows', 0))
+
     def search(self, queries: np.ndarray, k: int, condition: str = '',
                timeout_s: float | None = None) -> list[Hits]:
         """Find the places nearest to descriptors.

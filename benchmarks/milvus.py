@@ -1,0 +1,308 @@
+"""A map of a fleet on a Milvus server: ``python -m benchmarks.milvus [--places N] [--index KIND]``.
+
+Starts a real server on this machine, in an environment of its own under build/bench, and writes the
+places of a drive of `benchmarks.route` to it: descriptors of 512 values, in tiles of 10,000 places,
+on a straight road. Descriptors of a second drive along it are searched; what faiss finds by
+comparing all is the truth. Then robots in processes of their own ask ten times a second which tiles
+they may be in, while another process writes more tiles. At last the server is killed and started
+again.
+"""
+
+import argparse
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.maps import CACHE
+from benchmarks.milvus_server import MilvusServer, install
+from benchmarks.route import LATENT_DIM, Route, make_route
+from seqnet_ros.core.errors import FleetError
+from seqnet_ros.maps.collection.collection_file import Tile
+from seqnet_ros.maps.collection.extent import Extent
+from seqnet_ros.maps.fleet.directory import StoredFile, TileEntry
+from seqnet_ros.maps.fleet.server import FleetServer, IndexKind, PlaceRows, where
+from seqnet_ros.maps.fleet.tile_search import order_tiles
+
+DIM = 512
+TILE_PLACES = 10_000
+_SHIFT = 0.6
+"""As `benchmarks.route` shifts the views of a second drive."""
+_QUERIES = 1000
+_NEIGHBOURS = 10
+_ROBOTS, _RATE_HZ, _SECONDS = 8, 10.0, 30.0
+_DRIVE = 16
+"""Keyframes that a robot knows when it asks for tiles."""
+_PATIENCE_S = 600.0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What one robot saw.
+
+    Attributes:
+        seconds: duration of each answer.
+        right: how many named the right tile first.
+        failed: how many calls failed.
+    """
+
+    seconds: list[float]
+    right: int
+    failed: int
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog='python -m benchmarks.milvus', description=__doc__)
+    parser.add_argument('--places', type=int, default=100_000)
+    parser.add_argument('--index', choices=('HNSW', 'DISKANN'), default='HNSW')
+    options = parser.parse_args()
+    folder = CACHE / 'milvus-data'
+    shutil.rmtree(folder, ignore_errors=True)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    server = MilvusServer(install(CACHE / 'milvus'), folder)
+    started = time.perf_counter()
+    server.start()
+    table = Table('measured', 'value')
+    table.add_row('start of the server', f'{time.perf_counter() - started:.1f} s')
+    try:
+        _measure(server, options.places, options.index, table)
+    finally:
+        server.kill()
+    Console(width=120).print(table)
+
+
+def _measure(server: MilvusServer, places: int, index: IndexKind, table: Table) -> None:
+    route = make_route(places, DIM)
+    descriptors = np.empty((places, DIM), np.float32)
+    route.write_frames(descriptors)
+    fleet = FleetServer(server.address('fleet'), 60.0)
+    fleet.create(DIM, index)
+    empty_memory, empty_disk = _resident(server.pid), _sizes(server.folder)
+    started = time.perf_counter()
+    for number in range(places // TILE_PLACES):
+        entry = _entry(number)
+        fleet.insert_places(entry, _rows(descriptors, number))
+        fleet.add_entry(entry)
+    table.add_row(f'writing {places} places', f'{time.perf_counter() - started:.1f} s')
+    started = time.perf_counter()
+    fleet.flush()
+    _wait_for_index(fleet, places)
+    table.add_row(f'{index} index', f'{time.perf_counter() - started:.1f} s')
+    time.sleep(20)  # until segments in memory give way to those with the index
+    _search(fleet, route, descriptors, table)
+    memory = _resident(server.pid) - empty_memory
+    table.add_row('memory', f'{memory / places:.0f} bytes a place')
+    for name, size in _sizes(server.folder).items():
+        table.add_row(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes '
+                                       'a place')
+    _fleet(server, route, places, table)
+    _kill(server, fleet, descriptors, table)
+    fleet.close()
+
+
+def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray, table: Table) -> None:
+    """Compare searches with those among all descriptors."""
+    truth = np.random.default_rng(1).choice(len(descriptors), _QUERIES, replace=False)
+    queries = _views(route, truth, 1)
+    _, nearest = faiss.knn(queries, descriptors, _NEIGHBOURS)
+    for name, condition, meant in (
+            ('all places', where(fingerprint='benchmark'), None),
+            ('one tile', where(tiles=['tile 3']), (3 * TILE_PLACES, 4 * TILE_PLACES)),
+            ('a region of 2,000 m', where(box=(41_000, -1, 43_000, 1)), (41_000, 43_001))):
+        expected = nearest
+        if meant is not None:
+            _, within = faiss.knn(queries, descriptors[slice(*meant)], _NEIGHBOURS)
+            expected = within + meant[0]
+        found, seconds = 0, []
+        for query, wanted in zip(queries, expected, strict=True):
+            started = time.perf_counter()
+            hits = fleet.search(query[None], _NEIGHBOURS, condition)[0]
+            seconds.append(time.perf_counter() - started)
+            numbers = {int(tile.split()[1]) * TILE_PLACES + place
+                       for tile, place in zip(hits.tiles, hits.places.tolist(), strict=True)}
+            found += len(numbers & set(wanted.tolist()))
+        table.add_row(f'recall of 10, {name}', f'{found / expected.size:.4f}')
+        table.add_row(f'search, {name}', f'{_percentiles(seconds)}')
+    started = time.perf_counter()
+    exact = []
+    for query in queries[:100]:
+        started = time.perf_counter()
+        faiss.knn(query[None], descriptors, _NEIGHBOURS)
+        exact.append(time.perf_counter() - started)
+    table.add_row('comparing all with faiss', _percentiles(exact))
+
+
+def _fleet(server: MilvusServer, route: Route, places: int, table: Table) -> None:
+    """Let robots ask while one writes."""
+    context = multiprocessing.get_context('spawn')
+    begin = context.Event()
+    written = context.Value('i', 0)
+    ended = context.Event()
+    writer = context.Process(target=_write_on, args=(
+        str(server.address('fleet')), places, begin, ended, written))
+    writer.start()
+    with context.Pool(_ROBOTS) as pool:
+        asked = pool.map_async(_ask, [
+            (str(server.address('fleet')), places, number, time.time() + 20.0)
+            for number in range(_ROBOTS)], chunksize=1)
+        begin.set()
+        robots = asked.get(_PATIENCE_S)
+    ended.set()
+    writer.join()
+    seconds = [one for robot in robots for one in robot.seconds]
+    table.add_row(f'{_ROBOTS} robots at {_RATE_HZ:g} Hz, one writes',
+                  f'{_percentiles(seconds)}, {len(seconds)} answers, '
+                  f'{sum(robot.failed for robot in robots)} failed')
+    table.add_row('right tile first', f'{sum(robot.right for robot in robots) / len(seconds):.3f}')
+    table.add_row('written meanwhile', f'{written.value} places')
+
+
+def _ask(task: tuple[str, int, int, float]) -> Asked:
+    """Ask for tiles at a steady rate, as one robot."""
+    from seqnet_ros.maps.fleet.address import parse_address
+
+    text, places, number, begin = task
+    route = make_route(places, DIM)
+    fleet = FleetServer(parse_address(text), 10.0)
+    fleet.index_kind()
+    random = np.random.default_rng(number)
+    seconds: list[float] = []
+    right = failed = 0
+    time.sleep(max(begin - time.time(), 0))
+    for tick in range(int(_SECONDS * _RATE_HZ)):
+        time.sleep(max(begin + tick / _RATE_HZ - time.time(), 0))
+        tile = int(random.integers(places // TILE_PLACES))
+        first = tile * TILE_PLACES + int(random.integers(TILE_PLACES - _DRIVE))
+        drive = _views(route, np.arange(first, first + _DRIVE), tick)
+        started = time.perf_counter()
+        try:
+            found = order_tiles(fleet, drive, 'benchmark')
+        except FleetError:
+            failed += 1
+            continue
+        seconds.append(time.perf_counter() - started)
+        right += found[:1] == [f'tile {tile}']
+    fleet.close()
+    return Asked(seconds, right, failed)
+
+
+def _write_on(text: str, places: int, begin: 'multiprocessing.synchronize.Event',
+              ended: 'multiprocessing.synchronize.Event', written: object) -> None:
+    """Write tile after tile of another road."""
+    from seqnet_ros.maps.fleet.address import parse_address
+
+    fleet = FleetServer(parse_address(text), 60.0)
+    other = make_route(TILE_PLACES, DIM, seed=1)
+    descriptors = np.empty((TILE_PLACES, DIM), np.float32)
+    other.write_frames(descriptors)
+    begin.wait()
+    for number in range(places // TILE_PLACES, 10_000):
+        if ended.is_set():
+            break
+        entry = _entry(number)
+        fleet.insert_places(entry, PlaceRows(
+            descriptors, _positions(number), None))
+        fleet.add_entry(entry)
+        written.value += TILE_PLACES  # type: ignore[attr-defined]
+    fleet.close()
+
+
+def _kill(server: MilvusServer, fleet: FleetServer, descriptors: np.ndarray, table: Table) -> None:
+    """Kill the server, start it, and wait for the first answer."""
+    def answers() -> list[tuple[str, int]]:
+        hits = fleet.search(descriptors[:1000:100], 1, timeout_s=1.0)
+        return [(hit.tiles[0], int(hit.places[0])) for hit in hits]
+
+    before = answers()
+    server.kill()
+    started = time.perf_counter()
+    server.start()
+    healthy = time.perf_counter() - started
+    wrong = failed = 0
+    while True:
+        try:
+            if answers() == before:
+                break
+            wrong += 1
+        except FleetError:
+            failed += 1
+        time.sleep(0.1)
+        if time.perf_counter() - started > _PATIENCE_S:
+            raise SystemExit('the server did not recover')
+    table.add_row('killed: healthy after', f'{healthy:.1f} s')
+    table.add_row('killed: answers after', f'{time.perf_counter() - started:.1f} s '
+                                           f'({failed} refused, {wrong} incomplete)')
+
+
+def _wait_for_index(fleet: FleetServer, places: int) -> None:
+    end = time.monotonic() + _PATIENCE_S
+    while fleet.indexed_places() < places:
+        if time.monotonic() > end:
+            raise SystemExit('the index was not built in time')
+        time.sleep(1.0)
+
+
+def _entry(number: int) -> TileEntry:
+    positions = _positions(number)
+    file = StoredFile(bytes=1, sha256='0' * 64)
+    return TileEntry(
+        version=1, session='benchmark', model='benchmark', fingerprint='benchmark', dim=DIM,
+        sequence_length=1, spacing='1m', archive=file, rows=file, axes=file, store='nowhere',
+        tile=Tile(name=f'tile {number}', map_id=f'map {number}', places=TILE_PLACES, bytes=1,
+                  rows=TILE_PLACES, scene=(0.5, 0.1, 0.0, 0.1), frame='map',
+                  extent=Extent.of(positions)))
+
+
+def _rows(descriptors: np.ndarray, number: int) -> PlaceRows:
+    first = number * TILE_PLACES
+    return PlaceRows(descriptors[first:first + TILE_PLACES], _positions(number), None)
+
+
+def _positions(number: int) -> np.ndarray:
+    positions = np.zeros((TILE_PLACES, 3))
+    positions[:, 0] = number * TILE_PLACES + np.arange(TILE_PLACES)
+    return positions
+
+
+def _views(route: Route, places: np.ndarray, seed: int) -> np.ndarray:
+    """Return what a second drive sees at places."""
+    moved = np.random.default_rng([7, seed]).standard_normal(LATENT_DIM) * _SHIFT
+    return route.describe((route.states[places] + moved).astype(np.float32), 100 + seed)
+
+
+def _percentiles(seconds: list[float]) -> str:
+    median, high = np.percentile(seconds, (50, 99)) * 1e3
+    return f'p50 {median:.1f} ms, p99 {high:.1f} ms'
+
+
+def _resident(pid: int) -> int:
+    """Return the memory of a process that is not shared with files, bytes."""
+    for line in Path(f'/proc/{pid}/status').read_text().splitlines():
+        if line.startswith('RssAnon:'):
+            return int(line.split()[1]) * 1024
+    raise SystemExit(f'process {pid} states no memory')
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the bytes in each kind of data of a server."""
+    sizes: dict[str, int] = {}
+    for path in _files(folder / 'data'):
+        kind = path.relative_to(folder / 'data').parts[0]
+        sizes[kind] = sizes.get(kind, 0) + path.stat().st_blocks * 512
+    return sizes
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob('*') if path.is_file() and not path.is_symlink())
+
+
+if __name__ == '__main__':
+    main()
