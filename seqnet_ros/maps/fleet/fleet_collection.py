@@ -61,7 +61,8 @@ class FleetCollection(MapCollection):
             self._server.close()
             raise
         self.watch = ServerWatch(self._server, fleet.check_every_s, away,
-                                 self._directory.versions, self._count_here)
+                                 self._directory.versions, self._directory.first.dim,
+                                 self._count_here)
         self._fetcher = ThreadPoolExecutor(1, 'tile fetcher')
         self._fetching: dict[int, Future[None]] = {}
         self._failed: dict[int, float] = {}

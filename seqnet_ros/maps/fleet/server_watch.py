@@ -5,6 +5,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from seqnet_ros.core.errors import FleetError
 from seqnet_ros.maps.fleet.server import FleetServer
 
@@ -19,14 +21,16 @@ class ServerWatch:
         every_s: how often, s.
         failure: why it is away at the start; None where it is there.
         versions: the version of each tile that is used, by name.
+        dim: length of a sequence descriptor.
         tiles_here: returns how many tiles are here.
     """
 
     def __init__(self, server: FleetServer, every_s: float, failure: FleetError | None,
-                 versions: Mapping[str, int], tiles_here: Callable[[], int]) -> None:
+                 versions: Mapping[str, int], dim: int, tiles_here: Callable[[], int]) -> None:
         self._server = server
         self._every_s = every_s
         self._versions = versions
+        self._query = np.zeros((1, dim), np.float32)
         self._tiles_here = tiles_here
         self._away_since: float | None = None
         self._lock = threading.Lock()
@@ -66,7 +70,10 @@ class ServerWatch:
     def _run(self) -> None:
         while not self._ended.wait(self._every_s):
             try:
-                self._note_answer(self._server.versions())
+                versions = self._server.versions()
+                if not self.is_there:  # the places come back later than the directory
+                    self._server.search(self._query, 1)
+                self._note_answer(versions)
             except FleetError as error:
                 self.note_failure(error)
 
