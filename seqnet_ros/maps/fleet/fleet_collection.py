@@ -174,6 +174,8 @@ class FleetCollection(MapCollection):
     def _fetch(self, number: int) -> None:
         """Copy a tile unless it is here."""
         entry = self._directory.entries[number]
+        if self._cache.has(entry):
+            return
         with self._fetch_lock:
             if not self._cache.has(entry):
                 started = time.monotonic()

@@ -47,6 +47,15 @@ class Pushed(NamedTuple):
 
 
 @dataclass(frozen=True)
+class _Site:
+    """The map on the server before a push; no directory if it is new."""
+
+    directory: Directory | None
+    axes: Axes
+    stored_axes: StoredFile
+
+
+@dataclass(frozen=True)
 class _Source:
     """A map on disk that becomes a tile."""
 
@@ -82,40 +91,29 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
     """
     store.check_writable()
     sources = _sources(path, name)
-    directory = read_directory(server) if server.exists() else None
-    first = open_map(sources[0].path)
-    if directory is None:
-        axes = _fit(path, sources)
-    else:
-        directory.check_model(first.manifest.fingerprint, str(path))
-        axes = read_axes(directory, store)
-    if not server.exists():
-        server.create(first.sequences.shape[1], index)
-    stored_axes = (store.add(lambda target: _save(target, axes.to_array()), _ARRAY)
-                   if directory is None else directory.first.axes)
-    written: list[str] = []
+    site = _begin(path, sources, server, store, index)
+    written: list[Tile] = []
     unchanged: list[str] = []
-    places = 0
     for source in sources:
         place_map = open_map(source.path)
-        entry = _describe(place_map, source, axes, stored_axes, store, session, with_weights)
-        before = None if directory is None else directory.find(source.name)
+        entry = _describe(place_map, source, site, store, session, with_weights)
+        before = None if site.directory is None else site.directory.find(source.name)
         if before is not None and _same(before, entry):
             unchanged.append(source.name)
             continue
-        entry = entry.model_copy(update={
-            'version': max(entry.version, 0 if before is None else before.version + 1)})
-        _check_fits(() if directory is None else directory.entries, entry, server)
+        version = max(entry.version, 0 if before is None else before.version + 1)
+        entry = entry.model_copy(update={'version': version})
+        _check_fits(() if site.directory is None else site.directory.entries, entry, server)
         with bars(source.name, len(place_map)) as progress:
             server.insert_places(entry, _rows(place_map, entry.tile), progress)
         _check_fits(server.entries(), entry, server)  # others push, too
         server.add_entry(entry)
         server.remove_before(source.name, server.versions()[source.name])
-        written.append(source.name)
-        places += len(place_map)
+        written.append(entry.tile)
     if written:
         server.flush()
-    return Pushed(tuple(written), tuple(unchanged), places, read_directory(server))
+    return Pushed(tuple(tile.name for tile in written), tuple(unchanged),
+                  sum(tile.places for tile in written), read_directory(server))
 
 
 def read_directory(server: FleetServer) -> Directory:
@@ -127,6 +125,12 @@ def read_directory(server: FleetServer) -> Directory:
         MapModelMismatchError: they were made with different models.
     """
     return Directory.of(server.entries(), str(server.address))
+
+
+def _known(server: FleetServer) -> Directory | None:
+    """Return the tiles of a map; None where there is none, or no push to it was completed."""
+    entries = list(server.entries()) if server.exists() else []
+    return Directory.of(entries, str(server.address)) if entries else None
 
 
 def read_axes(directory: Directory, store: Store) -> Axes:
@@ -169,6 +173,20 @@ def _sources(path: Path, name: str) -> list[_Source]:
     return [_Source(tile.name, path / tile.name, tile.area, tile.frame) for tile in manifest.tiles]
 
 
+def _begin(path: Path, sources: list[_Source], server: FleetServer, store: Store,
+           index: IndexKind) -> _Site:
+    """Read what is on the server, or make an empty map there."""
+    directory = _known(server)
+    first = open_map(sources[0].path)
+    if directory is not None:
+        directory.check_model(first.manifest.fingerprint, str(path))
+        return _Site(directory, read_axes(directory, store), directory.first.axes)
+    axes = _fit(path, sources)
+    if not server.exists():
+        server.create(first.sequences.shape[1], index)
+    return _Site(None, axes, store.add(lambda target: _save(target, axes.to_array()), _ARRAY))
+
+
 def _fit(path: Path, sources: list[_Source]) -> Axes:
     """Return the axes of a map that is new on the server."""
     if is_collection(path):
@@ -177,11 +195,11 @@ def _fit(path: Path, sources: list[_Source]) -> Axes:
     return Axes.fit(pooled(place_map.sequences, place_map.segment_starts))
 
 
-def _describe(place_map: PlaceMap, source: _Source, axes: Axes, stored_axes: StoredFile,
-              store: Store, session: str, with_weights: bool) -> TileEntry:
+def _describe(place_map: PlaceMap, source: _Source, site: _Site, store: Store, session: str,
+              with_weights: bool) -> TileEntry:
     """Store the files of a tile, and return its entry."""
     manifest = place_map.manifest
-    rows = axes.encode(pooled(place_map.sequences, place_map.segment_starts))
+    rows = site.axes.encode(pooled(place_map.sequences, place_map.segment_starts))
     try:
         tile = describe_tile(place_map, source.path, source.name, area=source.area,
                              frame=source.frame, rows=len(rows))
@@ -191,7 +209,7 @@ def _describe(place_map: PlaceMap, source: _Source, axes: Axes, stored_axes: Sto
         version=time.time_ns(), tile=tile, session=session or manifest.source,
         model=manifest.model.name, fingerprint=manifest.fingerprint,
         dim=place_map.sequences.shape[1], sequence_length=manifest.sequence_length,
-        spacing=manifest.spacing, axes=stored_axes,
+        spacing=manifest.spacing, axes=site.stored_axes,
         archive=store.add(lambda target: export_map(
             source.path, target, with_weights=with_weights), _ARCHIVE),
         rows=store.add(lambda target: _save(target, rows), _ARRAY), store=store.where)

@@ -109,6 +109,11 @@ def eventually(holds: Callable[[], bool], what: str, patience_s: float = 20.0) -
         time.sleep(0.05)
 
 
+def cut(*_: object) -> None:
+    """Stand in for a call to the server that breaks off."""
+    raise FleetError('the line was cut')
+
+
 # Push and pull.
 
 
@@ -178,9 +183,6 @@ def test_a_push_that_breaks_off_leaves_the_old_version(site, tmp_path, monkeypat
     save_map(vector_map(MODEL, 70, 70_000.0), tmp_path / 'old')
     save_map(vector_map(MODEL, 71, 70_000.0), tmp_path / 'new')
     put(tmp_path / 'old', site, name='broken')
-
-    def cut(*_: object) -> None:
-        raise FleetError('the line was cut')
 
     with monkeypatch.context() as patch:
         patch.setattr(site.server, 'add_entry', cut)
@@ -259,10 +261,14 @@ def test_the_server_finds_what_faiss_finds(site, tmp_path):
     assert site.server.search(queries[:1], 5, where(fingerprint='another'))[0].tiles == []
 
 
-def test_an_index_on_disk(milvus, tmp_path):
+def test_a_first_push_that_breaks_off_and_an_index_on_disk(milvus, tmp_path, monkeypatch):
     save_map(vector_map(MODEL, 1, places=400), tmp_path / 'disk')
     with connected(milvus, 'disk', tmp_path) as disk:
-        put(tmp_path / 'disk', disk, index='DISKANN')
+        with monkeypatch.context() as patch:
+            patch.setattr(disk.server, 'insert_places', cut)
+            assert refusal(lambda: put(tmp_path / 'disk', disk, index='DISKANN'))
+        assert 'holds 0 tiles' in refusal(lambda: disk.directory)
+        put(tmp_path / 'disk', disk)
         assert disk.server.index_kind() == 'DISKANN'
         sequences = np.asarray(open_map(tmp_path / 'disk').sequences)
         assert [hit.places[0] for hit in disk.server.search(sequences[[10, 300]], 3)] == [10, 300]
