@@ -18,8 +18,6 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from benchmarks.maps import CACHE
 from benchmarks.milvus_server import MilvusServer, install
@@ -70,16 +68,14 @@ def main() -> None:
     server = MilvusServer(install(CACHE / 'milvus'), folder)
     started = time.perf_counter()
     server.start()
-    table = Table('measured', 'value')
-    table.add_row('start of the server', f'{time.perf_counter() - started:.1f} s')
+    _say('start of the server', f'{time.perf_counter() - started:.1f} s')
     try:
-        _measure(server, options.places, options.index, table)
+        _measure(server, options.places, options.index)
     finally:
         server.kill()
-    Console(width=120).print(table)
 
 
-def _measure(server: MilvusServer, places: int, index: IndexKind, table: Table) -> None:
+def _measure(server: MilvusServer, places: int, index: IndexKind) -> None:
     route = make_route(places, DIM)
     descriptors = np.empty((places, DIM), np.float32)
     route.write_frames(descriptors)
@@ -91,24 +87,24 @@ def _measure(server: MilvusServer, places: int, index: IndexKind, table: Table) 
         entry = _entry(number)
         fleet.insert_places(entry, _rows(descriptors, number))
         fleet.add_entry(entry)
-    table.add_row(f'writing {places} places', f'{time.perf_counter() - started:.1f} s')
+    _say(f'writing {places} places', f'{time.perf_counter() - started:.1f} s')
     started = time.perf_counter()
     fleet.flush()
     _wait_for_index(fleet, places)
-    table.add_row(f'{index} index', f'{time.perf_counter() - started:.1f} s')
+    _say(f'{index} index', f'{time.perf_counter() - started:.1f} s')
     time.sleep(20)  # until segments in memory give way to those with the index
-    _search(fleet, route, descriptors, table)
+    _search(fleet, route, descriptors)
     memory = _resident(server.pid) - empty_memory
-    table.add_row('memory', f'{memory / places:.0f} bytes a place')
+    _say('memory', f'{memory / places:.0f} bytes a place')
     for name, size in _sizes(server.folder).items():
-        table.add_row(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes '
+        _say(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes '
                                        'a place')
-    _fleet(server, route, places, table)
-    _kill(server, fleet, descriptors, table)
+    _fleet(server, route, places)
+    _kill(server, fleet, descriptors)
     fleet.close()
 
 
-def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray, table: Table) -> None:
+def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray) -> None:
     """Compare searches with those among all descriptors."""
     truth = np.random.default_rng(1).choice(len(descriptors), _QUERIES, replace=False)
     queries = _views(route, truth, 1)
@@ -129,18 +125,18 @@ def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray, table: Ta
             numbers = {int(tile.split()[1]) * TILE_PLACES + place
                        for tile, place in zip(hits.tiles, hits.places.tolist(), strict=True)}
             found += len(numbers & set(wanted.tolist()))
-        table.add_row(f'recall of 10, {name}', f'{found / expected.size:.4f}')
-        table.add_row(f'search, {name}', f'{_percentiles(seconds)}')
+        _say(f'recall of 10, {name}', f'{found / expected.size:.4f}')
+        _say(f'search, {name}', f'{_percentiles(seconds)}')
     started = time.perf_counter()
     exact = []
     for query in queries[:100]:
         started = time.perf_counter()
         faiss.knn(query[None], descriptors, _NEIGHBOURS)
         exact.append(time.perf_counter() - started)
-    table.add_row('comparing all with faiss', _percentiles(exact))
+    _say('comparing all with faiss', _percentiles(exact))
 
 
-def _fleet(server: MilvusServer, route: Route, places: int, table: Table) -> None:
+def _fleet(server: MilvusServer, route: Route, places: int) -> None:
     """Let robots ask while one writes."""
     context = multiprocessing.get_context('spawn')
     begin = context.Event()
@@ -158,11 +154,11 @@ def _fleet(server: MilvusServer, route: Route, places: int, table: Table) -> Non
     ended.set()
     writer.join()
     seconds = [one for robot in robots for one in robot.seconds]
-    table.add_row(f'{_ROBOTS} robots at {_RATE_HZ:g} Hz, one writes',
+    _say(f'{_ROBOTS} robots at {_RATE_HZ:g} Hz, one writes',
                   f'{_percentiles(seconds)}, {len(seconds)} answers, '
                   f'{sum(robot.failed for robot in robots)} failed')
-    table.add_row('right tile first', f'{sum(robot.right for robot in robots) / len(seconds):.3f}')
-    table.add_row('written meanwhile', f'{written.value} places')
+    _say('right tile first', f'{sum(robot.right for robot in robots) / len(seconds):.3f}')
+    _say('written meanwhile', f'{written.value} places')
 
 
 def _ask(task: tuple[str, int, int, float]) -> Asked:
@@ -215,7 +211,7 @@ def _write_on(text: str, places: int, begin: 'multiprocessing.synchronize.Event'
     fleet.close()
 
 
-def _kill(server: MilvusServer, fleet: FleetServer, descriptors: np.ndarray, table: Table) -> None:
+def _kill(server: MilvusServer, fleet: FleetServer, descriptors: np.ndarray) -> None:
     """Kill the server, start it, and wait for the first answer."""
     def answers() -> list[tuple[str, int]]:
         hits = fleet.search(descriptors[:1000:100], 1, timeout_s=1.0)
@@ -237,8 +233,8 @@ def _kill(server: MilvusServer, fleet: FleetServer, descriptors: np.ndarray, tab
         time.sleep(0.1)
         if time.perf_counter() - started > _PATIENCE_S:
             raise SystemExit('the server did not recover')
-    table.add_row('killed: healthy after', f'{healthy:.1f} s')
-    table.add_row('killed: answers after', f'{time.perf_counter() - started:.1f} s '
+    _say('killed: healthy after', f'{healthy:.1f} s')
+    _say('killed: answers after', f'{time.perf_counter() - started:.1f} s '
                                            f'({failed} refused, {wrong} incomplete)')
 
 
@@ -276,6 +272,10 @@ def _views(route: Route, places: np.ndarray, seed: int) -> np.ndarray:
     """Return what a second drive sees at places."""
     moved = np.random.default_rng([7, seed]).standard_normal(LATENT_DIM) * _SHIFT
     return route.describe((route.states[places] + moved).astype(np.float32), 100 + seed)
+
+
+def _say(what: str, value: str) -> None:
+    print(f'{what:<40} {value}', flush=True)
 
 
 def _percentiles(seconds: list[float]) -> str:

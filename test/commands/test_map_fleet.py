@@ -40,6 +40,8 @@ def test_what_is_refused_without_a_server(tmp_path, monkeypatch):
     assert 'does not answer' in refusal(*push, 'milvus://127.0.0.1:9/x', '--store', tmp_path)
     assert 'is not a folder' in refusal(*push, 'milvus://127.0.0.1:9/x', '--store',
                                         tmp_path / 'none')
+    assert 'index' in refusal(*push, 'milvus://127.0.0.1:9/x', '--store', tmp_path, '--index',
+                              'IVF')
     monkeypatch.setenv(CREDENTIALS, 'robot:s3cret')
     told = refusal(*push, 'milvus://127.0.0.1:9/x', '--store', tmp_path)
     assert 's3cret' not in told

@@ -1,7 +1,7 @@
 """``seqnet_ros map push``: put maps on a server, for a fleet."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -27,9 +27,9 @@ def push(
     session: Annotated[str, typer.Option(
         help='The drive, or the time, that the maps are from.',
         show_default='the recording of each')] = '',
-    index: Annotated[Literal['HNSW', 'DISKANN'], typer.Option(
-        help='Index over the places of a map that is new on the server: HNSW keeps descriptors in '
-             'memory, DISKANN on disk.')] = 'HNSW',
+    index: Annotated[str, typer.Option(
+        help="Index over the places of a map that is new on the server: 'HNSW' keeps descriptors "
+             "in memory, 'DISKANN' on disk.")] = 'HNSW',
     with_weights: Annotated[bool, typer.Option(
         '--with-weights/--without-weights',
         help='Put the weights of the model into each archive.')] = False,
@@ -42,12 +42,13 @@ def push(
     """
     from seqnet_ros.maps.fleet.address import parse_address
     from seqnet_ros.maps.fleet.push import push as push_maps
-    from seqnet_ros.maps.fleet.server import FleetServer
+    from seqnet_ros.maps.fleet.server import FleetServer, parse_index
     from seqnet_ros.maps.fleet.store import Store
 
+    kind = parse_index(index)
     server = FleetServer(parse_address(address))
     try:
-        pushed = push_maps(path, server, Store(store), name=name, session=session, index=index,
+        pushed = push_maps(path, server, Store(store), name=name, session=session, index=kind,
                            with_weights=with_weights, bars=progress_bar)
     finally:
         server.close()

@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
@@ -29,9 +29,9 @@ _NAME_BYTES = 1000
 _INSERTED_BYTES = 4 << 20
 _READ_ROWS = 500
 _NEIGHBOURS, _BUILD_BEAM, _SEARCH_BEAM = 24, 200, 384
-_INDEX_PARAMS: dict[str, dict[str, int]] = {
+_INDEX_PARAMS: dict[IndexKind, dict[str, int]] = {
     'HNSW': {'M': _NEIGHBOURS, 'efConstruction': _BUILD_BEAM}, 'DISKANN': {}}
-_BEAM_NAMES = {'HNSW': 'ef', 'DISKANN': 'search_list'}
+_BEAM_NAMES: dict[IndexKind, str] = {'HNSW': 'ef', 'DISKANN': 'search_list'}
 _PLACE_FIELDS = ('tile', 'place', 'version', 'session', 'fingerprint', 'x', 'y', 'z', 'latitude',
                  'longitude')
 _NO_COLLECTION = 100
@@ -66,6 +66,19 @@ class PlaceRows:
     degrees: np.ndarray | None
 
 
+def parse_index(text: str) -> IndexKind:
+    """Read the kind of an index.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    for kind in get_args(IndexKind):
+        if text.upper() == kind:
+            return cast(IndexKind, kind)
+    raise InputError(f'index {shortened(repr(text))} is unknown, expected one of '
+                     f'{", ".join(_INDEX_PARAMS)}')
+
+
 def require_pymilvus() -> Any:
     """Return the client library.
 
@@ -97,7 +110,7 @@ class FleetServer:
         self._timeout_s = timeout_s
         self._client: Any = None
         self._lock = threading.Lock()
-        self._kind: str | None = None
+        self._kind: IndexKind | None = None
 
     def close(self) -> None:
         """Close the connection."""
@@ -137,7 +150,7 @@ class FleetServer:
         for name in (self._tiles, self._places):
             self._ask('drop_collection', name)
 
-    def index_kind(self) -> str:
+    def index_kind(self) -> IndexKind:
         """Return the kind of the index over the places.
 
         Raises:
@@ -145,11 +158,10 @@ class FleetServer:
         """
         if self._kind is None:
             found = self._ask('describe_index', self._places, 'descriptor')
-            kind = str(found.get('index_type'))
-            if kind not in _INDEX_PARAMS:
-                raise FleetError(f'the index of {self.address} is {shortened(kind)}, expected one '
-                                 f'of {", ".join(_INDEX_PARAMS)}')
-            self._kind = kind
+            try:
+                self._kind = parse_index(str(found.get('index_type')))
+            except InputError as error:
+                raise FleetError(f'{self.address}: {error}') from error
         return self._kind
 
     # The directory.
