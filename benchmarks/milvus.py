@@ -3,9 +3,9 @@
 Starts a real server on this machine, in an environment of its own under build/bench, and writes the
 places of a drive of `benchmarks.route` to it: descriptors of 512 values, in tiles of 10,000 places,
 on a straight road. Descriptors of a second drive along it are searched; what faiss finds by
-comparing all is the truth. Then robots in processes of their own ask ten times a second which tiles
-they may be in, while another process writes more tiles. At last the server is killed and started
-again.
+comparing all is the truth. Drives of 16 places ask which tile they are in, as a robot that is lost
+does. Then robots in processes of their own search ten times a second, while another process writes
+more tiles, one after the other. At last the server is killed and started again.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -25,6 +26,7 @@ from benchmarks.route import LATENT_DIM, Route, make_route
 from seqnet_ros.core.errors import FleetError
 from seqnet_ros.maps.collection.collection_file import Tile
 from seqnet_ros.maps.collection.extent import Extent
+from seqnet_ros.maps.fleet.address import parse_address
 from seqnet_ros.maps.fleet.directory import StoredFile, TileEntry
 from seqnet_ros.maps.fleet.server import FleetServer, IndexKind, PlaceRows, where
 from seqnet_ros.maps.fleet.tile_search import order_tiles
@@ -36,8 +38,8 @@ _SHIFT = 0.6
 _QUERIES = 1000
 _NEIGHBOURS = 10
 _ROBOTS, _RATE_HZ, _SECONDS = 8, 10.0, 30.0
-_DRIVE = 16
-"""Keyframes that a robot knows when it asks for tiles."""
+_DRIVES, _DRIVE = 100, 16
+"""Drives, and the keyframes of each, that tiles are asked for."""
 _PATIENCE_S = 600.0
 
 
@@ -97,8 +99,7 @@ def _measure(server: MilvusServer, places: int, index: IndexKind) -> None:
     memory = _resident(server.pid) - empty_memory
     _say('memory', f'{memory / places:.0f} bytes a place')
     for name, size in _sizes(server.folder).items():
-        _say(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes '
-                                       'a place')
+        _say(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes a place')
     _fleet(server, route, places)
     _kill(server, fleet, descriptors)
     fleet.close()
@@ -134,6 +135,17 @@ def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray) -> None:
         faiss.knn(query[None], descriptors, _NEIGHBOURS)
         exact.append(time.perf_counter() - started)
     _say('comparing all with faiss', _percentiles(exact))
+    random = np.random.default_rng(2)
+    seconds, right = [], 0
+    for number in range(_DRIVES):
+        tile = int(random.integers(len(descriptors) // TILE_PLACES))
+        first = tile * TILE_PLACES + int(random.integers(TILE_PLACES - _DRIVE))
+        drive = _views(route, np.arange(first, first + _DRIVE), number)
+        started = time.perf_counter()
+        right += order_tiles(fleet, drive, 'benchmark')[:1] == [f'tile {tile}']
+        seconds.append(time.perf_counter() - started)
+    _say(f'tile of a drive of {_DRIVE} places', f'{_percentiles(seconds)}, right '
+                                               f'{right / _DRIVES:.3f}')
 
 
 def _fleet(server: MilvusServer, route: Route, places: int) -> None:
@@ -145,56 +157,58 @@ def _fleet(server: MilvusServer, route: Route, places: int) -> None:
     writer = context.Process(target=_write_on, args=(
         str(server.address('fleet')), places, begin, ended, written))
     writer.start()
-    with context.Pool(_ROBOTS) as pool:
-        asked = pool.map_async(_ask, [
-            (str(server.address('fleet')), places, number, time.time() + 20.0)
-            for number in range(_ROBOTS)], chunksize=1)
-        begin.set()
-        robots = asked.get(_PATIENCE_S)
+    answers = context.Queue()
+    start = context.Barrier(_ROBOTS + 1)
+    robots = [context.Process(target=_ask, args=(
+        str(server.address('fleet')), places, number, start, answers))
+        for number in range(_ROBOTS)]
+    for robot in robots:
+        robot.start()
+    start.wait(_PATIENCE_S)
+    begin.set()
+    began = time.perf_counter()
+    asked: list[Asked] = [answers.get(timeout=_PATIENCE_S) for _ in robots]
+    took = time.perf_counter() - began
     ended.set()
-    writer.join()
-    seconds = [one for robot in robots for one in robot.seconds]
+    for process in (*robots, writer):
+        process.join(_PATIENCE_S)
+    seconds = [one for robot in asked for one in robot.seconds]
     _say(f'{_ROBOTS} robots at {_RATE_HZ:g} Hz, one writes',
-                  f'{_percentiles(seconds)}, {len(seconds)} answers, '
-                  f'{sum(robot.failed for robot in robots)} failed')
-    _say('right tile first', f'{sum(robot.right for robot in robots) / len(seconds):.3f}')
-    _say('written meanwhile', f'{written.value} places')
+         f'{_percentiles(seconds)}, {len(seconds)} answers, '
+         f'{sum(robot.failed for robot in asked)} failed')
+    _say('their nearest place in the right tile', f'{sum(robot.right for robot in asked) / len(seconds):.3f}')
+    _say('written meanwhile', f'{written.value} places in {took:.0f} s')
 
 
-def _ask(task: tuple[str, int, int, float]) -> Asked:
+def _ask(text: str, places: int, number: int, start: Any, answers: Any) -> None:
     """Ask for tiles at a steady rate, as one robot."""
-    from seqnet_ros.maps.fleet.address import parse_address
-
-    text, places, number, begin = task
     route = make_route(places, DIM)
     fleet = FleetServer(parse_address(text), 10.0)
     fleet.index_kind()
     random = np.random.default_rng(number)
     seconds: list[float] = []
     right = failed = 0
-    time.sleep(max(begin - time.time(), 0))
+    start.wait(_PATIENCE_S)
+    begin = time.time()
     for tick in range(int(_SECONDS * _RATE_HZ)):
         time.sleep(max(begin + tick / _RATE_HZ - time.time(), 0))
         tile = int(random.integers(places // TILE_PLACES))
-        first = tile * TILE_PLACES + int(random.integers(TILE_PLACES - _DRIVE))
-        drive = _views(route, np.arange(first, first + _DRIVE), tick)
+        first = tile * TILE_PLACES + int(random.integers(TILE_PLACES))
+        view = _views(route, np.array([first]), tick)
         started = time.perf_counter()
         try:
-            found = order_tiles(fleet, drive, 'benchmark')
+            hits = fleet.search(view, _NEIGHBOURS, where(fingerprint='benchmark'))[0]
         except FleetError:
             failed += 1
             continue
         seconds.append(time.perf_counter() - started)
-        right += found[:1] == [f'tile {tile}']
+        right += hits.tiles[:1] == [f'tile {tile}']
     fleet.close()
-    return Asked(seconds, right, failed)
+    answers.put(Asked(seconds, right, failed))
 
 
-def _write_on(text: str, places: int, begin: 'multiprocessing.synchronize.Event',
-              ended: 'multiprocessing.synchronize.Event', written: object) -> None:
+def _write_on(text: str, places: int, begin: Any, ended: Any, written: Any) -> None:
     """Write tile after tile of another road."""
-    from seqnet_ros.maps.fleet.address import parse_address
-
     fleet = FleetServer(parse_address(text), 60.0)
     other = make_route(TILE_PLACES, DIM, seed=1)
     descriptors = np.empty((TILE_PLACES, DIM), np.float32)
@@ -204,10 +218,9 @@ def _write_on(text: str, places: int, begin: 'multiprocessing.synchronize.Event'
         if ended.is_set():
             break
         entry = _entry(number)
-        fleet.insert_places(entry, PlaceRows(
-            descriptors, _positions(number), None))
+        fleet.insert_places(entry, PlaceRows(descriptors, _positions(number), None))
         fleet.add_entry(entry)
-        written.value += TILE_PLACES  # type: ignore[attr-defined]
+        written.value += TILE_PLACES
     fleet.close()
 
 
@@ -235,7 +248,7 @@ def _kill(server: MilvusServer, fleet: FleetServer, descriptors: np.ndarray) -> 
             raise SystemExit('the server did not recover')
     _say('killed: healthy after', f'{healthy:.1f} s')
     _say('killed: answers after', f'{time.perf_counter() - started:.1f} s '
-                                           f'({failed} refused, {wrong} incomplete)')
+                                  f'({failed} refused, {wrong} incomplete)')
 
 
 def _wait_for_index(fleet: FleetServer, places: int) -> None:

@@ -35,6 +35,14 @@ _BEAM_NAMES: dict[IndexKind, str] = {'HNSW': 'ef', 'DISKANN': 'search_list'}
 _PLACE_FIELDS = ('tile', 'place', 'version', 'session', 'fingerprint', 'x', 'y', 'z', 'latitude',
                  'longitude')
 _NO_COLLECTION = 100
+# What errors of the client, of gRPC and of servers say; few have codes of their own.
+_ABSENT = ('collection not found',)
+_REFUSED = ('unauthenticated', 'auth check failure', 'permission deny')
+_WITHOUT_TLS = ('handshake', 'ssl_error', 'certificate', 'wrong_version')
+_AWAY = ('unavailable', 'deadline', 'fail connecting', 'timeout', 'not ready', 'closed channel',
+         'channel closed', 'cancelled', 'no available', 'node not match', 'channel not',
+         'node offline', 'not loaded', 'node not found', 'no connection',
+         'should create connect')
 
 
 class Hits(NamedTuple):
@@ -415,24 +423,24 @@ def where(*, fingerprint: str = '', tiles: Sequence[str] = (), session: str = ''
 
 def explain(error: BaseException, address: FleetAddress) -> FleetError:
     """Return an error of the client library as one that says what to do."""
-    text = ' '.join(_texts(error))
-    low = text.lower()
-    if getattr(error, 'code', None) == _NO_COLLECTION or 'collection not found' in low:
+    told = ' '.join(_texts(error)).lower()
+
+    def says(phrases: tuple[str, ...]) -> bool:
+        return any(phrase in told for phrase in phrases)
+
+    if getattr(error, 'code', None) == _NO_COLLECTION or says(_ABSENT):
         return FleetError(f'there is no map at {address}, expected one that `seqnet_ros map push` '
                           'wrote')
-    if 'unauthenticated' in low or 'auth check failure' in low or 'permission deny' in low:
-        return FleetError(f'{address} refuses '
-                          f'{f"user {address.user}" if address.user else "access without a user"}'
-                          ', expected valid credentials: see docs/scale.md')
-    if any(word in low for word in ('handshake', 'ssl_error', 'certificate', 'wrong_version')):
+    if says(_REFUSED):
+        who = f'user {address.user}' if address.user else 'access without a user'
+        return FleetError(f'{address} refuses {who}, expected valid credentials: see '
+                          'docs/scale.md')
+    if says(_WITHOUT_TLS):
         return FleetError(f'{address} cannot be reached with TLS: its certificate is not valid '
                           'here, or the server is without TLS and the address begins with '
                           'milvus://')
-    if any(word in low for word in (
-            'unavailable', 'deadline', 'fail connecting', 'timeout', 'not ready', 'closed channel',
-            'no available', 'node not match', 'should create connect', 'channel not',
-            'node offline', 'not loaded', 'node not found', 'no connection')):
-        tls = '' if address.tls else ', without TLS, where milvuss:// is with TLS'
+    if says(_AWAY):
+        tls = '' if address.tls else ', without TLS; milvuss:// is with TLS'
         return FleetAwayError(f'{address} does not answer, expected a Milvus server at '
                               f'{address.host}:{address.port}{tls}')
     return FleetError(f'{address} answers: {shortened(getattr(error, "message", "") or error)}')
