@@ -5,7 +5,7 @@ places of a drive of `benchmarks.route` to it: descriptors of 512 values, in til
 on a straight road. Descriptors of a second drive along it are searched; what faiss finds by
 comparing all is the truth. Drives of 16 places ask which tile they are in, as a robot that is lost
 does. Then robots in processes of their own search ten times a second, while another process writes
-more tiles, one after the other. At last the server is killed and started again.
+a tile of as many places every five seconds. At last the server is killed and started again.
 """
 
 import argparse
@@ -40,6 +40,8 @@ _NEIGHBOURS = 10
 _ROBOTS, _RATE_HZ, _SECONDS = 8, 10.0, 30.0
 _DRIVES, _DRIVE = 100, 16
 """Drives, and the keyframes of each, that tiles are asked for."""
+_WRITTEN_EVERY_S = 5.0
+"""A tile is written so often while robots search."""
 _PATIENCE_S = 600.0
 
 
@@ -144,8 +146,8 @@ def _search(fleet: FleetServer, route: Route, descriptors: np.ndarray) -> None:
         started = time.perf_counter()
         right += order_tiles(fleet, drive, 'benchmark')[:1] == [f'tile {tile}']
         seconds.append(time.perf_counter() - started)
-    _say(f'tile of a drive of {_DRIVE} places', f'{_percentiles(seconds)}, right '
-                                               f'{right / _DRIVES:.3f}')
+    _say(f'tile of a drive of {_DRIVE} places',
+         f'{_percentiles(seconds)}, right {right / _DRIVES:.3f}')
 
 
 def _fleet(server: MilvusServer, route: Route, places: int) -> None:
@@ -176,7 +178,8 @@ def _fleet(server: MilvusServer, route: Route, places: int) -> None:
     _say(f'{_ROBOTS} robots at {_RATE_HZ:g} Hz, one writes',
          f'{_percentiles(seconds)}, {len(seconds)} answers, '
          f'{sum(robot.failed for robot in asked)} failed')
-    _say('their nearest place in the right tile', f'{sum(robot.right for robot in asked) / len(seconds):.3f}')
+    right = sum(robot.right for robot in asked) / len(seconds)
+    _say('their nearest place in the right tile', f'{right:.3f}')
     _say('written meanwhile', f'{written.value} places in {took:.0f} s')
 
 
@@ -215,7 +218,7 @@ def _write_on(text: str, places: int, begin: Any, ended: Any, written: Any) -> N
     other.write_frames(descriptors)
     begin.wait()
     for number in range(places // TILE_PLACES, 10_000):
-        if ended.is_set():
+        if ended.wait(_WRITTEN_EVERY_S):
             break
         entry = _entry(number)
         fleet.insert_places(entry, PlaceRows(descriptors, _positions(number), None))

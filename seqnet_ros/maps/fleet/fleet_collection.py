@@ -169,7 +169,7 @@ class FleetCollection(MapCollection):
             raise
 
     def _count_here(self) -> int:
-        return sum(map(self._cache.has, self._directory.entries))
+        return self._cache.count(self._directory.entries)
 
     def _fetch(self, number: int) -> None:
         """Copy a tile unless it is here."""

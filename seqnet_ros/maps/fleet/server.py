@@ -3,8 +3,8 @@
 Places are vectors with the fields of `_PLACE_FIELDS`. The directory ``NAME_tiles`` has one row for
 each version of a tile. A version is valid once its row is there, and the newest one counts: places
 without a row, of a push that broke off, are no part of the map. The directory is read with strong
-consistency: a reader sees what was written before. Places are searched with bounded staleness:
-those written in the last seconds may be missing.
+consistency: a reader sees what was written before. Places are searched with eventual consistency:
+those written last may be missing, and no search waits for them.
 """
 
 import json
@@ -288,7 +288,7 @@ class FleetServer:
             filter=condition, output_fields=['tile', 'place'], anns_field='descriptor',
             search_params={'metric_type': METRIC,
                            'params': {_BEAM_NAMES[kind]: max(_SEARCH_BEAM, k)}},
-            consistency_level='Bounded', timeout=timeout_s or self._timeout_s)
+            consistency_level='Eventually', timeout=timeout_s or self._timeout_s)
         return [_hits(one) for one in found]
 
     # The client.
@@ -379,7 +379,7 @@ class FleetServer:
         indexed.add_index('descriptor', index_type=index, metric_type=METRIC,
                           params=_INDEX_PARAMS[index])
         client.create_collection(self._places, schema=places, index_params=indexed,
-                                 consistency_level='Bounded', timeout=self._timeout_s)
+                                 consistency_level='Eventually', timeout=self._timeout_s)
         tiles = client.create_schema(
             auto_id=False, enable_dynamic_field=False,
             description='Tiles of a map for a fleet, by seqnet_ros')

@@ -5,10 +5,11 @@ in ``tiles/`` the maps of those that were needed so far.
 """
 
 import hashlib
+import io
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,14 @@ class TileCache:
         """Return whether a tile is here."""
         return (self.path_of(entry) / MANIFEST).is_file()
 
+    def count(self, entries: Sequence[TileEntry]) -> int:
+        """Return how many of these tiles are here."""
+        try:
+            present = {path.name for path in (self.folder / _TILES).iterdir()}
+        except OSError:
+            return 0
+        return sum(self.path_of(entry).name in present for entry in entries)
+
     def read(self) -> Directory | None:
         """Return the tiles of the map as they were last; None if they are not known or damaged."""
         file = self.folder / _KNOWN
@@ -95,10 +104,12 @@ class TileCache:
         rows = np.concatenate([self._rows(entry, axes.dim, store) for entry in directory.entries])
         with explain_write_errors(self.folder):
             (self.folder / _TILES).mkdir(parents=True, exist_ok=True)
-        files = [self._write(rows), self._write(axes.to_array())]
-        summary = SummaryFiles(stretch=STRETCH, rows=files[0][1], axes=files[1][1])
-        for (path, _), name in zip(files, (summary.rows_name, summary.axes_name), strict=True):
-            path.replace(self.folder / name)
+        files = [_npy(rows), _npy(axes.to_array())]
+        records = [FileRecord.of_content(io.BytesIO(content)) for content in files]
+        summary = SummaryFiles(stretch=STRETCH, rows=records[0], axes=records[1])
+        for content, name in zip(files, (summary.rows_name, summary.axes_name), strict=True):
+            with whole_file(self.folder / name) as written:
+                written.write(content)
         before, kept = self._known, {entry.rows.sha256 for entry in directory.entries}
         self._known = _Known(where=self._where, summary=summary, entries=directory.entries)
         document = self._known.model_dump(mode='json', exclude_none=True)
@@ -184,12 +195,6 @@ class TileCache:
                 f'expected int8 {[entry.tile.rows, dim]}')
         return rows
 
-    def _write(self, array: np.ndarray) -> tuple[Path, FileRecord]:
-        path = self.folder / f'.new-{"rows" if array.dtype == np.int8 else "axes"}.npy'
-        with whole_file(path) as file:
-            np.save(file, array, allow_pickle=False)
-        return path, FileRecord.of_file(path)
-
 
 def _base(config: FleetConfig) -> Path:
     if config.cache:
@@ -200,3 +205,10 @@ def _base(config: FleetConfig) -> Path:
 
 def _size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """Return an array as the content of an ``.npy`` file."""
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(array), allow_pickle=False)
+    return buffer.getvalue()
