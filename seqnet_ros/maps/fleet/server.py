@@ -183,14 +183,17 @@ class FleetServer:
         for row in self._rows(self._tiles, ['entry']):
             yield parse_entry(row['entry'], str(self.address))
 
-    def versions(self, timeout_s: float | None = None) -> dict[str, int]:
+    def versions(self, waits: bool = True) -> dict[str, int]:
         """Return the newest version of each tile, by name.
+
+        Args:
+            waits: wait for what was written last; else it may be missing.
 
         Raises:
             FleetError: there is no map, the server refuses or does not answer.
         """
         newest: dict[str, int] = {}
-        for row in self._rows(self._tiles, ['tile', 'version'], timeout_s):
+        for row in self._rows(self._tiles, ['tile', 'version'], waits):
             newest[row['tile']] = max(row['version'], newest.get(row['tile'], 0))
         return newest
 
@@ -301,11 +304,10 @@ class FleetServer:
     def _tiles(self) -> str:
         return f'{self.address.collection}_tiles'
 
-    def _rows(self, name: str, fields: list[str],
-              timeout_s: float | None = None) -> Iterator[dict[str, Any]]:
+    def _rows(self, name: str, fields: list[str], waits: bool = True) -> Iterator[dict[str, Any]]:
         iterator = self._ask(
             'query_iterator', name, batch_size=_READ_ROWS, output_fields=fields,
-            consistency_level='Strong', timeout=timeout_s or self._timeout_s)
+            consistency_level='Strong' if waits else 'Eventually', timeout=self._timeout_s)
         try:
             while rows := self._call(lambda _: iterator.next()):
                 yield from rows

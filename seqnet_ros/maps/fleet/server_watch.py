@@ -70,7 +70,7 @@ class ServerWatch:
     def _run(self) -> None:
         while not self._ended.wait(self._every_s):
             try:
-                versions = self._server.versions()
+                versions = self._server.versions(waits=False)
                 if not self.is_there:  # the places come back later than the directory
                     self._server.search(self._query, 1)
                 self._note_answer(versions)
@@ -78,7 +78,7 @@ class ServerWatch:
                 self.note_failure(error)
 
     def _note_answer(self, versions: Mapping[str, int]) -> None:
-        replaced = sum(versions.get(tile) != version for tile, version in self._versions.items())
+        replaced = sum(versions.get(tile, 0) > version for tile, version in self._versions.items())
         with self._lock:
             away_s, self._away_since = self.away_s, None
         if away_s:
