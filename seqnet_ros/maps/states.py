@@ -25,10 +25,16 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
     starts, poses = np.concatenate(stretches), np.concatenate([one.poses for one in maps])
     steps_m = tuple(place_map.mean_step_m for place_map in maps)
     numbers = tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames)
+    leads_to = [[other for other, frame in enumerate(numbers)
+                 if other != number and frame == numbers[number]]
+                for number in range(len(numbers))] or [[] for _ in maps]
+    led_to = {number for others in leads_to for number in others}
     seams = Seams()
-    if len(set(numbers)) < len(numbers):
+    if led_to:
         seams = find_seams(
-            bounds, starts, poses, numbers, [one.position_tree for one in maps], steps_m)
+            bounds, starts, poses,
+            [one.position_tree if number in led_to else None for number, one in enumerate(maps)],
+            leads_to, steps_m)
     return StateSpace(
         tuple(bounds), starts, poses, steps_m, posed,
         np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers, seams)

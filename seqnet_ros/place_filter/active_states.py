@@ -68,7 +68,7 @@ def _held_blocks(marginal: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _beyond_seams(whole: StateSpace, blocks: np.ndarray) -> np.ndarray:
-    """Return the blocks of other maps in which stretches go on that end in some, int64."""
+    """Return the blocks in which the way goes on at ends of stretches in some, int64."""
     pairs = whole.seams.pairs // BLOCK
     return np.asarray(pairs[np.isin(pairs[:, 0], blocks), 1])
 

@@ -90,7 +90,7 @@ class Belief:
 
     def predict(self, transition: Transition, enter: float,
                 entry: np.ndarray | None = None) -> None:
-        """Move on to the next keyframe; what runs off the end of a stretch is off the map.
+        """Move on to the next keyframe; what runs off an end that leads nowhere is off the map.
 
         Args:
             transition: how states change.
@@ -149,12 +149,12 @@ class Belief:
 
     def _cross_seams(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
                      weights: np.ndarray) -> None:
-        """Add what moved from the end of a stretch onto another map."""
+        """Add what moved from the end of a stretch onto another."""
         if not len(self._space.seams):
             return
         for step, weight in zip(steps.tolist(), weights.T, strict=True):
-            source, target = self._space.crossing(step)
-            np.add.at(moved.T, target, (weight[:, None] * mixed[:, source]).T)
+            source, target, share = self._space.crossing(step)
+            np.add.at(moved.T, target, (weight[:, None] * share * mixed[:, source]).T)
 
     def update(self, log_ratios: np.ndarray, of_motion: np.ndarray | None = None) -> None:
         """Take in evidence.

@@ -1,4 +1,4 @@
-"""Seams: where a stretch of one map goes on in another that shares its coordinates."""
+"""Seams: where the way goes on at the end of a stretch, on another stretch of the same street."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,27 +6,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
-_REACH = 1.5
-"""Distance at which two places may be one, in usual distances between successive places."""
-_ONE_PLACE = 0.5
-"""Among places that are nearer by less than this, one is taken at which its stretch goes on."""
+_REACH_M = 4.0
+"""Two drives along a street are no further apart."""
+_REACH_STEPS = 1.5
+"""How far the way may go on ahead, in usual distances between successive places."""
 _HEADING = np.cos(np.deg2rad(45.0) / 2)
-"""A stretch goes on in a place whose heading differs by at most 45 degrees."""
-_CONSIDERED = 4
-_NONE = np.zeros((0, 2), np.int64)
+"""The way goes on at places whose heading differs by at most 45 degrees."""
+_CONSIDERED = 32
+_NO_PAIRS = np.zeros((0, 2), np.int64)
 
 
 @dataclass(frozen=True)
 class Seams:
-    """Pairs of states that show the same place: one at an end of its stretch, one on another map.
+    """Pairs of states: one at the end of its stretch, and one step further another stretch's.
 
     Attributes:
-        ahead: the last state of a stretch and where it goes on, int64 ``[K, 2]``.
-        behind: the first state of a stretch and where it comes from, int64 ``[K, 2]``.
+        ahead: the last state of a stretch, and where the next step leads, int64 ``[K, 2]``.
+        behind: the first state of a stretch, and where a step back leads, int64 ``[K, 2]``.
     """
 
-    ahead: np.ndarray = field(default_factory=lambda: _NONE)
-    behind: np.ndarray = field(default_factory=lambda: _NONE)
+    ahead: np.ndarray = field(default_factory=lambda: _NO_PAIRS)
+    behind: np.ndarray = field(default_factory=lambda: _NO_PAIRS)
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -37,25 +37,28 @@ class Seams:
         """All pairs, int64 ``[K, 2]``."""
         return np.concatenate([self.ahead, self.behind])
 
-    def crossing(self, steps: int, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return from which states so many steps lead over a seam, and to which, int64 ``[K]``.
+    def crossing(self, steps: int,
+                 starts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return from which states so many steps lead over a seam.
 
         Args:
             steps: along the map; negative ones lead back.
             starts: first state of the unbroken stretch each state is on, int ``[N]``.
+
+        Returns:
+            The states, where the steps lead, both int64 ``[K]``, and their share, ``[K]``: where
+            the way goes on at several stretches, each is as probable.
         """
         pairs, way = (self.ahead, 1) if steps > 0 else (self.behind, -1)
-        beyond = np.arange(1, abs(steps) + 1)
-        ends, places = pairs[:, :1], pairs[:, 1:]
-        sources = (ends - way * (abs(steps) - beyond)).ravel()
-        targets = (places + way * beyond).ravel()
-        inside = (np.minimum(sources, targets) >= 0) & (
-            np.maximum(sources, targets) < len(starts))
-        sources, targets = sources[inside], targets[inside]
-        ends, places = (np.broadcast_to(column, (len(pairs), abs(steps))).ravel()[inside]
-                        for column in (ends, places))
-        same = (starts[sources] == starts[ends]) & (starts[targets] == starts[places])
-        return sources[same], targets[same]
+        edges, others = pairs[:, :1], pairs[:, 1:]
+        short = np.arange(abs(steps))  # of the edge
+        sources, targets = edges - way * short, others + way * (abs(steps) - 1 - short)
+        inside = (sources >= 0) & (sources < len(starts))
+        inside &= (targets >= 0) & (targets < len(starts))
+        for states, ends in ((sources, edges), (targets, others)):
+            inside &= starts[np.clip(states, 0, len(starts) - 1)] == starts[ends]
+        shares = np.broadcast_to(1 / np.bincount(edges[:, 0])[edges], inside.shape)
+        return sources[inside], targets[inside], shares[inside]
 
     def among(self, states: np.ndarray) -> 'Seams':
         """Return the seams of some states, numbered among them.
@@ -65,61 +68,64 @@ class Seams:
         """
         if not len(self) or not len(states):
             return Seams()
-        parts = []
-        for pairs in (self.ahead, self.behind):
-            rows = np.minimum(np.searchsorted(states, pairs), len(states) - 1)
-            parts.append(rows[(states[rows] == pairs).all(axis=1)])
-        return Seams(*parts)
+        return Seams(*(np.searchsorted(states, pairs[np.isin(pairs, states).all(axis=1)])
+                       for pairs in (self.ahead, self.behind)))
 
 
 def find_seams(bounds: Sequence[int], starts: np.ndarray, poses: np.ndarray,
-               frames: Sequence[int], trees: Sequence[cKDTree], steps_m: Sequence[float]) -> Seams:
-    """Find where stretches go on in other maps.
+               trees: Sequence[cKDTree | None], leads_to: Sequence[Sequence[int]],
+               steps_m: Sequence[float]) -> Seams:
+    """Find where the way goes on at the ends of stretches.
 
     Args:
         bounds: first state of each map and one past the last of all, ``[M + 1]``.
         starts: first state of the unbroken stretch each state is on, int ``[N]``.
         poses: float64 ``[N, 7]``, meters.
-        frames: number of the coordinate frame of each map, ``[M]``.
-        trees: of the positions of each map.
+        trees: of the positions of each map; None for maps that no other leads to.
+        leads_to: for each map the numbers of those that its stretches may go on in.
         steps_m: usual distance between successive places of each map, meters.
     """
     firsts = np.unique(starts)
     lasts = np.append(firsts[1:], len(starts)) - 1
-    found = []
-    for edges, onward in ((lasts, 1), (firsts, -1)):
-        best = np.full(len(edges), -1)
-        nearest = np.full(len(edges), np.inf)
-        of_map = np.searchsorted(bounds, edges, side='right') - 1
-        for number, tree in enumerate(trees):
-            sharing = np.array([frame == frames[number] for frame in frames])
-            sharing[number] = False
-            asking = np.flatnonzero(sharing[of_map])
-            if not len(asking):
-                continue
-            apart, rows = tree.query(poses[edges[asking], :3], k=_CONSIDERED,
-                                     distance_upper_bound=_REACH * steps_m[number])
-            states = np.where(np.isfinite(apart), rows + bounds[number], bounds[number])
-            apart = np.where(_alike(poses, edges[asking], states), apart, np.inf)
-            as_near = apart <= apart.min(axis=1, keepdims=True) + _ONE_PLACE * steps_m[number]
-            apart = np.where(as_near & _goes_on(states, onward, starts), apart, np.inf)
-            closest = apart.argmin(axis=1)
-            apart, states = (np.take_along_axis(table, closest[:, None], 1)[:, 0]
-                             for table in (apart, states))
-            better = apart < nearest[asking]
-            nearest[asking[better]], best[asking[better]] = apart[better], states[better]
-        kept = best >= 0
-        found.append(np.stack([edges[kept], best[kept]], axis=1).astype(np.int64))
-    return Seams(*found)
+    return Seams(*(
+        _go_on(way, edges, bounds, starts, poses, trees, leads_to, steps_m)
+        for way, edges in ((1, lasts), (-1, firsts))))
 
 
-def _goes_on(states: np.ndarray, onward: int, starts: np.ndarray) -> np.ndarray:
-    """Return from which states ``[K, C]`` the stretch goes on that way."""
-    after = np.clip(states + onward, 0, len(starts) - 1)
-    return np.asarray((after != states) & (starts[after] == starts[states]))
+def _go_on(way: int, edges: np.ndarray, bounds: Sequence[int], starts: np.ndarray,
+           poses: np.ndarray, trees: Sequence[cKDTree | None], leads_to: Sequence[Sequence[int]],
+           steps_m: Sequence[float]) -> np.ndarray:
+    """Return pairs of edges and where one more step leads, int64 ``[K, 2]``."""
+    onward = _directions(way, edges, starts, poses)
+    of_map = np.searchsorted(bounds, edges, side='right') - 1
+    found = [_NO_PAIRS]
+    for number, tree in enumerate(trees):
+        asking = np.flatnonzero(np.isin(of_map, [
+            other for other, numbers in enumerate(leads_to) if number in numbers]))
+        if tree is None or not len(asking):
+            continue
+        step_m, asked = steps_m[number], edges[asking]
+        apart, rows = tree.query(poses[asked, :3], k=_CONSIDERED, distance_upper_bound=float(
+            np.hypot(_REACH_M, _REACH_STEPS * step_m)))
+        edge, rank = np.nonzero(np.isfinite(apart))
+        states = rows[edge, rank] + bounds[number]
+        ahead_m = np.einsum('ij,ij->i', poses[states, :3] - poses[asked[edge], :3],
+                            onward[asking[edge]])
+        alike = np.abs(np.einsum(
+            'ij,ij->i', poses[states, 3:], poses[asked[edge], 3:])) >= _HEADING
+        kept = (alike & (starts[states] != starts[asked[edge]]) & (ahead_m >= step_m / 2)
+                & (ahead_m <= _REACH_STEPS * step_m))
+        edge, states, off_m = edge[kept], states[kept], np.abs(ahead_m[kept] - step_m)
+        order = np.lexsort((off_m, starts[states], edge))
+        _, first = np.unique(np.stack([edge, starts[states]])[:, order], axis=1,
+                             return_index=True)  # one for each stretch
+        found.append(np.stack([asked[edge[order[first]]], states[order[first]]], axis=1))
+    return np.concatenate(found).astype(np.int64)
 
 
-def _alike(poses: np.ndarray, edges: np.ndarray, states: np.ndarray) -> np.ndarray:
-    """Return which states ``[K, C]`` have about the heading of edges ``[K]``."""
-    agreement = np.einsum('ij,ikj->ik', poses[edges, 3:], poses[states, 3:])
-    return np.abs(agreement) >= _HEADING
+def _directions(way: int, edges: np.ndarray, starts: np.ndarray, poses: np.ndarray) -> np.ndarray:
+    """Return where the way leads at edges, unit vectors ``[E, 3]``; 0 for single places."""
+    inner = np.clip(edges - way, 0, len(starts) - 1)
+    moved = np.where((starts[inner] == starts[edges])[:, None],
+                     poses[edges, :3] - poses[inner, :3], 0.0)
+    return moved / np.maximum(np.linalg.norm(moved, axis=1, keepdims=True), 1e-9)

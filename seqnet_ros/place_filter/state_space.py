@@ -11,6 +11,8 @@ from seqnet_ros.place_filter.seams import Seams
 _HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
 """Views that differ in heading by more than 90 degrees show different things."""
 
+Crossing = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 
 @dataclass
 class StateSpace:
@@ -25,7 +27,7 @@ class StateSpace:
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
-        seams: where stretches go on in other maps of one frame.
+        seams: where the way goes on at the ends of stretches.
     """
 
     bounds: tuple[int, ...]
@@ -37,7 +39,7 @@ class StateSpace:
     frames: tuple[int, ...] = ()
     seams: Seams = field(default_factory=Seams)
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
-    _crossing: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    _crossing: dict[int, Crossing] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -65,8 +67,8 @@ class StateSpace:
                 self.starts[steps:] != self.starts[:len(self) - steps])
         return self._ends[steps]
 
-    def crossing(self, steps: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return from which states so many steps lead onto another map, and to which."""
+    def crossing(self, steps: int) -> Crossing:
+        """Return from which states so many steps lead over a seam, as `Seams.crossing`."""
         if steps not in self._crossing:
             self._crossing[steps] = self.seams.crossing(steps, self.starts)
         return self._crossing[steps]

@@ -119,22 +119,23 @@ class FleetCollection(MapCollection):
              reverse: bool) -> list[int]:
         """Return the tiles, best first, for the newest sequences of a drive.
 
-        The server searches its places for them; without it, and for the tiles that it does not
-        find, the summary decides.
+        The first one is that of the summary. The second one is what the server finds among its
+        places, where it is there and finds another: two that are independent of one another.
         """
         ranked = super().rank(sequences, among, reverse)
         if not self.watch.is_there:
             return ranked
         names = [self.tiles[number].name for number in ranked]
         try:
-            best = order_tiles(self._server, sequences, self.manifest.fingerprint,
-                               names if among is not None else ())
+            found = order_tiles(self._server, sequences, self.manifest.fingerprint,
+                                names if among is not None else ())
         except FleetError as error:
             self.watch.note_failure(error)
             return ranked
-        numbers = dict(zip(names, ranked, strict=True))
-        found = [numbers[name] for name in best if name in numbers]
-        return [*found, *(number for number in ranked if number not in set(found))]
+        best = next((name for name in found if name in names), names[0])
+        second = ranked[names.index(best)]
+        return [ranked[0], *(number for number in dict.fromkeys([second, *ranked])
+                             if number != ranked[0])]
 
     def close(self) -> None:
         """Close all tiles, end the threads and leave the server."""

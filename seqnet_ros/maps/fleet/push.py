@@ -191,18 +191,25 @@ def _fit(path: Path, sources: list[_Source]) -> Axes:
     """Return the axes of a map that is new on the server."""
     if is_collection(path):
         return Axes.of_array(np.array(map_npy(path / read_collection(path).summary.axes_name)))
-    place_map = open_map(sources[0].path)
-    return Axes.fit(pooled(place_map.sequences, place_map.segment_starts))
+    rows, mean = _centered(open_map(sources[0].path))
+    return Axes.fit(rows, mean[None])
+
+
+def _centered(place_map: PlaceMap) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a map before they are projected, float32 ``[R, D']``, and their mean."""
+    rows = pooled(place_map.sequences, place_map.segment_starts)
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return rows - mean, mean
 
 
 def _describe(place_map: PlaceMap, source: _Source, site: _Site, store: Store, session: str,
               with_weights: bool) -> TileEntry:
     """Store the files of a tile, and return its entry."""
     manifest = place_map.manifest
-    rows = site.axes.encode(pooled(place_map.sequences, place_map.segment_starts))
+    rows = site.axes.encode(_centered(place_map)[0])
     try:
         tile = describe_tile(place_map, source.path, source.name, area=source.area,
-                             frame=source.frame, rows=len(rows))
+                             frame=source.frame, rows=rows.shape[1])
     except ValueError as error:
         raise InputError(f'{source.name!r} cannot name a tile: {error}') from error
     return TileEntry(

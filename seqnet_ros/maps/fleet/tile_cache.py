@@ -26,7 +26,7 @@ from seqnet_ros.maps.collection.collection_file import (
     CollectionManifest,
     SummaryFiles,
 )
-from seqnet_ros.maps.collection.summary import STRETCH
+from seqnet_ros.maps.collection.summary import BLOCK_DIM, STRETCH
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.fleet.address import FleetAddress
 from seqnet_ros.maps.fleet.directory import Directory, TileEntry
@@ -101,7 +101,8 @@ class TileCache:
         if self.read() == directory:
             return
         axes = read_axes(directory, store)
-        rows = np.concatenate([self._rows(entry, axes.dim, store) for entry in directory.entries])
+        rows = np.concatenate(
+            [self._rows(entry, axes.blocks, store) for entry in directory.entries], axis=1)
         with explain_write_errors(self.folder):
             (self.folder / _TILES).mkdir(parents=True, exist_ok=True)
         files = [_npy(rows), _npy(axes.to_array())]
@@ -178,8 +179,8 @@ class TileCache:
                 shutil.rmtree(path.with_name(f'{path.name}.weights'), ignore_errors=True)
                 total -= size
 
-    def _rows(self, entry: TileEntry, dim: int, store: Store) -> np.ndarray:
-        """Return the rows of a tile, int8 ``[R, M]``, as they are kept beside the tiles."""
+    def _rows(self, entry: TileEntry, blocks: int, store: Store) -> np.ndarray:
+        """Return the rows of a tile, int8 ``[B, R, BLOCK_DIM]``; a copy is kept."""
         file = self.folder / f'rows-{entry.rows.sha256}.npy'
         with explain_write_errors(file):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -189,10 +190,11 @@ class TileCache:
             with whole_file(file) as target:
                 np.save(target, rows, allow_pickle=False)
         rows = np.array(map_npy(file))
-        if rows.dtype != np.int8 or rows.shape != (entry.tile.rows, dim):
+        expected = blocks, entry.tile.rows, BLOCK_DIM
+        if rows.dtype != np.int8 or rows.shape != expected:
             raise FleetError(
                 f'the summary of tile {entry.tile.name} is {rows.dtype} {list(rows.shape)}, '
-                f'expected int8 {[entry.tile.rows, dim]}')
+                f'expected int8 {list(expected)}')
         return rows
 
 

@@ -25,7 +25,9 @@ def space_of(*maps: np.ndarray, frames: tuple[int, ...] | None = None) -> StateS
     starts = np.repeat(bounds[:-1], [len(one) for one in maps])
     poses = np.concatenate(maps)
     frames = frames or (0,) * len(maps)
-    seams = find_seams(bounds, starts, poses, frames, [cKDTree(one[:, :3]) for one in maps],
+    leads_to = [[other for other in range(len(maps)) if other != number
+                 and frames[other] == frames[number]] for number in range(len(maps))]
+    seams = find_seams(bounds, starts, poses, [cKDTree(one[:, :3]) for one in maps], leads_to,
                        [1.0] * len(maps))
     return StateSpace(tuple(bounds), starts, poses, (1.0,) * len(maps), (True,) * len(maps),
                       None, frames, seams)
@@ -33,12 +35,26 @@ def space_of(*maps: np.ndarray, frames: tuple[int, ...] | None = None) -> StateS
 
 def test_a_stretch_goes_on_where_another_map_shows_its_end() -> None:
     space = space_of(way(0, 5), way(3, 9))  # states 0-5 and 6-12
-    assert space.seams.ahead.tolist() == [[5, 8]]
-    assert space.seams.behind.tolist() == [[6, 3]]
+    assert space.seams.ahead.tolist() == [[5, 9]]
+    assert space.seams.behind.tolist() == [[6, 2]]
+
+
+def test_a_stretch_goes_on_where_another_begins() -> None:
+    assert space_of(way(0, 5), way(6, 9)).seams.ahead.tolist() == [[5, 6]]
+
+
+def test_the_way_needs_no_heading() -> None:
+    east = way(0, 5)[:, :3]
+    north = np.stack([east[:, 1], east[:, 0], east[:, 2]], axis=1)
+    level = np.tile([0.0, 0.0, 0.0, 1.0], (6, 1))
+    further = north + np.array([0.0, 3.0, 0.0])
+    space = space_of(np.hstack([north, level]), np.hstack([further, level]))
+    assert space.seams.ahead.tolist() == [[5, 9]]
 
 
 @pytest.mark.parametrize('other', [
-    way(3, 9, y=3.0),  # another street
+    way(3, 9, y=5.0),  # another street
+    way(8, 9),  # further on
     way(9, 3, heading=np.pi),  # the other way
     way(2, 5),  # it ends there too
 ])
@@ -50,22 +66,24 @@ def test_maps_of_different_frames_have_no_seams() -> None:
     assert not len(space_of(way(0, 5), way(3, 9), frames=(0, 1)).seams)
 
 
-def test_the_nearest_map_is_taken() -> None:
+def test_the_way_goes_on_at_each_stretch_that_is_there() -> None:
     space = space_of(way(0, 5), way(3, 9, y=1.0), way(3, 9, y=0.5))
-    assert space.seams.ahead[0].tolist() == [5, 15]
+    assert space.seams.ahead.tolist() == [[5, 9], [5, 16]]
+    sources, targets, shares = space.crossing(1)
+    assert (sources.tolist(), targets.tolist(), shares.tolist()) == ([5, 5], [9, 16], [0.5, 0.5])
 
 
 def test_steps_lead_over_a_seam() -> None:
     space = space_of(way(0, 5), way(3, 9))
     forward = sorted(zip(*(part.tolist() for part in space.crossing(3)), strict=True))
-    assert forward == [(3, 9), (4, 10), (5, 11)]
+    assert forward == [(3, 9, 1.0), (4, 10, 1.0), (5, 11, 1.0)]
     back = sorted(zip(*(part.tolist() for part in space.crossing(-2)), strict=True))
-    assert back == [(6, 1), (7, 2)]
+    assert back == [(6, 1, 1.0), (7, 2, 1.0)]
 
 
 def test_no_step_leads_beyond_the_stretch_behind_a_seam() -> None:
     space = space_of(way(0, 5), way(4, 6))  # states 6-8, of which 7 is the end of the first
-    sources, targets = space.crossing(4)
+    sources, targets, _ = space.crossing(4)
     assert list(zip(sources.tolist(), targets.tolist(), strict=True)) == [(2, 8)]
 
 
@@ -101,7 +119,7 @@ def test_the_states_behind_a_seam_matter_before_it_is_crossed() -> None:
     behind = count + np.arange(BLOCK)
     assert np.isin(behind, active.places).all()
     (end, place), = active.space.seams.ahead
-    assert active.places[[end, place]].tolist() == [count - 1, count + 2]
+    assert active.places[[end, place]].tolist() == [count - 1, count + 3]
 
 
 def test_seams_among_fewer_states_are_numbered_anew() -> None:
