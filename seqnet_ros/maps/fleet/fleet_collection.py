@@ -119,8 +119,8 @@ class FleetCollection(MapCollection):
              reverse: bool) -> list[int]:
         """Return the tiles, best first, for the newest sequences of a drive.
 
-        The first one is that of the summary. The second one is what the server finds among its
-        places, where it is there and finds another: two that are independent of one another.
+        The summary names the first one, and the server the second one: the first that it finds
+        among its places, where it is there.
         """
         ranked = super().rank(sequences, among, reverse)
         if not self.watch.is_there:

@@ -37,6 +37,8 @@ from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.pipelines.progress import no_bar
 
+pytestmark = pytest.mark.slow
+
 MODEL = vector_model()
 DATUM = GeoPoint(48.5, 9.1, 300.0)
 TILES = 3
