@@ -11,6 +11,7 @@ a tile of as many places every five seconds. At last the server is killed and st
 import argparse
 import multiprocessing
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +24,18 @@ import numpy as np
 from benchmarks.maps import CACHE
 from benchmarks.milvus_server import MilvusServer, install
 from benchmarks.route import LATENT_DIM, Route, make_route
+from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import FleetError
+from seqnet_ros.maps.builder import build_map
 from seqnet_ros.maps.collection.collection_file import Tile
 from seqnet_ros.maps.collection.extent import Extent
 from seqnet_ros.maps.fleet.address import parse_address
 from seqnet_ros.maps.fleet.directory import StoredFile, TileEntry
 from seqnet_ros.maps.fleet.server import FleetServer, IndexKind, PlaceRows, where
 from seqnet_ros.maps.fleet.tile_search import order_tiles
+from seqnet_ros.maps.map_archive import export_map
+from seqnet_ros.maps.map_writer import save_map
+from seqnet_ros.models.place_model import build_model
 
 DIM = 512
 TILE_PLACES = 10_000
@@ -102,6 +108,7 @@ def _measure(server: MilvusServer, places: int, index: IndexKind) -> None:
     _say('memory', f'{memory / places:.0f} bytes a place')
     for name, size in _sizes(server.folder).items():
         _say(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes a place')
+    _say('archive of a tile', f'{_archived():.0f} bytes a place')
     _fleet(server, route, places)
     _kill(server, fleet, descriptors)
     fleet.close()
@@ -276,6 +283,23 @@ def _entry(number: int) -> TileEntry:
 def _rows(descriptors: np.ndarray, number: int) -> PlaceRows:
     first = number * TILE_PLACES
     return PlaceRows(descriptors[first:first + TILE_PLACES], _positions(number), None)
+
+
+def _archived() -> float:
+    """Return the bytes a place that the archive of a map has, whose sequences are frames."""
+    places = 2000
+    model = build_model(parse_preset({
+        'name': 'vectors', 'frame': {'kind': 'precomputed', 'out_dim': DIM},
+        'sequence': {'length': 1, 'aggregator': 'mean'}}), 'cpu')
+    frames = np.empty((places, DIM), np.float32)
+    make_route(places, DIM).write_frames(frames)
+    poses = np.zeros((places, 7))
+    poses[:, 0], poses[:, 6] = np.arange(places), 1.0
+    with tempfile.TemporaryDirectory() as folder:
+        save_map(build_map(model, frames, np.arange(places), poses, np.zeros(places, int), '1m',
+                           'route', 'synthetic'), Path(folder) / 'map')
+        return export_map(Path(folder) / 'map', Path(folder) / 'map.zip',
+                          with_weights=False).bytes / places
 
 
 def _positions(number: int) -> np.ndarray:

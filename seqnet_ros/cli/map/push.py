@@ -30,6 +30,9 @@ def push(
     index: Annotated[str, typer.Option(
         help="Index over the places of a map that is new on the server: 'HNSW' keeps descriptors "
              "in memory, 'DISKANN' on disk.")] = 'HNSW',
+    shards: Annotated[int, typer.Option(
+        min=1, max=16, help='Channels that the places of a map that is new on the server are '
+                            'written to, each by one node of a cluster.')] = 1,
     with_weights: Annotated[bool, typer.Option(
         '--with-weights/--without-weights',
         help='Put the weights of the model into each archive.')] = False,
@@ -49,7 +52,7 @@ def push(
     server = FleetServer(parse_address(address))
     try:
         pushed = push_maps(path, server, Store(store), name=name, session=session, index=kind,
-                           with_weights=with_weights, bars=progress_bar)
+                           shards=shards, with_weights=with_weights, bars=progress_bar)
     finally:
         server.close()
     print_fields({'map': server.address, 'tiles written': len(pushed.tiles),

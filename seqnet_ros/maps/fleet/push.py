@@ -66,7 +66,7 @@ class _Source:
 
 
 def push(path: Path, server: FleetServer, store: Store, *, name: str = '', session: str = '',
-         index: IndexKind = 'HNSW', with_weights: bool = False,
+         index: IndexKind = 'HNSW', shards: int = 1, with_weights: bool = False,
          bars: Bars) -> Pushed:
     """Put a map, or all tiles of a collection, on a server.
 
@@ -81,6 +81,7 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
         session: the drive, or the time, that the maps are from; '' is the name of the recording of
             each.
         index: kind of the index, where the map is new on the server.
+        shards: channels that its places are written to, where it is new there.
         with_weights: whether archives contain the weights of the model.
         bars: shows progress.
 
@@ -91,7 +92,7 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
     """
     store.check_writable()
     sources = _sources(path, name)
-    site = _begin(path, sources, server, store, index)
+    site = _begin(path, sources, server, store, index, shards)
     written: list[Tile] = []
     unchanged: list[str] = []
     for source in sources:
@@ -174,7 +175,7 @@ def _sources(path: Path, name: str) -> list[_Source]:
 
 
 def _begin(path: Path, sources: list[_Source], server: FleetServer, store: Store,
-           index: IndexKind) -> _Site:
+           index: IndexKind, shards: int) -> _Site:
     """Read what is on the server, or make an empty map there."""
     directory = _known(server)
     first = open_map(sources[0].path)
@@ -183,7 +184,7 @@ def _begin(path: Path, sources: list[_Source], server: FleetServer, store: Store
         return _Site(directory, read_axes(directory, store), directory.first.axes)
     axes = _fit(path, sources)
     if not server.exists():
-        server.create(first.sequences.shape[1], index)
+        server.create(first.sequences.shape[1], index, shards)
     return _Site(None, axes, store.add(lambda target: _save(target, axes.to_array()), _ARRAY))
 
 

@@ -137,17 +137,18 @@ class FleetServer:
         """
         return all(self._ask('has_collection', name) for name in (self._places, self._tiles))
 
-    def create(self, dim: int, index: IndexKind) -> None:
+    def create(self, dim: int, index: IndexKind, shards: int = 1) -> None:
         """Make an empty map.
 
         Args:
             dim: length of a sequence descriptor.
             index: HNSW keeps descriptors in memory, DISKANN on disk.
+            shards: channels that places are written to, each by one node of a cluster.
 
         Raises:
             FleetError: the server refuses or does not answer.
         """
-        self._call(lambda client: self._create(client, dim, index))
+        self._call(lambda client: self._create(client, dim, index, shards))
 
     def drop(self) -> None:
         """Remove the map from the server.
@@ -362,7 +363,7 @@ class FleetServer:
         except Exception:  # whatever a broken connection raises, it is let go
             logging.getLogger(__name__).debug('closing %s failed', self.address, exc_info=True)
 
-    def _create(self, client: Any, dim: int, index: IndexKind) -> None:
+    def _create(self, client: Any, dim: int, index: IndexKind, shards: int) -> None:
         from pymilvus import DataType
 
         text = {'datatype': DataType.VARCHAR, 'max_length': _NAME_BYTES}
@@ -380,8 +381,9 @@ class FleetServer:
         indexed = client.prepare_index_params()
         indexed.add_index('descriptor', index_type=index, metric_type=METRIC,
                           params=_INDEX_PARAMS[index])
-        client.create_collection(self._places, schema=places, index_params=indexed,
-                                 consistency_level='Eventually', timeout=self._timeout_s)
+        client.create_collection(
+            self._places, schema=places, index_params=indexed, num_shards=shards,
+            consistency_level='Eventually', timeout=self._timeout_s)
         tiles = client.create_schema(
             auto_id=False, enable_dynamic_field=False,
             description='Tiles of a map for a fleet, by seqnet_ros')

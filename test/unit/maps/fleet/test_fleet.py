@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -94,7 +94,7 @@ def connected(milvus: MilvusServer, name: str, folder: Path, tls: bool = False) 
         server.close()
 
 
-def put(path: Path, fleet: Fleet, **options: str) -> Pushed:
+def put(path: Path, fleet: Fleet, **options: Any) -> Pushed:
     return push(path, fleet.server, fleet.store, bars=no_bar, **options)
 
 
@@ -268,7 +268,7 @@ def test_a_first_push_that_breaks_off_and_an_index_on_disk(milvus, tmp_path, mon
     with connected(milvus, 'disk', tmp_path) as disk:
         with monkeypatch.context() as patch:
             patch.setattr(disk.server, 'insert_places', cut)
-            assert refusal(lambda: put(tmp_path / 'disk', disk, index='DISKANN'))
+            assert refusal(lambda: put(tmp_path / 'disk', disk, index='DISKANN', shards=2))
         assert 'holds 0 tiles' in refusal(lambda: disk.directory)
         put(tmp_path / 'disk', disk)
         assert disk.server.index_kind() == 'DISKANN'
