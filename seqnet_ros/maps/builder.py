@@ -20,6 +20,7 @@ from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.maps.stored_values import Stored, round_in_place
+from seqnet_ros.maps.views import View, kept_views
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -177,6 +178,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         'route_length_m': first.route_length_m + second.route_length_m,
         'source': f'{first.source} + {second.source}', 'calibration': None,
         'pose_origin': first.pose_origin, 'datum': first.datum,
+        'views': _join_views(place_map, session),
         'completeness': _join(first.completeness, second.completeness)})
     features = images = None
     if place_map.features is not None and session.features is not None:
@@ -185,6 +187,52 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         images = place_map.images.joined(session.images)
     return PlaceMap(manifest, index=build_index(joined['sequences']), projected=projected,
                     features=features, images=images, **joined)
+
+
+def select_places(place_map: PlaceMap, model: PlaceModel, kept: np.ndarray) -> PlaceMap:
+    """Return a map of some places, not yet calibrated; the way breaks where places are left out.
+
+    Args:
+        place_map: the map.
+        model: the model it was made with.
+        kept: whether each place is kept, bool ``[N]``; at least one, and of a view all or none.
+    """
+    if kept.all():
+        return place_map
+    places = np.flatnonzero(kept)
+    stretches = place_map.segment_starts[places]
+    follows = np.append(False, (np.diff(places) == 1) & (stretches[1:] == stretches[:-1]))
+    starts = np.maximum.accumulate(np.where(follows, 0, np.arange(len(places))))
+    frames = scratch_array((len(places), place_map.frames.shape[1]))
+    for block in row_blocks(frames):
+        frames[block] = place_map.frames[places[block]]
+    sequences = aggregate(
+        model.aggregator, frames, trailing_windows(starts, place_map.manifest.sequence_length))
+    round_in_place(sequences, place_map.manifest.stored, False)
+    arrays: dict[str, Any] = {
+        'frames': frames, 'stamps_ns': place_map.stamps_ns[places],
+        'poses': place_map.poses[places], 'segment_starts': starts}
+    manifest = place_map.manifest.model_copy(update={
+        'map_id': _map_id(place_map.manifest.fingerprint, arrays), 'places': len(places),
+        'views': tuple(kept_views(place_map.manifest.views, kept)), 'calibration': None,
+        'filter_calibration': None,
+        'route_length_m': sum(travelled_distance(part) for part in np.split(
+            arrays['poses'], np.flatnonzero(~follows)[1:]))})
+    projected, features, images = place_map.projected, place_map.features, place_map.images
+    return PlaceMap(
+        manifest, sequences=sequences, mean=place_map.mean, index=build_index(sequences),
+        projected=None if projected is None else projected[places],
+        features=None if features is None else features.taken(places),
+        images=None if images is None else images.taken(places), **arrays)
+
+
+def _join_views(first: PlaceMap, second: PlaceMap) -> tuple[View, ...]:
+    """Return the views of two drives; where only one was refreshed, the other is cut anew later."""
+    if not first.manifest.views or not second.manifest.views:
+        return ()
+    return (*first.manifest.views, *(view.model_copy(update={
+        'first': view.first + len(first), 'end': view.end + len(first)})
+        for view in second.manifest.views))
 
 
 def _join(first: Completeness | None, second: Completeness | None) -> Completeness | None:

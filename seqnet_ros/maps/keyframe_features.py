@@ -67,6 +67,12 @@ class KeyframeFeatures:
             np.concatenate([self.descriptors, other.descriptors]),
             np.concatenate([self.sizes, other.sizes]))
 
+    def taken(self, places: np.ndarray) -> 'KeyframeFeatures':
+        """Return the features of some places, int ``[K]``."""
+        offsets, rows = _taken_rows(self.offsets, places)
+        return KeyframeFeatures(
+            offsets, self.points[rows], self.descriptors[rows], self.sizes[places])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by the names of their files."""
         return {'feature_offsets': self.offsets, 'feature_points': self.points,
@@ -147,6 +153,11 @@ class KeyframeImages:
         return KeyframeImages(_join_offsets(self.offsets, other.offsets),
                               np.concatenate([self.data, other.data]))
 
+    def taken(self, places: np.ndarray) -> 'KeyframeImages':
+        """Return the pictures of some places, int ``[K]``."""
+        offsets, rows = _taken_rows(self.offsets, places)
+        return KeyframeImages(offsets, self.data[rows])
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return the arrays by the names of their files."""
         return {'image_offsets': self.offsets, 'image_data': self.data}
@@ -190,6 +201,13 @@ def make_thumbnail(image: np.ndarray) -> bytes:
 
 def _offsets(counts: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
+
+
+def _taken_rows(offsets: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offsets of some places ``[K + 1]``, and their rows so far."""
+    counts = np.diff(offsets)[places]
+    taken = np.append(0, np.cumsum(counts)).astype(np.int64)
+    return taken, np.repeat(offsets[places] - taken[:-1], counts) + np.arange(taken[-1])
 
 
 def _join_offsets(first: np.ndarray, second: np.ndarray) -> np.ndarray:

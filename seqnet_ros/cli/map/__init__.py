@@ -3,6 +3,7 @@
 import typer
 
 from seqnet_ros.cli.map.build import build
+from seqnet_ros.cli.map.coverage import coverage
 from seqnet_ros.cli.map.export_map import export_map
 from seqnet_ros.cli.map.import_map import import_map
 from seqnet_ros.cli.map.info import info
@@ -14,5 +15,6 @@ app.command()(build)
 app.command()(merge)
 app.command()(info)
 app.command()(verify)
+app.command()(coverage)
 app.command('export')(export_map)
 app.command('import')(import_map)

@@ -1,0 +1,237 @@
+"""Refresh a map by a later drive: add views that it lacks, and retire those that do not match.
+
+A view is a stretch of places. The drive is aligned with the map; where it was found, each of its
+keyframes is compared with the places of every view there. How far the best of them stands out among
+all places of the map says whether the map knows the street as it looks now.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from seqnet_ros.config.alignment import AlignmentConfig
+from seqnet_ros.config.upkeep import UpkeepConfig
+from seqnet_ros.core.geodesy import GeoPoint
+from seqnet_ros.maps.builder import extend_map, select_places
+from seqnet_ros.maps.calibration import calibrate
+from seqnet_ros.maps.filter_calibration import calibrate_filter
+from seqnet_ros.maps.mapper import Mapper
+from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.states import frame_distances
+from seqnet_ros.maps.views import View, views_of
+from seqnet_ros.pipelines.progress import Bars, no_bar
+from seqnet_ros.place_filter.evidence import ZERO, standardize
+from seqnet_ros.sessions.alignment import Alignment, align
+
+_REACH_M = 5.0
+"""A robot in another lane still shows the place."""
+_HEADING = np.cos(np.deg2rad(45.0) / 2)
+_GAP_M = 30.0
+"""Between two matches this far apart, the way by odometry is certain."""
+_BEST_SHARE = 0.2
+"""A view matches if it is the best one for this share of the keyframes that pass it."""
+_PASSED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """A refreshed map, and what changed.
+
+    Attributes:
+        place_map: the map.
+        before: the map as it was.
+        alignment: how the drive was aligned.
+        certain_m: distance along which the drive was certain to be on the map.
+        added: the new views, numbered as in the map.
+        retired: the views that are gone, numbered as in the map before.
+        matched: views that the drive matched best somewhere.
+        passed: views that it passed without that.
+    """
+
+    place_map: PlaceMap
+    before: PlaceMap
+    alignment: Alignment
+    certain_m: float
+    added: tuple[View, ...]
+    retired: tuple[View, ...]
+    matched: int
+    passed: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a drive says of the places of a map.
+
+    Attributes:
+        certain: keyframes that are certain to be on the map, bool ``[K]``.
+        deviations: how far the best place near each keyframe stands out, ``[K]``; not a number
+            where none is near.
+        best: that place, int ``[K]``; -1 for none.
+        passed: places that some keyframe was near, bool ``[N]``.
+    """
+
+    certain: np.ndarray
+    deviations: np.ndarray
+    best: np.ndarray
+    passed: np.ndarray
+
+
+def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: str,
+                config: UpkeepConfig | None = None, alignment: AlignmentConfig | None = None,
+                datum: GeoPoint | None = None, bars: Bars = no_bar) -> Refreshed:
+    """Refresh a map by a drive along it.
+
+    Args:
+        place_map: the map, with poses.
+        drive: the keyframes of the drive, with odometry.
+        source: name of the drive.
+        pose_origin: where its poses come from.
+        config: what is added and retired.
+        alignment: how the drive is aligned.
+        datum: where on the earth the frame of the map begins.
+        bars: shows progress.
+
+    Raises:
+        SessionAlignmentError: the drive is not found on the map; nothing changes.
+        InputError: GTSAM is not installed, or the drive does not fit the map.
+    """
+    config = config or UpkeepConfig()
+    with bars('aligning', len(drive)) as progress:
+        aligned = align(place_map, drive, alignment, progress)
+    session = drive.finish(source, pose_origin, poses=aligned.poses, datum=datum, alone=True)
+    seen = _compare(place_map, session, aligned)
+    stretch = max(2, round(config.stretch_m / (place_map.step_m or 1.0)))
+    views = views_of(place_map.manifest.views, place_map.segment_starts, stretch)
+    judged = _judge(views, seen, int(session.stamps_ns[-1]))
+    lacking = _lacking(session, seen, config)
+    kept_session = select_places(session, drive.model, lacking) if lacking.any() else None
+    added = () if kept_session is None else views_of((), kept_session.segment_starts, stretch)
+    stays = _staying(place_map, judged, kept_session, seen, config)
+    old = _with_views(place_map, judged)
+    refreshed = select_places(old, drive.model, stays)
+    if kept_session is not None:
+        first = len(refreshed)
+        refreshed = extend_map(refreshed, _with_views(kept_session, added))
+        added = tuple(view.model_copy(update={
+            'first': view.first + first, 'end': view.end + first}) for view in added)
+    with bars('calibrating', 1):
+        refreshed = _calibrated(refreshed, drive)
+    before = {view.first: view for view in views}
+    matched = sum(after.matched > before[after.first].matched for after in judged)
+    passed = sum(after.passed > before[after.first].passed for after in judged)
+    retired = tuple(view for view in judged if not stays[view.first])
+    return Refreshed(refreshed, place_map, aligned, _length(session.positions, seen.certain),
+                     added, retired, matched, passed)
+
+
+def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _Seen:
+    """Compare each keyframe of an aligned drive with the places near it."""
+    way = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(aligned.poses[:, :3], axis=0), axis=1)))
+    certain = _between(way, aligned.keyframes[aligned.kept])
+    near = cKDTree(place_map.positions).query_ball_point(aligned.poses[:, :3], _REACH_M)
+    deviations = np.full(len(session), np.nan)
+    best = np.full(len(session), -1)
+    passed = np.zeros(len(place_map), dtype=bool)
+    frames = place_map.matching_frames
+    for number in np.flatnonzero(certain).tolist():
+        places = np.array(near[number], dtype=int)
+        heading = np.abs(place_map.poses[places, 3:] @ aligned.poses[number, 3:])
+        places = places[heading >= _HEADING]
+        if not len(places):
+            continue
+        standing_out = standardize(frame_distances(frames, session.matching_frames[number]))
+        best[number] = places[standing_out[places].argmax()]
+        deviations[number] = standing_out[best[number]]
+        passed[places] = True
+    return _Seen(certain & (best >= 0), deviations, best, passed)
+
+
+def _between(way: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return which keyframes are between two matches that are not far apart, bool ``[K]``."""
+    between = np.zeros(len(way), dtype=bool)
+    for first, last in pairwise(found):
+        if way[last] - way[first] <= _GAP_M:
+            between[first:last + 1] = True
+    return between
+
+
+def _judge(views: Sequence[View], seen: _Seen, now_ns: int) -> tuple[View, ...]:
+    """Return the views with what the drive says of each."""
+    judged = []
+    best = seen.best[seen.certain]
+    good = best[seen.deviations[seen.certain] >= ZERO]
+    for view in views:
+        places = slice(view.first, view.end)
+        won = ((good >= view.first) & (good < view.end)).sum()
+        if won >= _BEST_SHARE * max(seen.passed[places].sum(), 1):
+            view = view.model_copy(update={
+                'matched': view.matched + 1, 'passed': 0, 'matched_ns': max(now_ns, 0)})
+        elif seen.passed[places].mean() >= _PASSED_SHARE:
+            view = view.model_copy(update={'passed': view.passed + 1})
+        judged.append(view)
+    return tuple(judged)
+
+
+def _lacking(session: PlaceMap, seen: _Seen, config: UpkeepConfig) -> np.ndarray:
+    """Return the keyframes to add, whole stretches of them, bool ``[K]``."""
+    lacking = np.zeros(len(session), dtype=bool)
+    stretch = max(2, round(config.stretch_m / (session.step_m or 1.0)))
+    for part in views_of((), session.segment_starts, stretch):
+        places = slice(part.first, part.end)
+        certain = seen.certain[places]
+        if certain.mean() >= _PASSED_SHARE:
+            typical = float(np.median(seen.deviations[places][certain]))
+            lacking[places] = certain & (typical < config.enough)
+    return lacking
+
+
+def _staying(place_map: PlaceMap, views: Sequence[View], added: PlaceMap | None, seen: _Seen,
+             config: UpkeepConfig) -> np.ndarray:
+    """Return which places stay, bool ``[N]``: all of a view or none."""
+    positions, rotations = place_map.positions, place_map.poses[:, 3:]
+    if added is not None:
+        positions = np.concatenate([positions, added.positions])
+        rotations = np.concatenate([rotations, added.poses[:, 3:]])
+    stays = np.ones(len(positions), dtype=bool)
+    tree = cKDTree(positions)
+    usual = 2 * _REACH_M / (place_map.step_m or 1.0)
+
+    def others(view: View) -> float:
+        """Return how many views are at a view, itself among them, where it has the fewest."""
+        counts = []
+        for place in range(view.first, view.end):
+            near = np.array(tree.query_ball_point(positions[place], _REACH_M), dtype=int)
+            alike = np.abs(rotations[near] @ rotations[place]) >= _HEADING
+            counts.append((stays[near] & alike).sum() / usual)
+        return float(np.median(counts))
+
+    # Those that are retired first: long not matched, then seldom matched, then old.
+    for view in sorted(views, key=lambda one: (-one.passed, one.matched, one.matched_ns)):
+        if not seen.passed[view.first:view.end].any():
+            continue
+        there = others(view)
+        outdated = view.passed >= config.retire_after and there >= 1.5
+        if outdated or there > config.most_views + 0.5:
+            stays[view.first:view.end] = False
+    return stays[:len(place_map)]
+
+
+def _with_views(place_map: PlaceMap, views: Sequence[View]) -> PlaceMap:
+    manifest = place_map.manifest.model_copy(update={'views': tuple(views)})
+    return replace(place_map, manifest=manifest)
+
+
+def _calibrated(place_map: PlaceMap, drive: Mapper) -> PlaceMap:
+    """Return the map with the calibrations that its settings need."""
+    engine = place_map.manifest.engine
+    place_map = place_map.with_filter_calibration(calibrate_filter(place_map, engine.filter))
+    return place_map.with_calibration(calibrate(drive.model, place_map, engine.matching))
+
+
+def _length(positions: np.ndarray, chosen: np.ndarray) -> float:
+    """Return the distance between successive keyframes of which both are chosen, meters."""
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)
+    return float(steps[chosen[1:] & chosen[:-1]].sum())
