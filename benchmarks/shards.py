@@ -1,6 +1,6 @@
 """How long parts of a map take, and merging them, beside one process.
 
-``python -m benchmarks.shards`` renders a drive, maps it at once, then in shares, one after the
+``python -m benchmarks.shards`` renders a drive, maps it at once, then in shards, one after the
 other, and compares the maps.
 """
 
@@ -20,7 +20,7 @@ from seqnet_ros.maps.map_part import RecordingPath, read_part, write_part
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.models.place_model import PlaceModel, load_model
 from seqnet_ros.pipelines.map_recording import map_recording
-from seqnet_ros.pipelines.shards import Shard, merge_parts, observe_share
+from seqnet_ros.pipelines.shards import Shard, merge_parts, observe_shard
 from seqnet_town import CONDITIONS, Drive, Town
 
 
@@ -34,13 +34,13 @@ def record(path: Path) -> None:
 
 
 def row_of(folder: Path, count: int, model: PlaceModel, whole_id: str) -> list[str]:
-    """Map the bag in some shares; return the cells of the table."""
+    """Map the bag in some shards; return the cells of the table."""
     opened = RecordingPath(path=str(folder / 'bag'), folder='')
     parts, seconds = [], []
     for number in range(1, count + 1):
         started = time.perf_counter()
         parts.append(folder / f'{number}-of-{count}.npz')
-        write_part(observe_share(opened, Shard(number, count), model), parts[-1])
+        write_part(observe_shard(opened, Shard(number, count), model), parts[-1])
         seconds.append(time.perf_counter() - started)
     started = time.perf_counter()
     merged = merge_parts(parts, lambda manifest: model).place_map
@@ -54,7 +54,7 @@ def row_of(folder: Path, count: int, model: PlaceModel, whole_id: str) -> list[s
 
 def run(counts: Sequence[int], model: PlaceModel) -> Table:
     """Measure, and return the table."""
-    table = Table('shares', 'described in each', 'seconds for each', 'merging', 'together',
+    table = Table('shards', 'described in each', 'seconds for each', 'merging', 'together',
                   'same map')
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

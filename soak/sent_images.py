@@ -9,11 +9,12 @@ import numpy as np
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S
 
 _PREFIX = 'camera/'
-_RECENT = 60
+_RECENT = 1000
 """Images sent before another that may be among the newest stamps that the node knows: of those the
-node compares the last 20 that arrived."""
-_AHEAD_S = 1.0
-"""Most that a corrected stamp is after the newest: one period each for two images, with losses."""
+node compares the last 20 that arrived, and of images sent in a burst few arrive."""
+_CORRECTED_NS = round(2 * RESTART_S * NANOSECONDS)
+"""A stamp is corrected by less: it goes back by less than `RESTART_S`, and so much is the longest
+period by which the corrected one is after the newest."""
 
 
 class SentImages:
@@ -71,18 +72,16 @@ class SentImages:
         """Return whether a result of an image may have a stamp.
 
         It is the image's own stamp. An image without one gets the time of its arrival. One that
-        goes back behind another by less than `RESTART_S` may get a corrected one, a period after
-        the newest.
+        arrived soon after stamps went back may get a corrected one, which is later.
         """
         own_ns = self._stamps_ns[number]
         if not own_ns:
             return self._unstamped_ns[number] <= stamp_ns <= time.time_ns()
         if stamp_ns == own_ns:
             return True
-        before = np.array(self._stamps_ns[max(0, number - _RECENT): number], dtype=np.int64)
-        overtaken = (before > own_ns) & (before - own_ns < RESTART_S * NANOSECONDS)
-        later = (stamp_ns > before) & (stamp_ns - before <= _AHEAD_S * NANOSECONDS)
-        return bool((overtaken & later).any())
+        recent = np.array(self._stamps_ns[max(0, number - _RECENT): number + 1], dtype=np.int64)
+        went_back = bool((np.diff(recent) < 0).any())
+        return went_back and own_ns < stamp_ns < own_ns + _CORRECTED_NS
 
     def remember(self, stamp_ns: int) -> None:
         """Note the stamp of a result, which a later result may name."""

@@ -13,7 +13,7 @@ from seqnet_ros.cli.settings import collect_settings
 def localize(
     source: options.Source,
     map_path: Annotated[Path, typer.Option(
-        '--map', help='Folder of the map.', show_default=False)],
+        '--map', help='Folder of the map, or of a collection of maps.', show_default=False)],
     output: Annotated[Path, typer.Option(
         help='Folder for matches.csv, matches.jsonl and summary.json.', show_default=False)],
     topic: options.Topic = None,
@@ -32,6 +32,9 @@ def localize(
     device: options.Device = 'auto',
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
+    area: Annotated[str, typer.Option(
+        help='With a collection: the floor or site, or the tile, that the drive is in.',
+        show_default='any')] = '',
 ) -> None:
     """Find the images of a recording in a map, as the live node would.
 
@@ -47,17 +50,16 @@ def localize(
 
     check_folder(output)
     from seqnet_ros.datasets.recordings.open_recording import open_source
-    from seqnet_ros.localization.localizer import Localizer
-    from seqnet_ros.maps.map_reader import open_map, read_manifest
+    from seqnet_ros.maps.collection.collection_file import map_manifest
     from seqnet_ros.models.place_model import build_map_model, load_model
-    from seqnet_ros.pipelines.localize_recording import localize_recording
+    from seqnet_ros.pipelines.localize_recording import localize_recording, open_localizer
 
-    manifest, _ = read_manifest(map_path)
+    manifest, first = map_manifest(map_path)
     engine = manifest.preset.with_settings(changes).engine
     camera = options.read_camera(camera_info)
     recording = open_source(source, topic, poses, pose_topic, rate)
     place_model = (load_model(model, device, weights) if model else
-                   build_map_model(manifest.preset, device, weights, map_path))
-    localizer = Localizer(place_model, open_map(map_path, place_model), engine, camera)
+                   build_map_model(manifest.preset, device, weights, first))
+    localizer = open_localizer(map_path, place_model, engine, camera, area)
     summary = localize_recording(recording, localizer, output, progress_bar)
     print_fields({'results': output, **summary.lines()})

@@ -1,8 +1,9 @@
 """Localization with the place filter: one belief over the places of all maps."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,6 @@ from seqnet_ros.place_filter.active_states import (
 from seqnet_ros.place_filter.anchor import Anchor
 from seqnet_ros.place_filter.place_filter import Hypothesis, PlaceFilter, Step
 from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
-from seqnet_ros.place_filter.scene_change import SceneChange
 
 _EXACT_BYTES = 48 << 20
 _EXACT_PLACES = 16_384
@@ -72,6 +72,13 @@ class Answer:
     estimate: PoseEstimate | None
 
 
+class _Gathered(NamedTuple):
+    """Frames ``[K, D]`` of some places ``[K]`` of a large map, ascending, in memory."""
+
+    places: np.ndarray
+    frames: np.ndarray
+
+
 class FilterSearch:
     """Follows the robot in the places of all maps.
 
@@ -80,14 +87,15 @@ class FilterSearch:
         engine: the settings.
         overlapping: several maps may show the same places, so that belief in another map does not
             make a place less probable.
+        frames: name of the coordinate frame of each map; empty where each has its own.
     """
 
     def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig, *,
-                 overlapping: bool = False) -> None:
+                 overlapping: bool = False, frames: Sequence[str] = ()) -> None:
         self._searches = searches
         self._engine = engine
         self._maps = [search.map for search in searches]
-        self._whole = state_space(self._maps)
+        self._whole = state_space(self._maps, frames)
         weighs_sequences = engine.filter.sequence_share > 0 and all(
             search.has_trained_sequences for search in searches)
         self._active = self._all_states(weighs_sequences)
@@ -96,8 +104,9 @@ class FilterSearch:
         self._filter = PlaceFilter(
             self._active.space, engine.filter, engine.matching.reverse,
             [_bias(place_map) for place_map in self._maps], overlapping=overlapping)
-        self._scenes = [SceneChange.of_drive(place_map.matching_frames, place_map.segment_starts)
-                        for place_map in self._maps]
+        self._gathered = [_Gathered(_NO_PLACES, place_map.matching_frames[:0])
+                          for place_map in self._maps]
+        self._scenes = [place_map.scene_change for place_map in self._maps]
         self._last: Keyframe | None = None
         self._anchor: Anchor | None = None
         self._unsearched = _SEARCHED_EVERY
@@ -124,12 +133,32 @@ class FilterSearch:
                 marginal[part] = known[parts[map_id]]
                 there[part] = np.arange(parts[map_id].start, parts[map_id].stop)
         if self._sparse:
+            held = np.flatnonzero(marginal)
             self._active = choose_states(
-                self._whole, self._sample, marginal, np.arange(len(self._whole)), _NO_PLACES)
+                self._whole, self._sample, marginal[held], held, _NO_PLACES)
         self._filter.go_on_from(other._filter, self._active.space, origins(
             other._active.places, there[self._active.places]))
-        if self.map_ids == other.map_ids:  # frames are centered with the means of these maps
-            self._last, self._anchor = other._last, other._anchor
+        gathered = dict(zip(other.map_ids, other._gathered, strict=True))
+        self._gathered = [gathered.get(map_id, own) for map_id, own in zip(
+            self.map_ids, self._gathered, strict=True)]
+        self._last = None if other._last is None else self._as_compared(other._last, other.map_ids)
+        self._anchor = None if other._anchor is None else self._anchored(other._anchor, other)
+
+    def _as_compared(self, keyframe: Keyframe, map_ids: Sequence[str]) -> Keyframe:
+        """Return a keyframe that was compared with other maps as it is compared with these."""
+        known = dict(zip(map_ids, keyframe.frames, strict=True))
+        return replace(keyframe, frames=[
+            known[search.map_id] if search.map_id in known else
+            search.compare(keyframe.window[-1], keyframe.frames[0]) for search in self._searches])
+
+    def _anchored(self, anchor: Anchor, other: 'FilterSearch') -> Anchor | None:
+        """Return a fix in a map that is searched here too, or whose coordinates one of these has.
+
+        None where it says nothing of these maps.
+        """
+        ids = {other.map_ids[number] for number in other._whole.sharing(anchor.map_number)}
+        found = [number for number, map_id in enumerate(self.map_ids) if map_id in ids]
+        return Anchor(found[0], anchor.carried) if found else None
 
     def note_break(self) -> None:
         """Note that the recording broke off: the robot may be anywhere when it goes on."""
@@ -227,7 +256,7 @@ class FilterSearch:
         if self._filter.off_map > _LOST or self._unsearched >= _SEARCHED_EVERY:
             self._unsearched = 0
             found = [
-                place_map.index.search(describe(number), _FOUND)[1] + first
+                (place_map.entries or place_map.index).search(describe(number), _FOUND)[1] + first
                 for number, (place_map, first) in enumerate(zip(
                     self._maps, self._whole.bounds, strict=False))]
         before = self._active.places
@@ -238,7 +267,17 @@ class FilterSearch:
     def _frames(self, number: int) -> np.ndarray:
         """Return the frames of the places of a map that matter, float32 ``[K, D]``."""
         frames, places = self._maps[number].matching_frames, self._places(number)
-        return frames if places is None else frames[places]
+        if places is None:
+            return frames
+        # Most places matter for many keyframes: reading them all over the map again takes longer.
+        known = self._gathered[number]
+        rows = np.empty((len(places), frames.shape[1]), frames.dtype)
+        origin = origins(known.places, places)
+        kept = origin >= 0
+        rows[kept] = known.frames[origin[kept]]
+        rows[~kept] = frames[places[~kept]]
+        self._gathered[number] = _Gathered(places, rows)
+        return rows
 
     def _places(self, number: int) -> np.ndarray | None:
         """Return the places of a map that matter, int64 ``[K]``; None for all."""

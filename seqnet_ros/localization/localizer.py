@@ -3,8 +3,9 @@
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from seqnet_ros.config.engine import EngineConfig, KeyframeConfig, LocalizationC
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import DuplicateMapError, InputError
 from seqnet_ros.core.images import View, first_image
-from seqnet_ros.core.poses import check_pose
+from seqnet_ros.core.poses import check_pose, distance
 from seqnet_ros.localization.acceptance.rule import Match
 from seqnet_ros.localization.filter_search import FilterSearch, Keyframe
 from seqnet_ros.localization.map_search import MapSearch, prepare_map
@@ -26,6 +27,8 @@ from seqnet_ros.sequences.aggregators import describe_frames
 from seqnet_ros.sequences.keyframes import KeyframeGate, Spacing, Verdict, keyframe_settings
 
 _logger = logging.getLogger(__name__)
+
+_NO_FRAMES: Mapping[str, str] = MappingProxyType({})
 
 
 class _Frame(NamedTuple):
@@ -73,6 +76,9 @@ class Localizer:
             the geometric check uses it.
         overlapping: several maps may show the same places, so that a rival in another map does not
             make a match ambiguous.
+        frames: name of the coordinate frame of each map, by the ids of the maps. Places of one
+            frame are compared in space, whatever map they are in. Maps that are not named have a
+            frame of their own.
 
     Raises:
         MapModelMismatchError: a map was made with another model.
@@ -82,9 +88,10 @@ class Localizer:
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
                  engine: EngineConfig | None = None, camera: CameraModel | None = None, *,
-                 overlapping: bool = False) -> None:
+                 overlapping: bool = False, frames: Mapping[str, str] = _NO_FRAMES) -> None:
         self.model = model
         engine = engine or model.engine
+        self._frames = frames
         self._overlapping = overlapping
         self._camera = camera
         self._pushed = 0
@@ -110,12 +117,17 @@ class Localizer:
         """
         spacing = self._spacing()
         engine = engine or self._engine
+        before = {search.map_id: search for search in self._searches}
         self._take(list(maps), self._prepare_all(maps, engine), engine)
         self._gate.use(*self._gate_settings())
         if self._spacing() != spacing:
             self.reset()
-        for frame in self._buffer:
-            self._move_means(frame.descriptor)
+        for search in self._searches:
+            if search.map_id in before:
+                search.go_on_from(before[search.map_id])
+            else:
+                for frame in self._buffer:
+                    search.move_mean(frame.descriptor)
 
     def use_settings(self, engine: EngineConfig) -> None:
         """Go on with other settings; the images of the sequence and what was learned stay.
@@ -146,10 +158,15 @@ class Localizer:
     def _make_filter(self, engine: EngineConfig) -> FilterSearch | None:
         if engine.localization.method != 'filter':
             return None
-        made = FilterSearch(self._searches, engine, overlapping=self._overlapping)
+        made = FilterSearch(self._searches, engine, overlapping=self._overlapping,
+                            frames=[self._frame(search.map_id) for search in self._searches])
         if self._filter is not None:
             made.go_on_from(self._filter)
         return made
+
+    def _frame(self, map_id: str) -> str:
+        """Return the name of the coordinate frame of a map."""
+        return self._frames.get(map_id, map_id)
 
     def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
@@ -191,8 +208,7 @@ class Localizer:
 
     def _move_means(self, descriptor: np.ndarray) -> None:
         for search in self._searches:
-            if search.mean is not None:
-                search.mean.add(descriptor)
+            search.move_mean(descriptor)
 
     def _gate_settings(self) -> tuple[KeyframeConfig, Spacing, float]:
         spacing = self._spacing()
@@ -285,16 +301,21 @@ class Localizer:
             'localization': LocalizationConfig(method='sequence'),
             'acceptance': self._engine.acceptance.model_copy(
                 update={'agreement': 1, 'agreement_window': 1})})
-        maps = self._prepare(alone)
-        # Those of one other length are kept: whoever asks again has as many images.
-        self._prepared = {self.sequence_length: self._prepared[self.sequence_length],
-                          len(images): maps}
+        maps = self._maps_for(images, alone)
         finder = Localizer(self.model, maps, alone, self._camera,
-                           overlapping=self._overlapping)
+                           overlapping=self._overlapping, frames=self._frames)
         for number, image in enumerate(images):
             result = finder.push(image, number)
         assert result is not None
         return result
+
+    def _maps_for(self, images: Sequence[View], engine: EngineConfig) -> list[PlaceMap]:
+        """Return the maps to find images in, prepared for these settings."""
+        maps = self._prepare(engine)
+        # Those of one other length are kept: whoever asks again has as many images.
+        self._prepared = {self.sequence_length: self._prepared[self.sequence_length],
+                          len(images): maps}
+        return maps
 
     def push(self, image: View, stamp_ns: int,
              pose: np.ndarray | None = None) -> MatchResult | None:
@@ -354,7 +375,7 @@ class Localizer:
         if not result.accepted or best is None or not self.maps[best.map_id].manifest.has_poses:
             return result
         pose = best.pose if result.pose is None else result.pose
-        if self._odometry_gate.passes(best.map_id, pose, odometry):
+        if self._odometry_gate.passes(self._frame(best.map_id), pose, odometry):
             return result
         return replace(result, reason=Reason.ODOMETRY)
 
@@ -401,9 +422,21 @@ class Localizer:
         best, others = found[0], found[1:]
         reason = best.reason
         if reason is Reason.ACCEPTED:
-            best.match.rival_distance = min((other.distance for other in others), default=np.inf)
+            best.match.rival_distance = min(
+                (self._rival_distance(best, other) for other in others), default=np.inf)
             reason = best.search.confirm(best.match, image)
         return self._joined(best.candidates, others), reason
+
+    def _rival_distance(self, best: _Found, other: _Found) -> float:
+        """Return the sequence distance of the best other place of another map.
+
+        Where maps share their coordinates, both may show the place.
+        """
+        candidates = other.candidates
+        if self._frame(best.search.map_id) == self._frame(other.search.map_id):
+            place, merge_m = best.candidates[0].pose, best.search.merge_m
+            candidates = tuple(one for one in candidates if distance(one.pose, place) > merge_m)
+        return candidates[0].sequence_distance if candidates else np.inf
 
     def _joined(self, best: tuple[Candidate, ...],
                 others: Sequence[_Found]) -> tuple[Candidate, ...]:

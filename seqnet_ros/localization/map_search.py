@@ -21,6 +21,7 @@ from seqnet_ros.maps.search.hierarchical_search import HierarchicalSearch, Ranki
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate
 from seqnet_ros.sequences.centring import RunningMean
+from seqnet_ros.sequences.windows import trailing_windows
 
 
 def prepare_map(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig) -> PlaceMap:
@@ -71,6 +72,8 @@ class MapSearch:
             RuleContext(engine, place_map, self.geometry, overlapping=overlapping),
             place_map.manifest.calibration)
         self.mean = RunningMean(place_map.mean) if model.config.centring else None
+        self.merge_m = engine.matching.merge_frames * place_map.step_m
+        """Places this near in space are one place, meters."""
 
     def go_on_from(self, other: 'MapSearch') -> None:
         """Remember what a search of the same map learned with other settings."""
@@ -96,6 +99,20 @@ class MapSearch:
         mean = None if self.mean is None else self.mean.value
         return self._model.prepare(frame[None], mean)[0]
 
+    def move_mean(self, frame: np.ndarray) -> None:
+        """Take a frame ``[D]`` into the mean of the drive, of models that center frames."""
+        if self.mean is not None:
+            self.mean.add(frame)
+
+    def compare(self, frame: np.ndarray, projected: np.ndarray) -> np.ndarray:
+        """Return a frame ``[D]`` as the filter compares it, float32 ``[D'']``.
+
+        Args:
+            frame: as the model's describer made it.
+            projected: the same by the model's projection, returned where the model has one.
+        """
+        return self.prepare(frame) if self._model.projection is None else projected
+
     @property
     def has_trained_sequences(self) -> bool:
         """Whether sequence descriptors say more than the frames they are made of."""
@@ -112,6 +129,17 @@ class MapSearch:
         padded = [*frames[:1]] * (length - len(frames)) + list(frames[-length:])
         window = self._model.prepare(np.stack(padded), mean)
         return aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
+
+    def describe_sequences(self, frames: np.ndarray) -> np.ndarray:
+        """Return the descriptors of the windows that end at successive keyframes, ``[W, D']``.
+
+        Args:
+            frames: descriptors ``[W, D]``, oldest first, as the model's describer made them.
+        """
+        mean = None if self.mean is None else self.mean.value
+        windows = trailing_windows(
+            np.zeros(len(frames), np.int64), self.map.manifest.sequence_length)
+        return aggregate(self._model.aggregator, self._model.prepare(frames, mean), windows)
 
     def rank(self, frames: Sequence[np.ndarray], projected: np.ndarray | None,
              described: np.ndarray | None) -> Ranking:

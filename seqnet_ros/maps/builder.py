@@ -15,12 +15,12 @@ from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import travelled_distance
 from seqnet_ros.core.scratch_arrays import joined_rows, row_blocks, scratch_array
 from seqnet_ros.maps.completeness import Completeness
-from seqnet_ros.maps.datum import Datum, datum_of
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.maps.stored_values import Stored, round_in_place
-from seqnet_ros.maps.views import View, kept_views
+from seqnet_ros.maps.views import View, select_views
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -153,7 +153,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         if getattr(first, what) != getattr(second, what):
             raise InputError(f'the map and the session differ in {what}: found '
                              f'{getattr(first, what)} and {getattr(second, what)}')
-    datum = datum_of(first)
+    datum = first.geo_datum
     if second.datum is not None and second.datum.point != datum:
         where = 'elsewhere' if datum is None else f'at {datum}'
         raise InputError(f'the frame of the session begins at {second.datum.point}, that of the '
@@ -189,41 +189,50 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
                     features=features, images=images, **joined)
 
 
-def select_places(place_map: PlaceMap, model: PlaceModel, kept: np.ndarray) -> PlaceMap:
-    """Return a map of some places, not yet calibrated; the way breaks where places are left out.
+def select_places(place_map: PlaceMap, places: np.ndarray,
+                  model: PlaceModel | None = None) -> PlaceMap:
+    """Return the map of some places of another, not yet calibrated.
+
+    How sure the place filter must be is taken over: a part has fewer places to measure it with.
 
     Args:
         place_map: the map.
-        model: the model it was made with.
-        kept: whether each place is kept, bool ``[N]``; at least one, and of a view all or none.
+        places: int ``[K]``, ascending; a gap between them ends a stretch.
+        model: describes the sequences anew, so that none begins before a gap; None keeps those of
+            the map.
     """
-    if kept.all():
-        return place_map
-    places = np.flatnonzero(kept)
-    stretches = place_map.segment_starts[places]
-    follows = np.append(False, (np.diff(places) == 1) & (stretches[1:] == stretches[:-1]))
-    starts = np.maximum.accumulate(np.where(follows, 0, np.arange(len(places))))
-    frames = scratch_array((len(places), place_map.frames.shape[1]))
-    for block in row_blocks(frames):
-        frames[block] = place_map.frames[places[block]]
-    sequences = aggregate(
-        model.aggregator, frames, trailing_windows(starts, place_map.manifest.sequence_length))
-    round_in_place(sequences, place_map.manifest.stored, False)
+    before = place_map.segment_starts[places]
+    begins = np.ones(len(places), bool)
+    begins[1:] = (np.diff(places) != 1) | (before[1:] != before[:-1])
+    starts = np.maximum.accumulate(np.where(begins, np.arange(len(places)), 0))
+    manifest, frames = place_map.manifest, _rows(place_map.frames, places)
+    if model is None:
+        sequences = _rows(place_map.sequences, places)
+    else:
+        sequences = aggregate(
+            model.aggregator, frames, trailing_windows(starts, manifest.sequence_length))
+        round_in_place(sequences, manifest.stored, False)
     arrays: dict[str, Any] = {
-        'frames': frames, 'stamps_ns': place_map.stamps_ns[places],
+        'frames': frames, 'sequences': sequences, 'stamps_ns': place_map.stamps_ns[places],
         'poses': place_map.poses[places], 'segment_starts': starts}
-    manifest = place_map.manifest.model_copy(update={
-        'map_id': _map_id(place_map.manifest.fingerprint, arrays), 'places': len(places),
-        'views': tuple(kept_views(place_map.manifest.views, kept)), 'calibration': None,
-        'filter_calibration': None,
-        'route_length_m': sum(travelled_distance(part) for part in np.split(
-            arrays['poses'], np.flatnonzero(~follows)[1:]))})
-    projected, features, images = place_map.projected, place_map.features, place_map.images
+    steps = np.linalg.norm(np.diff(arrays['poses'][:, :3], axis=0), axis=1)
+    manifest = manifest.model_copy(update={
+        'map_id': _map_id(manifest.fingerprint, arrays), 'places': len(places),
+        'route_length_m': float(steps[~begins[1:]].sum()), 'calibration': None,
+        'views': select_views(manifest.views, places), 'completeness': None})
     return PlaceMap(
-        manifest, sequences=sequences, mean=place_map.mean, index=build_index(sequences),
-        projected=None if projected is None else projected[places],
-        features=None if features is None else features.taken(places),
-        images=None if images is None else images.taken(places), **arrays)
+        manifest, mean=place_map.mean, index=build_index(arrays['sequences']),
+        projected=None if place_map.projected is None else _rows(place_map.projected, places),
+        features=None if place_map.features is None else place_map.features.of_places(places),
+        images=None if place_map.images is None else place_map.images.of_places(places), **arrays)
+
+
+def _rows(array: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Return rows of an array ``[N, D]``, in a temporary file where they are many."""
+    rows = scratch_array((len(places), *array.shape[1:]), array.dtype)
+    for block in row_blocks(rows):
+        rows[block] = array[places[block]]
+    return rows
 
 
 def _join_views(first: PlaceMap, second: PlaceMap) -> tuple[View, ...]:

@@ -1,16 +1,11 @@
 """Where on the earth the frame of a map begins."""
 
 import re
-from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.geodesy import GeoPoint
-
-if TYPE_CHECKING:
-    from seqnet_ros.maps.place_map import MapManifest
 
 _IN_POSE_ORIGIN = re.compile(r'east and north of (-?[\d.]+), (-?[\d.]+)')
 
@@ -35,15 +30,13 @@ class Datum(Settings):
         return GeoPoint(self.latitude, self.longitude, self.altitude)
 
 
-def datum_of(manifest: 'MapManifest') -> GeoPoint | None:
-    """Return the origin of a map on the earth; None where it is not known.
+def datum_in(pose_origin: str) -> GeoPoint | None:
+    """Return the point that the origin of poses names, to a tenth of a meter; None for none.
 
-    Maps of earlier versions name it, to a tenth of a meter, in the origin of their poses.
+    Maps from before they held a datum name it like this.
     """
-    if manifest.datum is not None:
-        return manifest.datum.point
-    match = _IN_POSE_ORIGIN.search(manifest.pose_origin)
+    match = _IN_POSE_ORIGIN.search(pose_origin)
     if match is None:
         return None
-    latitude, longitude = np.array(match.groups(), dtype=float).tolist()
+    latitude, longitude = map(float, match.groups())
     return GeoPoint(latitude, longitude)

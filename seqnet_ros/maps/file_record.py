@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 from pydantic import Field
 
@@ -26,12 +26,17 @@ class FileRecord(Settings):
     @classmethod
     def of_file(cls, path: Path) -> 'FileRecord':
         """Return size and checksums of a file."""
-        whole, blocks, size = hashlib.sha256(), [], 0
         with path.open('rb') as file:
-            while block := file.read(BLOCK_BYTES):
-                whole.update(block)
-                blocks.append(hashlib.sha256(block).hexdigest())
-                size += len(block)
+            return cls.of_content(file)
+
+    @classmethod
+    def of_content(cls, file: BinaryIO) -> 'FileRecord':
+        """Return size and checksums of what an open file still holds."""
+        whole, blocks, size = hashlib.sha256(), [], 0
+        while block := file.read(BLOCK_BYTES):
+            whole.update(block)
+            blocks.append(hashlib.sha256(block).hexdigest())
+            size += len(block)
         return cls(bytes=size, sha256=whole.hexdigest(),
                    blocks=tuple(blocks) if len(blocks) > 1 else ())
 

@@ -7,7 +7,7 @@ behind the limit and the parameters.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -147,6 +147,28 @@ class HnswIndex:
         with one_faiss_thread():
             squared, places = self._graph.search(query[None], min(k, self._graph.ntotal))
         return _found(squared[0], places[0])
+
+
+class LateIndex:
+    """Opens another index when it is searched for the first time.
+
+    Args:
+        make: opens it.
+    """
+
+    def __init__(self, make: Callable[[], CoarseIndex]) -> None:
+        self._make = make
+        self._index: CoarseIndex | None = None
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the L2 distances and places, nearest first.
+
+        Raises:
+            MapError: the index cannot be opened.
+        """
+        if self._index is None:
+            self._index = self._make()
+        return self._index.search(query, k)
 
 
 class GrowingIndex:

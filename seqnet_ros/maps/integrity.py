@@ -151,6 +151,7 @@ class MapIntegrity:
         self._background: threading.Thread | None = None
         self._starting = threading.Lock()
         self._checked_s = 0.0
+        self._closed = False
         threading.Thread(target=_let_writers_in, args=(weakref.ref(self),), daemon=True,
                          name='map leases').start()
 
@@ -174,6 +175,10 @@ class MapIntegrity:
                 self._background = threading.Thread(
                     target=self._verify_in_background, name='map verification', daemon=True)
                 self._background.start()
+
+    def close(self) -> None:
+        """End the verification in the background, of a map that is no longer searched."""
+        self._closed = True
 
     def _yield_to_writers(self) -> None:
         for file in self._files.values():
@@ -214,6 +219,8 @@ class MapIntegrity:
             for file in self._files.values():
                 started = time.monotonic()
                 for _ in file.verify_all():
+                    if self._closed:
+                        return
                     # Half of the time of one core at most: the robot has other work.
                     time.sleep(time.monotonic() - started)
                     started = time.monotonic()

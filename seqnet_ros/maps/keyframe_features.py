@@ -67,9 +67,9 @@ class KeyframeFeatures:
             np.concatenate([self.descriptors, other.descriptors]),
             np.concatenate([self.sizes, other.sizes]))
 
-    def taken(self, places: np.ndarray) -> 'KeyframeFeatures':
+    def of_places(self, places: np.ndarray) -> 'KeyframeFeatures':
         """Return the features of some places, int ``[K]``."""
-        offsets, rows = _taken_rows(self.offsets, places)
+        offsets, rows = _select(self.offsets, places)
         return KeyframeFeatures(
             offsets, self.points[rows], self.descriptors[rows], self.sizes[places])
 
@@ -153,9 +153,9 @@ class KeyframeImages:
         return KeyframeImages(_join_offsets(self.offsets, other.offsets),
                               np.concatenate([self.data, other.data]))
 
-    def taken(self, places: np.ndarray) -> 'KeyframeImages':
+    def of_places(self, places: np.ndarray) -> 'KeyframeImages':
         """Return the pictures of some places, int ``[K]``."""
-        offsets, rows = _taken_rows(self.offsets, places)
+        offsets, rows = _select(self.offsets, places)
         return KeyframeImages(offsets, self.data[rows])
 
     def arrays(self) -> dict[str, np.ndarray]:
@@ -203,11 +203,12 @@ def _offsets(counts: Sequence[int]) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(counts, dtype=np.int64)]).astype(np.int64)
 
 
-def _taken_rows(offsets: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the offsets of some places ``[K + 1]``, and their rows so far."""
+def _select(offsets: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the offsets of some places when they are put together, and the rows they have."""
     counts = np.diff(offsets)[places]
-    taken = np.append(0, np.cumsum(counts)).astype(np.int64)
-    return taken, np.repeat(offsets[places] - taken[:-1], counts) + np.arange(taken[-1])
+    selected = _offsets(counts.tolist())
+    rows = np.repeat(offsets[places] - selected[:-1], counts) + np.arange(selected[-1])
+    return selected, rows
 
 
 def _join_offsets(first: np.ndarray, second: np.ndarray) -> np.ndarray:

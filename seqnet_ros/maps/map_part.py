@@ -1,6 +1,6 @@
-"""A part of a map: what one of several processes made of its share of a recording.
+"""A part of a map: what one of several processes made of its shard of a recording.
 
-A part is one ``.npz`` file. Its arrays describe the frames of the share, those that were observed,
+A part is one ``.npz`` file. Its arrays describe the frames of the shard, those that were observed,
 and what was seen in them; ``manifest`` is a JSON document, as bytes.
 """
 
@@ -63,7 +63,7 @@ class PartManifest(Settings):
     stored: Stored = Field(description='Type of the descriptors of the map on disk.')
     shards: int = Field(ge=1, description='Number of parts.')
     shard: int = Field(ge=1, description='Number of this part, from 1.')
-    first: int = Field(ge=0, description='First frame of the share.')
+    first: int = Field(ge=0, description='First frame of the shard.')
     before: str = Field(description='Hash over stamps and poses of all frames before.')
     damaged: dict[int, str] = Field(
         description='What is wrong with images that cannot be read, by frame.')
@@ -89,12 +89,12 @@ class PartManifest(Settings):
 
 @dataclass(frozen=True, eq=False)
 class MapPart:
-    """What was made of a share of a recording.
+    """What was made of a shard of a recording.
 
     Attributes:
         manifest: what it belongs to.
-        stamps_ns: of all frames of the share, int64 ``[F]``.
-        poses: of all frames of the share, float64 ``[F, 7]``, meters; NaN where there is none.
+        stamps_ns: of all frames of the shard, int64 ``[F]``.
+        poses: of all frames of the shard, float64 ``[F, 7]``, meters; NaN where there is none.
         frames: which frames of the recording were observed, ascending, int64 ``[M]``.
         descriptors: of these, float32 ``[M, D]``, as the model's describer made them.
         features: local features of these; None where the map has none.

@@ -11,8 +11,9 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -27,7 +28,7 @@ from seqnet_ros.core.errors import (
 )
 from seqnet_ros.core.scratch_arrays import row_blocks, scratch_array
 from seqnet_ros.maps.file_record import FileRecord
-from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex
+from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex, LateIndex
 from seqnet_ros.maps.integrity import MapIntegrity, MappedFile
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
@@ -57,7 +58,8 @@ _ATTEMPTS = 50
 _CHUNK = 1 << 20
 
 
-def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False) -> PlaceMap:
+def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False,
+             late_index: bool = False) -> PlaceMap:
     """Open a map read-only.
 
     A map that another process replaces meanwhile is opened as it was before or as it is
@@ -68,6 +70,7 @@ def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False
         model: reject a map that was made with another model.
         verify: compare all checksums and check all values of maps above 64 MiB, too. Those of
             smaller maps always are.
+        late_index: read the coarse index of a map above 64 MiB when it is searched first.
 
     Raises:
         MapNotFoundError: there is no map.
@@ -75,7 +78,8 @@ def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False
             format is unknown.
         MapModelMismatchError: the map was made with another model.
     """
-    return _read_one_version(Path(path), lambda directory: _open(directory, model, verify))
+    return _read_one_version(Path(path), lambda directory: _open(
+        directory, model, verify, late_index))
 
 
 def verify_map(path: Path) -> MapManifest:
@@ -245,7 +249,8 @@ def _inode(where: Path | int) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> PlaceMap:
+def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool,
+          late_index: bool) -> PlaceMap:
     parsed = directory.parse_manifest()
     manifest, path = parsed.manifest, directory.path
     if model is not None:
@@ -274,7 +279,8 @@ def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> Pl
         check_arrays(manifest, arrays)
         check_route(arrays)
         features, images = _optional_parts(manifest, arrays)
-    index = _open_index(directory, parsed, arrays['sequences'], watched if mapped else None)
+    index = _open_index(directory, parsed, arrays['sequences'], watched if mapped else None,
+                        late_index)
     integrity = MapIntegrity(watched) if watched else None
     if verify and integrity is not None:
         integrity.verify_all()
@@ -282,7 +288,7 @@ def _open(directory: _Directory, model: 'PlaceModel | None', verify: bool) -> Pl
         for name, unit in manifest.descriptors.items():
             if verify or name not in mapped:
                 check_descriptors(name, arrays[name], unit)
-    required = {name: arrays[name] for name in array_names(manifest.model)}
+    required: dict[str, Any] = {name: arrays[name] for name in array_names(manifest.model)}
     return PlaceMap(manifest, index=index, features=features, images=images,
                     integrity=integrity, **required)
 
@@ -322,7 +328,7 @@ def _optional_parts(manifest: MapManifest, arrays: dict[str, np.ndarray],
 
 
 def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarray,
-                watched: dict[str, MappedFile] | None) -> CoarseIndex:
+                watched: dict[str, MappedFile] | None, late: bool) -> CoarseIndex:
     """Open the coarse index; that of a large map is compared with its checksums later."""
     if INDEX not in parsed.files:
         return ExactIndex(sequences)
@@ -333,6 +339,11 @@ def _open_index(directory: _Directory, parsed: ManifestFile, sequences: np.ndarr
     else:
         watched[INDEX] = MappedFile(where, file, record)
     # The open file, even if its path now leads to another one.
+    make = partial(_read_graph, file, sequences, where)
+    return LateIndex(make) if late and watched is not None else make()
+
+
+def _read_graph(file: BinaryIO, sequences: np.ndarray, where: str) -> HnswIndex:
     return HnswIndex.open(Path(f'/proc/self/fd/{file.fileno()}'), sequences, where)
 
 

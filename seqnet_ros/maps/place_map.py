@@ -1,5 +1,6 @@
 """The map of places: one row for every keyframe of the mapping drive."""
 
+import mmap
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal, Protocol
@@ -24,15 +25,19 @@ from seqnet_ros.config.preset import Preset, join_document, split_document
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.core.poses import median_step
 from seqnet_ros.maps.completeness import Completeness
-from seqnet_ros.maps.datum import Datum
+from seqnet_ros.maps.datum import Datum, datum_in
 from seqnet_ros.maps.index import CoarseIndex
 from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
 from seqnet_ros.maps.stored_values import Stored, scales_name
 from seqnet_ros.maps.views import View, check_views
+from seqnet_ros.place_filter.scene_change import SceneChange
+from seqnet_ros.place_filter.state_space import mean_step
+from seqnet_ros.place_filter.turns import turns_per_meter
 
 PLAIN_FORMAT, PROJECTED_FORMAT, IMAGED_FORMAT, ROUNDED_FORMAT = 1, 2, 3, 4
 """Formats of maps without and with frames that a projection described, of maps that keep local
@@ -159,6 +164,11 @@ class MapManifest(Settings):
     def camera_model(self) -> CameraModel | None:
         """The calibrated camera of the drive; None where it is not known."""
         return None if self.camera is None else CameraModel.from_document(self.camera)
+
+    @property
+    def geo_datum(self) -> GeoPoint | None:
+        """Where on the earth the frame of the map begins; None where it is not known."""
+        return datum_in(self.pose_origin) if self.datum is None else self.datum.point
 
     @property
     def has_poses(self) -> bool:
@@ -303,6 +313,8 @@ class PlaceMap:
         features: local features of all places; None where the map keeps none.
         images: a picture of every place; None where the map keeps none.
         integrity: watches the files of a memory-mapped map; None for a map in memory.
+        entries: index by which the place filter finds places to come onto a large map at, where
+            that is not ``index``.
     """
 
     manifest: MapManifest
@@ -317,6 +329,7 @@ class PlaceMap:
     features: KeyframeFeatures | None = None
     images: KeyframeImages | None = None
     integrity: MapIntegrity | None = None
+    entries: CoarseIndex | None = None
 
     def check_unchanged(self) -> None:
         """Check that the map on disk still is the one that was opened.
@@ -345,6 +358,16 @@ class PlaceMap:
                 row = array.strides[0]
                 self.integrity.verify(name, array.offset + first * row, array.offset + end * row)
             check_descriptors(name, array[first:end], unit, first)
+
+    def release_pages(self) -> None:
+        """Let go of the memory that reading a memory-mapped map has taken; it is read again.
+
+        The system would do so when memory runs short, but every read brings many pages with it.
+        """
+        for name in self.manifest.descriptors:
+            file = getattr(self, name).base
+            if self.integrity is not None and isinstance(file, mmap.mmap):
+                file.madvise(mmap.MADV_DONTNEED)
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays by the names of their files."""
@@ -381,6 +404,21 @@ class PlaceMap:
     def step_m(self) -> float:
         """Median distance between successive places, meters; 0 for one place."""
         return median_step(self.positions)
+
+    @cached_property
+    def mean_step_m(self) -> float:
+        """Mean distance between successive places of unbroken stretches, meters."""
+        return mean_step(self.positions, self.segment_starts)
+
+    @cached_property
+    def turns(self) -> np.ndarray | None:
+        """How much the map turns on the way to each place, as `turns_per_meter` returns it."""
+        return turns_per_meter(self.poses, self.segment_starts)
+
+    @cached_property
+    def scene_change(self) -> SceneChange:
+        """How much successive views differ on the route, and views far apart."""
+        return SceneChange.of_drive(self.matching_frames, self.segment_starts)
 
     @cached_property
     def _boundaries(self) -> np.ndarray:

@@ -6,32 +6,27 @@ import numpy as np
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.state_space import StateSpace
-from seqnet_ros.place_filter.turns import turns_per_meter
 
 
-def state_space(maps: Sequence[PlaceMap]) -> StateSpace:
-    """Return the places of maps, one map after the other."""
+def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
+    """Return the places of maps, one map after the other.
+
+    Args:
+        maps: the maps.
+        frames: name of the coordinate frame of each; empty where each has its own.
+    """
     bounds = np.cumsum([0, *map(len, maps)]).tolist()
     starts = [place_map.segment_starts + first
               for place_map, first in zip(maps, bounds, strict=False)]
     posed = tuple(place_map.manifest.has_poses for place_map in maps)
-    turns = [turns_per_meter(place_map.poses, place_map.segment_starts) for place_map in maps]
+    turns = [place_map.turns for place_map in maps]
     known = [turn for turn in turns if turn is not None]
     return StateSpace(
         tuple(bounds), np.concatenate(starts),
         np.concatenate([place_map.poses for place_map in maps]),
-        tuple(mean_step(place_map.positions, place_map.segment_starts) for place_map in maps),
-        posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None)
-
-
-def mean_step(positions: np.ndarray, starts: np.ndarray) -> float:
-    """Return the mean distance between successive places of unbroken stretches, meters.
-
-    Not the median: where images come every 0.8 m and keyframes every meter, places are 0.8 m
-    and 1.6 m apart in turn, and the median of that is too small.
-    """
-    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)[starts[1:] == starts[:-1]]
-    return float(steps.mean()) if len(steps) else 0.0
+        tuple(place_map.mean_step_m for place_map in maps),
+        posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None,
+        tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames))
 
 
 def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ A street that was driven by day and by night has two views, each a stretch of it
 filter takes places that are near in space and in heading for one place.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -68,15 +68,16 @@ def views_of(known: Sequence[View], starts: np.ndarray, stretch: int) -> tuple[V
     return (*known, *cut)
 
 
-def kept_views(views: Sequence[View], kept: np.ndarray) -> Iterator[View]:
-    """Yield the views that stay, numbered anew.
+def select_views(views: Sequence[View], places: np.ndarray) -> tuple[View, ...]:
+    """Return the views of some places of a map, numbered as they are then.
 
     Args:
-        views: all views of a map.
-        kept: whether each place stays, bool ``[N]``; of a view all or none.
+        views: all views of the map.
+        places: the places, ascending, int ``[K]``.
     """
-    number = 0
+    selected = []
     for view in views:
-        if kept[view.first]:
-            yield view.model_copy(update={'first': number, 'end': number + len(view)})
-            number += len(view)
+        first, end = np.searchsorted(places, [view.first, view.end]).tolist()
+        if first < end:
+            selected.append(view.model_copy(update={'first': first, 'end': end}))
+    return tuple(selected)

@@ -7,14 +7,19 @@ from typing import Any
 import numpy as np
 from rclpy.lifecycle import TransitionCallbackReturn
 
+from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import pixel_limit
+from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.status import Status, StatusTracker
-from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.maps.collection.collection_file import is_collection, map_manifest
+from seqnet_ros.maps.collection.map_collection import MapCollection
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_model, load_preset
 from seqnet_ros.msg import PlaceMatch
@@ -23,8 +28,9 @@ from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
 from seqnet_ros.nodes.find_place import FindPlaceService
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.inputs.image_input import StampedImage
+from seqnet_ros.nodes.inputs.tile_priors import TilePriors
 from seqnet_ros.nodes.managed_node import ManagedNode
-from seqnet_ros.nodes.map_services import MapServices
+from seqnet_ros.nodes.map_services import MapServices, searched
 from seqnet_ros.nodes.model_loading import describe_model, local_weights, model_values
 from seqnet_ros.nodes.outputs.belief import BeliefPublisher
 from seqnet_ros.nodes.outputs.markers import (
@@ -36,6 +42,7 @@ from seqnet_ros.nodes.outputs.markers import (
 from seqnet_ros.nodes.outputs.pose_publisher import PosePublisher
 from seqnet_ros.nodes.outputs.status import StatusPublisher
 from seqnet_ros.nodes.outputs.throttle import STATIONARY_EVERY_NS, Throttle
+from seqnet_ros.nodes.outputs.tile import TilePublisher
 from seqnet_ros.nodes.outputs.visualization import CachedImage, VisualizationPublisher
 from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.relocalize import RelocalizeService
@@ -45,6 +52,7 @@ from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
 
 ENGINE_PARAMETERS = (
     'sequence', 'keyframes', 'localization', 'filter', 'odometry_gate', 'matching', 'acceptance')
+_COLLECTION = 'collection'
 
 
 class LocalizerNode(ManagedNode):
@@ -73,6 +81,7 @@ class LocalizerNode(ManagedNode):
         self._map_services = MapServices(
             services, self.pipeline, lambda: self.engine, self._prepare_maps,
             self._use_maps, lambda: self.map_paths)
+        self._priors = TilePriors(self)
         FindPlaceService(
             services, self.pipeline, lambda: self.engine,
             lambda: pixel_limit(self.settings.read().max_image_megapixels), self._to_message)
@@ -83,10 +92,12 @@ class LocalizerNode(ManagedNode):
         self._status = StatusPublisher(self, self._read_status, lambda: self.pipeline.silent)
         self._visualization = VisualizationPublisher(self)
         self._belief = BeliefPublisher(self)
+        self._tile = TilePublisher(self)
         self._stationary = Throttle(STATIONARY_EVERY_NS)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
-            self, LocalizerSettings(), ENGINE_PARAMETERS, {}, lambda: self.phase, _preset,
+            self, LocalizerSettings(), ENGINE_PARAMETERS, {_COLLECTION: CollectionConfig()},
+            lambda: self.phase, _preset,
             lambda: self.pipeline.apply_settings(self._use_settings))
         self.diagnostics = DiagnosticsReporter(
             self, self.get_parameter('diagnostics_period_s').value, self.report_state,
@@ -107,10 +118,12 @@ class LocalizerNode(ManagedNode):
         self._tracker = StatusTracker(settings.carry_limit_m)
         self._status.start(settings.map_frame)
         self._pose_publisher.start(settings)
+        self._priors.start(settings)
         try:
             self.pipeline.start(settings, self.model.config.cameras, calibrated)
         except BaseException:
             self._pose_publisher.stop()
+            self._priors.stop()
             raise
 
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
@@ -123,6 +136,7 @@ class LocalizerNode(ManagedNode):
     def deactivate(self) -> None:
         """Unsubscribe and wait for the image in work."""
         self.pipeline.stop()
+        self._priors.stop()
         self._pose_publisher.stop()
         self._relocalization.cancel('the node was deactivated')
         self._status.stop()
@@ -136,6 +150,7 @@ class LocalizerNode(ManagedNode):
     def destroy_node(self) -> None:
         """Stop all threads, then destroy the node."""
         self._map_services.close()
+        self._close_collection()
         super().destroy_node()
 
     # Model and maps, on the worker's thread.
@@ -152,8 +167,8 @@ class LocalizerNode(ManagedNode):
                                       f'{self.get_fully_qualified_name()}/load_map')
         self.get_logger().info(describe_model(self.model))
 
-    def _prepare_maps(self, paths: Sequence[Path],
-                      kept: Sequence[PlaceMap] = ()) -> list[PlaceMap]:
+    def _prepare_maps(self, paths: Sequence[Path], kept: Sequence[PlaceMap] = (),
+                      ) -> list[PlaceMap] | CollectionLocalizer:
         """Open maps for the settings that they will be searched with, those of the first.
 
         Takes a while for large ones made with other settings; runs beside the worker where a
@@ -163,8 +178,12 @@ class LocalizerNode(ManagedNode):
             paths: directories of the maps.
             kept: maps in use, which come before them.
 
+        Returns:
+            The maps, or the engine of a collection.
+
         Raises:
             MapError: one cannot be used.
+            InputError: a collection is to be searched together with other maps.
         """
         model = self.model
         if model is None:
@@ -172,18 +191,41 @@ class LocalizerNode(ManagedNode):
         if self.engine is None:
             model = _model_of_first_map(self.settings.read(), paths, model)
         self._prepared_for = model
+        collections = [path for path in paths if is_collection(path)]
+        if collections:
+            if len(paths) > 1 or kept:
+                raise InputError(f'{collections[0]} is a collection, expected it alone: found '
+                                 f'{len(paths) + len(kept)} maps to search at once')
+            return self._open_collection(paths[0], model)
         maps = [*kept, *(open_map(path, model) for path in paths)]
         config = self.settings.preview_engine(maps[0].manifest.preset)
         return [prepare_map(item, model, config) for item in maps]
 
-    def _use_maps(self, paths: Sequence[Path], maps: Sequence[PlaceMap]) -> Localizer:
+    def _open_collection(self, path: Path, model: PlaceModel) -> CollectionLocalizer:
+        """Open a collection and its first tile."""
+        collection = MapCollection(path, self.settings.read(_COLLECTION))
+        try:
+            return CollectionLocalizer(
+                model, collection, self.settings.preview_engine(map_manifest(path)[0].preset),
+                self.pipeline.camera)
+        except BaseException:
+            collection.close()
+            raise
+
+    def _use_maps(self, paths: Sequence[Path],
+                  maps: list[PlaceMap] | CollectionLocalizer) -> Localizer:
         """Search these maps from the next image on; if that fails, the maps in use stay."""
         assert self._prepared_for is not None
         self.model = self._prepared_for
         settings: LocalizerSettings = self.settings.read()
-        own = maps[0].manifest.preset
+        first = maps.map if isinstance(maps, CollectionLocalizer) else maps[0]
+        own = first.manifest.preset
         config = self.settings.preview_engine(own)
-        if self.engine is None:
+        if isinstance(maps, CollectionLocalizer):
+            self._close_collection()
+            self.engine = maps
+        elif self.engine is None or isinstance(self.engine, CollectionLocalizer):
+            self._close_collection()
             self.engine = Localizer(self.model, maps, config, self.pipeline.camera,
                                     overlapping=settings.maps_overlap)
         else:
@@ -193,8 +235,9 @@ class LocalizerNode(ManagedNode):
         self._last = None
         self._tracker.forget()
         self._pose_publisher.forget_map()
-        for path, place_map in zip(paths, maps, strict=True):
-            self.get_logger().info(f'map {path}: {len(place_map)} places')
+        self._tile.update(None)
+        for line in searched(self.engine, paths):
+            self.get_logger().info(f'map {line}')
         self._show_maps()
         self._status.update()
         return self.engine
@@ -219,7 +262,13 @@ class LocalizerNode(ManagedNode):
         self._status.update()
         return f'{paths} is no longer searched'
 
+    def _close_collection(self) -> None:
+        if isinstance(self.engine, CollectionLocalizer):
+            self.engine.close()
+
     def _forget_maps(self) -> None:
+        self._close_collection()
+        self._tile.update(None)
         self.engine = None
         self.map_paths = ()
         self._last = None
@@ -244,10 +293,17 @@ class LocalizerNode(ManagedNode):
             return
         pose = self.pipeline.pose_at(image.stamp_ns)
         read = CachedImage(image.read)
+        if isinstance(engine, CollectionLocalizer):
+            self._priors.apply(engine)
+        searched_maps = list(engine.maps)
         result = engine.push_lazily(read, image.stamp_ns, pose)
         broken = _begins_anew(result, engine)
         if broken:
             self._pose_publisher.begin_anew()
+        if list(engine.maps) != searched_maps:
+            self._show_maps()
+        if isinstance(engine, CollectionLocalizer):
+            self._follow(engine)
         self._tracker.note(image.stamp_ns, pose, result, broken)
         self._status.update()
         if result is None or not result.accepted:
@@ -269,6 +325,13 @@ class LocalizerNode(ManagedNode):
             read, image.frame_id, result, lambda: _map_image(engine, result))
         self._visualization.publish_markers(lambda: match_markers(result, self._map_frame))
         self._show_belief(engine, result)
+
+    def _follow(self, engine: CollectionLocalizer) -> None:
+        """Publish the tile that the robot is in; in another frame, poses begin anew."""
+        before, now = self._tile.tile, engine.tile
+        if before is not None and now is not None and before.frame != now.frame:
+            self._pose_publisher.forget_map()
+        self._tile.update(now)
 
     def _to_message(self, result: MatchResult, frame_id: str) -> PlaceMatch:
         assert self.engine is not None
@@ -319,6 +382,12 @@ class LocalizerNode(ManagedNode):
             'images out of order': engine.late_images,
             'last result': 'none yet' if last is None else last.reason.name,
         })
+        if isinstance(engine, CollectionLocalizer):
+            report.values.update({
+                'collection places': engine.collection.manifest.places,
+                'tile': 'none yet' if engine.tile is None else engine.tile.name,
+                'tiles searched': ', '.join(tile.name for tile in engine.used_tiles),
+                'priors refused': self._priors.errors.unusable})
         if last is not None:
             report.message = f'{report.message}: {last.reason.name}'
 
@@ -329,7 +398,7 @@ def _preset(settings: LocalizerSettings) -> Preset:
     Without a map they are those of the model file.
     """
     if settings.map:
-        return read_manifest(map_paths(settings.map)[0])[0].preset
+        return map_manifest(map_paths(settings.map)[0])[0].preset
     return load_preset(settings.model)[0]
 
 
@@ -339,18 +408,18 @@ def _load_model(settings: LocalizerSettings) -> PlaceModel:
     if settings.model or not settings.map:
         return load_model(settings.model, settings.device, weights)
     return build_map_model(_preset(settings), settings.device, weights,
-                           map_paths(settings.map)[0])
+                           map_manifest(map_paths(settings.map)[0])[1])
 
 
 def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
                         model: PlaceModel) -> PlaceModel:
     """Return the model of the first map, if none is set; the cameras subscribed to remain."""
-    manifest = read_manifest(paths[0])[0]
+    manifest, path = map_manifest(paths[0])
     wanted = manifest.preset.model
     if (settings.model or manifest.fingerprint == model.fingerprint
             or wanted.cameras != model.config.cameras):
         return model
-    return build_map_model(manifest.preset, settings.device, local_weights(settings), paths[0])
+    return build_map_model(manifest.preset, settings.device, local_weights(settings), path)
 
 
 def _begins_anew(result: MatchResult | None, engine: Localizer) -> bool:

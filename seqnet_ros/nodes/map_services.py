@@ -7,12 +7,14 @@ from typing import Any
 
 from seqnet_ros.core.errors import (
     DuplicateMapError,
+    InputError,
     MapCorruptError,
     MapExistsError,
     MapModelMismatchError,
     MapNotFoundError,
     MapWriteError,
 )
+from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -20,6 +22,19 @@ from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup, StateError, answer_map_request
 from seqnet_ros.nodes.settings import map_paths, user_path
 from seqnet_ros.srv import LoadMap, SaveMap
+
+Prepared = list[PlaceMap] | CollectionLocalizer
+"""Maps that are ready to be searched, or the engine of a collection."""
+
+
+def searched(engine: Localizer, paths: Sequence[Path]) -> list[str]:
+    """Return a line for each map that is searched, or for the collection."""
+    if isinstance(engine, CollectionLocalizer):
+        manifest = engine.collection.manifest
+        size = f'{manifest.places} places in {len(manifest.tiles)} tiles'
+        return [f'{engine.collection.folder}: {size}']
+    return [f'{path}: {len(place_map)} places'
+            for path, place_map in zip(paths, engine.maps.values(), strict=True)]
 
 
 class MapServices:
@@ -40,8 +55,8 @@ class MapServices:
 
     def __init__(self, services: ServiceGroup, pipeline: ImagePipeline,
                  engine: Callable[[], Localizer | None],
-                 prepare: Callable[[Sequence[Path], Sequence[PlaceMap]], list[PlaceMap]],
-                 use: Callable[[Sequence[Path], Sequence[PlaceMap]], Localizer],
+                 prepare: Callable[[Sequence[Path], Sequence[PlaceMap]], Prepared],
+                 use: Callable[[Sequence[Path], Prepared], Localizer],
                  paths: Callable[[], tuple[Path, ...]]) -> None:
         # Started with the first map that a service loads.
         self._thread = ThreadPoolExecutor(1, 'map loader')
@@ -80,19 +95,25 @@ class MapServices:
         paths = map_paths(request.path)
         kept = self._paths() if request.add else ()
         engine = self._engine()
+        if kept and isinstance(engine, CollectionLocalizer):
+            raise InputError(f'{kept[0]} is a collection, expected it alone: no map can be added')
         maps = self._prepare(paths, [] if engine is None or not kept else
                              list(engine.maps.values()))
         worker = self._pipeline.worker
         if not worker.running:
             raise StateError('the node was cleaned up meanwhile: configure it again')
         used = worker.call(lambda: self._use([*kept, *paths], maps))
-        return ', '.join(f'{path}: {len(place_map)} places' for path, place_map in
-                         zip(self._paths(), used.maps.values(), strict=True))
+        return ', '.join(searched(used, self._paths()))
 
     async def _on_save_map(self, request: SaveMap.Request,
                            response: SaveMap.Response) -> Any:
         """Write a copy of the loaded map."""
         engine = self._engine()
+        if isinstance(engine, CollectionLocalizer):
+            response.result = response.RESULT_SEVERAL_MAPS
+            response.message = (f'{engine.collection.folder} is a collection, expected one map to '
+                                'copy')
+            return response
         if engine is None or len(engine.maps) > 1:
             response.result = (response.RESULT_NOTHING_TO_SAVE if engine is None
                                else response.RESULT_SEVERAL_MAPS)

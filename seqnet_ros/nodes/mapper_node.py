@@ -28,7 +28,6 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup
 from seqnet_ros.nodes.settings import MapperSettings, user_path
-from seqnet_ros.sessions.alignment import align
 from seqnet_ros.sessions.pose_graph import require_gtsam
 
 ENGINE_PARAMETERS = ('keyframes',)
@@ -133,6 +132,8 @@ class MapperNode(ManagedNode):
         assert engine is not None
         if alone or engine.extends is None or not self.settings.read().align:
             return engine.finish(source, pose_origin, alone=alone)
+        from seqnet_ros.sessions.alignment import align  # with the localizer and scipy
+
         aligned = align(engine.extends, engine)
         self.get_logger().info(f'aligned with the map: {aligned}')
         return engine.finish(source, pose_origin, poses=aligned.poses)

@@ -86,8 +86,20 @@ class LocalizerSettings(NodeSettings):
         '', description="Name of a model, or its YAML file; '' is the model of the map. Without a "
                         f'map it is {DEFAULT_TEXT}, until ~/load_map loads the first one.')
     map: str = Field(
-        '', description="Directory of the map to search, or several joined by ':'; '' waits for "
-                        '~/load_map.')
+        '', description="Directory of the map to search, several joined by ':', or the folder of a "
+                        "collection; '' waits for ~/load_map.")
+    fix_topic: str = Field(
+        '', json_schema_extra=AT_ACTIVATION,
+        description="Topic of GNSS fixes (sensor_msgs/NavSatFix) that limit the tiles of a "
+                    "collection; '' for none.")
+    area_topic: str = Field(
+        '', json_schema_extra=AT_ACTIVATION,
+        description='Topic of the floor, site or tile that the robot is in (std_msgs/String), '
+                    "which limits the tiles of a collection; '' for none.")
+    prior_pose_topic: str = Field(
+        '', json_schema_extra=AT_ACTIVATION,
+        description='Topic of poses (geometry_msgs/PoseWithCovarianceStamped) near which the robot '
+                    "is, which limit the tiles of a collection; '' for none.")
     maps_overlap: bool = Field(
         False, description='Several maps may show the same places: a rival in another map does not '
                            'make a match ambiguous.')

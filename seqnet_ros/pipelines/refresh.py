@@ -107,11 +107,12 @@ def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: st
     views = views_of(place_map.manifest.views, place_map.segment_starts, stretch)
     judged = _judge(views, seen, int(session.stamps_ns[-1]))
     lacking = _lacking(session, seen, config)
-    kept_session = select_places(session, drive.model, lacking) if lacking.any() else None
+    kept_session = select_places(
+        session, np.flatnonzero(lacking), drive.model) if lacking.any() else None
     added = () if kept_session is None else views_of((), kept_session.segment_starts, stretch)
     stays = _staying(place_map, judged, kept_session, seen, config)
     old = _with_views(place_map, judged)
-    refreshed = select_places(old, drive.model, stays)
+    refreshed = select_places(old, np.flatnonzero(stays), drive.model)
     if kept_session is not None:
         first = len(refreshed)
         refreshed = extend_map(refreshed, _with_views(kept_session, added))

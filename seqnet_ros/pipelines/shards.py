@@ -1,8 +1,8 @@
-"""Map a recording with several processes: each observes a share of it, and one merges the parts.
+"""Map a recording with several processes: each observes a shard of it, and one merges the parts.
 
 The keyframes of a recording follow from one another. Where it has poses, a process selects those
-of the frames before its share without reading an image, and goes on from there; without poses, the
-descriptors may decide, and all images of a share are observed. Merging selects the keyframes as
+of the frames before its shard without reading an image, and goes on from there; without poses, the
+descriptors may decide, and all images of a shard are observed. Merging selects the keyframes as
 one process would have done, with the observations that are there, so the map is the same to the
 byte, however many parts there are. An image that cannot be read may move the keyframes after it;
 those that no process expected are observed when the parts are merged.
@@ -51,11 +51,11 @@ _NOT_KEPT = Observation(np.zeros(1, np.float32))
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several shares of a recording.
+    """One of several stretches of a recording.
 
     Attributes:
         number: from 1.
-        count: number of shares.
+        count: number of shards.
     """
 
     number: int
@@ -63,7 +63,7 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> 'Shard':
-        """Read a share like '3/8'.
+        """Read a shard like '3/8'.
 
         Raises:
             InputError: the text is none.
@@ -74,7 +74,7 @@ class Shard:
         return cls(int(match[1]), int(match[2]))
 
     def frames(self, total: int) -> range:
-        """Return the frames of the share."""
+        """Return the frames of the shard."""
         return range(total * (self.number - 1) // self.count, total * self.number // self.count)
 
     def __str__(self) -> str:
@@ -82,14 +82,14 @@ class Shard:
         return f'{self.number}/{self.count}'
 
 
-def observe_share(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
+def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
                   keep_images: bool = False, camera: CameraModel | None = None,
                   stored: Stored = 'float32', bars: Bars = no_bar) -> MapPart:
-    """Observe the images of a share that may become places.
+    """Observe the images of a shard that may become places.
 
     Args:
         opened: the recording.
-        shard: the share.
+        shard: the shard.
         model: the model, with the settings of the map.
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known.
@@ -100,7 +100,7 @@ def observe_share(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
         InputError: the recording cannot be read, or has no poses where the settings need them.
     """
     source = _open(opened)
-    posed, share = isinstance(source, PosedSource), shard.frames(len(source))
+    posed, span = isinstance(source, PosedSource), shard.frames(len(source))
     observed = _Observed(Observer(model, model.engine.geometry, keep_images, camera))
     selector = Mapper(model)
     spacing = selector.spacing_of(posed)
@@ -109,13 +109,13 @@ def observe_share(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
     poses: list[np.ndarray] = []
     damaged: dict[int, str] = {}
     # A recording may go on after the number of frames that it states.
-    frames = source if shard.number == shard.count else islice(source, share.stop)
-    with bars('observing', share.stop) as progress:
+    frames = source if shard.number == shard.count else islice(source, span.stop)
+    with bars('observing', span.stop) as progress:
         for number, frame in enumerate(frames):
             stamps.append(frame.stamp_ns)
             poses.append(_NO_POSE if frame.pose is None else frame.pose)
             progress(number + 1)
-            inside = number >= share.start
+            inside = number >= span.start
             if (posed and frame.pose is None) or (by_descriptor and not inside):
                 continue
             observe = partial(observed.add, number, frame) if inside else _do_not_observe
@@ -128,18 +128,18 @@ def observe_share(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
                 damaged[number] = str(error)
     all_stamps, all_poses = np.array(stamps, np.int64), np.array(poses).reshape(-1, 7)
     before = FrameDigest()
-    before.add(all_stamps[:share.start], all_poses[:share.start])
+    before.add(all_stamps[:span.start], all_poses[:span.start])
     manifest = PartManifest(
         opened=opened, recording=source.name, pose_origin=source.pose_origin, posed=posed,
         datum=Datum.of(datum_of_source(source)),
         frames=len(source), model=model.config, engine=model.engine,
         fingerprint=model.fingerprint, keep_images=keep_images,
         camera=None if camera is None else camera.to_document(), stored=stored,
-        shards=shard.count, shard=shard.number, first=share.start, before=before.value,
+        shards=shard.count, shard=shard.number, first=span.start, before=before.value,
         damaged=damaged, observed=len(observed.frames))
     geometry = model.engine.geometry
     return MapPart(
-        manifest, all_stamps[share.start:], all_poses[share.start:],
+        manifest, all_stamps[span.start:], all_poses[span.start:],
         np.array(observed.frames, np.int64), observed.descriptors.array,
         None if geometry is None else KeyframeFeatures.collect(
             observed.features, geometry.features),
@@ -148,7 +148,7 @@ def observe_share(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
 
 def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceModel],
                 bars: Bars = no_bar) -> MappedRecording:
-    """Make the map of a recording from the parts of all shares.
+    """Make the map of a recording from the parts of all shards.
 
     It is the map that `seqnet_ros.pipelines.map_recording` makes of the recording.
 
@@ -189,7 +189,7 @@ def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceMode
 
 
 class _Observed:
-    """The observations of a share."""
+    """The observations of a shard."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
@@ -269,7 +269,7 @@ def _seen(frame: _PartFrame, recording: _Recording) -> Observation:
 
 
 def _in_order(paths: Sequence[Path]) -> dict[Path, PartManifest]:
-    """Return the parts in the order of their shares, after checking that all belong together."""
+    """Return the parts in the order of their shards, after checking that all belong together."""
     by_shard: dict[int, Path] = {}
     manifests = {path: read_part_manifest(path) for path in paths}
     first = next(iter(manifests), None)

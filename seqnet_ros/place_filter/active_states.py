@@ -81,4 +81,4 @@ def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
     starts = np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))
     bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
     return StateSpace(bounds, starts, whole.poses[places], whole.mean_step_m, whole.posed,
-                      None if whole.turns is None else whole.turns[places])
+                      None if whole.turns is None else whole.turns[places], whole.frames)

@@ -38,7 +38,8 @@ class Anchor:
         assert pose is not None
         spread = _OFFSET_M + _DRIFT * self.carried.distance_m
         near = np.zeros(len(space))
-        part = space.slices()[self.map_number]
-        apart = np.linalg.norm(space.poses[part, :3] - pose[:3], axis=1)
-        near[part] = np.exp(-0.5 * (apart / spread) ** 2)
+        parts = space.slices()
+        for number in space.sharing(self.map_number):
+            apart = np.linalg.norm(space.poses[parts[number], :3] - pose[:3], axis=1)
+            near[parts[number]] = np.exp(-0.5 * (apart / spread) ** 2)
         return (1 - _CARRIED) * near / max(float(near.sum()), 1.0) + _CARRIED / len(space)

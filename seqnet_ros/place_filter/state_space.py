@@ -22,6 +22,7 @@ class StateSpace:
         posed: whether the poses of each map were measured.
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
+        frames: number of the coordinate frame of each map; empty where each has its own.
     """
 
     bounds: tuple[int, ...]
@@ -30,6 +31,7 @@ class StateSpace:
     mean_step_m: tuple[float, ...]
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
+    frames: tuple[int, ...] = ()
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -44,6 +46,12 @@ class StateSpace:
         """Return the states of each map."""
         return [slice(first, end)
                 for first, end in zip(self.bounds, self.bounds[1:], strict=False)]
+
+    def sharing(self, number: int) -> list[int]:
+        """Return the maps that share their coordinates with a map, itself among them."""
+        if not self.frames:
+            return [number]
+        return [other for other, frame in enumerate(self.frames) if frame == self.frames[number]]
 
     def ends(self, steps: int) -> np.ndarray:
         """Return from which states ``steps`` onward lie on another stretch, int ``[K]``."""
@@ -87,7 +95,18 @@ class StateGroup:
             reach_m = steps * space.mean_step_m[number]
             close = np.einsum('ij,ij->i', away, away) <= reach_m ** 2
             close &= np.abs(self._rotations @ self._rotations[index]) >= _HALF_HEADING
-            if len(space.posed) > 1:
-                close &= (numbers >= space.bounds[number]) & (numbers < space.bounds[number + 1])
+            sharing = space.sharing(number)
+            if len(sharing) < len(space.posed):
+                close &= np.isin(np.searchsorted(space.bounds, numbers, side='right') - 1, sharing)
             near |= close
         return near
+
+
+def mean_step(positions: np.ndarray, starts: np.ndarray) -> float:
+    """Return the mean distance between successive places of unbroken stretches, meters.
+
+    Not the median: where images come every 0.8 m and keyframes every meter, places are 0.8 m
+    and 1.6 m apart in turn, and the median of that is too small.
+    """
+    steps = np.linalg.norm(np.diff(positions, axis=0), axis=1)[starts[1:] == starts[:-1]]
+    return float(steps.mean()) if len(steps) else 0.0

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqnet_ros.config.alignment import AlignmentConfig
 from seqnet_ros.core.errors import SessionAlignmentError
-from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix, travelled_distance
+from seqnet_ros.core.poses import pose_from_matrix, pose_matrix, travelled_distance
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.sessions.pose_graph import Drive, solve
+from seqnet_ros.sessions.pose_graph import Drive, refine, solve
 from seqnet_ros.sessions.session_matches import SessionMatches, find_matches
 
 _FEWEST = 10
@@ -101,9 +102,9 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
                      matches.keyframes, matches.poses, matches.deviations)
     scale = length_ratio(odometry, solution.poses, linked, matches.keyframes[solution.kept])
     scaled = odometry * np.r_[[scale] * 3, [1.0] * 4]
-    solution = solve(Drive(scaled, linked, config.drift), _carried(scaled, matches, agreeing),
-                     matches.keyframes, matches.poses, matches.deviations)
     kept = solution.kept
+    poses = refine(Drive(scaled, linked, config.drift), solution.poses, matches.keyframes[kept],
+                   matches.poses[kept], matches.deviations[kept])
     overlap_m = covered(odometry, matches.keyframes[kept])
     share = float(kept.mean())
     if overlap_m < config.min_overlap_m or share < config.min_agreement:
@@ -112,13 +113,13 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
             f'({share:.0%}) agree, along {overlap_m:.0f} m; expected at least '
             f'{config.min_agreement:.0%}, along {config.min_overlap_m:g} m')
     first = int(matches.keyframes[kept][0])
-    transform = pose_matrix(solution.poses[first]) @ np.linalg.inv(pose_matrix(odometry[first]))
+    transform = pose_matrix(poses[first]) @ np.linalg.inv(pose_matrix(odometry[first]))
     rigid = odometry[:, :3] @ transform[:3, :3].T + transform[:3, 3]
     return Alignment(
-        solution.poses, pose_from_matrix(transform), matches.keyframes, kept, matches.measured,
-        _residuals(solution.poses[matches.keyframes], matches.poses), overlap_m,
+        poses, pose_from_matrix(transform), matches.keyframes, kept, matches.measured,
+        _residuals(poses[matches.keyframes], matches.poses), overlap_m,
         travelled_distance(odometry), scale,
-        float(np.linalg.norm(rigid - solution.poses[:, :3], axis=1).max()))
+        float(np.linalg.norm(rigid - poses[:, :3], axis=1).max()))
 
 
 def consensus(odometry: np.ndarray, matches: SessionMatches, drift: float) -> np.ndarray:
@@ -185,17 +186,10 @@ def covered(odometry: np.ndarray, keyframes: np.ndarray) -> float:
 def _carried(odometry: np.ndarray, matches: SessionMatches, agreeing: np.ndarray) -> np.ndarray:
     """Return each pose as odometry carries it from the nearest agreeing match, ``[N, 7]``."""
     known, found = matches.keyframes[agreeing], matches.poses[agreeing]
-    nearest = np.abs(np.arange(len(odometry))[:, None] - known).argmin(axis=1)
-    carried = np.empty_like(odometry)
-    for number, match in enumerate(nearest.tolist()):
-        yaw = float(_yaws(found[match:match + 1])[0] - _yaws(odometry[known[match]][None])[0])
-        turn = pose_matrix(make_pose(0.0, 0.0, 0.0, yaw))
-        moved = pose_matrix(odometry[number])
-        moved[:3, 3] -= odometry[known[match], :3]
-        moved = turn @ moved
-        moved[:3, 3] += found[match, :3]
-        carried[number] = pose_from_matrix(moved)
-    return carried
+    nearest = np.rint(np.interp(np.arange(len(odometry)), known, np.arange(len(known)))).astype(int)
+    turn = Rotation.from_euler('z', (_yaws(found) - _yaws(odometry[known]))[nearest, None])
+    positions = turn.apply(odometry[:, :3] - odometry[known[nearest], :3]) + found[nearest, :3]
+    return np.hstack([positions, (turn * Rotation.from_quat(odometry[:, 3:])).as_quat()])
 
 
 def _residuals(poses: np.ndarray, found: np.ndarray) -> np.ndarray:

@@ -67,7 +67,34 @@ def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.nd
         InputError: GTSAM is not installed.
     """
     gtsam = require_gtsam()
-    graph, values = gtsam.NonlinearFactorGraph(), gtsam.Values()
+    graph = _graph(gtsam, drive, keyframes, found, deviations)
+    parameters = gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())
+    parameters.setLossType(gtsam.GncLossType.TLS)
+    steps = len(drive.poses) - 1
+    parameters.setKnownInliers(list(range(steps)))
+    optimizer = gtsam.GncLMOptimizer(graph, _values(gtsam, initial), parameters)
+    optimizer.setInlierCostThresholdsAtProbability(_CONFIDENCE)
+    solved = optimizer.optimize()
+    return Solution(_poses(solved, len(drive.poses)),
+                    np.asarray(optimizer.getWeights())[steps:] > _KEPT)
+
+
+def refine(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.ndarray,
+           deviations: np.ndarray) -> np.ndarray:
+    """Find the poses that odometry and all of the matches agree with, ``[N, 7]``.
+
+    Arguments and errors are those of `solve`.
+    """
+    gtsam = require_gtsam()
+    optimizer = gtsam.LevenbergMarquardtOptimizer(
+        _graph(gtsam, drive, keyframes, found, deviations), _values(gtsam, initial))
+    return _poses(optimizer.optimize(), len(drive.poses))
+
+
+def _graph(gtsam: Any, drive: Drive, keyframes: np.ndarray, found: np.ndarray,
+           deviations: np.ndarray) -> Any:
+    """Return the factors: those of odometry first, then those of the matches."""
+    graph = gtsam.NonlinearFactorGraph()
     own = [_pose3(gtsam, pose) for pose in drive.poses]
     for number, (before, after) in enumerate(pairwise(own)):
         step = before.between(after)
@@ -78,17 +105,18 @@ def solve(drive: Drive, initial: np.ndarray, keyframes: np.ndarray, found: np.nd
     for number, pose, noise in zip(keyframes.tolist(), found, deviations, strict=True):
         graph.add(gtsam.PriorFactorPose3(
             number, _pose3(gtsam, pose), gtsam.noiseModel.Diagonal.Sigmas(noise)))
-    for number, pose in enumerate(initial):
+    return graph
+
+
+def _values(gtsam: Any, poses: np.ndarray) -> Any:
+    values = gtsam.Values()
+    for number, pose in enumerate(poses):
         values.insert(number, _pose3(gtsam, pose))
-    parameters = gtsam.GncLMParams(gtsam.LevenbergMarquardtParams())
-    parameters.setLossType(gtsam.GncLossType.TLS)
-    parameters.setKnownInliers(list(range(len(own) - 1)))
-    optimizer = gtsam.GncLMOptimizer(graph, values, parameters)
-    optimizer.setInlierCostThresholdsAtProbability(_CONFIDENCE)
-    solved = optimizer.optimize()
-    weights = np.asarray(optimizer.getWeights())[len(own) - 1:]
-    return Solution(np.array([_pose(solved.atPose3(number)) for number in range(len(own))]),
-                    weights > _KEPT)
+    return values
+
+
+def _poses(values: Any, count: int) -> np.ndarray:
+    return np.array([_pose(values.atPose3(number)) for number in range(count)])
 
 
 def _odometry_noise(step_m: float, linked: bool, drift: float) -> np.ndarray:

@@ -136,7 +136,7 @@ def test_the_recording_is_needed_again_only_where_damage_moved_places(poses, tmp
     assert not (tmp_path / 'other').exists()
 
 
-def test_shares_may_be_empty(tmp_path):
+def test_shards_may_be_empty(tmp_path):
     folder = tmp_path / 'three'
     folder.mkdir()
     for number, (image, _, _) in enumerate(images(Street(1, 80), WAYS_M[:3])):
@@ -192,7 +192,7 @@ def test_damaged_parts_are_refused(damage, bag, tmp_path):
     (['--shard', '1/2', '--output', 'own.npz', '--overwrite'], 'is not a result of this command'),
     (['--shard', '1/2', '--output', 'part.npz'], 'is not a result of this command'),
 ])
-def test_options_that_contradict_a_share_are_refused(arguments, reason, bag, tmp_path,
+def test_options_that_contradict_a_shard_are_refused(arguments, reason, bag, tmp_path,
                                                      monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.savez('own.npz', mine=np.zeros(3))

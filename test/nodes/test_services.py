@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from curved_road import drive, images, moved, road
 from node_harness import (
+    ON_THE_MAP,
     TOWN_EVERY,
     Peer,
     deliver,
@@ -345,7 +346,7 @@ def test_a_session_that_cannot_be_aligned_is_saved_beside_the_map(model, tmp_pat
 
 
 def test_engine_settings_are_applied_at_once(town_map, second_drive):
-    with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
+    with localizing(map=str(town_map), **TOWN_EVERY, **ON_THE_MAP) as (node, peer):
         show_all(node, peer, second_drive[:20])
         eventually(lambda: len(peer.matches) == 20, 'results')
         assert peer.matches[-1].accepted

@@ -183,7 +183,7 @@ def test_own_images_to_a_map(monday, tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert f'{len(monday[1])} places' in told
     count = int(told.split(' images were localized')[0].split()[-3])
-    assert count > len(tuesday) / 2
+    assert count > len(tuesday) / 3
     place = int(told.split('the last one at place ')[1].split()[0])
     assert np.linalg.norm(monday[1].poses[place, :2] - tuesday.poses[-1, :2]) < 2.0
 

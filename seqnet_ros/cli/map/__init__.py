@@ -2,6 +2,7 @@
 
 import typer
 
+from seqnet_ros.cli.map import collection
 from seqnet_ros.cli.map.build import build
 from seqnet_ros.cli.map.coverage import coverage
 from seqnet_ros.cli.map.export_map import export_map
@@ -18,3 +19,4 @@ app.command()(verify)
 app.command()(coverage)
 app.command('export')(export_map)
 app.command('import')(import_map)
+app.add_typer(collection.app, name='collection')

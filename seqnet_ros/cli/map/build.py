@@ -55,7 +55,7 @@ def build(
     report: Annotated[Path | None, typer.Option(
         help='New file (JSON) for how each recording was aligned.', show_default=False)] = None,
     shard: Annotated[str | None, typer.Option(
-        help="Look at one share of the recording only, such as '3/8', and write a part of the map "
+        help="Describe one shard of the recording only, such as '3/8', and write a part of the map "
              'to --output (.npz): `map merge` makes the map of all parts.',
         show_default=False)] = None,
     topic: options.Topic = None,
@@ -101,7 +101,7 @@ def build(
     it. One that shows too little of the map is an error.
 
     With --shard, several processes or machines make one map of a recording: each describes the
-    images of its share. The map is that of one process, to the byte.
+    images of its shard. The map is that of one process, to the byte.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
@@ -114,7 +114,6 @@ def build(
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
-    from seqnet_ros.maps.datum import datum_of
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
@@ -171,7 +170,7 @@ def build(
             raise InputError(f'{extend} keeps pictures or the calibration of a camera, expected a '
                              'map without to add descriptors to')
     # GPS positions of all recordings have one origin.
-    datum = None if extended is None else datum_of(extended.manifest)
+    datum = None if extended is None else extended.manifest.geo_datum
     recordings: list[FrameSource] = []
     opened: list[Path | None] = [*sources] or [None]
     for one in opened:
@@ -225,14 +224,14 @@ def _check_shard(shard: str, output: Path, overwrite: bool, sources: list[Path],
 def _write_part(shard: str, output: Path, source: Path, model: 'PlaceModel', keep_images: bool,
                 camera: 'CameraModel | None', stored: 'Stored', *, topic: str | None,
                 poses: Path | None, pose_topic: str | None, rate: float | None) -> None:
-    """Look at a share of a recording, and write a part of the map."""
+    """Describe a shard of a recording, and write a part of the map."""
     from seqnet_ros.maps.map_part import RecordingPath, write_part
-    from seqnet_ros.pipelines.shards import Shard, observe_share
+    from seqnet_ros.pipelines.shards import Shard, observe_shard
 
     opened = RecordingPath(
         path=str(source), folder=str(Path.cwd()), topic=topic,
         poses=None if poses is None else str(poses), pose_topic=pose_topic, rate=rate)
-    part = observe_share(opened, Shard.parse(shard), model, keep_images=keep_images, camera=camera,
+    part = observe_shard(opened, Shard.parse(shard), model, keep_images=keep_images, camera=camera,
                          stored=stored, bars=progress_bar)
     write_part(part, output)
     damaged = len(part.manifest.damaged)

@@ -61,7 +61,6 @@ def _of_drive(path: Path, against: Path, within: float, *, topic: str | None, po
               device: str) -> 'Coverage':
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.evaluation.coverage.later_drive import places_shown, search_drive
-    from seqnet_ros.maps.datum import datum_of
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
     from seqnet_ros.models.place_model import build_map_model
@@ -73,7 +72,7 @@ def _of_drive(path: Path, against: Path, within: float, *, topic: str | None, po
     manifest, _ = read_manifest(path)
     model = build_map_model(manifest.preset, device, weights, path)
     place_map = open_map(path, model)
-    recording = open_source(against, topic, poses, pose_topic, rate, datum_of(manifest))
+    recording = open_source(against, topic, poses, pose_topic, rate, manifest.geo_datum)
     drive = Mapper(model, manifest.engine, place_map)
     collect_places(recording, drive, progress_bar)
     with progress_bar('aligning', len(drive)) as show:

@@ -23,7 +23,7 @@ def merge(
     weights: options.Weights = None,
     device: options.Device = 'auto',
 ) -> None:
-    """Make the map of a recording of which several processes described a share each.
+    """Make the map of a recording of which several processes described a shard each.
 
     The map is the one that `map build` without --shard makes, to the byte. The recording is needed
     only where an image could not be read and the places after it moved: images that no part has are

@@ -48,7 +48,6 @@ from seqnet_ros.evaluation.replay.run_files import (
 )
 from seqnet_ros.evaluation.replay.timing import Latency, Timing
 from seqnet_ros.evaluation.replay.verdict import give_verdict
-from seqnet_ros.maps.datum import datum_of
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, build_model, load_preset
 from seqnet_ros.pipelines.progress import Bars, no_bar
@@ -213,7 +212,7 @@ def _map_datum(request: EvaluationRequest, maps: Recordings | None) -> GeoPoint 
         return maps.datum
     if request.map_path is None:
         return None
-    return datum_of(read_manifest(request.map_path)[0])
+    return read_manifest(request.map_path)[0].geo_datum
 
 
 def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:

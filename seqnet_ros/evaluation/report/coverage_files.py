@@ -13,7 +13,6 @@ from seqnet_ros.core.files import explain_write_errors, prepare_outputs, refuse_
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_geodetic
 from seqnet_ros.evaluation.coverage.coverage import Coverage, Kind, Spot
 from seqnet_ros.evaluation.report.coverage_map import draw_coverage
-from seqnet_ros.maps.datum import datum_of
 from seqnet_ros.maps.manifest_file import MANIFEST
 
 PICTURE, PLACES, SUMMARY, GEOJSON = (
@@ -53,7 +52,7 @@ def write_coverage(coverage: Coverage, folder: Path) -> list[Path]:
     """
     contents = {PICTURE: draw_coverage(coverage), PLACES: _table(coverage),
                 SUMMARY: _json(summary(coverage))}
-    datum = datum_of(coverage.place_map.manifest)
+    datum = coverage.place_map.manifest.geo_datum
     if datum is not None:
         contents[GEOJSON] = _json(geojson(coverage, datum))
     with explain_write_errors(folder):

@@ -133,13 +133,17 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
 
 def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
             focal: float, noise: float) -> Landmarks:
-    """Minimise the squared errors in all views, by Gauss and Newton's steps."""
+    """Minimise the squared errors in all views, by Gauss and Newton's steps.
+
+    Points that run away, because their sightings contradict one another, are left out.
+    """
     place = np.full(int(max(view.rows.max(initial=0) for view in views)) + 1, -1)
     place[rows] = np.arange(len(rows))
     seen = [(place[view.rows], view) for view in views]
     seen = [(at[at >= 0], Sighting(view.rows[at >= 0], view.pixels[at >= 0], view.from_first))
             for at, view in seen]
     normal = np.zeros((len(rows), 3, 3))
+    lost = np.zeros(len(rows), dtype=bool)
     for step in range(_STEPS + 1):
         normal, gradient = np.zeros((len(rows), 3, 3)), np.zeros((len(rows), 3))
         for at, view in seen:
@@ -148,12 +152,17 @@ def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
             jacobian = by_camera @ rotation
             np.add.at(normal, at, jacobian.transpose(0, 2, 1) @ jacobian)
             np.add.at(gradient, at, np.einsum('nij,ni->nj', jacobian, view.pixels - pixels))
+        with np.errstate(over='ignore', invalid='ignore'):
+            singular = np.linalg.det(normal) == 0
+        normal[singular], gradient[singular] = np.eye(3), 0.0
+        lost |= singular
         if step < _STEPS:
             positions = positions + np.linalg.solve(normal, gradient[..., None])[..., 0]
     covariances = noise**2 * np.linalg.inv(normal)
     depth = positions[:, 2]
-    good = ((depth > 0) & np.isfinite(positions).all(axis=1)
-            & (np.sqrt(covariances[:, 2, 2]) <= _VAGUEST_DEPTH * depth))
+    with np.errstate(invalid='ignore'):
+        vague = ~(np.sqrt(covariances[:, 2, 2]) <= _VAGUEST_DEPTH * depth)
+    good = ~lost & (depth > 0) & np.isfinite(positions).all(axis=1) & ~vague
     return Landmarks(rows[good], positions[good], covariances[good])
 
 

@@ -10,7 +10,6 @@ from rclpy.node import Node
 from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.localization.result import MatchResult
-from seqnet_ros.maps.datum import datum_of
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.conversions import pose_with_covariance
 from seqnet_ros.nodes.outputs.covariance import carried_covariance, robot_pose
@@ -101,7 +100,7 @@ class PosePublisher:
         """
         pose, covariance = robot_pose(result, place_map, any_heading)
         self._carried, self._covariance = CarriedPose(pose, odometry), covariance
-        self._datum = datum_of(place_map.manifest)
+        self._datum = place_map.manifest.geo_datum
         message = pose_with_covariance(
             pose, covariance, result.stamp_ns, self._settings.map_frame)
         self._send(message)

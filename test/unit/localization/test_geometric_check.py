@@ -28,6 +28,7 @@ from seqnet_ros.localization.geometry.geometric_check import (
     choose_neighbours,
     compare_views,
 )
+from seqnet_ros.localization.geometry.landmarks import Sighting, triangulate
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.maps.mapper import Mapper
@@ -128,6 +129,21 @@ def test_pose_between_calibrated_cameras(
     assert variances.min() >= np.deg2rad(0.4)**2
     off = metric.relative_pose[:3] - truth[:3]
     assert off @ np.linalg.solve(metric.relative_covariance[:3, :3], off) < 16
+
+
+@pytest.mark.parametrize('seed', [135, 144, 191, 199])
+def test_landmarks_whose_sightings_contradict_one_another_are_left_out(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    pixels = random.uniform(-200, 200, (200, 2))
+    ahead = [pose_matrix(make_pose(0.0, 0.0)) for _ in range(4)]
+    for way, from_first in zip((-2, -1, 1, 2), ahead, strict=True):
+        from_first[2, 3] = way
+    landmarks = triangulate(pixels, [
+        Sighting(np.arange(200), pixels + random.normal(0, 60, (200, 2)), from_first)
+        for from_first in ahead], focal=300.0, threshold=1e6, noise=1.0)
+    assert len(landmarks.rows) < 200
+    assert np.isfinite(landmarks.positions).all()
+    assert np.isfinite(landmarks.covariances).all()
 
 
 def test_covariance_says_how_far_off_poses_are() -> None:

@@ -262,7 +262,7 @@ def test_town_at_dusk(seed: int, method: str) -> None:
     assert accepted.any()
     # The filter names its best place while it still believes to be elsewhere; windows fill instead.
     found = errors if method == 'sequence' else errors[np.argmax(accepted):]
-    assert len(found) > 70
+    assert len(found) > (70 if method == 'sequence' else 50)
     assert (found <= 5).mean() >= .9
     assert (errors[accepted] <= 5).mean() >= .98
 

@@ -12,8 +12,8 @@ from seqnet_ros.core.poses import make_pose
 from seqnet_ros.maps import index as index_module
 from seqnet_ros.maps.growing_map import SETTLED, GrowingMap
 from seqnet_ros.maps.index import GrowingIndex
-from seqnet_ros.maps.states import mean_step
 from seqnet_ros.models.place_model import PlaceModel, build_model
+from seqnet_ros.place_filter.state_space import mean_step
 from seqnet_ros.place_filter.turns import turns_per_meter
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows

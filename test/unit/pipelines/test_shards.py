@@ -1,4 +1,4 @@
-"""Shares of a recording, and the frames that a recording has beyond those it states."""
+"""Shards of a recording, and the frames that a recording has beyond those it states."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from seqnet_ros.datasets.recordings.rosbag import BagSource
 from seqnet_ros.maps.map_part import RecordingPath, read_part, write_part
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.pipelines.map_recording import map_recording
-from seqnet_ros.pipelines.shards import Shard, merge_parts, observe_share
+from seqnet_ros.pipelines.shards import Shard, merge_parts, observe_shard
 
 WAYS_M = np.arange(0.0, 40.0, 0.5)
 
@@ -21,12 +21,12 @@ WAYS_M = np.arange(0.0, 40.0, 0.5)
 @pytest.mark.parametrize('total', [0, 1, 5, 100, 101])
 @pytest.mark.parametrize('count', [1, 2, 7, 120])
 def test_every_frame_is_in_one_share(total, count):
-    shares = [Shard(number, count).frames(total) for number in range(1, count + 1)]
-    assert [frame for share in shares for frame in share] == list(range(total))
-    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+    shards = [Shard(number, count).frames(total) for number in range(1, count + 1)]
+    assert [frame for shard in shards for frame in shard] == list(range(total))
+    assert max(map(len, shards)) - min(map(len, shards)) <= 1
 
 
-def test_a_share_is_read_as_it_is_written():
+def test_a_shard_is_read_as_it_is_written():
     assert Shard.parse('3/8') == Shard(3, 8)
     assert str(Shard.parse('3/8')) == '3/8'
     for text in ('', '8', '9/8', '0/8', '-1/8', '3/8/9', '3 / 8'):
@@ -42,7 +42,7 @@ def bag(tmp_path_factory) -> Path:
 def parts_of(bag: Path, folder: Path, count: int, **settings: object) -> list[Path]:
     paths = []
     for number in range(1, count + 1):
-        part = observe_share(RecordingPath(path=str(bag), folder=''), Shard(number, count),
+        part = observe_shard(RecordingPath(path=str(bag), folder=''), Shard(number, count),
                              small_model(**settings))
         paths.append(folder / f'{number}.npz')
         write_part(part, paths[-1])

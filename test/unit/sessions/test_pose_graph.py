@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from seqnet_ros.core.poses import make_pose
-from seqnet_ros.sessions.pose_graph import Drive, solve
+from seqnet_ros.sessions.pose_graph import Drive, refine, solve
 
 pytest.importorskip('gtsam', reason='GTSAM is not installed')
 
@@ -60,3 +60,15 @@ def test_two_stretches_of_a_drive_need_not_fit():
     solution = solve(graph(line(), linked), true, np.arange(COUNT), true, deviations(COUNT, 0.3))
     assert solution.kept.all()
     np.testing.assert_allclose(solution.poses[:, :2], true[:, :2], atol=0.05)
+
+
+def test_refining_believes_every_match():
+    true, keyframes = line(), np.arange(COUNT)
+    found = true.copy()
+    found[5, 1] += 3.0
+    noise = deviations(COUNT, 0.3)
+    refined = refine(graph(line()), true, keyframes, found, noise)
+    assert 0.1 < refined[5, 1] < 1.0
+    kept = np.delete(keyframes, 5)
+    np.testing.assert_allclose(
+        refine(graph(line()), true, kept, found[kept], noise[kept])[:, :3], true[:, :3], atol=1e-6)

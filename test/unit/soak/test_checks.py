@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from soak.check_results import CheckResults
 from soak.sent_images import SearchedMaps, SentImages
@@ -127,12 +129,31 @@ def test_a_stamp_is_that_of_the_image_or_a_corrected_one() -> None:
         images.note(stamp_ns * 10**6)
     own = [900, 1000, 1100, 1200, 1300, 1400, 2100, 2300]
     assert [ms for ms in own if images.may_have(2, ms * 10**6)] == [1200]
-    # Its stamp is that of another image: it may get one after the newest, not far after.
+    # Stamps went back: it may get a later one, by less than a second.
+    own.insert(-2, 1899)
     assert [ms for ms in own if images.may_have(3, ms * 10**6)] == [
-        900, 1100, 1200, 1300, 1400, 2100]
+        900, 1000, 1100, 1200, 1300, 1400, 1899]
     assert not images.may_have(4, 1300 * 10**6)
     assert images.may_have(4, time.time_ns())
     assert not images.may_have(4, time.time_ns() + SECOND_NS)
+
+
+@given(st.lists(st.tuples(st.sampled_from((0, -500, 6000, -30000)), st.integers(5, 80),
+                          st.sampled_from((0.0, 0.3, 0.9))), min_size=2, max_size=8),
+       st.integers(0, 100))
+def test_stamps_corrected_among_lost_images_are_allowed(
+        drives: list[tuple[int, int, float]], seed: int) -> None:
+    from seqnet_ros.core.stamp_order import StampOrder
+
+    chance, order, images = random.Random(seed), StampOrder('camera'), SentImages()
+    clock_ms = 10**6
+    for jump_ms, count, lost in drives:
+        clock_ms += jump_ms
+        for _ in range(count):
+            clock_ms += 67
+            images.note(clock_ms * 10**6)
+            if chance.random() >= lost:
+                assert images.may_have(len(images) - 1, order.correct(clock_ms * 10**6))
 
 
 def test_two_results_of_an_image_are_found() -> None:

@@ -1,0 +1,1 @@
+"""Collections: many maps, the tiles, searched as one."""

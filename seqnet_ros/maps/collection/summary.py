@@ -1,0 +1,212 @@
+"""The summary of a collection: what tells its tiles apart without opening them.
+
+A row stands for a stretch of successive places: the mean of their sequence descriptors, of unit
+length, less the mean of the collection, projected on the principal axes of all rows, each axis
+divided by the fourth root of its variance, and rounded to 8 bits. The mean of a stretch keeps what
+its views have in common; the projection drops noise, and the scaling weakens what all places share
+(Jegou and Chum, ECCV 2012). A drive is a run of rows: it is compared with runs of successive rows,
+so that a tile must show the places in their order.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from seqnet_ros.core.scratch_arrays import row_blocks
+
+STRETCH = 8
+"""Places in a row."""
+DIM = 48
+"""Values of a row, at most."""
+_FITTED = 40_000
+_SCALE = 127.0
+_LONG_DIM = 2048
+_BLOCK_ROWS = 65_536
+_WHITENING = 0.25
+
+
+def pooled(sequences: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """Return the mean sequence descriptor of each stretch of places, float32 ``[R, D']``, unit.
+
+    Args:
+        sequences: float32 ``[N, D']`` (may be memory-mapped).
+        starts: first place of the unbroken stretch each place is on, ``[N]``.
+    """
+    firsts = stretch_firsts(starts)
+    rows = np.empty((len(firsts), sequences.shape[1]), np.float32)
+    bounds = np.append(firsts, len(sequences))
+    step = max(1, (16 << 20) // max(sequences.strides[0] * STRETCH, 1))
+    for begin in range(0, len(firsts), step):
+        end = min(begin + step, len(firsts))
+        block = np.asarray(sequences[bounds[begin]:bounds[end]], dtype=np.float32)
+        rows[begin:end] = np.add.reduceat(block, bounds[begin:end] - bounds[begin], axis=0)
+    return _unit(rows)
+
+
+def stretch_firsts(starts: np.ndarray) -> np.ndarray:
+    """Return the first place of each row, int64 ``[R]``: every `STRETCH` places of a drive."""
+    return np.flatnonzero((np.arange(len(starts)) - starts) % STRETCH == 0)
+
+
+class Axes:
+    """What rows are projected on.
+
+    Args:
+        mean: float32 ``[D']``, the mean of all rows before they are projected.
+        axes: float32 ``[D', M]``, the scaled axes.
+    """
+
+    def __init__(self, mean: np.ndarray, axes: np.ndarray) -> None:
+        self._mean = mean
+        self._axes = axes
+
+    @classmethod
+    def fit(cls, rows: np.ndarray) -> 'Axes':
+        """Find the axes of rows as `pooled` returns them, float32 ``[R, D']``."""
+        rows = rows[:: max(1, len(rows) // _FITTED)]
+        mean = rows.mean(axis=0)
+        centered = rows - mean
+        dim = centered.shape[1]
+        signs = None
+        if dim > _LONG_DIM:
+            signs = np.random.default_rng(0).integers(0, 2, (dim, _LONG_DIM), np.int8).astype(
+                np.float32) * 2 - 1
+            centered = centered @ (signs / np.float32(np.sqrt(_LONG_DIM)))
+        variances, axes = np.linalg.eigh(centered.T @ centered / len(centered))
+        kept = np.argsort(-variances, kind='stable')[:DIM]
+        kept = kept[variances[kept] > 1e-9 * max(float(variances.max()), 1e-12)]
+        if not len(kept):  # all rows are alike
+            kept = np.argsort(-variances, kind='stable')[:1]
+        scaled = axes[:, kept] * np.maximum(variances[kept], 1e-12) ** -_WHITENING
+        # The sign of an axis is arbitrary, and may differ from library to library.
+        scaled *= np.sign(scaled[np.argmax(np.abs(scaled), axis=0), np.arange(len(kept))])
+        if signs is not None:
+            scaled = (signs / np.float32(np.sqrt(_LONG_DIM))) @ scaled
+        return cls(mean, scaled.astype(np.float32))
+
+    @classmethod
+    def of_array(cls, array: np.ndarray) -> 'Axes':
+        """Create them from the result of `to_array`."""
+        return cls(array[0], np.ascontiguousarray(array[1:].T))
+
+    def to_array(self) -> np.ndarray:
+        """Return mean and axes as one array, float32 ``[1 + M, D']``."""
+        return np.concatenate([self._mean[None], self._axes.T]).astype(np.float32)
+
+    @property
+    def dim(self) -> int:
+        """Values of a projected row."""
+        return self._axes.shape[1]
+
+    def project(self, rows: np.ndarray) -> np.ndarray:
+        """Return rows float32 ``[R, D']`` projected and of unit length, float32 ``[R, M]``."""
+        return _unit((rows - self._mean) @ self._axes)
+
+    def encode(self, rows: np.ndarray) -> np.ndarray:
+        """Return projected rows in 8 bits, int8 ``[R, M]``."""
+        encoded = np.empty((len(rows), self.dim), np.int8)
+        for block in row_blocks(rows):
+            encoded[block] = np.rint(self.project(rows[block]) * _SCALE)
+        return encoded
+
+
+class Summary:
+    """Ranks the tiles of a collection for a drive.
+
+    Args:
+        rows: int8 ``[R, M]``, those of all tiles one after the other (may be memory-mapped).
+        counts: number of rows of each tile.
+        axes: what they were projected on.
+    """
+
+    def __init__(self, rows: np.ndarray, counts: Sequence[int], axes: Axes) -> None:
+        self._rows = rows
+        self._axes = axes
+        self._firsts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+        self._counts = np.asarray(counts, np.int64)
+
+    def rank(self, sequences: np.ndarray, among: Iterable[int] | None = None,
+             reverse: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Rank the tiles for the newest sequences of a drive.
+
+        Args:
+            sequences: float32 ``[W, D']``, the sequence descriptors of the last keyframes, oldest
+                first; what does not fill a stretch of `STRETCH` is left away, the oldest first.
+            among: numbers of the tiles to rank; None for all.
+            reverse: the robot may drive against the direction of the map.
+
+        Returns:
+            The numbers of the tiles, best first, int64 ``[T]``, and the mean cosine of each with
+            the drive, float32 ``[T]``.
+        """
+        tiles = np.arange(len(self._counts)) if among is None else np.unique(
+            np.fromiter(among, np.int64))
+        runs = max(len(sequences) // STRETCH, 1)
+        used = np.asarray(sequences[-runs * STRETCH:], np.float32)
+        stretches = used.reshape(runs, -1, used.shape[1]).mean(axis=1)
+        queries = np.ascontiguousarray(self._axes.project(_unit(stretches)).T) / _SCALE
+        scores = np.array([self._score(int(tile), queries, reverse) for tile in tiles], np.float32)
+        order = np.argsort(-scores, kind='stable')
+        return tiles[order], scores[order]
+
+    def index_of(self, tile: int, starts: np.ndarray) -> 'RowIndex':
+        """Return an index of the places of a tile by its rows.
+
+        Args:
+            tile: its number.
+            starts: first place of the unbroken stretch each place is on, ``[N]``.
+        """
+        rows = self._rows[self._firsts[tile]:self._firsts[tile] + self._counts[tile]]
+        return RowIndex(np.array(rows), stretch_firsts(starts), self._axes)
+
+    def _score(self, tile: int, queries: np.ndarray, reverse: bool) -> float:
+        """Return the mean cosine of the best run of rows of a tile."""
+        first, count = self._firsts[tile], self._counts[tile]
+        best = -1.0
+        runs = queries.shape[1]
+        for start in range(0, count, _BLOCK_ROWS):
+            end = min(start + _BLOCK_ROWS + runs - 1, count)
+            similar = self._rows[first + start:first + end].astype(np.float32) @ queries
+            best = max(best, _best_run(similar))
+            if reverse:
+                best = max(best, _best_run(similar[::-1]))
+        return best
+
+
+class RowIndex:
+    """Finds places of one tile by its rows: roughly, in little memory and time.
+
+    Args:
+        rows: int8 ``[R, M]``.
+        firsts: first place of each, int64 ``[R]``.
+        axes: what the rows were projected on.
+    """
+
+    def __init__(self, rows: np.ndarray, firsts: np.ndarray, axes: Axes) -> None:
+        self._rows = rows
+        self._firsts = firsts
+        self._axes = axes
+
+    def search(self, query: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the distances and first places of the rows nearest to a descriptor ``[D']``."""
+        projected = self._axes.project(query[None])[0] / _SCALE
+        similar = self._rows.astype(np.float32) @ projected
+        k = min(k, len(similar))
+        best = np.argpartition(-similar, k - 1)[:k]
+        best = best[np.argsort(-similar[best], kind='stable')]
+        return np.sqrt(np.maximum(2 - 2 * similar[best], 0.0)), self._firsts[best]
+
+
+def _best_run(similar: np.ndarray) -> float:
+    """Return the largest mean along a diagonal, float32 ``[R, K]``; of fewer rows the part."""
+    rows, steps = similar.shape
+    span = min(rows, steps)
+    total = similar[:rows - span + 1, steps - span].copy()
+    for step in range(1, span):
+        total += similar[step:rows - span + 1 + step, steps - span + step]
+    return float(total.max()) / steps
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, 1e-12), np.float32)

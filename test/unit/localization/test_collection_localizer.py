@@ -1,0 +1,141 @@
+"""A drive through the tiles of a collection."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from refusal import refusal
+from town_tiles import errors_m, localize, town_drive, write_town_tiles
+
+from seqnet_ros.config.collection import CollectionConfig
+from seqnet_ros.localization.collection_localizer import CollectionLocalizer
+from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.maps.collection.collection_file import read_collection
+from seqnet_ros.maps.collection.creation import create_collection, find_maps
+from seqnet_ros.maps.collection.map_collection import MapCollection
+from seqnet_ros.maps.collection.prior import AreaPrior, PosePrior
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.models.place_model import PlaceModel, load_model
+
+ONE_AT_A_TIME = CollectionConfig(open_tiles=3, used_tiles=2, reach_m=5.0)
+
+
+@pytest.fixture(scope='module')
+def model() -> PlaceModel:
+    return load_model('hog', device='cpu')
+
+
+@pytest.fixture(scope='module')
+def town(model: PlaceModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The map of the town, and its tiles."""
+    return write_town_tiles(model, tmp_path_factory.mktemp('town'))
+
+
+@pytest.fixture(scope='module')
+def second():
+    return town_drive(seed=2, lateral_offset=0.3)
+
+
+def engine_for(model: PlaceModel, tiles: Path,
+               config: CollectionConfig = ONE_AT_A_TIME) -> CollectionLocalizer:
+    return CollectionLocalizer(model, MapCollection(tiles, config))
+
+
+@pytest.mark.parametrize('posed', [True, False])
+def test_a_drive_through_two_tiles_is_as_good_as_in_the_whole_map(model, town, second, posed):
+    whole, tiles = town
+    expected = localize(Localizer(model, open_map(whole, model)), second, posed)
+    engine = engine_for(model, tiles)
+    found = localize(engine, second, posed)
+    engine.close()
+    assert len(found) == len(expected)
+    accepted = sum(result.accepted for result in found)
+    assert accepted >= 0.9 * sum(result.accepted for result in expected)
+    assert errors_m(found, second).max() <= errors_m(expected, second).max() + 1.0
+    last = read_collection(tiles).tiles[-1]
+    assert engine.tile == last
+
+
+def test_the_border_is_crossed_without_a_gap(model, town, second):
+    _, tiles = town
+    engine = engine_for(model, tiles)
+    names, accepted = [], []
+    for frame in second:
+        result = engine.push_lazily(frame.read, frame.stamp_ns, frame.pose)
+        if result is not None:
+            names.append(engine.tile.name if engine.tile else '')
+            accepted.append(result.accepted)
+    engine.close()
+    entered = names.index('x2_y1')
+    assert names.index('x2_y0') < entered
+    assert set(names[entered:]) == {'x2_y1'}  # no flapping
+    assert all(accepted[entered - 15:entered + 15])
+
+
+def test_the_same_drive_gives_the_same_results(model, town, second):
+    _, tiles = town
+    first, again = (localize(engine_for(model, tiles), second[:60]) for _ in range(2))
+    assert [result.reason for result in first] == [result.reason for result in again]
+    for one, other in zip(first, again, strict=True):
+        assert [item.place_id for item in one.candidates] == [
+            item.place_id for item in other.candidates]
+        assert one.off_map == other.off_map
+
+
+def test_a_prior_decides_which_tiles_are_searched(model, town, second):
+    _, tiles = town
+    engine = engine_for(model, tiles)
+    engine.use_prior('area', AreaPrior('x2_y1'))
+    localize(engine, second[:3])
+    assert [tile.name for tile in engine.used_tiles] == ['x2_y1']
+    assert 'no tile has places in' in refusal(
+        lambda: engine.use_prior('fix', PosePrior('map', (0.0, 0.0), 5.0)))
+    engine.use_prior('area', AreaPrior('x2_y0'))
+    localize(engine, second[3:6])
+    assert [tile.name for tile in engine.used_tiles] == ['x2_y0']
+    engine.close()
+
+
+def test_a_robot_that_was_carried_is_found_in_another_tile(model, town, second):
+    _, tiles = town
+    config = CollectionConfig(open_tiles=2, used_tiles=1, reach_m=0.0, lost_after=5, choose_every=4)
+    engine = engine_for(model, tiles, config)
+    localize(engine, second[:35], posed=False)
+    assert engine.tile is not None
+    assert engine.tile.name == 'x2_y0'
+    results = localize(engine, second[100:], posed=False)
+    assert engine.tile.name == 'x2_y1'
+    assert errors_m(results[20:], second).max() < 8.0
+    engine.close()
+
+
+def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, town, second):
+    _, tiles = town
+    engine = engine_for(model, tiles, CollectionConfig(used_tiles=1, open_tiles=2))
+    engine.use_prior('area', AreaPrior('x2_y0'))
+    localize(engine, second[:3])
+    engine.use_prior('area', None)
+    images = [frame.read() for frame in second[130:140]]
+    found = engine.find(images)
+    assert found.best is not None
+    assert np.linalg.norm(found.best.pose[:2] - second[139].pose[:2]) < 4.0
+    assert [tile.name for tile in engine.used_tiles] == ['x2_y0']  # the drive is left alone
+    engine.close()
+
+
+def test_floors_are_told_apart_by_the_summary(model, town, second, tmp_path):
+    """Two maps whose coordinates overlap, in frames of their own."""
+    import shutil
+
+    _, tiles = town
+    for name in ('x2_y0', 'x2_y1'):
+        shutil.copytree(tiles / name, tmp_path / name)
+    create_collection(tmp_path, find_maps([tmp_path]), areas={'x2_y0': 'ground', 'x2_y1': 'first'})
+    engine = engine_for(model, tmp_path)
+    localize(engine, second[:35])
+    assert engine.tile is not None
+    assert engine.tile.area == 'ground'
+    results = localize(engine, second[90:])
+    assert engine.tile.area == 'first'
+    assert errors_m(results[-30:], second).max() < 3.0
+    engine.close()
