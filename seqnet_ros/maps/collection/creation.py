@@ -30,7 +30,7 @@ from seqnet_ros.maps.collection.collection_file import (
 )
 from seqnet_ros.maps.collection.extent import Extent, GeoExtent
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, pooled
-from seqnet_ros.maps.datum import Datum, datum_of
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.manifest_file import MANIFEST
 from seqnet_ros.maps.map_reader import open_map, read_manifest
@@ -156,7 +156,7 @@ def _describe(place_map: PlaceMap, path: Path, name: str, area: str, frame: str,
               rows: int) -> Tile:
     manifest, positions = place_map.manifest, place_map.positions
     size = sum(record.bytes for record in read_manifest(path)[1].values())
-    datum = datum_of(manifest) if manifest.has_poses else None
+    datum = manifest.geo_datum if manifest.has_poses else None
     scene = place_map.scene_change
     return Tile(
         name=name, map_id=manifest.map_id, places=len(place_map), bytes=size, rows=rows,
@@ -170,7 +170,7 @@ def _frame(manifest: MapManifest, frame: str, name: str) -> str:
     """Return the frame of a map: one of its own, if it does not share any."""
     if not manifest.has_poses:
         return name
-    datum = datum_of(manifest)
+    datum = manifest.geo_datum
     if not frame and datum is not None:
         return f'{datum.latitude!r}, {datum.longitude!r}, {datum.altitude!r}'
     return frame or name
