@@ -7,6 +7,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, print_table, progress_bar
+from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.coverage.coverage import Coverage
@@ -15,13 +16,15 @@ _WORST = 5
 
 
 def coverage(
-    path: options.MapPath,
+    path: Annotated[Path, typer.Argument(
+        help='Folder of the map, or of a collection.', show_default=False)],
     against: Annotated[Path | None, typer.Option(
         help='A later drive along the map, with odometry: what it finds, which tells more.',
         show_default='the map is searched in itself')] = None,
     output: Annotated[Path | None, typer.Option(
-        help='Folder for coverage.svg, coverage.csv, coverage.json and, where the map knows where '
-             'on the earth it is, coverage.geojson.', show_default=False)] = None,
+        help='Folder for coverage.svg, coverage.csv, coverage.json and, where the map has poses, '
+             'coverage.geojson; of a collection a folder for each tile in it.',
+        show_default=False)] = None,
     within: Annotated[float, typer.Option(
         min=1, max=1e5,
         help='Distance after which a robot should be found, m; frames without poses.')] = 20.0,
@@ -37,12 +40,22 @@ def coverage(
     Every place is one of three kinds. Covered: the robot is found after a short way. Ambiguous:
     another place looks the same, and is named. Blind: no place stands out, as at bare walls or in
     the dark. The map is searched in itself, each image as if it were not on the map; --against
-    takes a later drive instead, which is aligned with the map first.
+    takes a later drive instead, which is aligned with the map first. Each tile of a collection is
+    searched in itself: places of other tiles that look the same are not found.
+
+    Positions in coverage.geojson are longitude and latitude where the map knows where on the earth
+    it is, else meters in the frame of the map, which the file says.
     """
     from seqnet_ros.evaluation.coverage.self_search import search_itself
     from seqnet_ros.evaluation.report.coverage_files import check_coverage_folder, write_coverage
+    from seqnet_ros.maps.collection.collection_file import is_collection
     from seqnet_ros.maps.map_reader import open_map
 
+    if is_collection(path):
+        if against is not None:
+            raise InputError(f'{path} is a collection, expected one map with --against')
+        _cover_tiles(path, within, output)
+        return
     if output is not None:
         check_coverage_folder(output)
     if against is None:
@@ -50,10 +63,44 @@ def coverage(
     else:
         found = _of_drive(path, against, within, topic=topic, poses=poses, pose_topic=pose_topic,
                           rate=rate, weights=weights, device=device)
-    written = [] if output is None else write_coverage(found, output)
-    print_fields({'map': path, **_fields(found), **({} if output is None else {
-        'results': ', '.join(str(file) for file in written)})})
+    written = {} if output is None else _written(found, write_coverage(found, output))
+    print_fields({'map': path, **_fields(found), **written})
     _print_worst(found)
+
+
+def _cover_tiles(path: Path, within: float, output: Path | None) -> None:
+    """Search each tile of a collection in itself, one after the other."""
+    from seqnet_ros.evaluation.coverage.coverage import Kind
+    from seqnet_ros.evaluation.coverage.self_search import search_itself
+    from seqnet_ros.evaluation.report.coverage_files import check_coverage_folder, write_coverage
+    from seqnet_ros.maps.collection.map_collection import MapCollection
+
+    collection = MapCollection(path)
+    names = [tile.name for tile in collection.tiles]
+    if output is not None:
+        for name in names:
+            check_coverage_folder(output / name)
+    rows: list[tuple[str, ...]] = []
+    try:
+        for number, name in enumerate(names):
+            found = search_itself(collection.open(number), within, bars=progress_bar)
+            if output is not None:
+                write_coverage(found, output / name)
+            rows.append((name, *(f'{found.share(kind):.1%}, {found.length(kind):.0f} {found.unit}'
+                                 for kind in Kind)))
+    finally:
+        collection.close()
+    print_fields({'collection': path, 'searched': 'each tile in itself',
+                  **({} if output is None else {'results': output})})
+    print_table(('tile', *(kind.value for kind in Kind)), rows)
+
+
+def _written(found: 'Coverage', files: list[Path]) -> dict[str, object]:
+    from seqnet_ros.evaluation.report.coverage_files import GEOJSON, NOTE
+
+    manifest = found.place_map.manifest
+    note = {GEOJSON: NOTE} if manifest.has_poses and manifest.geo_datum is None else {}
+    return {'results': ', '.join(str(file) for file in files), **note}
 
 
 def _of_drive(path: Path, against: Path, within: float, *, topic: str | None, poses: Path | None,
@@ -93,7 +140,7 @@ def _fields(found: 'Coverage') -> dict[str, object]:
     if ways:
         middle = sorted(ways)[len(ways) // 2]
         fields['found after'] = f'{middle:.0f} {unit} where covered, the median'
-    return fields
+    return {**fields, 'doubt': found.doubt} if found.doubt else fields
 
 
 def _print_worst(found: 'Coverage') -> None:

@@ -90,12 +90,14 @@ class Coverage:
         asked: what was looked for in it.
         within: distance after which a robot should be found, in ``unit``.
         spots: what was found.
+        doubt: why that tells little; empty where it does not.
     """
 
     place_map: PlaceMap
     asked: str
     within: float
     spots: tuple[Spot, ...]
+    doubt: str = ''
 
     @property
     def unit(self) -> str:

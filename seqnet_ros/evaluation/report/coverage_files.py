@@ -20,6 +20,9 @@ PICTURE, PLACES, SUMMARY, GEOJSON = (
 COLUMNS = ('place', 'stamp_ns', 'x', 'y', 'z', 'class', 'after', 'length', 'looks_like')
 _BEGINNINGS = {PICTURE: '<svg viewBox', PLACES: ','.join(COLUMNS), SUMMARY: '{\n "coverage_of":',
                GEOJSON: '{\n "type": "FeatureCollection"'}
+NOTE = ('Positions are meters in the frame of the map, not degrees: the map does not know where on '
+        'the earth its frame begins.')
+"""What GeoJSON says where it is not WGS-84, as RFC 7946 asks for."""
 _DECIMALS = 8
 """Of degrees: a millimeter."""
 
@@ -43,21 +46,19 @@ def _is_own(path: Path) -> bool:
 
 
 def write_coverage(coverage: Coverage, folder: Path) -> list[Path]:
-    """Write the files of a coverage, and return their paths.
-
-    GeoJSON holds degrees, so it is written only where the map knows where on the earth it is.
+    """Write the files of a coverage, and return their paths; GeoJSON where the map has poses.
 
     Raises:
         InputError: a file cannot be written.
     """
     contents = {PICTURE: draw_coverage(coverage), PLACES: _table(coverage),
                 SUMMARY: _json(summary(coverage))}
-    datum = coverage.place_map.manifest.geo_datum
-    if datum is not None:
-        contents[GEOJSON] = _json(geojson(coverage, datum))
+    manifest = coverage.place_map.manifest
+    if manifest.has_poses:
+        contents[GEOJSON] = _json(geojson(coverage, manifest.geo_datum))
     with explain_write_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        if datum is None:
+        if not manifest.has_poses:
             (folder / GEOJSON).unlink(missing_ok=True)  # of an earlier run
     for name, content in contents.items():
         with whole_file(folder / name) as file:
@@ -69,30 +70,37 @@ def summary(coverage: Coverage) -> dict[str, Any]:
     """Return shares, lengths and stretches, as in the summary."""
     return {
         'coverage_of': coverage.place_map.manifest.map_id, 'searched': coverage.asked,
-        'within': coverage.within, 'unit': coverage.unit,
+        'within': coverage.within, 'unit': coverage.unit, 'doubt': coverage.doubt or None,
         'classes': {kind.value: {'share': round(coverage.share(kind), 6),
                                  'length': round(coverage.length(kind), 3)} for kind in Kind},
         'stretches': [_stretch(way) for way in coverage.stretches()]}
 
 
-def geojson(coverage: Coverage, datum: GeoPoint) -> dict[str, Any]:
+def geojson(coverage: Coverage, datum: GeoPoint | None) -> dict[str, Any]:
     """Return the stretches as a FeatureCollection (RFC 7946): longitude, latitude, altitude.
 
     Args:
         coverage: the coverage of a map with poses.
-        datum: where on the earth the frame of the map begins.
+        datum: where on the earth the frame of the map begins; None leaves the positions in meters,
+            and says so in a note.
     """
     features = []
     for way in coverage.stretches():
-        latitude, longitude, altitude = enu_to_geodetic(
-            coverage.place_map.positions[coverage.places(way)], datum).T
-        line = np.stack([longitude.round(_DECIMALS), latitude.round(_DECIMALS),
-                         altitude.round(3)], axis=1).tolist()
+        line = _coordinates(coverage.place_map.positions[coverage.places(way)], datum)
         # A line has two positions or more.
         shape = ({'type': 'LineString', 'coordinates': line} if len(line) > 1
                  else {'type': 'Point', 'coordinates': line[0]})
         features.append({'type': 'Feature', 'geometry': shape, 'properties': _stretch(way)})
-    return {'type': 'FeatureCollection', 'features': features}
+    return {'type': 'FeatureCollection', **({} if datum is not None else {'note': NOTE}),
+            'features': features}
+
+
+def _coordinates(positions: np.ndarray, datum: GeoPoint | None) -> list[list[float]]:
+    if datum is None:
+        return positions.round(3).tolist()
+    latitude, longitude, altitude = enu_to_geodetic(positions, datum).T
+    return np.stack([longitude.round(_DECIMALS), latitude.round(_DECIMALS), altitude.round(3)],
+                    axis=1).tolist()
 
 
 def _stretch(way: tuple[Spot, ...]) -> dict[str, Any]:

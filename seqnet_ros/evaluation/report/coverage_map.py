@@ -23,7 +23,9 @@ def draw_coverage(coverage: Coverage) -> str:
     breaks = np.flatnonzero(np.diff(place_map.segment_starts)) + 1
     content = ''.join(svg.polyline(svg.thin(part, 3000), 'mapped')
                       for part in np.split(points, breaks))
-    for way in coverage.stretches():
+    # Where the map passes a street twice, what lacks is drawn above.
+    kinds = list(Kind)
+    for way in sorted(coverage.stretches(), key=lambda way: kinds.index(way[0].kind)):
         css = f'c-{way[0].kind.value}'
         content += svg.polyline(svg.thin(points[coverage.places(way)], 3000), css)
     content += _lookalikes(coverage, points)

@@ -6,6 +6,7 @@ a wall without paint.
 
 import json
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -154,13 +155,16 @@ def test_geojson_is_longitude_then_latitude_of_each_stretch(coverage, place_map)
         assert enu == pytest.approx(place_map.positions[coverage.places(way)], abs=5e-3)
 
 
-def test_without_a_datum_there_is_no_geojson(coverage, place_map, tmp_path):
-    from dataclasses import replace
+def test_without_a_datum_geojson_is_in_meters_and_says_so(coverage, place_map, tmp_path):
     manifest = place_map.manifest.model_copy(update={'datum': None})
     nowhere = replace(coverage, place_map=replace(place_map, manifest=manifest))
-    write_coverage(coverage, tmp_path)
     write_coverage(nowhere, tmp_path)
-    assert not (tmp_path / 'coverage.geojson').exists()
+    document = json.loads((tmp_path / 'coverage.geojson').read_text())
+    assert 'not degrees' in document['note']
+    assert 'note' not in geojson(coverage, DATUM)
+    line = np.array(document['features'][0]['geometry']['coordinates'])
+    places = coverage.places(coverage.stretches()[0])
+    assert line == pytest.approx(place_map.positions[places], abs=1e-3)
 
 
 def test_other_files_are_not_replaced(tmp_path):
@@ -169,11 +173,15 @@ def test_other_files_are_not_replaced(tmp_path):
         check_coverage_folder(tmp_path)
 
 
-def test_a_map_without_poses_is_measured_in_frames():
+def test_a_map_without_poses_is_measured_in_frames(tmp_path):
     mapper = Mapper(small_model(keyframes={'every': '1', 'min_change': 0.0}))
     for image, stamp_ns, _ in images(STREET, np.arange(120.0)):
         mapper.push(image, stamp_ns)
     found = search_itself(mapper.finish(), within=25.0)
+    (tmp_path / 'coverage.geojson').write_text('{"type": "FeatureCollection"}')
+    names = [path.name for path in write_coverage(found, tmp_path)]
+    assert names == ['coverage.svg', 'coverage.csv', 'coverage.json']
+    assert not (tmp_path / 'coverage.geojson').exists()  # of an earlier run: no positions
     assert found.unit == 'frames'
     assert found.length() == pytest.approx(119)
     assert found.share(Kind.COVERED) > 0.5
