@@ -52,7 +52,7 @@ def kind_of_place(coverage: Coverage) -> list[Kind]:
     """Return the class of each place of a map."""
     kinds = [Kind.BLIND] * len(coverage.place_map)
     for spot in coverage.spots:
-        for place in range(spot.place, max(spot.last, spot.place + 1)):
+        for place in spot.places:
             kinds[place] = spot.kind
     return kinds
 

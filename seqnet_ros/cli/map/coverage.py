@@ -148,7 +148,7 @@ def _print_worst(found: 'Coverage') -> None:
     for way in found.worst(_WORST):
         rivals = [spot.rival for spot in way if spot.rival is not None]
         length = sum(spot.length for spot in way)
-        rows.append((way[0].kind.value, f'{way[0].place} to {way[-1].last}',
+        rows.append((way[0].kind.value, f'{way[0].place} to {way[-1].places[-1]}',
                      f'{length:.0f} {found.unit}',
                      f'{max(rivals, key=rivals.count)}' if rivals else ''))
     if rows:

@@ -63,8 +63,7 @@ class Spot:
     """What can be expected of a robot that is switched on here.
 
     Attributes:
-        place: number of the place on the map.
-        last: place where the next start is, or the way ends.
+        places: places on the way to the next start, in order, or to the end.
         kind: what can be expected.
         after: distance until it is found, in the unit of the coverage; None where it is not.
         rival: the place that looks like this one; None without.
@@ -72,13 +71,17 @@ class Spot:
         begins: whether it begins an unbroken way.
     """
 
-    place: int
-    last: int
+    places: tuple[int, ...]
     kind: Kind
     after: float | None
     rival: int | None
     length: float
     begins: bool
+
+    @property
+    def place(self) -> int:
+        """Number of the place on the map."""
+        return self.places[0]
 
 
 @dataclass(frozen=True)
@@ -124,24 +127,17 @@ class Coverage:
         lacking = [way for way in self.stretches() if way[0].kind is not Kind.COVERED]
         return sorted(lacking, key=lambda way: -sum(spot.length for spot in way))[:most]
 
-    def places(self, stretch: Sequence[Spot]) -> np.ndarray:
-        """Return the places along a stretch, int ``[K]``, those between its starts among them.
-
-        A later drive may go on at a place of another drive of the map; the way there is no part of
-        the stretch.
-        """
-        step = (self.place_map.step_m if self.unit == 'm' else 1.0) or 1.0
-        places = [stretch[0].place]
-        for spot in stretch:
-            follows = 0 < spot.last - spot.place <= 2 * spot.length / step + 2
-            places.extend(range(spot.place + 1, spot.last + 1) if follows else [spot.last])
-        return np.array(places)
-
     def _with_way(self) -> Iterator[tuple[int, Spot]]:
         way = 0
         for spot in self.spots:
             way += spot.begins
             yield way, spot
+
+
+def places_along(stretch: Sequence[Spot]) -> np.ndarray:
+    """Return the places along successive spots, in order, int ``[K]``."""
+    places = np.concatenate([spot.places for spot in stretch])
+    return places[np.append(True, places[1:] != places[:-1])]
 
 
 def choose_starts(route: np.ndarray, starts: np.ndarray, within: float,
@@ -177,7 +173,7 @@ def spots_of(starts: Sequence[Start], route: np.ndarray, places: np.ndarray,
     Args:
         starts: as of `choose_starts`.
         route: distance along the route at each keyframe, ``[N]``.
-        places: the place that each keyframe shows, int ``[N]``.
+        places: the place that each keyframe shows, or a negative number, int ``[N]``.
         run: tries a start.
         progress: called with the number of starts done.
     """
@@ -187,8 +183,9 @@ def spots_of(starts: Sequence[Start], route: np.ndarray, places: np.ndarray,
         kind, way = (Kind.BLIND if rival is None else Kind.AMBIGUOUS), None
         if after is not None:
             kind, way = Kind.COVERED, float(route[start.first + after - 1] - route[start.first])
-        spots.append(Spot(int(places[start.first]), int(places[start.last]), kind, way, rival,
-                          start.length, start.begins))
+        shown = places[start.first:start.last + 1]
+        spots.append(Spot(
+            tuple(shown[shown >= 0].tolist()), kind, way, rival, start.length, start.begins))
         progress(number + 1)
     return tuple(spots)
 

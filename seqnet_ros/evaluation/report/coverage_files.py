@@ -11,7 +11,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import explain_write_errors, prepare_outputs, refuse_file, whole_file
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_geodetic
-from seqnet_ros.evaluation.coverage.coverage import Coverage, Kind, Spot
+from seqnet_ros.evaluation.coverage.coverage import Coverage, Kind, Spot, places_along
 from seqnet_ros.evaluation.report.coverage_map import draw_coverage
 from seqnet_ros.maps.manifest_file import MANIFEST
 
@@ -86,7 +86,7 @@ def geojson(coverage: Coverage, datum: GeoPoint | None) -> dict[str, Any]:
     """
     features = []
     for way in coverage.stretches():
-        line = _coordinates(coverage.place_map.positions[coverage.places(way)], datum)
+        line = _coordinates(coverage.place_map.positions[places_along(way)], datum)
         # A line has two positions or more.
         shape = ({'type': 'LineString', 'coordinates': line} if len(line) > 1
                  else {'type': 'Point', 'coordinates': line[0]})
@@ -107,7 +107,7 @@ def _stretch(way: tuple[Spot, ...]) -> dict[str, Any]:
     after = [spot.after for spot in way if spot.after is not None]
     rivals = [spot.rival for spot in way if spot.rival is not None]
     return {
-        'class': way[0].kind.value, 'first_place': way[0].place, 'last_place': way[-1].last,
+        'class': way[0].kind.value, 'first_place': way[0].place, 'last_place': way[-1].places[-1],
         'length': round(sum(spot.length for spot in way), 3),
         'after': round(float(np.median(after)), 3) if after else None,
         'looks_like': max(rivals, key=rivals.count) if rivals else None}

@@ -3,7 +3,7 @@
 import numpy as np
 from markupsafe import Markup
 
-from seqnet_ros.evaluation.coverage.coverage import MEANINGS, Coverage, Kind
+from seqnet_ros.evaluation.coverage.coverage import MEANINGS, Coverage, Kind, places_along
 from seqnet_ros.evaluation.report import svg
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
 from seqnet_ros.evaluation.report.template import resource
@@ -27,7 +27,7 @@ def draw_coverage(coverage: Coverage) -> str:
     kinds = list(Kind)
     for way in sorted(coverage.stretches(), key=lambda way: kinds.index(way[0].kind)):
         css = f'c-{way[0].kind.value}'
-        content += svg.polyline(svg.thin(points[coverage.places(way)], 3000), css)
+        content += svg.polyline(svg.thin(points[places_along(way)], 3000), css)
     content += _lookalikes(coverage, points)
     if coverage.unit == 'm':
         content += route.scale_bar()

@@ -15,7 +15,7 @@ from streets import Street, small_model
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.geodesy import GeoPoint, geodetic_to_enu
-from seqnet_ros.evaluation.coverage.coverage import Kind, choose_starts
+from seqnet_ros.evaluation.coverage.coverage import Kind, choose_starts, places_along
 from seqnet_ros.evaluation.coverage.later_drive import NOWHERE, places_shown, search_drive
 from seqnet_ros.evaluation.coverage.self_search import search_itself
 from seqnet_ros.evaluation.report.coverage_files import (
@@ -106,6 +106,15 @@ def test_a_later_drive_is_found_where_it_is(place_map):
     assert share(kinds(found, OWN_M, OWN_M + BARE_M - 28), Kind.COVERED) < 0.2
 
 
+def test_a_spot_holds_the_places_on_the_way_to_the_next_one(place_map):
+    later, shown = drive(light=9), np.arange(LENGTH_M)
+    shown[4] = NOWHERE
+    shown[100:] = np.arange(LENGTH_M - 100)  # the way goes on where it was before
+    found = search_drive(place_map, later, shown, 'later', within=25.0, most=LENGTH_M // 8)
+    passed = places_along(found.spots)
+    assert passed.tolist() == np.delete(shown, 4).tolist()
+
+
 def test_a_drive_elsewhere_is_refused(place_map):
     later = drive(light=9)
     with pytest.raises(InputError, match='shows no place of the map'):
@@ -152,7 +161,7 @@ def test_geojson_is_longitude_then_latitude_of_each_stretch(coverage, place_map)
     for feature, way in zip(features, coverage.stretches(), strict=True):
         line = np.array(feature['geometry']['coordinates'])
         enu = geodetic_to_enu(line[:, 1], line[:, 0], line[:, 2], DATUM)
-        assert enu == pytest.approx(place_map.positions[coverage.places(way)], abs=5e-3)
+        assert enu == pytest.approx(place_map.positions[places_along(way)], abs=5e-3)
 
 
 def test_without_a_datum_geojson_is_in_meters_and_says_so(coverage, place_map, tmp_path):
@@ -163,7 +172,7 @@ def test_without_a_datum_geojson_is_in_meters_and_says_so(coverage, place_map, t
     assert 'not degrees' in document['note']
     assert 'note' not in geojson(coverage, DATUM)
     line = np.array(document['features'][0]['geometry']['coordinates'])
-    places = coverage.places(coverage.stretches()[0])
+    places = places_along(coverage.stretches()[0])
     assert line == pytest.approx(place_map.positions[places], abs=1e-3)
 
 
