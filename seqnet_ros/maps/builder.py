@@ -20,7 +20,7 @@ from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.maps.stored_values import Stored, round_in_place
-from seqnet_ros.maps.views import View, select_views
+from seqnet_ros.maps.views import select_views
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -178,7 +178,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         'route_length_m': first.route_length_m + second.route_length_m,
         'source': f'{first.source} + {second.source}', 'calibration': None,
         'pose_origin': first.pose_origin, 'datum': first.datum,
-        'views': _join_views(place_map, session),
+        'views': first.views,  # those of the session are not known yet
         'completeness': _join(first.completeness, second.completeness)})
     features = images = None
     if place_map.features is not None and session.features is not None:
@@ -233,15 +233,6 @@ def _rows(array: np.ndarray, places: np.ndarray) -> np.ndarray:
     for block in row_blocks(rows):
         rows[block] = array[places[block]]
     return rows
-
-
-def _join_views(first: PlaceMap, second: PlaceMap) -> tuple[View, ...]:
-    """Return the views of two drives; where only one was refreshed, the other is cut anew later."""
-    if not first.manifest.views or not second.manifest.views:
-        return ()
-    return (*first.manifest.views, *(view.model_copy(update={
-        'first': view.first + len(first), 'end': view.end + len(first)})
-        for view in second.manifest.views))
 
 
 def _join(first: Completeness | None, second: Completeness | None) -> Completeness | None:

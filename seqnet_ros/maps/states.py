@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.state_space import StateSpace
+
+_REACH_M = 4.0
+"""Two drives along a street are no further apart."""
+_HALF_HEADING = np.cos(np.deg2rad(45.0) / 2)
 
 
 def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
@@ -26,7 +31,35 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
         np.concatenate([place_map.poses for place_map in maps]),
         tuple(place_map.mean_step_m for place_map in maps),
         posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None,
-        tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames))
+        tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames),
+        np.concatenate([_links(place_map) + first
+                        for place_map, first in zip(maps, bounds, strict=False)]))
+
+
+def _links(place_map: PlaceMap) -> np.ndarray:
+    """Return where the way goes on at the ends of the stretches of a refreshed map, ``[K, 2]``.
+
+    A street that is known in some light only for a part goes on in other views of it.
+    """
+    none = np.empty((0, 2), dtype=np.int64)
+    if not place_map.manifest.views:
+        return none
+    starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
+    ends = np.append(np.flatnonzero(np.diff(starts)), len(starts) - 1)
+    found = [none]
+    for last, near in zip(ends.tolist(), cKDTree(place_map.positions).query_ball_point(
+            place_map.positions[ends], _REACH_M), strict=True):
+        beside = np.array(near)
+        beside = beside[(starts[beside] != starts[last])
+                        & (np.abs(rotations[beside] @ rotations[last]) >= _HALF_HEADING)]
+        apart = np.linalg.norm(place_map.positions[beside] - place_map.positions[last], axis=1)
+        nearest = beside[np.argsort(apart, kind='stable')]
+        _, first = np.unique(starts[nearest], return_index=True)  # one for each stretch
+        ahead = np.sort(nearest[first]) + 1
+        ahead = ahead[(ahead < len(starts)) & (starts[np.minimum(ahead, len(starts) - 1)]
+                                               == starts[ahead - 1])]
+        found.append(np.stack([np.full_like(ahead, last), ahead], axis=1))
+    return np.concatenate(found)
 
 
 def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:

@@ -36,15 +36,17 @@ class View(Settings):
 
 
 def check_views(views: Sequence[View], places: int) -> None:
-    """Check that views follow one another and hold all places.
+    """Check that views follow one another from the first place on.
+
+    Places at the end may be in none: a drive that was added since then has no views yet.
 
     Raises:
         ValueError: they do not.
     """
-    ends = [0, *(view.end for view in views)]
-    firsts = [*(view.first for view in views), places]
-    if views and ends != firsts:
-        raise ValueError(f'the views do not hold all of {places} places one after the other')
+    firsts, ends = [view.first for view in views], [0, *(view.end for view in views)]
+    if firsts != ends[:-1] or ends[-1] > places:
+        raise ValueError('the views do not follow one another, expected all of the first '
+                         f'{ends[-1]} of {places} places in one view each')
 
 
 def views_of(known: Sequence[View], starts: np.ndarray, stretch: int) -> tuple[View, ...]:

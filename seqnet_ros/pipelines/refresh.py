@@ -14,7 +14,6 @@ from scipy.spatial import cKDTree
 
 from seqnet_ros.config.alignment import AlignmentConfig
 from seqnet_ros.config.upkeep import UpkeepConfig
-from seqnet_ros.core.geodesy import GeoPoint
 from seqnet_ros.maps.builder import extend_map, select_places
 from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.filter_calibration import calibrate_filter
@@ -34,6 +33,7 @@ _GAP_M = 30.0
 _BEST_SHARE = 0.2
 """A view matches if it is the best one for this share of the keyframes that pass it."""
 _PASSED_SHARE = 0.5
+_REFRESHED = ', last refreshed by '
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class _Seen:
 
 def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: str,
                 config: UpkeepConfig | None = None, alignment: AlignmentConfig | None = None,
-                datum: GeoPoint | None = None, bars: Bars = no_bar) -> Refreshed:
+                bars: Bars = no_bar) -> Refreshed:
     """Refresh a map by a drive along it.
 
     Args:
@@ -91,7 +91,6 @@ def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: st
         pose_origin: where its poses come from.
         config: what is added and retired.
         alignment: how the drive is aligned.
-        datum: where on the earth the frame of the map begins.
         bars: shows progress.
 
     Raises:
@@ -101,31 +100,31 @@ def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: st
     config = config or UpkeepConfig()
     with bars('aligning', len(drive)) as progress:
         aligned = align(place_map, drive, alignment, progress)
-    session = drive.finish(source, pose_origin, poses=aligned.poses, datum=datum, alone=True)
+    session = drive.finish(source, pose_origin, poses=aligned.poses, alone=True)
     seen = _compare(place_map, session, aligned)
     stretch = max(2, round(config.stretch_m / (place_map.step_m or 1.0)))
     views = views_of(place_map.manifest.views, place_map.segment_starts, stretch)
     judged = _judge(views, seen, int(session.stamps_ns[-1]))
-    lacking = _lacking(session, seen, config)
-    kept_session = select_places(
-        session, np.flatnonzero(lacking), drive.model) if lacking.any() else None
-    added = () if kept_session is None else views_of((), kept_session.segment_starts, stretch)
-    stays = _staying(place_map, judged, kept_session, seen, config)
-    old = _with_views(place_map, judged)
-    refreshed = select_places(old, np.flatnonzero(stays), drive.model)
-    if kept_session is not None:
-        first = len(refreshed)
-        refreshed = extend_map(refreshed, _with_views(kept_session, added))
-        added = tuple(view.model_copy(update={
-            'first': view.first + first, 'end': view.end + first}) for view in added)
+    lacking = np.flatnonzero(_lacking(session, seen, config))
+    news = select_places(session, lacking, drive.model) if len(lacking) else None
+    stays = _staying(place_map, judged, news, seen, config)
+    refreshed = _with_views(place_map, judged)
+    if not stays.all():
+        refreshed = select_places(refreshed, np.flatnonzero(stays), drive.model)
+    added: tuple[View, ...] = ()
+    if news is not None:
+        known = refreshed.manifest.views
+        refreshed = extend_map(refreshed, news)
+        added = views_of(known, refreshed.segment_starts, stretch)[len(known):]
+        refreshed = _with_views(refreshed, (*known, *added))
     with bars('calibrating', 1):
-        refreshed = _calibrated(refreshed, drive)
-    before = {view.first: view for view in views}
-    matched = sum(after.matched > before[after.first].matched for after in judged)
-    passed = sum(after.passed > before[after.first].passed for after in judged)
-    retired = tuple(view for view in judged if not stays[view.first])
-    return Refreshed(refreshed, place_map, aligned, _length(session.positions, seen.certain),
-                     added, retired, matched, passed)
+        refreshed = _calibrated(_described(refreshed, place_map, source), drive)
+    pairs = list(zip(views, judged, strict=True))
+    return Refreshed(
+        refreshed, place_map, aligned, _length(session.positions, seen.certain), added,
+        tuple(view for view in judged if not stays[view.first]),
+        sum(after.matched > before.matched for before, after in pairs),
+        sum(after.passed > before.passed for before, after in pairs))
 
 
 def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _Seen:
@@ -222,6 +221,14 @@ def _staying(place_map: PlaceMap, views: Sequence[View], added: PlaceMap | None,
 
 def _with_views(place_map: PlaceMap, views: Sequence[View]) -> PlaceMap:
     manifest = place_map.manifest.model_copy(update={'views': tuple(views)})
+    return replace(place_map, manifest=manifest)
+
+
+def _described(place_map: PlaceMap, before: PlaceMap, source: str) -> PlaceMap:
+    """Return the map as the one that it was, refreshed by a drive; names do not pile up."""
+    first = before.manifest.source.split(_REFRESHED)[0]
+    manifest = place_map.manifest.model_copy(update={
+        'source': f'{first}{_REFRESHED}{source}', 'completeness': before.manifest.completeness})
     return replace(place_map, manifest=manifest)
 
 

@@ -51,8 +51,9 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         found: places that the index found, ``[F]``, nearest first.
     """
     held = _held_blocks(marginal, places)
+    last, first = whole.links.T // BLOCK
     blocks = np.unique(np.concatenate([
-        held, held + 1, found // BLOCK, (found + BLOCK) // BLOCK]))
+        held, held + 1, first[np.isin(last, held)], found // BLOCK, (found + BLOCK) // BLOCK]))
     runs = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
     chosen = np.unique(np.concatenate([runs[runs < len(whole)], sample]))
     return ActiveStates(chosen, _part(whole, chosen), np.searchsorted(chosen, sample))
@@ -80,5 +81,7 @@ def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
     first[1:] = (np.diff(places) != 1) | (whole.starts[places[1:]] != whole.starts[places[:-1]])
     starts = np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))
     bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
+    links = whole.links[np.isin(whole.links, places).all(axis=1)]
     return StateSpace(bounds, starts, whole.poses[places], whole.mean_step_m, whole.posed,
-                      None if whole.turns is None else whole.turns[places], whole.frames)
+                      None if whole.turns is None else whole.turns[places], whole.frames,
+                      np.searchsorted(places, links))

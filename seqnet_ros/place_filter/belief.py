@@ -90,7 +90,7 @@ class Belief:
 
     def predict(self, transition: Transition, enter: float,
                 entry: np.ndarray | None = None) -> None:
-        """Move on to the next keyframe; what runs off the end of a stretch is off the map.
+        """Move on to the next keyframe; what runs off an end that leads nowhere is off the map.
 
         Args:
             transition: how states change.
@@ -135,7 +135,7 @@ class Belief:
 
     def _stop_at_ends(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
                       weights: np.ndarray) -> None:
-        """Take away what moved from one stretch to another."""
+        """Take away what moved from one stretch to another, unless the way goes on there."""
         crossed = False
         for step, weight in zip(steps.tolist(), weights.T, strict=True):
             ends = self._space.ends(abs(step))
@@ -145,6 +145,10 @@ class Belief:
                 moved[:, target] -= weight[:, None] * mixed[:, source]
         if crossed:  # what is left of a difference may be a rounding error below zero
             np.maximum(moved, 0.0, out=moved)
+        if len(self._space.links):
+            for step, weight in zip(steps.tolist(), weights.T, strict=True):
+                states, ahead, shares = self._space.beyond(step)
+                np.add.at(moved.T, ahead, (weight[:, None] * shares * mixed[:, states]).T)
 
     def update(self, log_ratios: np.ndarray, of_motion: np.ndarray | None = None) -> None:
         """Take in evidence.

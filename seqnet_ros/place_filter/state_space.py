@@ -10,6 +10,11 @@ _HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
 """Views that differ in heading by more than 90 degrees show different things."""
 
 
+Beyond = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""States, where a step beyond the end of their stretch leads, and the share of the step, ``[K]``
+each."""
+
+
 @dataclass
 class StateSpace:
     """Places of one or several maps, one after the other.
@@ -23,6 +28,8 @@ class StateSpace:
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
+        links: last states of stretches, and the states of other stretches where the way goes on,
+            int64 ``[K, 2]``.
     """
 
     bounds: tuple[int, ...]
@@ -32,7 +39,9 @@ class StateSpace:
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
     frames: tuple[int, ...] = ()
+    links: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
+    _beyond: dict[int, Beyond] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -59,6 +68,19 @@ class StateSpace:
             self._ends[steps] = np.flatnonzero(
                 self.starts[steps:] != self.starts[:len(self) - steps])
         return self._ends[steps]
+
+    def beyond(self, steps: int) -> Beyond:
+        """Return where the way goes on that leads ``steps`` onward over a linked end."""
+        if steps not in self._beyond:
+            last, first = self.links[:, :1], self.links[:, 1:]
+            short = np.arange(max(steps, 0))  # of the end
+            states, ahead = last - short, first + (steps - 1 - short)
+            inside = (states >= 0) & (ahead < len(self))
+            inside &= self.starts[np.maximum(states, 0)] == self.starts[last]
+            inside &= self.starts[np.minimum(ahead, len(self) - 1)] == self.starts[first]
+            shares = np.broadcast_to(1 / np.bincount(last[:, 0])[last], inside.shape)
+            self._beyond[steps] = states[inside], ahead[inside], shares[inside]
+        return self._beyond[steps]
 
 
 class StateGroup:
