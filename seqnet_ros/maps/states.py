@@ -10,7 +10,10 @@ from seqnet_ros.place_filter.state_space import StateSpace
 
 _REACH_M = 4.0
 """Two drives along a street are no further apart."""
+_SAME_M = 3.0
 _HALF_HEADING = np.cos(np.deg2rad(45.0) / 2)
+_MANY = 20_000
+"""Places of a map of which those that show one place are a small share."""
 
 
 def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
@@ -26,14 +29,32 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
     posed = tuple(place_map.manifest.has_poses for place_map in maps)
     turns = [place_map.turns for place_map in maps]
     known = [turn for turn in turns if turn is not None]
+    links, distinct = zip(*((_links(place_map) + first, distinct_places(place_map) + first)
+                            for place_map, first in zip(maps, bounds, strict=False)), strict=True)
     return StateSpace(
         tuple(bounds), np.concatenate(starts),
         np.concatenate([place_map.poses for place_map in maps]),
         tuple(place_map.mean_step_m for place_map in maps),
         posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None,
         tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames),
-        np.concatenate([_links(place_map) + first
-                        for place_map, first in zip(maps, bounds, strict=False)]))
+        np.concatenate(links),
+        np.concatenate(distinct) if sum(map(len, distinct)) < bounds[-1] else None)
+
+
+def distinct_places(place_map: PlaceMap) -> np.ndarray:
+    """Return the places of a refreshed map without later views of them, int64 ``[J]``.
+
+    Several views of the true place are a large share of the places of a small map; how far places
+    stand out among all of them would be underrated.
+    """
+    distinct = np.ones(len(place_map), dtype=bool)
+    if place_map.manifest.views and len(place_map) <= _MANY:
+        pairs = cKDTree(place_map.positions).query_pairs(_SAME_M, output_type='ndarray')
+        first, second = np.sort(pairs, axis=1).T
+        starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
+        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HALF_HEADING
+        distinct[second[alike & (starts[first] != starts[second])]] = False
+    return np.flatnonzero(distinct)
 
 
 def _links(place_map: PlaceMap) -> np.ndarray:

@@ -5,11 +5,12 @@ keyframes is compared with the places of every view there. How far the best of t
 all places of the map says whether the map knows the street as it looks now.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from scipy.spatial import cKDTree
 
 from seqnet_ros.config.alignment import AlignmentConfig
@@ -19,20 +20,23 @@ from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.maps.states import frame_distances
+from seqnet_ros.maps.states import distinct_places, frame_distances
 from seqnet_ros.maps.views import View, views_of
 from seqnet_ros.pipelines.progress import Bars, no_bar
-from seqnet_ros.place_filter.evidence import ZERO, standardize
+from seqnet_ros.place_filter.evidence import standardize
 from seqnet_ros.sessions.alignment import Alignment, align
 
 _REACH_M = 5.0
 """A robot in another lane still shows the place."""
 _HEADING = np.cos(np.deg2rad(45.0) / 2)
-_GAP_M = 30.0
-"""Between two matches this far apart, the way by odometry is certain."""
+_GAP_M = 60.0
+"""Between two matches this far apart, the way by odometry is certain to a meter."""
 _BEST_SHARE = 0.2
 """A view matches if it is the best one for this share of the keyframes that pass it."""
 _PASSED_SHARE = 0.5
+_MATCHES = 1.5
+"""How far a place of it must stand out then: 97.5 % of wrong places are below 1, and there are some
+twenty places near a keyframe."""
 _REFRESHED = ', last refreshed by '
 
 
@@ -59,6 +63,20 @@ class Refreshed:
     retired: tuple[View, ...]
     matched: int
     passed: int
+
+    def __str__(self) -> str:
+        """Return what changed."""
+        added = sum(view_length(self.place_map, view) for view in self.added)
+        retired = sum(view_length(self.before, view) for view in self.retired)
+        return (f'{self.matched} views matched, {self.passed} passed without a match, '
+                f'{len(self.added)} added ({added:.0f} m), {len(self.retired)} retired '
+                f'({retired:.0f} m); {len(self.place_map)} places, before {len(self.before)}')
+
+
+def view_length(place_map: PlaceMap, view: View) -> float:
+    """Return the distance along a view of a map, meters."""
+    steps = np.diff(place_map.positions[view.first:view.end], axis=0)
+    return float(np.linalg.norm(steps, axis=1).sum())
 
 
 @dataclass(frozen=True)
@@ -135,14 +153,15 @@ def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _See
     deviations = np.full(len(session), np.nan)
     best = np.full(len(session), -1)
     passed = np.zeros(len(place_map), dtype=bool)
-    frames = place_map.matching_frames
+    frames, sample = place_map.matching_frames, distinct_places(place_map)
     for number in np.flatnonzero(certain).tolist():
         places = np.array(near[number], dtype=int)
         heading = np.abs(place_map.poses[places, 3:] @ aligned.poses[number, 3:])
         places = places[heading >= _HEADING]
         if not len(places):
             continue
-        standing_out = standardize(frame_distances(frames, session.matching_frames[number]))
+        standing_out = standardize(
+            frame_distances(frames, session.matching_frames[number]), sample)
         best[number] = places[standing_out[places].argmax()]
         deviations[number] = standing_out[best[number]]
         passed[places] = True
@@ -162,7 +181,7 @@ def _judge(views: Sequence[View], seen: _Seen, now_ns: int) -> tuple[View, ...]:
     """Return the views with what the drive says of each."""
     judged = []
     best = seen.best[seen.certain]
-    good = best[seen.deviations[seen.certain] >= ZERO]
+    good = best[seen.deviations[seen.certain] >= _MATCHES]
     for view in views:
         places = slice(view.first, view.end)
         won = ((good >= view.first) & (good < view.end)).sum()
@@ -176,16 +195,25 @@ def _judge(views: Sequence[View], seen: _Seen, now_ns: int) -> tuple[View, ...]:
 
 
 def _lacking(session: PlaceMap, seen: _Seen, config: UpkeepConfig) -> np.ndarray:
-    """Return the keyframes to add, whole stretches of them, bool ``[K]``."""
+    """Return the keyframes to add, bool ``[K]``: where the known views stand out too little.
+
+    A single frame says little; the median of those half a stretch before and behind it counts.
+    """
     lacking = np.zeros(len(session), dtype=bool)
-    stretch = max(2, round(config.stretch_m / (session.step_m or 1.0)))
-    for part in views_of((), session.segment_starts, stretch):
-        places = slice(part.first, part.end)
-        certain = seen.certain[places]
-        if certain.mean() >= _PASSED_SHARE:
-            typical = float(np.median(seen.deviations[places][certain]))
-            lacking[places] = certain & (typical < config.enough)
+    half = max(1, round(config.stretch_m / (session.step_m or 1.0) / 2))
+    known = np.where(seen.certain, seen.deviations, np.nan)
+    for first, end in _ways(session.segment_starts):
+        around = sliding_window_view(np.pad(
+            known[first:end], half, constant_values=np.nan), 2 * half + 1)
+        compared = seen.certain[first:end]  # so no window is without a value
+        typical = np.nanmedian(around[compared], axis=1)
+        lacking[first:end][compared] = typical < config.enough
     return lacking
+
+
+def _ways(starts: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the first keyframe of each unbroken way, and one past its last."""
+    yield from pairwise([*np.unique(starts).tolist(), len(starts)])
 
 
 def _staying(place_map: PlaceMap, views: Sequence[View], added: PlaceMap | None, seen: _Seen,

@@ -30,6 +30,8 @@ class StateSpace:
         frames: number of the coordinate frame of each map; empty where each has its own.
         links: last states of stretches, and the states of other stretches where the way goes on,
             int64 ``[K, 2]``.
+        distinct: states that stand for all, one of those that show the same place, int64 ``[J]``;
+            None where all do.
     """
 
     bounds: tuple[int, ...]
@@ -40,6 +42,7 @@ class StateSpace:
     turns: np.ndarray | None = None
     frames: tuple[int, ...] = ()
     links: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    distinct: np.ndarray | None = None
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
     _beyond: dict[int, Beyond] = field(default_factory=dict)
 

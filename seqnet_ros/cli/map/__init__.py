@@ -9,11 +9,13 @@ from seqnet_ros.cli.map.export_map import export_map
 from seqnet_ros.cli.map.import_map import import_map
 from seqnet_ros.cli.map.info import info
 from seqnet_ros.cli.map.merge import merge
+from seqnet_ros.cli.map.refresh import refresh
 from seqnet_ros.cli.map.verify import verify
 
 app = typer.Typer(no_args_is_help=True, help='Build, verify and copy maps.')
 app.command()(build)
 app.command()(merge)
+app.command()(refresh)
 app.command()(info)
 app.command()(verify)
 app.command()(coverage)
