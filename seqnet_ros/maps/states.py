@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.state_space import StateSpace
@@ -62,24 +63,24 @@ def _links(place_map: PlaceMap) -> np.ndarray:
 
     A street that is known in some light only for a part goes on in other views of it.
     """
-    none = np.empty((0, 2), dtype=np.int64)
+    found = [np.empty((0, 2), dtype=np.int64)]
     if not place_map.manifest.views:
-        return none
-    starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
+        return found[0]
+    starts, positions, rotations = (
+        place_map.segment_starts, place_map.positions, place_map.poses[:, 3:])
     ends = np.append(np.flatnonzero(np.diff(starts)), len(starts) - 1)
-    found = [none]
-    for last, near in zip(ends.tolist(), cKDTree(place_map.positions).query_ball_point(
-            place_map.positions[ends], _REACH_M), strict=True):
-        beside = np.array(near)
-        beside = beside[(starts[beside] != starts[last])
-                        & (np.abs(rotations[beside] @ rotations[last]) >= _HALF_HEADING)]
-        apart = np.linalg.norm(place_map.positions[beside] - place_map.positions[last], axis=1)
-        nearest = beside[np.argsort(apart, kind='stable')]
-        _, first = np.unique(starts[nearest], return_index=True)  # one for each stretch
-        ahead = np.sort(nearest[first]) + 1
-        ahead = ahead[(ahead < len(starts)) & (starts[np.minimum(ahead, len(starts) - 1)]
-                                               == starts[ahead - 1])]
-        found.append(np.stack([np.full_like(ahead, last), ahead], axis=1))
+    step_m = place_map.mean_step_m
+    near = cKDTree(positions).query_ball_point(positions[ends], _REACH_M)
+    for last, forward, places in zip(
+            ends.tolist(), Rotation.from_quat(rotations[ends]).apply([1.0, 0.0, 0.0]), near,
+            strict=True):
+        beside = np.array(places)
+        ahead_m = (positions[beside] - positions[last]) @ forward
+        following = ((starts[beside] != starts[last]) & (ahead_m >= step_m / 2)
+                     & (np.abs(rotations[beside] @ rotations[last]) >= _HALF_HEADING))
+        beside = beside[following][np.argsort(np.abs(ahead_m[following] - step_m), kind='stable')]
+        _, first = np.unique(starts[beside], return_index=True)  # one for each stretch
+        found.append(np.stack([np.full(len(first), last), beside[first]], axis=1))
     return np.concatenate(found)
 
 
