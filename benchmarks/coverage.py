@@ -3,7 +3,8 @@
 ``python -m benchmarks.coverage DATA`` maps the first drive of each pair of `benchmarks.recall_sets`
 and classifies its places as `seqnet_ros map coverage` does, within 20 m or 20 frames. Then robots
 are switched on along the second drive, which is in other light, another season or another lane. A
-row says how many of those at places of each class are found, at the right place, within 30.
+row says how many of those at places of each class are found, at the right place, within 30; and how
+much more alike successive places of the map are than places far apart.
 """
 
 import argparse
@@ -66,7 +67,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = [pair for pair in recorded_pairs(arguments.data) if arguments.only in pair.name]
     pairs += town_pairs(CACHE / 'town', arguments.only)
-    table = Table('drives', 'model', *(f'{kind.value}, share' for kind in Kind),
+    table = Table('drives', 'model', 'contrast', *(f'{kind.value}, share' for kind in Kind),
                   *(f'found at {kind.value}' for kind in Kind))
     for name in arguments.models:
         with tempfile.TemporaryDirectory() as folder:
@@ -84,7 +85,8 @@ def measure(described: DescriptorCache, pair: DrivePair) -> list[str]:
     drive, places = later_keyframes(described, pair, mapped)
     real = search_drive(mapped.place_map, drive, places, pair.name, _WITHIN)
     kinds = kind_of_place(foretold)
-    cells = [f'{foretold.share(kind):.0%}' for kind in Kind]
+    cells = [f'{mapped.place_map.scene_change.contrast:.1f}',
+             *(f'{foretold.share(kind):.0%}' for kind in Kind)]
     for kind in Kind:
         there = [spot for spot in real.spots if kinds[spot.place] is kind]
         found = sum(spot.kind is Kind.COVERED for spot in there)

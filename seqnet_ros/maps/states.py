@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.state_space import StateSpace
@@ -50,6 +48,8 @@ def distinct_places(place_map: PlaceMap) -> np.ndarray:
     """
     distinct = np.ones(len(place_map), dtype=bool)
     if place_map.manifest.views and len(place_map) <= _MANY:
+        from scipy.spatial import cKDTree  # only refreshed maps need it
+
         pairs = cKDTree(place_map.positions).query_pairs(_SAME_M, output_type='ndarray')
         first, second = np.sort(pairs, axis=1).T
         starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
@@ -66,6 +66,9 @@ def _links(place_map: PlaceMap) -> np.ndarray:
     found = [np.empty((0, 2), dtype=np.int64)]
     if not place_map.manifest.views:
         return found[0]
+    from scipy.spatial import cKDTree  # only refreshed maps need it
+    from scipy.spatial.transform import Rotation
+
     starts, positions, rotations = (
         place_map.segment_starts, place_map.positions, place_map.poses[:, 3:])
     ends = np.append(np.flatnonzero(np.diff(starts)), len(starts) - 1)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +308,8 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
     assert extended.manifest.calibration is not None
 
 
-def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray, way: str) -> None:
+def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray, way: str,
+                        meanwhile: Callable[[], object] = lambda: None) -> None:
     """Let a mapper add a drive, whose odometry begins elsewhere, to the map at a path.
 
     Args:
@@ -315,6 +317,7 @@ def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray, way: str
         street: where it drives.
         ways_m: where on the road the images are taken.
         way: 'align' or 'refresh'.
+        meanwhile: what another process does during the drive.
     """
     with mapping(map=str(path), extend=True, **{way: True}) as (node, peer):
         eventually(lambda: node.count_publishers('odometry'), 'discovery')
@@ -322,6 +325,7 @@ def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray, way: str
             peer.move(pose, stamp_ns)
             wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        meanwhile()
         assert node.trigger_deactivate()
 
 
@@ -366,6 +370,21 @@ def test_a_session_that_cannot_be_aligned_is_saved_beside_the_map(model, tmp_pat
     saved = open_map(path).manifest.map_id
     drive_with_odometry(path, Street(2, 200), ways, way)
     assert open_map(path).manifest.map_id == saved
+    beside = open_map(tmp_path / 'road~1', model)
+    assert len(beside) == len(ways)
+    np.testing.assert_allclose(beside.poses[0], moved(road(ways[0])), atol=1e-6)
+
+
+def test_a_session_that_no_longer_fits_the_map_is_saved_beside_it(model, tmp_path):
+    pytest.importorskip('gtsam', reason='GTSAM is not installed')
+    path, street, ways = tmp_path / 'road', Street(1, 200), np.arange(8.0, 88.0, 1.25)
+    first = drive(Mapper(model), street, np.arange(0.0, 120.0)).finish('road', 'exact')
+    save_map(first, path)
+    other = drive(Mapper(model, keep_images=True), street, np.arange(0.0, 100.0)).finish(
+        'another', 'exact')
+    drive_with_odometry(path, street, ways, 'align',
+                        lambda: save_map(other, path, overwrite=True, backup=False))
+    assert open_map(path).manifest.map_id == other.manifest.map_id
     beside = open_map(tmp_path / 'road~1', model)
     assert len(beside) == len(ways)
     np.testing.assert_allclose(beside.poses[0], moved(road(ways[0])), atol=1e-6)
