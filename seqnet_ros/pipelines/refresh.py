@@ -37,6 +37,10 @@ _PASSED_SHARE = 0.5
 _MATCHES = 1.5
 """How far a place of it must stand out then: 97.5 % of wrong places are below 1, and there are some
 twenty places near a keyframe."""
+_SAMPLED = 4096
+"""Places of a large map that stand for all in how near wrong places are."""
+_LAP_M = 20.0
+"""A street that is passed again after this distance at least is passed a second time."""
 _REFRESHED = ', last refreshed by '
 
 
@@ -153,17 +157,20 @@ def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _See
     deviations = np.full(len(session), np.nan)
     best = np.full(len(session), -1)
     passed = np.zeros(len(place_map), dtype=bool)
-    frames, sample = place_map.matching_frames, distinct_places(place_map)
+    frames, wrong = place_map.matching_frames, distinct_places(place_map)
+    wrong_frames = frames[wrong[::max(1, len(wrong) // _SAMPLED)]]
     for number in np.flatnonzero(certain).tolist():
         places = np.array(near[number], dtype=int)
         heading = np.abs(place_map.poses[places, 3:] @ aligned.poses[number, 3:])
         places = places[heading >= _HEADING]
         if not len(places):
             continue
-        standing_out = standardize(
-            frame_distances(frames, session.matching_frames[number]), sample)
-        best[number] = places[standing_out[places].argmax()]
-        deviations[number] = standing_out[best[number]]
+        frame = session.matching_frames[number]
+        distances = [frame_distances(some, frame) for some in (wrong_frames, frames[places])]
+        standing_out = standardize(np.concatenate(distances), slice(len(wrong_frames)))[
+            len(wrong_frames):]
+        best[number] = places[standing_out.argmax()]
+        deviations[number] = standing_out.max()
         passed[places] = True
     return _Seen(certain & (best >= 0), deviations, best, passed)
 
@@ -197,7 +204,8 @@ def _judge(views: Sequence[View], seen: _Seen, now_ns: int) -> tuple[View, ...]:
 def _lacking(session: PlaceMap, seen: _Seen, config: UpkeepConfig) -> np.ndarray:
     """Return the keyframes to add, bool ``[K]``: where the known views stand out too little.
 
-    A single frame says little; the median of those half a stretch before and behind it counts.
+    A single frame says little; the median of those half a stretch before and behind it counts. Of
+    a street that the drive passes several times one view is added.
     """
     lacking = np.zeros(len(session), dtype=bool)
     half = max(1, round(config.stretch_m / (session.step_m or 1.0) / 2))
@@ -208,7 +216,23 @@ def _lacking(session: PlaceMap, seen: _Seen, config: UpkeepConfig) -> np.ndarray
         compared = seen.certain[first:end]  # so no window is without a value
         typical = np.nanmedian(around[compared], axis=1)
         lacking[first:end][compared] = typical < config.enough
+    lacking[_passed_again(session, np.flatnonzero(lacking))] = False
     return lacking
+
+
+def _passed_again(session: PlaceMap, numbers: np.ndarray) -> np.ndarray:
+    """Return those of some keyframes that show what earlier ones of them show, int ``[K]``."""
+    steps = np.linalg.norm(np.diff(session.positions, axis=0), axis=1)
+    way, rotations = np.append(0.0, np.cumsum(steps))[numbers], session.poses[numbers, 3:]
+    pairs = cKDTree(session.positions[numbers]).query_pairs(_REACH_M, output_type='ndarray')
+    first, second = np.sort(pairs, axis=1).T
+    again = (way[second] - way[first] >= _LAP_M) & _alike(rotations[first], rotations[second])
+    return np.unique(numbers[second[again]])
+
+
+def _alike(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which headings ``[K, 4]`` are about the same as others, bool ``[K]``."""
+    return np.abs(np.einsum('ij,ij->i', rotations, others)) >= _HEADING
 
 
 def _ways(starts: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -227,20 +251,19 @@ def _staying(place_map: PlaceMap, views: Sequence[View], added: PlaceMap | None,
     tree = cKDTree(positions)
     usual = 2 * _REACH_M / (place_map.step_m or 1.0)
 
-    def others(view: View) -> float:
-        """Return how many views are at a view, itself among them, where it has the fewest."""
-        counts = []
-        for place in range(view.first, view.end):
-            near = np.array(tree.query_ball_point(positions[place], _REACH_M), dtype=int)
-            alike = np.abs(rotations[near] @ rotations[place]) >= _HEADING
-            counts.append((stays[near] & alike).sum() / usual)
-        return float(np.median(counts))
+    def crowd(view: View) -> float:
+        """Return how many views there are at a view, itself among them, the median."""
+        near = tree.query_ball_point(positions[view.first:view.end], _REACH_M)
+        places = np.concatenate(near).astype(int)
+        of = np.repeat(np.arange(len(view)), [len(some) for some in near])
+        counted = stays[places] & _alike(rotations[places], rotations[view.first + of])
+        return float(np.median(np.bincount(of[counted], minlength=len(view)))) / usual
 
     # Those that are retired first: long not matched, then seldom matched, then old.
     for view in sorted(views, key=lambda one: (-one.passed, one.matched, one.matched_ns)):
         if not seen.passed[view.first:view.end].any():
             continue
-        there = others(view)
+        there = crowd(view)
         outdated = view.passed >= config.retire_after and there >= 1.5
         if outdated or there > config.most_views + 0.5:
             stays[view.first:view.end] = False

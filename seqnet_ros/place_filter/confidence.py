@@ -6,7 +6,7 @@ import numpy as np
 
 _EPSILON = 1e-9
 _LEAST_ODDS = -700.0
-"""Less is no number as a probability."""
+"""Below, `exp` overflows."""
 _PRIOR_DEVIATION = 1.3
 _PRIOR_KEYFRAMES = 10.0
 _MEMORY = 50.0

@@ -88,6 +88,25 @@ def test_a_map_does_not_grow_beyond_its_views(place_map):
     assert max(sizes[4:]) <= max(sizes[:4])
 
 
+def test_a_street_that_a_drive_passes_twice_is_added_once():
+    lap_m, more_m = round(2 * np.pi * 80), 150
+    street, painted = Street(3, lap_m + 8), Street(11, lap_m + 8)
+
+    def laps(length_m: int, day: int) -> Mapper:
+        mapper = Mapper(MODEL)
+        for way_m in range(length_m):
+            anew = day > 0 and PAINTED_M[0] <= way_m % lap_m < PAINTED_M[1]
+            mapper.push((painted if anew else street).view(float(way_m % lap_m), day or None),
+                        START_NS + day * _DAY_NS + 100_000_000 * way_m, road(float(way_m)))
+        return mapper
+
+    first = laps(lap_m, 0).finish('first', 'exact')
+    done = refresh_map(first, laps(lap_m + more_m, 1), 'laps', 'odometry')
+    assert done.certain_m > lap_m + 0.8 * more_m
+    added = sum(map(len, done.added))
+    assert added == pytest.approx(PAINTED_M[1] - PAINTED_M[0], abs=16)
+
+
 def test_the_same_drive_gives_the_same_map(place_map):
     first, second = (refresh(place_map, 11, 1) for _ in range(2))
     assert first.place_map.manifest == second.place_map.manifest
