@@ -9,7 +9,6 @@ import numpy as np
 _HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
 """Views that differ in heading by more than 90 degrees show different things."""
 
-
 Beyond = tuple[np.ndarray, np.ndarray, np.ndarray]
 """States, where a step beyond the end of their stretch leads, and the share of the step, ``[K]``
 each."""
@@ -73,7 +72,7 @@ class StateSpace:
         return self._ends[steps]
 
     def beyond(self, steps: int) -> Beyond:
-        """Return where the way goes on that leads ``steps`` onward over a linked end."""
+        """Return where the way goes on that leads ``steps`` ahead over a linked end."""
         if steps not in self._beyond:
             last, first = self.links[:, :1], self.links[:, 1:]
             short = np.arange(max(steps, 0))  # of the end
