@@ -64,7 +64,7 @@ class DrivePair:
         line = np.arange(references, dtype=float)
         shown = np.arange(queries, dtype=float)
         if self.pairs is not None:
-            table = np.loadtxt(self.pairs, delimiter=',', skiprows=_header_lines(self.pairs))
+            table = np.loadtxt(self.pairs, delimiter=',', skiprows=header_lines(self.pairs))
             shown = np.full(queries, -1e6)  # far from everything
             # Files are numbered from 1.
             shown[table[:, 0].astype(int) - 1 - self.queries.frames[0]] = table[:, 1] - 1
@@ -124,5 +124,6 @@ def _positions(options: RecordingOptions) -> np.ndarray:
     return np.loadtxt(options.truth[0])[:, 1:3]
 
 
-def _header_lines(table: Path) -> int:
+def header_lines(table: Path) -> int:
+    """Return how many lines of a table of pairs come before its numbers."""
     return sum(not line[:1].isdigit() for line in table.read_text().splitlines())

@@ -20,6 +20,7 @@ from seqnet_ros.maps.index import build_index
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.place_map import FeatureRecord, MapManifest, PlaceMap, format_of
 from seqnet_ros.maps.stored_values import Stored, round_in_place
+from seqnet_ros.maps.views import select_views
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.sequences.aggregators import aggregate, describe_frames
 from seqnet_ros.sequences.windows import trailing_windows
@@ -177,6 +178,7 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
         'route_length_m': first.route_length_m + second.route_length_m,
         'source': f'{first.source} + {second.source}', 'calibration': None,
         'pose_origin': first.pose_origin, 'datum': first.datum,
+        'views': first.views,  # those of the session are not known yet
         'completeness': _join(first.completeness, second.completeness)})
     features = images = None
     if place_map.features is not None and session.features is not None:
@@ -187,30 +189,37 @@ def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
                     features=features, images=images, **joined)
 
 
-def select_places(place_map: PlaceMap, places: np.ndarray) -> PlaceMap:
-    """Return the map of some places of another, with their sequences, not yet calibrated.
+def select_places(place_map: PlaceMap, places: np.ndarray,
+                  model: PlaceModel | None = None) -> PlaceMap:
+    """Return the map of some places of another, not yet calibrated.
 
     How sure the place filter must be is taken over: a part has fewer places to measure it with.
 
     Args:
         place_map: the map.
         places: int ``[K]``, ascending; a gap between them ends a stretch.
+        model: describes the sequences anew, so that none begins before a gap; None keeps those of
+            the map.
     """
     before = place_map.segment_starts[places]
     begins = np.ones(len(places), bool)
     begins[1:] = (np.diff(places) != 1) | (before[1:] != before[:-1])
     starts = np.maximum.accumulate(np.where(begins, np.arange(len(places)), 0))
+    manifest, frames = place_map.manifest, _rows(place_map.frames, places)
+    if model is None:
+        sequences = _rows(place_map.sequences, places)
+    else:
+        sequences = aggregate(
+            model.aggregator, frames, trailing_windows(starts, manifest.sequence_length))
+        round_in_place(sequences, manifest.stored, False)
     arrays: dict[str, Any] = {
-        name: _rows(array, places) for name, array in (
-            ('frames', place_map.frames), ('sequences', place_map.sequences))}
-    arrays.update(stamps_ns=place_map.stamps_ns[places], poses=place_map.poses[places],
-                  segment_starts=starts)
-    manifest = place_map.manifest
+        'frames': frames, 'sequences': sequences, 'stamps_ns': place_map.stamps_ns[places],
+        'poses': place_map.poses[places], 'segment_starts': starts}
     steps = np.linalg.norm(np.diff(arrays['poses'][:, :3], axis=0), axis=1)
     manifest = manifest.model_copy(update={
         'map_id': _map_id(manifest.fingerprint, arrays), 'places': len(places),
         'route_length_m': float(steps[~begins[1:]].sum()), 'calibration': None,
-        'completeness': None})
+        'views': select_views(manifest.views, places), 'completeness': None})
     return PlaceMap(
         manifest, mean=place_map.mean, index=build_index(arrays['sequences']),
         projected=None if place_map.projected is None else _rows(place_map.projected, places),

@@ -35,6 +35,7 @@ from seqnet_ros.maps.integrity import MapIntegrity
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
 from seqnet_ros.maps.stored_values import Stored, scales_name
+from seqnet_ros.maps.views import View, check_views
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import mean_step
 from seqnet_ros.place_filter.turns import turns_per_meter
@@ -134,6 +135,9 @@ class MapManifest(Settings):
         None, description='What the drives lack; none in maps of earlier versions.')
     datum: Datum | None = Field(
         None, description='Where on the earth the frame of the poses begins, if that is known.')
+    views: tuple[View, ...] = Field(
+        (), description='What later drives say of the stretches of the map; none before a map was '
+                        'refreshed.')
     stored: Stored = Field('float32', description='Type of the descriptors on disk.')
 
     @field_validator('camera')
@@ -204,13 +208,18 @@ class MapManifest(Settings):
                                  f'{max(numbers)}, expected some of {self.places}')
         return self
 
+    @model_validator(mode='after')
+    def _views_fit(self) -> 'MapManifest':
+        check_views(self.views, self.places)
+        return self
+
     @model_serializer(mode='wrap')
     def _leave_out_absent_parts(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Omit these parts if the map has none, as earlier versions did."""
         document = handler(self)
         document['model'] = join_document(document['model'], document.pop('engine'))
         for part in ('features', 'images', 'camera', 'filter_calibration', 'completeness',
-                     'datum'):
+                     'datum', 'views'):
             if not document.get(part):
                 document.pop(part, None)
         if self.stored == 'float32':

@@ -128,12 +128,15 @@ class MapSaver:
         # The node must be able to stop whatever happens; ~/save_map can still be called.
         try:
             path = user_path(name)
-            self._save(path)
-        except (MapWriteError, SessionAlignmentError) as error:
-            self._node.get_logger().error(str(error))
-            self._save_beside(path, alone=isinstance(error, SessionAlignmentError))
-        except Exception as error:
+        except InputError as error:
             self._node.get_logger().error(f'the map was not saved: {error}')
+            return
+        try:
+            self._save(path)
+        except Exception as error:
+            self._node.get_logger().error(str(error))
+            # The drive is whole, whatever it was to be added to.
+            self._save_beside(path, alone=not isinstance(error, MapWriteError))
 
     def _save_beside(self, path: Path, alone: bool) -> None:
         """Save the map beside a path that cannot be written, or that it does not fit."""

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from seqnet_ros.config.preset import Preset
+from seqnet_ros.config.upkeep import UpkeepConfig
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.maps.map_extension import save_extension
@@ -31,6 +32,8 @@ from seqnet_ros.nodes.settings import MapperSettings, user_path
 from seqnet_ros.sessions.pose_graph import require_gtsam
 
 ENGINE_PARAMETERS = ('keyframes',)
+_MOSTLY = 0.8
+"""Of a drive that refreshes a map."""
 
 
 class MapperNode(ManagedNode):
@@ -95,7 +98,10 @@ class MapperNode(ManagedNode):
     def _load(self, settings: MapperSettings) -> None:
         self.model = model = _load_model(settings)
         self._config = self.settings.read_engine(_preset(settings))
-        if settings.extend and settings.align:
+        if settings.refresh and not settings.extend:
+            raise InputError('refresh is set without extend, expected both: a map is refreshed by '
+                             'drives along it')
+        if settings.extend and (settings.align or settings.refresh):
             require_gtsam()
         if settings.extend:
             path = user_path(settings.map)
@@ -130,13 +136,30 @@ class MapperNode(ManagedNode):
     def _make_map(self, source: str, pose_origin: str, alone: bool) -> PlaceMap:
         engine = self.engine
         assert engine is not None
-        if alone or engine.extends is None or not self.settings.read().align:
+        settings: MapperSettings = self.settings.read()
+        if alone or engine.extends is None or not (settings.align or settings.refresh):
             return engine.finish(source, pose_origin, alone=alone)
+        if settings.refresh:
+            return self._refreshed(engine.extends, engine, source, pose_origin, settings)
         from seqnet_ros.sessions.alignment import align  # with the localizer and scipy
 
         aligned = align(engine.extends, engine)
         self.get_logger().info(f'aligned with the map: {aligned}')
         return engine.finish(source, pose_origin, poses=aligned.poses)
+
+    def _refreshed(self, place_map: PlaceMap, engine: Mapper, source: str, pose_origin: str,
+                   settings: MapperSettings) -> PlaceMap:
+        from seqnet_ros.pipelines.refresh import refresh_map  # with the localizer and scipy
+
+        refreshed = refresh_map(place_map, engine, source, pose_origin,
+                                UpkeepConfig(most_views=settings.most_views))
+        found = refreshed.alignment
+        self.get_logger().info(f'aligned with the map: {found}; {refreshed}')
+        if refreshed.certain_m < _MOSTLY * found.route_m:
+            self.get_logger().warning(
+                f'{found.route_m - refreshed.certain_m:.0f} of {found.route_m:.0f} m were not '
+                'found on the map and are left out: refresh adds no new streets, extend does')
+        return refreshed.place_map
 
     def _save_extension(self, path: Path, backup: bool) -> Saved | None:
         """Save the map with this drive in place of the map that is extended, at its path."""

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from seqnet_ros.config.settings import Settings
+from seqnet_ros.config.upkeep import UpkeepConfig
 from seqnet_ros.core.errors import InputError, SeqnetRosError
 from seqnet_ros.core.images import DEFAULT_MEGAPIXELS
 from seqnet_ros.maps.fleet.address import FleetAddress, is_fleet_address, parse_address
@@ -168,6 +169,13 @@ class MapperSettings(MappingSettings):
         False, json_schema_extra=AT_ONCE,
         description='With extend: find the drive on the map, and bring it into the frame of the '
                     'map, when it is saved.')
+    refresh: bool = Field(
+        False, json_schema_extra=AT_ONCE,
+        description='With extend: align the drive, add it only where the map does not know the '
+                    'streets as they look now, and retire views that no longer match.')
+    most_views: int = Field(
+        UpkeepConfig().most_views, ge=1, le=100, json_schema_extra=AT_ONCE,
+        description='With refresh: views kept of a street, each in other light or another season.')
 
 
 class LoopCloserSettings(MappingSettings):

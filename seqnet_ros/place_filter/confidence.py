@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _EPSILON = 1e-9
+_LEAST_ODDS = -700.0
+"""Below, `exp` overflows."""
 _PRIOR_DEVIATION = 1.3
 _PRIOR_KEYFRAMES = 10.0
 _MEMORY = 50.0
@@ -80,4 +82,4 @@ class Confidence:
         odds = (fitted.offset + fitted.mass * (float(np.log(mass / (1 - mass))) - bias)
                 + fitted.support * lacking)
         odds = min(odds, _RIVAL_POWER * float(np.log(mass / max(rival, _EPSILON))))
-        return float(1 / (1 + np.exp(-odds)))
+        return float(1 / (1 + np.exp(-max(odds, _LEAST_ODDS))))

@@ -229,10 +229,12 @@ class PlaceFilter:
 
         Args:
             distances: its distance to all places, ``[N]``.
-            sample: places that stand for the whole map, ``[J]``; None for all.
+            sample: places that stand for the whole map, ``[J]``; None for those that the space
+                names, else all.
             of_sequences: distance of the sequence that ends at it to those that end at the places,
                 ``[N]``; None where these are no evidence.
         """
+        sample = self._space.distinct if sample is None else sample
         reach = 2 * self._config.tolerance + 1
         present = np.minimum(np.convolve(self.marginal, np.ones(reach), 'same'), 1.0)
         if len(present) > len(self._space):  # fewer places than the reach

@@ -46,6 +46,11 @@ class SceneChange:
         return cls(_spread(frames[after], frames[after - 1]),
                    _spread(frames[first[apart]], frames[second[apart]]))
 
+    @property
+    def contrast(self) -> float:
+        """How much more alike successive places are than those far apart, in their spread."""
+        return (self.on_route[0] - self.elsewhere[0]) / self.elsewhere[1]
+
     def log_ratio(self, similarity: float) -> float:
         """Return the log-likelihood ratio of a jump against driving on.
 

@@ -28,6 +28,8 @@ class StateSpace:
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
         seams: where the way goes on at the ends of stretches.
+        distinct: states that stand for all, one of those that show the same place, int64 ``[J]``;
+            None where all do.
     """
 
     bounds: tuple[int, ...]
@@ -38,6 +40,7 @@ class StateSpace:
     turns: np.ndarray | None = None
     frames: tuple[int, ...] = ()
     seams: Seams = field(default_factory=Seams)
+    distinct: np.ndarray | None = None
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
     _crossing: dict[int, Crossing] = field(default_factory=dict)
 

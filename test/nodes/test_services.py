@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from node_harness import (
     ON_THE_MAP,
     TOWN_EVERY,
     Peer,
+    change_state,
     deliver,
     eventually,
     localizing,
@@ -306,14 +308,24 @@ def test_a_session_is_added_to_a_map(model, town_map, tmp_path):
     assert extended.manifest.calibration is not None
 
 
-def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray) -> None:
-    """Let a mapper add a drive, whose odometry begins elsewhere, to the map at a path."""
-    with mapping(map=str(path), extend=True, align=True) as (node, peer):
+def drive_with_odometry(path: Path, street: Street, ways_m: np.ndarray, way: str,
+                        meanwhile: Callable[[], object] = lambda: None) -> None:
+    """Let a mapper add a drive, whose odometry begins elsewhere, to the map at a path.
+
+    Args:
+        path: the map.
+        street: where it drives.
+        ways_m: where on the road the images are taken.
+        way: 'align' or 'refresh'.
+        meanwhile: what another process does during the drive.
+    """
+    with mapping(map=str(path), extend=True, **{way: True}) as (node, peer):
         eventually(lambda: node.count_publishers('odometry'), 'discovery')
         for image, stamp_ns, pose in images(street, ways_m, elsewhere=True):
             peer.move(pose, stamp_ns)
             wait_for_odometry(node, stamp_ns)
             deliver(node, lambda stamp_ns=stamp_ns, image=image: peer.show(image, stamp_ns))
+        meanwhile()
         assert node.trigger_deactivate()
 
 
@@ -322,21 +334,57 @@ def test_a_session_with_odometry_of_its_own_is_aligned_with_the_map(model, tmp_p
     path, street, ways = tmp_path / 'road', Street(1, 200), np.arange(8.0, 88.0, 1.25)
     save_map(drive(Mapper(model), street, np.arange(0.0, 120.0)).finish('road', 'exact'), path)
     before = len(open_map(path))
-    drive_with_odometry(path, street, ways)
+    drive_with_odometry(path, street, ways, 'align')
     added = open_map(path, model).positions[before:, :2]
     assert len(added) == len(ways)
     apart = np.linalg.norm(added - [road(way)[:2] for way in ways], axis=1)
     assert np.sqrt((apart ** 2).mean()) < 0.5
 
 
-def test_a_session_that_cannot_be_aligned_is_saved_beside_the_map(model, tmp_path):
+def test_a_drive_refreshes_the_map_it_goes_along(model, tmp_path):
+    pytest.importorskip('gtsam', reason='GTSAM is not installed')
+    path, street, ways = tmp_path / 'road', Street(1, 200), np.arange(8.0, 88.0, 1.25)
+    save_map(drive(Mapper(model), street, np.arange(0.0, 120.0)).finish('road', 'exact'), path)
+    before = len(open_map(path))
+    drive_with_odometry(path, street, ways, 'refresh')
+    refreshed = open_map(path, model)
+    assert len(refreshed) == before  # the street looks the same
+    assert len(open_map(tmp_path / 'road~1', model)) == before
+    driven = [view for view in refreshed.manifest.views if 8 <= view.first < view.end <= 88]
+    assert driven
+    assert all(view.matched == 1 for view in driven)
+
+
+def test_a_map_is_refreshed_only_where_it_is_extended(tmp_path, log):
+    with mapping(start=False, map=str(tmp_path / 'new'), refresh=True) as (_, peer):
+        assert not change_state(peer, 'mapper', 'configure')
+        eventually(lambda: 'refresh is set without extend' in log, 'the reason in the log')
+
+
+@pytest.mark.parametrize('way', ['align', 'refresh'])
+def test_a_session_that_cannot_be_aligned_is_saved_beside_the_map(model, tmp_path, way):
     pytest.importorskip('gtsam', reason='GTSAM is not installed')
     path, ways = tmp_path / 'road', np.arange(8.0, 40.0, 1.25)
     save_map(drive(Mapper(model), Street(1, 200), np.arange(0.0, 120.0)).finish(
         'road', 'exact'), path)
     saved = open_map(path).manifest.map_id
-    drive_with_odometry(path, Street(2, 200), ways)
+    drive_with_odometry(path, Street(2, 200), ways, way)
     assert open_map(path).manifest.map_id == saved
+    beside = open_map(tmp_path / 'road~1', model)
+    assert len(beside) == len(ways)
+    np.testing.assert_allclose(beside.poses[0], moved(road(ways[0])), atol=1e-6)
+
+
+def test_a_session_that_no_longer_fits_the_map_is_saved_beside_it(model, tmp_path):
+    pytest.importorskip('gtsam', reason='GTSAM is not installed')
+    path, street, ways = tmp_path / 'road', Street(1, 200), np.arange(8.0, 88.0, 1.25)
+    first = drive(Mapper(model), street, np.arange(0.0, 120.0)).finish('road', 'exact')
+    save_map(first, path)
+    other = drive(Mapper(model, keep_images=True), street, np.arange(0.0, 100.0)).finish(
+        'another', 'exact')
+    drive_with_odometry(path, street, ways, 'align',
+                        lambda: save_map(other, path, overwrite=True, backup=False))
+    assert open_map(path).manifest.map_id == other.manifest.map_id
     beside = open_map(tmp_path / 'road~1', model)
     assert len(beside) == len(ways)
     np.testing.assert_allclose(beside.poses[0], moved(road(ways[0])), atol=1e-6)

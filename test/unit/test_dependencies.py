@@ -58,7 +58,7 @@ NEWER_STDLIB = {'compression'}
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
 """Parts of a ROS installation that PyPI lacks: what needs them does without or says so."""
-OTHER_SYSTEMS = {'geographic_msgs', 'pose_graph_tools_msgs', 'rtabmap_msgs'}
+OTHER_SYSTEMS = {'geographic_msgs', 'nav2_msgs', 'pose_graph_tools_msgs', 'rtabmap_msgs'}
 """Messages of the systems that the bridges lead to, and of positions on the earth."""
 OPTIONAL = {'lxml'}
 """One test parses a schema with it, where it is installed."""

@@ -37,6 +37,7 @@ def manifest_fields(manifest: 'MapManifest') -> dict[str, object]:
         **({} if manifest.stored == 'float32' else {'stored as': manifest.stored}),
         **_describe_images(manifest),
         **_describe_completeness(manifest),
+        **({'views': len(manifest.views)} if manifest.views else {}),
     }
 
 

@@ -88,7 +88,7 @@ class RouteMap:
             content += f'<path class="o-{outcome}" data-outcome="{outcome}" d="{marks}"/>'
         content += '<circle id="here" r="9" cx="-50" cy="-50"/>'
         if unit == 'm':
-            content += self._scale_bar()
+            content += self.scale_bar()
         counted = ', '.join(f'{sum(name == outcome for name in outcomes)} {meaning}'
                             for outcome, meaning in OUTCOMES.items() if outcome in set(outcomes))
         return svg.drawing(_WIDTH, self.height, 'The route and what was found on it', counted,
@@ -102,7 +102,8 @@ class RouteMap:
                         for row in known[:_MOST_LINES])
         return f'<path class="o-error" data-outcome="wrong" d="{lines}"/>' if lines else ''
 
-    def _scale_bar(self) -> str:
+    def scale_bar(self) -> str:
+        """Draw how long a round number of meters is."""
         wanted = 120 / self.scale
         power = 10.0 ** np.floor(np.log10(wanted))
         metres = max(step * power for step in (1, 2, 5) if step * power <= wanted)
