@@ -2,6 +2,7 @@
 
 import json
 import string
+import sys
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from seqnet_ros.maps.fleet.directory import (
     parse_entry,
 )
 from seqnet_ros.maps.fleet.region import parse_region
-from seqnet_ros.maps.fleet.server import Hits, where
+from seqnet_ros.maps.fleet.server import FleetServer, Hits, where
 from seqnet_ros.maps.fleet.tile_search import by_distance
 
 NAMES = st.from_regex(r'[A-Za-z_][A-Za-z0-9_]{0,30}', fullmatch=True)
@@ -115,6 +116,12 @@ def test_regions(x, y, other_x, other_y):
     'utm:1,2,3,4', 'xy:a,b,c,d'])
 def test_what_is_no_region(text):
     assert refusal(lambda: parse_region(text))
+
+
+def test_the_client_is_optional(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'pymilvus', None)
+    server = FleetServer(parse_address('milvus://host/x'))
+    assert 'pip install pymilvus' in refusal(server.exists)
 
 
 def test_the_newest_version_counts():
