@@ -8,8 +8,14 @@ Example::
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+from launch_ros.actions import Node
 
-from seqnet_ros.nodes.launch_arguments import given_parameters, image_arguments, image_parameters
+from seqnet_ros.nodes.launch_arguments import (
+    given_parameters,
+    image_arguments,
+    image_parameters,
+    value_of,
+)
 from seqnet_ros.nodes.launch_nodes import (
     CONFIG,
     camera_advice,
@@ -35,7 +41,15 @@ def generate_launch_description() -> LaunchDescription:
             description='Name of a model, or its YAML file; default: as in params_file.'),
         DeclareLaunchArgument(
             'map', default_value='',
-            description='Directory of the map to search; default: as in params_file.'),
+            description='Directory of the map to search, or folder of a collection; default: as in '
+                        'params_file.'),
+        DeclareLaunchArgument(
+            'grids', default_value='',
+            description="With a collection: 'TILE=FILE' joined by ',', the grids that Nav2's map "
+                        "server is to load; default: none."),
+        DeclareLaunchArgument(
+            'map_server', default_value='map_server',
+            description="Name of Nav2's map server, for grids."),
         DeclareLaunchArgument(
             'image_topic', default_value='image',
             description='Topic of the camera, without /compressed.'),
@@ -79,7 +93,7 @@ def generate_launch_description() -> LaunchDescription:
 
 
 def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Return the localizer and RViz; called when the arguments have their values."""
+    """Return localizer, bridge and RViz; called when the arguments have their values."""
     localizer = package_node(
         context, 'localizer', takes_images=True,
         parameters=[LaunchConfiguration('params_file'), {
@@ -97,4 +111,18 @@ def start_nodes(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             ('initialpose', LaunchConfiguration('initial_pose_topic')),
         ])
     rviz = rviz_nodes(context, 'localization.rviz', SHOWN_TOPICS)
-    return [*camera_advice(context), *ending_together(context, [localizer, *rviz])]
+    return [*camera_advice(context),
+            *ending_together(context, [localizer, *map_server_bridge(context), *rviz])]
+
+
+def map_server_bridge(context: LaunchContext) -> list[Node]:
+    """Return the bridge to Nav2's map server, where ``grids`` are given."""
+    if not value_of(context, 'grids'):
+        return []
+    return [package_node(
+        context, 'map_server_bridge',
+        parameters=[PathJoinSubstitution([CONFIG, 'map_server_bridge.yaml']), {
+            'use_sim_time': LaunchConfiguration('use_sim_time'),
+            **given_parameters(context, grids=str)}],
+        remappings=[('tile', 'localizer/tile'),
+                    ('map_server/load_map', f"{value_of(context, 'map_server')}/load_map")])]

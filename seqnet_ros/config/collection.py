@@ -12,7 +12,7 @@ class CollectionConfig(Settings):
         6, ge=1, le=10_000,
         description='Tiles that are open, at most; the least recently used is closed.')
     open_mb: int = Field(
-        65_536, ge=1,
+        65_536, ge=1, le=10**9,
         description='Size of the maps that are open, at most, MB; those in use stay open.')
     used_tiles: int = Field(
         4, ge=1, le=100, description='Tiles that are searched at the same time, at most.')

@@ -2,7 +2,8 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,21 +13,24 @@ from seqnet_ros.core.carried_pose import CarriedPose
 from seqnet_ros.core.images import View
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
-from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.tile_choice import Choice, among_ranked, around
 from seqnet_ros.maps.collection.collection_file import Tile
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import Prior, tiles_within
-from seqnet_ros.maps.collection.summary import STRETCH
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
 
 _logger = logging.getLogger(__name__)
 
-MOST_STRETCHES = 8
-"""Rows of the summary that a drive is compared by, at most."""
-_FEWEST_KEYFRAMES = 4
+_REMEMBERED = 128
+"""Keyframes whose mean tells what the drive has in common."""
+_FEWEST_KEYFRAMES = 8
 """Keyframes before the tiles are ranked for the first time."""
+_PRIOR = 8
+"""Keyframes that the means of the maps stand for in that of the drive, of models that center."""
+_RANKINGS, _RANKED_EVERY = 2, 4
+"""Rankings that confirm a match of a robot that was lost, and keyframes between them at least."""
 _RELEASED_EVERY = 16
 """Keyframes after which the memory that reading tiles has taken is let go."""
 _SWITCHED_AFTER = 3
@@ -55,11 +59,14 @@ class CollectionLocalizer(Localizer):
         self._collection = collection
         self._priors: dict[str, Prior] = {}
         self._allowed: list[int] | None = None
+        # The tile that the robot is said to be in, and that of the newest accepted match.
         self._tile: int | None = None
+        self._found: int | None = None
         self._carried: CarriedPose | None = None
         self._elsewhere = 0
         self._unmatched = 0
-        self._since_choice = 0
+        self._since_choice = self._since_ranked = 0
+        self._ranked_first: deque[int] = deque(maxlen=_RANKINGS)
         self._released_in = _RELEASED_EVERY
         engine = engine or model.engine
         self._seen = _recent(engine)
@@ -107,6 +114,7 @@ class CollectionLocalizer(Localizer):
         allowed = tiles_within(self._collection.tiles, list(priors.values())) if priors else None
         self._priors, before = priors, self._allowed
         self._allowed = allowed
+        self._ranked_first.clear()
         if allowed != before and allowed is not None and self._tile not in allowed:
             self._undecided = True
 
@@ -128,8 +136,7 @@ class CollectionLocalizer(Localizer):
 
     def _maps_for(self, images: Sequence[View], engine: EngineConfig) -> list[PlaceMap]:
         """Return the tiles that are searched, and those that the summary ranks first for images."""
-        frames = np.stack([self.model.describe(image) for image in images])
-        ranked = self._rank(self._searches[0].describe_sequences(frames))
+        ranked = self._rank([self.model.describe(image) for image in images])
         chosen = among_ranked(ranked, self._collection.config, self._used).used
         return self._prepare_all([self._collection.open(number) for number in chosen], engine)
 
@@ -140,7 +147,8 @@ class CollectionLocalizer(Localizer):
     def _forget_drive(self) -> None:
         self._seen.clear()
         self._carried = None
-        self._unmatched = self._since_choice = 0
+        self._unmatched = self._since_choice = self._since_ranked = 0
+        self._ranked_first.clear()
 
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,
                pose: np.ndarray | None, describe_seconds: float) -> MatchResult:
@@ -157,8 +165,30 @@ class CollectionLocalizer(Localizer):
 
     def _gated(self, result: MatchResult, odometry: np.ndarray | None) -> MatchResult:
         judged = super()._gated(result, odometry)
+        if judged.accepted and self._lost and not self._is_confirmed(judged):
+            judged = replace(judged, reason=Reason.CONVERGING)
         self._note(judged, odometry)
         return judged
+
+    def _is_confirmed(self, result: MatchResult) -> bool:
+        """Return whether the summary agrees with an accepted match of a robot that was lost.
+
+        The place filter knows the tiles that are searched, and a small map of the wrong place may
+        look more likely to it than none. The summary knows all tiles: the last two rankings, some
+        keyframes apart, must begin with the tile of the match.
+        """
+        tiles, best = self._collection.tiles, result.best
+        assert best is not None
+        others = range(len(tiles)) if self._allowed is None else self._allowed
+        if set(others) <= set(self._used):
+            return True
+        if self._since_ranked >= _RANKED_EVERY:
+            self._rank_drive()
+        found = tiles[self._collection.number_of(best.map_id)]
+        agreeing = [_shows(tiles[number], found, best.pose) for number in self._ranked_first]
+        if agreeing and not agreeing[-1]:
+            self._undecided = self._ranked_first[-1] not in self._used
+        return len(agreeing) == _RANKINGS and all(agreeing)
 
     def _note(self, result: MatchResult, odometry: np.ndarray | None) -> None:
         """Note where the robot is."""
@@ -166,17 +196,15 @@ class CollectionLocalizer(Localizer):
         if not result.accepted or best is None:
             self._unmatched += 1
             return
-        self._unmatched = 0
-        found = self._collection.number_of(best.map_id)
-        if found == self._tile:
-            self._elsewhere = 0
-        else:
-            self._elsewhere += 1
-            if self._tile is None or self._elsewhere >= _SWITCHED_AFTER or (
-                    self._collection.tiles[found].frame
-                    != self._collection.tiles[self._tile].frame):
-                self._tile, self._elsewhere = found, 0
-                _logger.info('the robot is in tile %s', self._collection.tiles[found].name)
+        was_lost, self._unmatched = self._lost, 0
+        found = self._found = self._collection.number_of(best.map_id)
+        self._elsewhere = 0 if found == self._tile else self._elsewhere + 1
+        tiles = self._collection.tiles
+        if found != self._tile and (
+                self._tile is None or was_lost or self._elsewhere >= _SWITCHED_AFTER
+                or tiles[found].frame != tiles[self._tile].frame):
+            self._tile, self._elsewhere = found, 0
+            _logger.info('the robot is in tile %s', tiles[found].name)
         self._carried = CarriedPose(best.pose if result.pose is None else result.pose, odometry)
 
     @property
@@ -187,12 +215,13 @@ class CollectionLocalizer(Localizer):
         """Choose the tiles for the newest keyframe."""
         config = self._collection.config
         self._since_choice += 1
+        self._since_ranked += 1
         if not (self._lost or self._undecided):
-            assert self._tile is not None
+            assert self._found is not None
             position = None if self._carried is None else self._carried.pose
             if position is None and self._carried is not None:
                 position = self._carried.start
-            return around(self._collection.tiles, config, self._tile,
+            return around(self._collection.tiles, config, self._found,
                           None if position is None else position[:3], self._used, self._allowed)
         if self._allowed is not None and len(self._allowed) <= config.used_tiles:
             self._undecided = False
@@ -202,16 +231,28 @@ class CollectionLocalizer(Localizer):
             return Choice(self._used)
         self._since_choice = 0
         self._undecided = False
-        sequences = self._searches[0].describe_sequences(np.stack(self._seen))
-        ranked = self._rank(sequences[-MOST_STRETCHES * STRETCH:])
+        ranked = self._rank_drive()
         used = self._used
         if self._allowed is not None:
             used = tuple(number for number in used if number in self._allowed)
         return among_ranked(ranked, config, used)
 
-    def _rank(self, sequences: np.ndarray) -> list[int]:
+    def _rank_drive(self) -> list[int]:
+        """Rank the tiles by the last keyframes."""
+        ranked = self._rank(self._seen)
+        self._ranked_first.append(ranked[0])
+        self._since_ranked = 0
+        return ranked
+
+    def _rank(self, frames: Collection[np.ndarray]) -> list[int]:
+        """Rank the tiles by descriptors of successive keyframes ``[D]``, oldest first."""
+        described, mean = np.stack(list(frames)), None
+        if self.model.config.centring:
+            known = np.mean([search.map.mean for search in self._searches], axis=0)
+            mean = (described.sum(axis=0) + _PRIOR * known) / (len(described) + _PRIOR)
         ranked, _ = self._collection.summary.rank(
-            sequences, self._allowed, self._engine.matching.reverse)
+            self._searches[0].describe_sequences(described, mean), self._allowed,
+            self._engine.matching.reverse)
         return ranked.tolist()
 
     def _use(self, choice: Choice) -> None:
@@ -229,6 +270,12 @@ class CollectionLocalizer(Localizer):
             self._collection.tiles[number].name for number in choice.used))
 
 
+def _shows(tile: Tile, found: Tile, pose: np.ndarray) -> bool:
+    """Return whether a tile may show the place of a match in another, or is the same."""
+    return tile == found or (tile.frame == found.frame and tile.extent is not None
+                             and tile.extent.distance(pose[:3]) == 0)
+
+
 def _recent(engine: EngineConfig, known: Iterable[np.ndarray] = ()) -> deque[np.ndarray]:
     """Return room for as many keyframes as the tiles are ranked by."""
-    return deque(known, maxlen=MOST_STRETCHES * STRETCH + engine.sequence.length - 1)
+    return deque(known, maxlen=_REMEMBERED + engine.sequence.length - 1)

@@ -130,13 +130,13 @@ class MapSearch:
         window = self._model.prepare(np.stack(padded), mean)
         return aggregate(self._model.aggregator, window, np.arange(length)[None])[0]
 
-    def describe_sequences(self, frames: np.ndarray) -> np.ndarray:
+    def describe_sequences(self, frames: np.ndarray, mean: np.ndarray | None) -> np.ndarray:
         """Return the descriptors of the windows that end at successive keyframes, ``[W, D']``.
 
         Args:
             frames: descriptors ``[W, D]``, oldest first, as the model's describer made them.
+            mean: what to subtract from them ``[D]``, of models that center frames.
         """
-        mean = None if self.mean is None else self.mean.value
         windows = trailing_windows(
             np.zeros(len(frames), np.int64), self.map.manifest.sequence_length)
         return aggregate(self._model.aggregator, self._model.prepare(frames, mean), windows)

@@ -13,6 +13,7 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+from scipy.spatial import cKDTree
 
 from seqnet_ros.config.engine import (
     EngineConfig,
@@ -404,6 +405,11 @@ class PlaceMap:
     def step_m(self) -> float:
         """Median distance between successive places, meters; 0 for one place."""
         return median_step(self.positions)
+
+    @cached_property
+    def position_tree(self) -> cKDTree:
+        """The positions, to find the places near one."""
+        return cKDTree(self.positions, balanced_tree=False, compact_nodes=False)
 
     @cached_property
     def mean_step_m(self) -> float:

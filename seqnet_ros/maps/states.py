@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.place_filter.seams import Seams, find_seams
 from seqnet_ros.place_filter.state_space import StateSpace
 
-_REACH_M = 4.0
-"""Two drives along a street are no further apart."""
 _SAME_M = 3.0
-_HALF_HEADING = np.cos(np.deg2rad(45.0) / 2)
+_HEADING = np.cos(np.deg2rad(45.0) / 2)
+"""Views of a place are this close, and differ in heading by at most 45 degrees."""
 _MANY = 20_000
 """Places of a map of which those that show one place are a small share."""
 
@@ -18,26 +18,38 @@ _MANY = 20_000
 def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
     """Return the places of maps, one map after the other.
 
+    Where maps share a frame, the way goes on in another one where one ends; where a map was
+    refreshed, it goes on in another view of the street.
+
     Args:
         maps: the maps.
         frames: name of the coordinate frame of each; empty where each has its own.
     """
     bounds = np.cumsum([0, *map(len, maps)]).tolist()
-    starts = [place_map.segment_starts + first
-              for place_map, first in zip(maps, bounds, strict=False)]
+    stretches = [place_map.segment_starts + first
+                 for place_map, first in zip(maps, bounds, strict=False)]
     posed = tuple(place_map.manifest.has_poses for place_map in maps)
     turns = [place_map.turns for place_map in maps]
     known = [turn for turn in turns if turn is not None]
-    links, distinct = zip(*((_links(place_map) + first, distinct_places(place_map) + first)
-                            for place_map, first in zip(maps, bounds, strict=False)), strict=True)
+    starts, poses = np.concatenate(stretches), np.concatenate([one.poses for one in maps])
+    steps_m = tuple(place_map.mean_step_m for place_map in maps)
+    numbers = tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames)
+    of = numbers or tuple(range(len(maps)))
+    leads_to = [[other for other, frame in enumerate(of) if frame == of[number] and (
+        other != number or place_map.manifest.views)] for number, place_map in enumerate(maps)]
+    led_to = {number for others in leads_to for number in others}
+    seams = Seams()
+    if led_to:
+        seams = find_seams(
+            bounds, starts, poses,
+            [one.position_tree if number in led_to else None for number, one in enumerate(maps)],
+            leads_to, steps_m)
+    distinct = np.concatenate([distinct_places(place_map) + first for place_map, first in zip(
+        maps, bounds, strict=False)])
     return StateSpace(
-        tuple(bounds), np.concatenate(starts),
-        np.concatenate([place_map.poses for place_map in maps]),
-        tuple(place_map.mean_step_m for place_map in maps),
-        posed, np.concatenate(known) if all(posed) and len(known) == len(maps) else None,
-        tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames),
-        np.concatenate(links),
-        np.concatenate(distinct) if sum(map(len, distinct)) < bounds[-1] else None)
+        tuple(bounds), starts, poses, steps_m, posed,
+        np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers, seams,
+        distinct if len(distinct) < len(poses) else None)
 
 
 def distinct_places(place_map: PlaceMap) -> np.ndarray:
@@ -48,43 +60,12 @@ def distinct_places(place_map: PlaceMap) -> np.ndarray:
     """
     distinct = np.ones(len(place_map), dtype=bool)
     if place_map.manifest.views and len(place_map) <= _MANY:
-        from scipy.spatial import cKDTree  # only refreshed maps need it
-
-        pairs = cKDTree(place_map.positions).query_pairs(_SAME_M, output_type='ndarray')
+        pairs = place_map.position_tree.query_pairs(_SAME_M, output_type='ndarray')
         first, second = np.sort(pairs, axis=1).T
         starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
-        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HALF_HEADING
+        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HEADING
         distinct[second[alike & (starts[first] != starts[second])]] = False
     return np.flatnonzero(distinct)
-
-
-def _links(place_map: PlaceMap) -> np.ndarray:
-    """Return where the way goes on at the ends of the stretches of a refreshed map, ``[K, 2]``.
-
-    A street that is known in some light only for a part goes on in other views of it.
-    """
-    found = [np.empty((0, 2), dtype=np.int64)]
-    if not place_map.manifest.views:
-        return found[0]
-    from scipy.spatial import cKDTree  # only refreshed maps need it
-    from scipy.spatial.transform import Rotation
-
-    starts, positions, rotations = (
-        place_map.segment_starts, place_map.positions, place_map.poses[:, 3:])
-    ends = np.append(np.flatnonzero(np.diff(starts)), len(starts) - 1)
-    step_m = place_map.mean_step_m
-    near = cKDTree(positions).query_ball_point(positions[ends], _REACH_M)
-    for last, forward, places in zip(
-            ends.tolist(), Rotation.from_quat(rotations[ends]).apply([1.0, 0.0, 0.0]), near,
-            strict=True):
-        beside = np.array(places)
-        ahead_m = (positions[beside] - positions[last]) @ forward
-        following = ((starts[beside] != starts[last]) & (ahead_m >= step_m / 2)
-                     & (np.abs(rotations[beside] @ rotations[last]) >= _HALF_HEADING))
-        beside = beside[following][np.argsort(np.abs(ahead_m[following] - step_m), kind='stable')]
-        _, first = np.unique(starts[beside], return_index=True)  # one for each stretch
-        found.append(np.stack([np.full(len(first), last), beside[first]], axis=1))
-    return np.concatenate(found)
 
 
 def frame_distances(frames: np.ndarray, frame: np.ndarray) -> np.ndarray:

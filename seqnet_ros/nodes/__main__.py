@@ -10,6 +10,7 @@ NODES = {
     'evaluator': 'seqnet_ros.nodes.evaluator_node',
     'localizer': 'seqnet_ros.nodes.localizer_node',
     'loop_closer': 'seqnet_ros.nodes.loop_closer_node',
+    'map_server_bridge': 'seqnet_ros.nodes.bridges.map_server_node',
     'mapper': 'seqnet_ros.nodes.mapper_node',
     'pose_graph_bridge': 'seqnet_ros.nodes.bridges.pose_graph_node',
     'rtabmap_bridge': 'seqnet_ros.nodes.bridges.rtabmap_node',

@@ -387,7 +387,7 @@ class LocalizerNode(ManagedNode):
                 'collection places': engine.collection.manifest.places,
                 'tile': 'none yet' if engine.tile is None else engine.tile.name,
                 'tiles searched': ', '.join(tile.name for tile in engine.used_tiles),
-                'priors refused': self._priors.errors.unusable})
+                'priors refused': self._priors.refused})
         if last is not None:
             report.message = f'{report.message}: {last.reason.name}'
 

@@ -66,7 +66,9 @@ def localize_recording(source: FrameSource, localizer: Localizer, output: Path,
     """
     summary = Summary()
     started = time.perf_counter()
-    with MatchFiles(output) as files, bars('localizing', len(source)) as progress:
+    tiles = localizer.collection.tiles if isinstance(localizer, CollectionLocalizer) else ()
+    names = {tile.map_id: tile.name for tile in tiles}
+    with MatchFiles(output, names) as files, bars('localizing', len(source)) as progress:
         walk = RecordingWalk(source, progress, require_poses=False)
         for frame, result in walk.results(lambda frame: localizer.push_lazily(
                 image_reader(frame), frame.stamp_ns, frame.pose)):
@@ -78,7 +80,8 @@ def localize_recording(source: FrameSource, localizer: Localizer, output: Path,
         summary.seconds = time.perf_counter() - started
         files.finish({
             'source': source.name, 'poses': source.pose_origin,
-            'map_id': localizer.map.manifest.map_id, 'model': localizer.model.config.name,
+            **({'tiles': len(tiles)} if tiles else {'map_id': localizer.map.manifest.map_id}),
+            'model': localizer.model.config.name,
             'fingerprint': localizer.model.fingerprint,
             'device': str(localizer.model.device.device), **summary.numbers()})
     if not summary.searched:

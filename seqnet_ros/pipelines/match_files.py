@@ -24,6 +24,7 @@ _logger = logging.getLogger(__name__)
 
 COLUMNS = ('query', 'stamp_ns', 'accepted', 'reason', 'place_id', 'score', 'descriptor_distance',
            'sequence_distance', 'image')
+MAP = 'map'
 CSV = 'matches.csv'
 JSONL = 'matches.jsonl'
 SUMMARY = 'summary.json'
@@ -65,10 +66,16 @@ class MatchFiles:
 
     Rows go to ``*.part`` files, line by line. `finish` gives them their names, over those of an
     earlier run; where the block ends before that, the rows so far stay in the ``*.part`` files.
+
+    Args:
+        folder: where to write.
+        map_names: names of several maps by their ids; the last column and each candidate then name
+            the map. None where there is one map.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, map_names: Mapping[str, str] | None = None) -> None:
         self._folder = folder
+        self._map_names = map_names or {}
         self._is_new = not folder.exists()
         self._parts = {name: folder / f'{name}.part' for name in (CSV, JSONL)}
         self._files: dict[str, TextIO] = {}
@@ -85,7 +92,7 @@ class MatchFiles:
             for name, part in self._parts.items():
                 self._files[name] = open_part(part)
             self._csv = csv.writer(self._files[CSV], lineterminator='\n')
-            self._csv.writerow(COLUMNS)
+            self._csv.writerow([*COLUMNS, *([MAP] if self._map_names else [])])
         return self
 
     def write(self, query: int, result: 'MatchResult', image: str = '') -> None:
@@ -102,9 +109,10 @@ class MatchFiles:
         with explain_write_errors(self._folder):
             # Names of files need not be text.
             name = printable(image)
-            self._csv.writerow([*_row(query, result), name])
+            self._csv.writerow([*_row(query, result), name,
+                                *_in_map(result.best, self._map_names).values()])
             self._files[JSONL].write(json.dumps(
-                {**_document(query, result), 'image': name}) + '\n')
+                {**_document(query, result, self._map_names), 'image': name}) + '\n')
         self._rows += 1
 
     def finish(self, summary: dict[str, Any]) -> None:
@@ -149,12 +157,22 @@ def _row(query: int, result: 'MatchResult') -> list[object]:
     return [*row, best.place_id, *(f'{number:.{_DIGITS}f}' for number in numbers)]
 
 
-def _document(query: int, result: 'MatchResult') -> dict[str, object]:
+def _document(query: int, result: 'MatchResult',
+              map_names: Mapping[str, str]) -> dict[str, object]:
     return {
         'query': query, 'stamp_ns': result.stamp_ns,
         'sequence_start_ns': result.sequence_start_ns, 'accepted': result.accepted,
         'reason': result.reason.name.lower(),
-        'candidates': [_candidate(candidate) for candidate in result.candidates]}
+        'candidates': [
+            {**_in_map(candidate, map_names), **_candidate(candidate)}
+            for candidate in result.candidates]}
+
+
+def _in_map(candidate: 'Candidate | None', map_names: Mapping[str, str]) -> dict[str, str]:
+    """Return the name of the map of a candidate, where there are several."""
+    if not map_names:
+        return {}
+    return {MAP: '' if candidate is None else map_names[candidate.map_id]}
 
 
 def _candidate(candidate: 'Candidate') -> dict[str, object]:

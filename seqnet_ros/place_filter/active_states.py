@@ -51,9 +51,9 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         found: places that the index found, ``[F]``, nearest first.
     """
     held = _held_blocks(marginal, places)
-    last, first = whole.links.T // BLOCK
+    beyond = _beyond_seams(whole, np.append(held, held + 1))
     blocks = np.unique(np.concatenate([
-        held, held + 1, first[np.isin(last, held)], found // BLOCK, (found + BLOCK) // BLOCK]))
+        held, held + 1, beyond, beyond + 1, found // BLOCK, (found + BLOCK) // BLOCK]))
     runs = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
     chosen = np.unique(np.concatenate([runs[runs < len(whole)], sample]))
     return ActiveStates(chosen, _part(whole, chosen), np.searchsorted(chosen, sample))
@@ -65,6 +65,12 @@ def _held_blocks(marginal: np.ndarray, places: np.ndarray) -> np.ndarray:
     mass = np.bincount(row, weights=marginal, minlength=len(blocks))
     kept = np.argsort(-mass, kind='stable')[:_MOST_BLOCKS]
     return blocks[kept[mass[kept] > _LEAST_MASS]]
+
+
+def _beyond_seams(whole: StateSpace, blocks: np.ndarray) -> np.ndarray:
+    """Return the blocks in which the way goes on at ends of stretches in some, int64."""
+    pairs = whole.seams.pairs // BLOCK
+    return np.asarray(pairs[np.isin(pairs[:, 0], blocks), 1])
 
 
 def origins(before: np.ndarray, after: np.ndarray) -> np.ndarray:
@@ -81,7 +87,6 @@ def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
     first[1:] = (np.diff(places) != 1) | (whole.starts[places[1:]] != whole.starts[places[:-1]])
     starts = np.maximum.accumulate(np.where(first, np.arange(len(places)), 0))
     bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
-    links = whole.links[np.isin(whole.links, places).all(axis=1)]
     return StateSpace(bounds, starts, whole.poses[places], whole.mean_step_m, whole.posed,
                       None if whole.turns is None else whole.turns[places], whole.frames,
-                      np.searchsorted(places, links))
+                      whole.seams.among(places))

@@ -131,11 +131,12 @@ class Belief:
                 target[arriving] = np.convolve(row, kernel)[
                     arriving.start - first:arriving.stop - first]
         self._stop_at_ends(mixed, moved, steps, weights)
+        self._cross_seams(mixed, moved, steps, weights)
         return moved
 
     def _stop_at_ends(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
                       weights: np.ndarray) -> None:
-        """Take away what moved from one stretch to another, unless the way goes on there."""
+        """Take away what moved from one stretch to another."""
         crossed = False
         for step, weight in zip(steps.tolist(), weights.T, strict=True):
             ends = self._space.ends(abs(step))
@@ -145,10 +146,15 @@ class Belief:
                 moved[:, target] -= weight[:, None] * mixed[:, source]
         if crossed:  # what is left of a difference may be a rounding error below zero
             np.maximum(moved, 0.0, out=moved)
-        if len(self._space.links):
-            for step, weight in zip(steps.tolist(), weights.T, strict=True):
-                states, ahead, shares = self._space.beyond(step)
-                np.add.at(moved.T, ahead, (weight[:, None] * shares * mixed[:, states]).T)
+
+    def _cross_seams(self, mixed: np.ndarray, moved: np.ndarray, steps: np.ndarray,
+                     weights: np.ndarray) -> None:
+        """Add what moved from the end of a stretch onto another."""
+        if not len(self._space.seams):
+            return
+        for step, weight in zip(steps.tolist(), weights.T, strict=True):
+            source, target, share = self._space.crossing(step)
+            np.add.at(moved.T, target, (weight[:, None] * share * mixed[:, source]).T)
 
     def update(self, log_ratios: np.ndarray, of_motion: np.ndarray | None = None) -> None:
         """Take in evidence.

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from seqnet_ros.place_filter.seams import Seams
+
 _HALF_HEADING = np.cos(np.deg2rad(90.0) / 2)
 """Views that differ in heading by more than 90 degrees show different things."""
 
-Beyond = tuple[np.ndarray, np.ndarray, np.ndarray]
-"""States, where a step beyond the end of their stretch leads, and the share of the step, ``[K]``
-each."""
+Crossing = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 @dataclass
@@ -27,8 +27,7 @@ class StateSpace:
         turns: how much the maps turn on the way to each state, radians per meter, ``[N]``; None
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
-        links: last states of stretches, and the states of other stretches where the way goes on,
-            int64 ``[K, 2]``.
+        seams: where the way goes on at the ends of stretches.
         distinct: states that stand for all, one of those that show the same place, int64 ``[J]``;
             None where all do.
     """
@@ -40,10 +39,10 @@ class StateSpace:
     posed: tuple[bool, ...]
     turns: np.ndarray | None = None
     frames: tuple[int, ...] = ()
-    links: np.ndarray = field(default_factory=lambda: np.empty((0, 2), dtype=np.int64))
+    seams: Seams = field(default_factory=Seams)
     distinct: np.ndarray | None = None
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
-    _beyond: dict[int, Beyond] = field(default_factory=dict)
+    _crossing: dict[int, Crossing] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
@@ -71,18 +70,11 @@ class StateSpace:
                 self.starts[steps:] != self.starts[:len(self) - steps])
         return self._ends[steps]
 
-    def beyond(self, steps: int) -> Beyond:
-        """Return where the way goes on that leads ``steps`` ahead over a linked end."""
-        if steps not in self._beyond:
-            last, first = self.links[:, :1], self.links[:, 1:]
-            short = np.arange(max(steps, 0))  # of the end
-            states, ahead = last - short, first + (steps - 1 - short)
-            inside = (states >= 0) & (ahead < len(self))
-            inside &= self.starts[np.maximum(states, 0)] == self.starts[last]
-            inside &= self.starts[np.minimum(ahead, len(self) - 1)] == self.starts[first]
-            shares = np.broadcast_to(1 / np.bincount(last[:, 0])[last], inside.shape)
-            self._beyond[steps] = states[inside], ahead[inside], shares[inside]
-        return self._beyond[steps]
+    def crossing(self, steps: int) -> Crossing:
+        """Return from which states so many steps lead over a seam, as `Seams.crossing`."""
+        if steps not in self._crossing:
+            self._crossing[steps] = self.seams.crossing(steps, self.starts)
+        return self._crossing[steps]
 
 
 class StateGroup:

@@ -96,10 +96,11 @@ class KeyframeGate:
 
     def use(self, config: KeyframeConfig, spacing: Spacing, usual_change: float | None) -> None:
         """Use other settings from the next image on; arguments as in the constructor."""
+        if spacing != self._spacing:
+            self._overshoot = 0.0
         self._config = config
         self._spacing = spacing
         self._given_change = usual_change
-        self._overshoot = 0.0
 
     def forget(self) -> None:
         """Reset, so that the next image counts as the first."""

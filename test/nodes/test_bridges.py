@@ -23,9 +23,12 @@ pytestmark = pytest.mark.requires_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 SECOND = 10**9
-PACKAGES = {'rtabmap_bridge': 'rtabmap_msgs', 'pose_graph_bridge': 'pose_graph_tools_msgs'}
+PACKAGES = {'rtabmap_bridge': 'rtabmap_msgs', 'pose_graph_bridge': 'pose_graph_tools_msgs',
+            'map_server_bridge': 'nav2_msgs'}
 needs_rtabmap = pytest.mark.skipif(
     find_spec('rtabmap_msgs') is None, reason='rtabmap_msgs is not installed')
+needs_nav2 = pytest.mark.skipif(
+    find_spec('nav2_msgs') is None, reason='nav2_msgs is not installed')
 needs_pose_graph = pytest.mark.skipif(
     find_spec('pose_graph_tools_msgs') is None, reason='pose_graph_tools_msgs is not installed')
 
@@ -313,6 +316,70 @@ def test_loop_closures_become_edges_keyed_by_stamps(rejected, capfd):
     assert capfd.readouterr().err.count('without a metric pose gives no edge') == 1
 
 
+class MapServer:
+    """Nav2's map server: it loads grids that exist."""
+
+    def __init__(self, peer: Any, existing: set[str]) -> None:
+        from nav2_msgs.srv import LoadMap
+
+        self.asked: list[str] = []
+        self._existing = existing
+        peer.create_service(LoadMap, 'map_server/load_map', self._load)
+
+    def _load(self, request: Any, response: Any) -> Any:
+        self.asked.append(request.map_url)
+        response.result = (response.RESULT_SUCCESS if request.map_url in self._existing
+                           else response.RESULT_MAP_DOES_NOT_EXIST)
+        return response
+
+
+@needs_nav2
+def test_the_map_server_follows_the_tile(capfd):
+    from rclpy.qos import DurabilityPolicy, QoSProfile
+    from std_msgs.msg import String
+
+    from seqnet_ros.nodes.bridges.map_server_node import MapServerBridgeNode
+
+    grids = 'ground/*=/maps/ground.yaml, first/*=/maps/first.yaml, yard=/maps/none.yaml'
+    with bridging(MapServerBridgeNode, grids=grids, retry_s=0.2) as (node, peer):
+        tiles = connected(peer.create_publisher(
+            String, 'tile', QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)))
+
+        def enter(tile: str) -> None:
+            tiles.publish(String(data=tile))
+            eventually(lambda: details(node)['tile'] == tile, 'news of the tile')
+
+        enter('ground/x0_y0')
+        eventually(lambda: 'is not available' in node.diagnostics.report().message, 'a warning')
+        server = MapServer(peer, {'/maps/ground.yaml', '/maps/first.yaml'})
+        eventually(lambda: node.loaded == '/maps/ground.yaml', 'a grid, once the server is there')
+        enter('ground/x1_y0')
+        enter('')
+        enter('cellar')
+        assert 'no grid is given for tile cellar' in node.diagnostics.report().message
+        enter('first/x0_y0')
+        eventually(lambda: node.loaded == '/maps/first.yaml', 'the grid of the other floor')
+        assert server.asked == ['/maps/ground.yaml', '/maps/first.yaml']
+        enter('yard')
+        eventually(lambda: server.asked.count('/maps/none.yaml') >= 3, 'further attempts')
+        assert 'did not load /maps/none.yaml: result 1' in node.diagnostics.report().message
+        enter('first/x0_y0')
+        eventually(lambda: details(node)['grid wanted'] == '/maps/first.yaml', 'the grid again')
+    printed = capfd.readouterr().err
+    assert printed.count('did not load') == 1  # of one kind a line every ten seconds
+
+
+@pytest.mark.parametrize(('grids', 'problem'), [
+    ('', 'expected at least one'), ('hall', "has 'hall', expected 'TILE=FILE'"),
+    ('hall=', "has 'hall=', expected 'TILE=FILE'")])
+def test_grids_that_are_none_are_refused(grids, problem):
+    from seqnet_ros.core.errors import InputError
+    from seqnet_ros.nodes.bridges.map_server_node import read_grids
+
+    with pytest.raises(InputError, match=problem):
+        read_grids(grids)
+
+
 @pytest.mark.parametrize(('name', 'package'), PACKAGES.items())
 def test_a_bridge_without_its_messages_says_so(name, package):
     as_if_absent = (f"import sys; sys.modules['{package}'] = None;"
@@ -326,11 +393,13 @@ def test_a_bridge_without_its_messages_says_so(name, package):
 
 
 def settings(name: str) -> Any:
+    from seqnet_ros.nodes.bridges.map_server_node import MapServerBridgeSettings
     from seqnet_ros.nodes.bridges.pose_graph_node import PoseGraphBridgeSettings
     from seqnet_ros.nodes.bridges.rtabmap_node import RtabmapBridgeSettings
 
     return {'rtabmap_bridge': RtabmapBridgeSettings(),
-            'pose_graph_bridge': PoseGraphBridgeSettings()}[name]
+            'pose_graph_bridge': PoseGraphBridgeSettings(),
+            'map_server_bridge': MapServerBridgeSettings()}[name]
 
 
 @pytest.mark.parametrize('name', PACKAGES)
@@ -352,7 +421,7 @@ def test_the_documentation_lists_the_parameters(name):
 def test_a_refused_parameter_ends_a_bridge_with_one_sentence():
     name = next((name for name, package in PACKAGES.items() if find_spec(package)), None)
     if name is None:
-        pytest.skip('neither rtabmap_msgs nor pose_graph_tools_msgs is installed')
+        pytest.skip('the messages of no bridge are installed')
     done = subprocess.run(
         [sys.executable, '-m', 'seqnet_ros.nodes', name, '--ros-args',
          '-p', 'diagnostics_period_s:=-1.0'],

@@ -30,10 +30,11 @@ COMMON = {'namespace', 'params_file', 'model', 'map', 'image_topic', 'camera_inf
 POSES = {'pose_topic', 'publish_initial_pose', 'initial_pose_topic', 'publish_tf'}
 ARGUMENTS = {
     'mapping': COMMON,
-    'localization': COMMON | POSES | {'rviz'},
+    'localization': COMMON | POSES | {'grids', 'map_server', 'rviz'},
     'slam_loop_closure': COMMON | {'slam', 'bridge_params_file', 'rtabmap_namespace',
                                    'pose_graph_topic', 'rviz'},
-    'replay': COMMON | POSES | {'bag', 'rate', 'loop', 'patience_s', 'rviz'},
+    'replay': COMMON | POSES | {'grids', 'map_server', 'bag', 'rate', 'loop', 'patience_s',
+                               'rviz'},
     'evaluation': {'namespace', 'params_file', 'map', 'match_topic', 'truth_topic', 'truth_type',
                    'tolerance_m', 'tolerance_deg', 'use_sim_time', 'log_level', 'enclaves',
                    'respawn'},
@@ -84,7 +85,8 @@ def test_every_argument_is_declared_with_its_description(name):
     assert named | included == ARGUMENTS[name]
 
 
-@pytest.mark.parametrize('node', [*NODES, 'evaluator', 'rtabmap_bridge', 'pose_graph_bridge'])
+@pytest.mark.parametrize('node', [*NODES, 'evaluator', 'rtabmap_bridge', 'pose_graph_bridge',
+                                  'map_server_bridge'])
 def test_what_is_started_is_installed_with_its_parameters(node):
     assert node in EXECUTABLES
     assert (ROOT / 'config' / f'{node}.yaml').is_file()
@@ -156,6 +158,14 @@ def test_every_argument_is_described(name):
 def test_the_bridge_asked_for_is_started(slam, bridge):
     started = nodes_started('slam_loop_closure', slam=slam, namespace='robot1')
     assert set(started) == {'loop_closer'} | bridge
+
+
+@needs_launch
+@pytest.mark.parametrize(('grids', 'bridge'), [
+    ('', set()), ('hall=/maps/hall.yaml', {'map_server_bridge'})])
+def test_the_map_server_follows_where_it_is_asked_for(grids, bridge):
+    started = nodes_started('localization', grids=grids, namespace='robot1')
+    assert set(started) == {'localizer'} | bridge
 
 
 @needs_launch

@@ -132,6 +132,15 @@ def test_the_bridge_to_pose_graphs_may_do_what_it_does():
 
 
 @pytest.mark.requires_ros
+def test_the_bridge_to_map_servers_may_do_what_it_does():
+    pytest.importorskip('nav2_msgs', reason='nav2_msgs is not installed')
+    from seqnet_ros.nodes.bridges.map_server_node import MapServerBridgeNode
+
+    check('map_server_bridge', [
+        used(MapServerBridgeNode, False, use_sim_time=True, grids='hall=hall.yaml')])
+
+
+@pytest.mark.requires_ros
 def test_the_evaluator_may_do_what_it_does(town_map):
     from seqnet_ros.nodes.evaluator_node import EvaluatorNode
 

@@ -91,13 +91,15 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
     _check_alike(maps, names)
     manifest, _ = read_manifest(maps[0])
     tiles: list[Tile] = []
+    means: list[np.ndarray] = []
     try:
         # The rows of all tiles before they are projected may not fit in memory.
         with tempfile.TemporaryFile(prefix='seqnet_ros-') as scratch:
             for number, (path, name) in enumerate(zip(maps, names, strict=True)):
                 place_map = open_map(path)
                 pooled_rows = pooled(place_map.sequences, place_map.segment_starts)
-                pooled_rows.tofile(scratch)
+                means.append(pooled_rows.mean(axis=0, dtype=np.float64).astype(np.float32))
+                (pooled_rows - means[-1]).tofile(scratch)
                 tiles.append(_describe(place_map, path, name, areas.get(name, ''), frame,
                                        len(pooled_rows)))
                 progress(number + 1)
@@ -105,7 +107,7 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
             scratch.flush()
             rows = np.memmap(scratch, np.float32, 'r', shape=(
                 sum(tile.rows for tile in tiles), manifest.sequence_dim))
-            axes = Axes.fit(rows)
+            axes = Axes.fit(rows, np.stack(means))
             return _write(folder, manifest, tuple(tiles), axes, axes.encode(rows), before)
     except DuplicateMapError:
         raise

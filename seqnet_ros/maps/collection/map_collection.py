@@ -13,7 +13,7 @@ from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.core.array_files import map_npy
 from seqnet_ros.core.errors import InputError, MapChangedError, MapCorruptError, MapNotFoundError
 from seqnet_ros.maps.collection.collection_file import CollectionManifest, Tile, read_collection
-from seqnet_ros.maps.collection.summary import STRETCH, Axes, Summary
+from seqnet_ros.maps.collection.summary import BLOCK_DIM, STRETCH, Axes, Summary
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import LateIndex
 from seqnet_ros.maps.manifest_file import MANIFEST
@@ -153,7 +153,7 @@ class MapCollection:
         # What the filter asks of a map takes a while, and would hold up a keyframe. To measure the
         # change of scene, places all over the map would be read.
         vars(prepared)['scene_change'] = tile.to_scene()
-        _ = prepared.turns, prepared.mean_step_m, prepared.step_m
+        _ = prepared.turns, prepared.mean_step_m, prepared.step_m, prepared.position_tree
         return prepared
 
 
@@ -197,12 +197,13 @@ def open_summary(folder: Path, manifest: CollectionManifest, verify: bool = Fals
             raise MapCorruptError(str(error)) from error
     rows, axes = arrays
     count = sum(tile.rows for tile in manifest.tiles)
-    if (rows.dtype != np.int8 or axes.dtype != np.float32 or rows.ndim != 2 or axes.ndim != 2
-            or rows.shape != (count, len(axes) - 1) or not np.isfinite(axes).all()):
+    known = Axes.of_array(np.array(axes)) if axes.ndim == 2 and len(axes) > 1 else None
+    if (rows.dtype != np.int8 or axes.dtype != np.float32 or known is None
+            or rows.shape != (known.blocks, count, BLOCK_DIM) or not np.isfinite(axes).all()):
         raise MapCorruptError(f'the summary of {folder} is {rows.dtype} {list(rows.shape)} with '
                               f'axes {axes.dtype} {list(axes.shape)}, expected int8 rows for '
                               f'{count} stretches and finite float32 axes')
-    return Summary(rows, [tile.rows for tile in manifest.tiles], Axes.of_array(np.array(axes)))
+    return Summary(rows, [tile.rows for tile in manifest.tiles], known)
 
 
 def _unchanged(place_map: PlaceMap) -> PlaceMap:

@@ -1,41 +1,22 @@
 """Loop closures from their topics, for the nodes that forward them to a SLAM system."""
 
-import time
 from collections.abc import Callable
-from importlib.util import find_spec
 
 import numpy as np
-from pydantic import Field
-from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile
 
-from seqnet_ros.config.settings import Settings
-from seqnet_ros.core.errors import InputError, SeqnetRosError
+from seqnet_ros.core.errors import InputError
 from seqnet_ros.msg import LoopClosure
 from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.conversions import pose_from_message, stamp_to_ns
 from seqnet_ros.nodes.diagnostics import Level, Report
 from seqnet_ros.nodes.error_log import ErrorLog
 from seqnet_ros.nodes.inputs.message_input import MessageInput
-from seqnet_ros.nodes.settings import AT_START
 
 CLOSURE_TOPIC = 'loop_closure'
 REJECTED_TOPIC = 'rejected_loop_closure'
 CLOSURE_QOS = QoSProfile(depth=100)
-_PERIOD_S = 0.1
-
-
-class MissingPackageError(SeqnetRosError):
-    """The messages of the system that a bridge leads to are not installed."""
-
-
-class BridgeSettings(Settings):
-    """Parameters of every bridge."""
-
-    diagnostics_period_s: float = Field(
-        1.0, ge=0.1, le=60, json_schema_extra=AT_START,
-        description='Period of the reports on /diagnostics, s of wall time.')
 
 
 class ClosureInput:
@@ -71,27 +52,6 @@ class ClosureInput:
             'last error': errors.last_error})
         if errors.unusable:
             report.level, report.message = Level.WARN, errors.last_error
-
-
-def require_package(node: str, package: str) -> None:
-    """Check that the package whose messages a node needs is installed.
-
-    Raises:
-        MissingPackageError: it is not.
-    """
-    if find_spec(package) is None:
-        raise MissingPackageError(
-            f'{node} needs the package {package}, which is not installed or not sourced')
-
-
-def call_often(node: Node, look: Callable[[], None]) -> None:
-    """Call a function ten times a second of wall time."""
-    node.create_timer(_PERIOD_S, look, clock=Clock(clock_type=ClockType.STEADY_TIME))
-
-
-def now_s() -> float:
-    """Return the time by which bridges wait, in seconds: simulated time may stand still."""
-    return time.monotonic()
 
 
 def closure_from_message(message: LoopClosure) -> Closure:

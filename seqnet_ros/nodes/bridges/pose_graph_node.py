@@ -6,15 +6,12 @@ from pydantic import Field
 from rclpy.node import Node
 from std_msgs.msg import Header
 
+from seqnet_ros.nodes.bridges.bridge import BridgeSettings, call_often, now_s, require_package
 from seqnet_ros.nodes.bridges.closure_input import (
     CLOSURE_QOS,
     CLOSURE_TOPIC,
     REJECTED_TOPIC,
-    BridgeSettings,
     ClosureInput,
-    call_often,
-    now_s,
-    require_package,
 )
 from seqnet_ros.nodes.bridges.delay_queue import DelayQueue
 from seqnet_ros.nodes.bridges.loop_closure import Closure

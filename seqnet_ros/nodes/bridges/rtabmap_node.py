@@ -9,14 +9,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.nodes.bridges.closure_input import (
-    CLOSURE_TOPIC,
-    BridgeSettings,
-    ClosureInput,
-    call_often,
-    now_s,
-    require_package,
-)
+from seqnet_ros.nodes.bridges.bridge import BridgeSettings, call_often, now_s, require_package
+from seqnet_ros.nodes.bridges.closure_input import CLOSURE_TOPIC, ClosureInput
 from seqnet_ros.nodes.bridges.loop_closure import Closure
 from seqnet_ros.nodes.bridges.rtabmap_links import (
     GraphLink,

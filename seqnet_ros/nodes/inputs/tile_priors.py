@@ -19,6 +19,7 @@ from seqnet_ros.nodes.settings import LocalizerSettings
 
 _NEWEST = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 _DEVIATIONS = 3.0
+_FIX, _AREA, _POSE = 'fix', 'area', 'pose'
 MakePrior = Callable[[CollectionLocalizer], Prior | None]
 
 
@@ -35,7 +36,13 @@ class TilePriors:
         self._node = node
         self._subscriptions: list[Any] = []
         self._waiting: dict[str, MakePrior] = {}
-        self.errors = ErrorLog(node.get_logger(), 'a position from outside')
+        self._errors = {source: ErrorLog(node.get_logger(), what) for source, what in (
+            (_FIX, 'a fix'), (_AREA, 'an area'), (_POSE, 'a pose'))}
+
+    @property
+    def refused(self) -> int:
+        """Number of messages that leave no tile or cannot be used."""
+        return sum(errors.unusable for errors in self._errors.values())
 
     def start(self, settings: LocalizerSettings) -> None:
         """Subscribe to the topics that are set."""
@@ -63,7 +70,7 @@ class TilePriors:
             try:
                 engine.use_prior(source, make(engine))
             except InputError as error:
-                self.errors.add(error)
+                self._errors[source].add(error)
 
     def _wait(self, source: str, make: MakePrior) -> None:
         # A new dictionary: the worker may be taking the old one.
@@ -72,20 +79,20 @@ class TilePriors:
     def _on_fix(self, message: NavSatFix) -> None:
         if message.status.status < message.status.STATUS_FIX or not is_fix(
                 message.latitude, message.longitude):
-            self._wait('fix', _nothing)
+            self._wait(_FIX, _nothing)
             return
         covariance = np.reshape(message.position_covariance, (3, 3))[:2, :2]
-        self._wait('fix', lambda engine: FixPrior(
+        self._wait(_FIX, lambda engine: FixPrior(
             float(message.latitude), float(message.longitude), _radius(covariance, engine)))
 
     def _on_area(self, message: String) -> None:
         area = str(message.data)
-        self._wait('area', (lambda _: AreaPrior(area)) if area else _nothing)
+        self._wait(_AREA, (lambda _: AreaPrior(area)) if area else _nothing)
 
     def _on_pose(self, message: PoseWithCovarianceStamped) -> None:
         position = message.pose.pose.position
         covariance = np.reshape(message.pose.covariance, (6, 6))[:2, :2]
-        self._wait('pose', lambda engine: PosePrior(
+        self._wait(_POSE, lambda engine: PosePrior(
             _frame(engine, str(message.header.frame_id)),
             (float(position.x), float(position.y)), _radius(covariance, engine)))
 

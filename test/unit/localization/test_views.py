@@ -97,9 +97,10 @@ def test_several_views_do_not_hide_one_another(day, other_light):
 def test_the_way_goes_on_in_another_view_where_one_ends(day, other_light):
     part = select_places(other_light, np.arange(80, 120), MODEL)
     space = state_space([joined(day, part)])
-    ends = dict(space.links.tolist())
+    ends = dict(space.seams.ahead.tolist())
     assert ends[LENGTH_M + 39] == 120  # place 119 of the day is beside the end
     assert LENGTH_M - 1 not in ends  # nothing goes on where the road ends
+    assert dict(space.seams.behind.tolist())[LENGTH_M] == 79
     model = MotionModel(MODEL.engine.filter)
     belief = Belief(space, model.modes(True))
     mass = np.zeros((len(model.modes(True)), len(space)))
@@ -125,7 +126,7 @@ def test_a_robot_is_followed_through_the_views_of_a_street(day, other_light):
     assert accepted(follow(unlinked)) < accepted(found)
 
 
-def test_maps_that_were_not_refreshed_have_no_links(day):
+def test_maps_that_were_not_refreshed_have_no_seams(day):
     space = state_space([day])
-    assert not len(space.links)
+    assert not len(space.seams)
     assert space.distinct is None

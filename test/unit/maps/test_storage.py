@@ -521,7 +521,9 @@ def test_killed_save_leaves_the_old_or_the_new_map(model: PlaceModel, tmp_path: 
     folder = tmp_path / 'maps'
     folder.mkdir()
     path = folder / 'town'
+    started = time.monotonic()
     save_map(open_map(sources[0]), path)
+    longest_s = 0.1 + 5 * (time.monotonic() - started)
     random = np.random.default_rng(0)
     seen = set()
     # Forked, so that many kills fit into a test.
@@ -530,7 +532,7 @@ def test_killed_save_leaves_the_old_or_the_new_map(model: PlaceModel, tmp_path: 
     for _ in range(40):
         process = context.Process(target=save_in_turn, args=(maps, path))
         process.start()
-        time.sleep(random.uniform(0.02, 0.12))
+        time.sleep(random.uniform(0.02, longest_s))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         verify_map(path)

@@ -65,21 +65,3 @@ def test_places_that_were_not_there_have_no_origin():
     np.testing.assert_array_equal(
         origins(np.array([2, 5, 9]), np.array([1, 2, 3, 9, 11])), [-1, 0, -1, 2, -1])
     np.testing.assert_array_equal(origins(NONE, np.array([1, 2])), [-1, -1])
-
-
-def test_where_a_view_ends_the_way_goes_on_among_active_places():
-    starts = np.where(np.arange(COUNT) < 30_005, 0, 30_005)
-    whole = road(starts)
-    whole.links = np.array([[30_004, 41_000], [19_000, 5_000]])
-    sample = spread_sample(COUNT)
-    before = choose_states(whole, sample, np.zeros(0), NONE, np.array([30_000]))
-    marginal = np.zeros(len(before.places))
-    marginal[np.searchsorted(before.places, 30_000)] = 1.0
-    active = choose_states(whole, sample, marginal, before.places, NONE)
-    assert np.isin(np.arange(41_000, 41_008), active.places).all()  # it is held by nothing else
-    np.testing.assert_array_equal(active.places[active.space.links], [[30_004, 41_000]])
-    states, ahead, shares = active.space.beyond(2)
-    assert active.places[states].tolist() == [30_004, 30_003]
-    assert active.places[ahead].tolist() == [41_001, 41_000]
-    assert shares.tolist() == [1.0, 1.0]
-    assert not len(active.space.beyond(-2)[0])

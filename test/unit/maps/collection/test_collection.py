@@ -324,12 +324,17 @@ def test_rows_are_means_of_stretches_that_do_not_cross_a_break():
         np.testing.assert_allclose(row, mean / np.linalg.norm(mean), atol=1e-6)
 
 
+def centered(tiles: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of tiles less the means of the tiles, and the means."""
+    means = np.array([rows.mean(axis=0) for rows in tiles])
+    return np.concatenate([rows - mean for rows, mean in zip(tiles, means, strict=True)]), means
+
+
 @pytest.mark.parametrize('dim', [8, 100, 3000])
 def test_the_tile_of_a_drive_is_ranked_first(dim):
     tiles = [pooled(views(seed, 200, dim), np.zeros(200, int)) for seed in range(12)]
-    rows = np.concatenate(tiles)
-    axes = Axes.fit(rows)
-    axes = Axes.of_array(axes.to_array())
+    rows, means = centered(tiles)
+    axes = Axes.of_array(Axes.fit(rows, means).to_array())
     summary = Summary(axes.encode(rows), [len(tile) for tile in tiles], axes)
     noise = np.random.default_rng(3)
     for tile in range(12):
@@ -346,8 +351,8 @@ def test_the_tile_of_a_drive_is_ranked_first(dim):
 
 def test_rows_are_found_by_a_sequence():
     sequences = views(5, 400)
-    rows = pooled(sequences, np.zeros(400, int))
-    axes = Axes.fit(rows)
+    rows, means = centered([pooled(sequences, np.zeros(400, int))])
+    axes = Axes.fit(rows, means)
     index = RowIndex(axes.encode(rows), np.arange(0, 400, STRETCH), axes)
     found = [place in range(first, first + STRETCH) for place in range(0, 400, 7)
              for first in [int(index.search(sequences[place], 5)[1][0])]]
