@@ -53,7 +53,7 @@ ENV_FILE = BUILD / 'env.sh'
 
 TESTED_EXTRAS = {'build', 'dev'}
 EXTRAS = {
-    'kilted': {*TESTED_EXTRAS, 'cluster', 'docs', 'int8', 'onnx', 'openvino', 'plots',
+    'kilted': {*TESTED_EXTRAS, 'cluster', 'docs', 'int8', 'milvus', 'onnx', 'openvino', 'plots',
                'sessions', 'train'},
     'jazzy': TESTED_EXTRAS,  # its nodes are tested, nothing else
 }

@@ -85,3 +85,11 @@ class ResultError(SeqnetRosError):
 
 class MapChangedError(MapError):
     """Another program has written to the files of a map that is in use."""
+
+
+class FleetError(MapError):
+    """A server or store with the map of a fleet refuses, or holds something else."""
+
+
+class FleetAwayError(FleetError):
+    """The server with the map of a fleet does not answer."""

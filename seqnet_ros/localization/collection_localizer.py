@@ -71,8 +71,9 @@ class CollectionLocalizer(Localizer):
         engine = engine or model.engine
         self._seen = _recent(engine)
         collection.use_preparation(lambda found: prepare_map(found, model, engine))
-        self._used: tuple[int, ...] = (0,)
-        super().__init__(model, [collection.open(0)], engine, camera, frames=collection.frames)
+        self._used: tuple[int, ...] = (collection.first,)
+        super().__init__(model, [collection.open(collection.first)], engine, camera,
+                         frames=collection.frames)
         collection.use(self._used)
         self._undecided = True
 
@@ -137,7 +138,8 @@ class CollectionLocalizer(Localizer):
     def _maps_for(self, images: Sequence[View], engine: EngineConfig) -> list[PlaceMap]:
         """Return the tiles that are searched, and those that the summary ranks first for images."""
         ranked = self._rank([self.model.describe(image) for image in images])
-        chosen = among_ranked(ranked, self._collection.config, self._used).used
+        chosen = self._collection.ready(
+            among_ranked(ranked, self._collection.config, self._used).used)
         return self._prepare_all([self._collection.open(number) for number in chosen], engine)
 
     def _clear_sequence(self) -> None:
@@ -250,24 +252,24 @@ class CollectionLocalizer(Localizer):
         if self.model.config.centring:
             known = np.mean([search.map.mean for search in self._searches], axis=0)
             mean = (described.sum(axis=0) + _PRIOR * known) / (len(described) + _PRIOR)
-        ranked, _ = self._collection.summary.rank(
+        return self._collection.rank(
             self._searches[0].describe_sequences(described, mean), self._allowed,
             self._engine.matching.reverse)
-        return ranked.tolist()
 
     def _use(self, choice: Choice) -> None:
         """Search the chosen tiles from now on."""
         self._collection.prefetch(choice.opened)
-        if set(choice.used) == set(self._used):
+        used = self._collection.ready(choice.used)
+        if not used or set(used) == set(self._used):
             return
-        maps: list[PlaceMap] = [self._collection.open(number) for number in choice.used]
-        self._collection.use(choice.used)
+        maps: list[PlaceMap] = [self._collection.open(number) for number in used]
+        self._collection.use(used)
         for place_map in self._sources:
             place_map.release_pages()
         self.use_maps(maps)
-        self._used = choice.used
+        self._used = used
         _logger.info('searching tiles %s', ', '.join(
-            self._collection.tiles[number].name for number in choice.used))
+            self._collection.tiles[number].name for number in used))
 
 
 def _shows(tile: Tile, found: Tile, pose: np.ndarray) -> bool:

@@ -259,10 +259,12 @@ class FilterSearch:
                 (place_map.entries or place_map.index).search(describe(number), _FOUND)[1] + first
                 for number, (place_map, first) in enumerate(zip(
                     self._maps, self._whole.bounds, strict=False))]
-        before = self._active.places
-        self._active = choose_states(
-            self._whole, self._sample, self._filter.marginal, before, np.concatenate(found))
-        self._filter.use_states(self._active.space, origins(before, self._active.places))
+        before = self._active
+        self._active = choose_states(self._whole, self._sample, self._filter.marginal,
+                                     before.places, np.concatenate(found), before)
+        if self._active is not before:
+            self._filter.use_states(
+                self._active.space, origins(before.places, self._active.places))
 
     def _frames(self, number: int) -> np.ndarray:
         """Return the frames of the places of a map that matter, float32 ``[K, D]``."""
@@ -271,11 +273,15 @@ class FilterSearch:
             return frames
         # Most places matter for many keyframes: reading them all over the map again takes longer.
         known = self._gathered[number]
-        rows = np.empty((len(places), frames.shape[1]), frames.dtype)
+        if np.array_equal(known.places, places):
+            return known.frames
         origin = origins(known.places, places)
-        kept = origin >= 0
-        rows[kept] = known.frames[origin[kept]]
-        rows[~kept] = frames[places[~kept]]
+        new = origin < 0
+        if new.all():
+            rows = frames[places]
+        else:
+            rows = known.frames[origin]
+            rows[new] = frames[places[new]]
         self._gathered[number] = _Gathered(places, rows)
         return rows
 

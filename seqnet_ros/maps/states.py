@@ -9,17 +9,13 @@ from seqnet_ros.place_filter.seams import Seams, find_seams
 from seqnet_ros.place_filter.state_space import StateSpace
 
 _SAME_M = 3.0
-_HEADING = np.cos(np.deg2rad(45.0) / 2)
-"""Views of a place are this close, and differ in heading by at most 45 degrees."""
+_HALF_HEADING = np.cos(np.deg2rad(45.0) / 2)
 _MANY = 20_000
 """Places of a map of which those that show one place are a small share."""
 
 
 def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
     """Return the places of maps, one map after the other.
-
-    Where maps share a frame, the way goes on in another one where one ends; where a map was
-    refreshed, it goes on in another view of the street.
 
     Args:
         maps: the maps.
@@ -34,22 +30,28 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
     starts, poses = np.concatenate(stretches), np.concatenate([one.poses for one in maps])
     steps_m = tuple(place_map.mean_step_m for place_map in maps)
     numbers = tuple(list(dict.fromkeys(frames)).index(frame) for frame in frames)
-    of = numbers or tuple(range(len(maps)))
-    leads_to = [[other for other, frame in enumerate(of) if frame == of[number] and (
-        other != number or place_map.manifest.views)] for number, place_map in enumerate(maps)]
-    led_to = {number for others in leads_to for number in others}
-    seams = Seams()
-    if led_to:
-        seams = find_seams(
-            bounds, starts, poses,
-            [one.position_tree if number in led_to else None for number, one in enumerate(maps)],
-            leads_to, steps_m)
-    distinct = np.concatenate([distinct_places(place_map) + first for place_map, first in zip(
-        maps, bounds, strict=False)])
+    distinct = [distinct_places(place_map) + first
+                for place_map, first in zip(maps, bounds, strict=False)]
     return StateSpace(
         tuple(bounds), starts, poses, steps_m, posed,
-        np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers, seams,
-        distinct if len(distinct) < len(poses) else None)
+        np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers,
+        _seams(maps, numbers or range(len(maps)), bounds, starts, poses),
+        np.concatenate(distinct) if sum(map(len, distinct)) < bounds[-1] else None)
+
+
+def _seams(maps: Sequence[PlaceMap], frames: Sequence[int], bounds: Sequence[int],
+           starts: np.ndarray, poses: np.ndarray) -> Seams:
+    """Return where the way goes on: in maps of one frame, and among the views of a street."""
+    leads_to = [[other for other, frame in enumerate(frames) if frame == frames[number]
+                 and (other != number or place_map.manifest.views)]
+                for number, place_map in enumerate(maps)]
+    led_to = {number for others in leads_to for number in others}
+    if not led_to:
+        return Seams()
+    return find_seams(
+        bounds, starts, poses,
+        [one.position_tree if number in led_to else None for number, one in enumerate(maps)],
+        leads_to, [place_map.mean_step_m for place_map in maps])
 
 
 def distinct_places(place_map: PlaceMap) -> np.ndarray:
@@ -63,7 +65,7 @@ def distinct_places(place_map: PlaceMap) -> np.ndarray:
         pairs = place_map.position_tree.query_pairs(_SAME_M, output_type='ndarray')
         first, second = np.sort(pairs, axis=1).T
         starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
-        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HEADING
+        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HALF_HEADING
         distinct[second[alike & (starts[first] != starts[second])]] = False
     return np.flatnonzero(distinct)
 

@@ -8,6 +8,7 @@ import numpy as np
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from seqnet_ros.config.collection import CollectionConfig
+from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
@@ -19,8 +20,10 @@ from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.status import Status, StatusTracker
 from seqnet_ros.maps.collection.collection_file import is_collection, map_manifest
 from seqnet_ros.maps.collection.map_collection import MapCollection
-from seqnet_ros.maps.map_reader import open_map
-from seqnet_ros.maps.place_map import PlaceMap
+from seqnet_ros.maps.fleet.address import FleetAddress
+from seqnet_ros.maps.fleet.fleet_collection import FleetCollection, first_map
+from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_model, load_preset
 from seqnet_ros.msg import PlaceMatch
 from seqnet_ros.nodes.conversions import match_to_message
@@ -30,7 +33,7 @@ from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.inputs.image_input import StampedImage
 from seqnet_ros.nodes.inputs.tile_priors import TilePriors
 from seqnet_ros.nodes.managed_node import ManagedNode
-from seqnet_ros.nodes.map_services import MapServices, searched
+from seqnet_ros.nodes.map_services import MapServices, Source, searched
 from seqnet_ros.nodes.model_loading import describe_model, local_weights, model_values
 from seqnet_ros.nodes.outputs.belief import BeliefPublisher
 from seqnet_ros.nodes.outputs.markers import (
@@ -48,11 +51,11 @@ from seqnet_ros.nodes.parameters import NodeParameters
 from seqnet_ros.nodes.relocalize import RelocalizeService
 from seqnet_ros.nodes.run import run
 from seqnet_ros.nodes.services import ServiceGroup, StateError
-from seqnet_ros.nodes.settings import LocalizerSettings, map_paths
+from seqnet_ros.nodes.settings import LocalizerSettings, map_sources
 
 ENGINE_PARAMETERS = (
     'sequence', 'keyframes', 'localization', 'filter', 'odometry_gate', 'matching', 'acceptance')
-_COLLECTION = 'collection'
+_COLLECTION, _FLEET = 'collection', 'fleet'
 
 
 class LocalizerNode(ManagedNode):
@@ -62,7 +65,7 @@ class LocalizerNode(ManagedNode):
         model: the model that the maps were made with, None while the node is unconfigured.
         engine: finds places, None while no map is loaded; the pipeline's worker owns it.
         config: the settings that the engine uses.
-        map_paths: paths of the maps in use.
+        map_paths: paths of the maps in use, or the address of one on a server.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -71,7 +74,7 @@ class LocalizerNode(ManagedNode):
         self.model: PlaceModel | None = None
         self._prepared_for: PlaceModel | None = None
         self.engine: Localizer | None = None
-        self.map_paths: tuple[Path, ...] = ()
+        self.map_paths: tuple[Source, ...] = ()
         self._last: MatchResult | None = None
         self._tracker = StatusTracker(LocalizerSettings().carry_limit_m)
         services = ServiceGroup(self)
@@ -96,8 +99,8 @@ class LocalizerNode(ManagedNode):
         self._stationary = Throttle(STATIONARY_EVERY_NS)
         # After the parts: if a parameter is rejected, the node is destroyed with all of them.
         self.settings = NodeParameters(
-            self, LocalizerSettings(), ENGINE_PARAMETERS, {_COLLECTION: CollectionConfig()},
-            lambda: self.phase, _preset,
+            self, LocalizerSettings(), ENGINE_PARAMETERS,
+            {_COLLECTION: CollectionConfig(), _FLEET: FleetConfig()}, lambda: self.phase, _preset,
             lambda: self.pipeline.apply_settings(self._use_settings))
         self.diagnostics = DiagnosticsReporter(
             self, self.get_parameter('diagnostics_period_s').value, self.report_state,
@@ -157,17 +160,18 @@ class LocalizerNode(ManagedNode):
 
     def _load(self, settings: LocalizerSettings) -> None:
         self._map_frame, self._robot_id = settings.map_frame, settings.robot_id
-        self.model = _load_model(settings)
-        self.config = self.settings.read_engine(_preset(settings))
+        fleet = self.settings.read(_FLEET)
+        self.model = _load_model(settings, fleet)
+        self.config = self.settings.read_engine(_preset(settings, fleet))
         if settings.map:
-            paths = map_paths(settings.map)
+            paths = map_sources(settings.map)
             self._use_maps(paths, self._prepare_maps(paths))
         else:
             self.get_logger().warning('no map is loaded: set the parameter map or call '
                                       f'{self.get_fully_qualified_name()}/load_map')
         self.get_logger().info(describe_model(self.model))
 
-    def _prepare_maps(self, paths: Sequence[Path], kept: Sequence[PlaceMap] = (),
+    def _prepare_maps(self, paths: Sequence[Source], kept: Sequence[PlaceMap] = (),
                       ) -> list[PlaceMap] | CollectionLocalizer:
         """Open maps for the settings that they will be searched with, those of the first.
 
@@ -175,7 +179,7 @@ class LocalizerNode(ManagedNode):
         service loads them.
 
         Args:
-            paths: directories of the maps.
+            paths: directories of the maps, or the address of one on a server.
             kept: maps in use, which come before them.
 
         Returns:
@@ -189,30 +193,37 @@ class LocalizerNode(ManagedNode):
         if model is None:
             raise StateError('the node was cleaned up meanwhile: configure it again')
         if self.engine is None:
-            model = _model_of_first_map(self.settings.read(), paths, model)
+            model = _model_of_first_map(
+                self.settings.read(), paths, model, self.settings.read(_FLEET))
         self._prepared_for = model
-        collections = [path for path in paths if is_collection(path)]
+        collections = [path for path in paths
+                       if isinstance(path, FleetAddress) or is_collection(path)]
         if collections:
             if len(paths) > 1 or kept:
                 raise InputError(f'{collections[0]} is a collection, expected it alone: found '
                                  f'{len(paths) + len(kept)} maps to search at once')
             return self._open_collection(paths[0], model)
-        maps = [*kept, *(open_map(path, model) for path in paths)]
+        maps = [*kept, *(open_map(path, model) for path in paths if isinstance(path, Path))]
         config = self.settings.preview_engine(maps[0].manifest.preset)
         return [prepare_map(item, model, config) for item in maps]
 
-    def _open_collection(self, path: Path, model: PlaceModel) -> CollectionLocalizer:
+    def _open_collection(self, source: Source, model: PlaceModel) -> CollectionLocalizer:
         """Open a collection and its first tile."""
-        collection = MapCollection(path, self.settings.read(_COLLECTION))
+        config: CollectionConfig = self.settings.read(_COLLECTION)
+        if isinstance(source, FleetAddress):
+            collection: MapCollection = FleetCollection(
+                source, self.settings.read(_FLEET), config)
+        else:
+            collection = MapCollection(source, config)
         try:
+            preset = read_manifest(collection.path_of(collection.first))[0].preset
             return CollectionLocalizer(
-                model, collection, self.settings.preview_engine(map_manifest(path)[0].preset),
-                self.pipeline.camera)
+                model, collection, self.settings.preview_engine(preset), self.pipeline.camera)
         except BaseException:
             collection.close()
             raise
 
-    def _use_maps(self, paths: Sequence[Path],
+    def _use_maps(self, paths: Sequence[Source],
                   maps: list[PlaceMap] | CollectionLocalizer) -> Localizer:
         """Search these maps from the next image on; if that fails, the maps in use stay."""
         assert self._prepared_for is not None
@@ -388,33 +399,59 @@ class LocalizerNode(ManagedNode):
                 'tile': 'none yet' if engine.tile is None else engine.tile.name,
                 'tiles searched': ', '.join(tile.name for tile in engine.used_tiles),
                 'priors refused': self._priors.refused})
+            if isinstance(engine.collection, FleetCollection):
+                _report_fleet(report, engine.collection)
         if last is not None:
             report.message = f'{report.message}: {last.reason.name}'
 
 
-def _preset(settings: LocalizerSettings) -> Preset:
+def _report_fleet(report: Report, collection: FleetCollection) -> None:
+    """Report whether the server of a map is there, and what is here of the map."""
+    watch = collection.watch
+    report.values.update({
+        'server': 'there' if watch.is_there else f'away for {watch.away_s:.0f} s',
+        'tiles here': f'{collection.tiles_here} of {len(collection.tiles)}',
+        'tiles replaced on the server': watch.replaced})
+    if not watch.is_there:
+        report.level, report.message = Level.WARN, 'the server of the map is away'
+
+
+def _preset(settings: LocalizerSettings, fleet: FleetConfig | None = None) -> Preset:
     """Return the map's model and settings, so that live and offline search alike.
 
     Without a map they are those of the model file.
+
+    Args:
+        settings: the node's own settings.
+        fleet: how a map on a server is reached; None before the node is configured.
     """
     if settings.map:
-        return map_manifest(map_paths(settings.map)[0])[0].preset
+        return _first_map(map_sources(settings.map)[0], fleet)[0].preset
     return load_preset(settings.model)[0]
 
 
-def _load_model(settings: LocalizerSettings) -> PlaceModel:
+def _first_map(source: Source, fleet: FleetConfig | None) -> tuple[MapManifest, Path]:
+    """Return the manifest of a map, or of the first one of a collection, and where it is."""
+    if not isinstance(source, FleetAddress):
+        return map_manifest(source)
+    if fleet is None:
+        raise InputError(f'{source} is read when the node is configured')
+    return first_map(source, fleet)
+
+
+def _load_model(settings: LocalizerSettings, fleet: FleetConfig) -> PlaceModel:
     """Load the model that is set, or that of the map."""
     weights = local_weights(settings)
     if settings.model or not settings.map:
         return load_model(settings.model, settings.device, weights)
-    return build_map_model(_preset(settings), settings.device, weights,
-                           map_manifest(map_paths(settings.map)[0])[1])
+    manifest, path = _first_map(map_sources(settings.map)[0], fleet)
+    return build_map_model(manifest.preset, settings.device, weights, path)
 
 
-def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Path],
-                        model: PlaceModel) -> PlaceModel:
+def _model_of_first_map(settings: LocalizerSettings, paths: Sequence[Source],
+                        model: PlaceModel, fleet: FleetConfig) -> PlaceModel:
     """Return the model of the first map, if none is set; the cameras subscribed to remain."""
-    manifest, path = map_manifest(paths[0])
+    manifest, path = _first_map(paths[0], fleet)
     wanted = manifest.preset.model
     if (settings.model or manifest.fingerprint == model.fingerprint
             or wanted.cameras != model.config.cameras):

@@ -16,23 +16,28 @@ from seqnet_ros.core.errors import (
 )
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.maps.fleet.address import FleetAddress
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.nodes.image_pipeline import ImagePipeline
 from seqnet_ros.nodes.services import ServiceGroup, StateError, answer_map_request
-from seqnet_ros.nodes.settings import map_paths, user_path
+from seqnet_ros.nodes.settings import map_sources, user_path
 from seqnet_ros.srv import LoadMap, SaveMap
 
 Prepared = list[PlaceMap] | CollectionLocalizer
 """Maps that are ready to be searched, or the engine of a collection."""
 
 
-def searched(engine: Localizer, paths: Sequence[Path]) -> list[str]:
+Source = Path | FleetAddress
+"""Where a map is: a folder, or a server."""
+
+
+def searched(engine: Localizer, paths: Sequence[Source]) -> list[str]:
     """Return a line for each map that is searched, or for the collection."""
     if isinstance(engine, CollectionLocalizer):
         manifest = engine.collection.manifest
         size = f'{manifest.places} places in {len(manifest.tiles)} tiles'
-        return [f'{engine.collection.folder}: {size}']
+        return [f'{paths[0]}: {size}']
     return [f'{path}: {len(place_map)} places'
             for path, place_map in zip(paths, engine.maps.values(), strict=True)]
 
@@ -55,9 +60,9 @@ class MapServices:
 
     def __init__(self, services: ServiceGroup, pipeline: ImagePipeline,
                  engine: Callable[[], Localizer | None],
-                 prepare: Callable[[Sequence[Path], Sequence[PlaceMap]], Prepared],
-                 use: Callable[[Sequence[Path], Prepared], Localizer],
-                 paths: Callable[[], tuple[Path, ...]]) -> None:
+                 prepare: Callable[[Sequence[Source], Sequence[PlaceMap]], Prepared],
+                 use: Callable[[Sequence[Source], Prepared], Localizer],
+                 paths: Callable[[], tuple[Source, ...]]) -> None:
         # Started with the first map that a service loads.
         self._thread = ThreadPoolExecutor(1, 'map loader')
         self._services = services
@@ -92,7 +97,7 @@ class MapServices:
              DuplicateMapError: response.RESULT_DUPLICATE_MAP})
 
     def _load(self, request: LoadMap.Request) -> str:
-        paths = map_paths(request.path)
+        paths = map_sources(request.path)
         kept = self._paths() if request.add else ()
         engine = self._engine()
         if kept and isinstance(engine, CollectionLocalizer):

@@ -13,6 +13,7 @@ from seqnet_ros.config.settings import Settings
 from seqnet_ros.config.upkeep import UpkeepConfig
 from seqnet_ros.core.errors import InputError, SeqnetRosError
 from seqnet_ros.core.images import DEFAULT_MEGAPIXELS
+from seqnet_ros.maps.fleet.address import FleetAddress, is_fleet_address, parse_address
 from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 APPLIED = 'applied'
@@ -87,8 +88,9 @@ class LocalizerSettings(NodeSettings):
         '', description="Name of a model, or its YAML file; '' is the model of the map. Without a "
                         f'map it is {DEFAULT_TEXT}, until ~/load_map loads the first one.')
     map: str = Field(
-        '', description="Directory of the map to search, several joined by ':', or the folder of a "
-                        "collection; '' waits for ~/load_map.")
+        '', description="Directory of the map to search, several joined by ':', the folder of a "
+                        "collection, or the address of a map on a server, milvus://host:port/name; "
+                        "'' waits for ~/load_map.")
     fix_topic: str = Field(
         '', json_schema_extra=AT_ACTIVATION,
         description="Topic of GNSS fixes (sensor_msgs/NavSatFix) that limit the tiles of a "
@@ -216,6 +218,15 @@ class EvaluatorSettings(Settings):
     diagnostics_period_s: float = Field(
         1.0, ge=0.1, le=60, json_schema_extra=AT_START,
         description='Period of the reports on /diagnostics, s of wall time.')
+
+
+def map_sources(text: str) -> list[Path] | list[FleetAddress]:
+    """Read where maps to be searched are: directories as `map_paths`, or one map on a server.
+
+    Raises:
+        InputError: it does not name a map.
+    """
+    return [parse_address(text)] if is_fleet_address(text) else map_paths(text)
 
 
 def map_paths(text: str) -> list[Path]:

@@ -40,7 +40,8 @@ def spread_sample(count: int) -> np.ndarray:
 
 
 def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
-                  places: np.ndarray, found: np.ndarray) -> ActiveStates:
+                  places: np.ndarray, found: np.ndarray,
+                  before: ActiveStates | None = None) -> ActiveStates:
     """Return the places that matter for the next keyframe.
 
     Args:
@@ -49,6 +50,7 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         marginal: belief over the places that mattered so far, ``[K]``.
         places: the numbers of those, ``[K]``.
         found: places that the index found, ``[F]``, nearest first.
+        before: those that mattered so far, which are returned where nothing changes.
     """
     held = _held_blocks(marginal, places)
     beyond = _beyond_seams(whole, np.append(held, held + 1))
@@ -56,6 +58,8 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         held, held + 1, beyond, beyond + 1, found // BLOCK, (found + BLOCK) // BLOCK]))
     runs = (blocks[:, None] * BLOCK + np.arange(BLOCK)).ravel()
     chosen = np.unique(np.concatenate([runs[runs < len(whole)], sample]))
+    if before is not None and np.array_equal(chosen, before.places):
+        return before
     return ActiveStates(chosen, _part(whole, chosen), np.searchsorted(chosen, sample))
 
 

