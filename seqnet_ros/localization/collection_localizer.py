@@ -130,11 +130,6 @@ class CollectionLocalizer(Localizer):
         self._collection.use_preparation(lambda found: prepare_map(found, model, engine))
         self._seen = _recent(engine, self._seen)
 
-    def reset(self) -> None:
-        """Clear the sequence, as after a break."""
-        super().reset()
-        self._forget_drive()
-
     def _maps_for(self, images: Sequence[View], engine: EngineConfig) -> list[PlaceMap]:
         """Return the tiles that are searched, and those that the summary ranks first for images."""
         ranked = self._rank([self.model.describe(image) for image in images])
@@ -149,7 +144,8 @@ class CollectionLocalizer(Localizer):
     def _forget_drive(self) -> None:
         self._seen.clear()
         self._carried = None
-        self._unmatched = self._since_choice = self._since_ranked = 0
+        self._unmatched = self._collection.config.lost_after  # it may be anywhere
+        self._since_choice = self._since_ranked = 0
         self._ranked_first.clear()
 
     def _match(self, query: int, stamp_ns: int, descriptor: np.ndarray, image: np.ndarray,

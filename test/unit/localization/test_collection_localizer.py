@@ -117,6 +117,17 @@ def test_a_robot_that_was_carried_is_found_in_another_tile(model, town, second):
     engine.close()
 
 
+def test_after_a_break_the_summary_must_agree_again(model, town, second):
+    _, tiles = town
+    engine = engine_for(model, tiles)
+    assert any(result.accepted for result in localize(engine, second[:60]))
+    engine.reset()
+    accepted = [result.accepted for result in localize(engine, second[60:])]
+    assert not any(accepted[:11])  # eight keyframes to the first ranking, four to the second
+    assert any(accepted[11:40])
+    engine.close()
+
+
 def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, town, second):
     _, tiles = town
     engine = engine_for(model, tiles, CollectionConfig(used_tiles=1, open_tiles=2))
