@@ -26,6 +26,8 @@ from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 
 _ARRAY, _ARCHIVE = '.npy', '.zip'
+_FLUSHED_PLACES = 10_000
+"""After so many places the server is to build its index; it collects fewer by itself."""
 
 Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -111,10 +113,11 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
         server.add_entry(entry)
         server.remove_before(source.name, server.versions()[source.name])
         written.append(entry.tile)
-    if written:
+    places = sum(tile.places for tile in written)
+    if places >= _FLUSHED_PLACES:
         server.flush()
-    return Pushed(tuple(tile.name for tile in written), tuple(unchanged),
-                  sum(tile.places for tile in written), read_directory(server))
+    return Pushed(tuple(tile.name for tile in written), tuple(unchanged), places,
+                  read_directory(server))
 
 
 def read_directory(server: FleetServer) -> Directory:
