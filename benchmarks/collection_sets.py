@@ -3,7 +3,7 @@
 ``python -m benchmarks.collection_sets DATA`` maps ``DATA/nordland_64x32/summer`` in six tiles and
 ``DATA/gardens_point/day_left`` in one, and finds six parts of the winter and ``day_right`` among
 them. Two rendered towns (`benchmarks.recall_sets`) are mapped by day in four tiles each; the drives
-by night and at dusk through one of them cross its tiles. Each tile has a frame of its own.
+by night and at dusk through one of them cross its tiles, which have one frame, or one each.
 """
 
 import argparse
@@ -74,9 +74,16 @@ def _parts(options: RecordingOptions, count: int) -> Iterator[RecordingOptions]:
 
 
 def _write(described: DescriptorCache, mapped: Sequence[tuple[str, RecordingOptions]],
-           folder: Path) -> list[_Tile]:
-    """Make a collection of drives, each of as many tiles as its name says."""
-    tiles = []
+           folder: Path, shared: bool = False) -> list[_Tile]:
+    """Make a collection of drives, each of as many tiles as its name says.
+
+    Args:
+        described: the model.
+        mapped: names and drives.
+        folder: where to write.
+        shared: the tiles of a drive share their coordinates.
+    """
+    tiles, frames = [], {}
     for name, options in mapped:
         parts = next(count for word, count in _PARTS.items() if word in name)
         for number, part in enumerate(_parts(options, parts)):
@@ -85,7 +92,9 @@ def _write(described: DescriptorCache, mapped: Sequence[tuple[str, RecordingOpti
                                   described.model.engine)
             save_map(made.place_map, folder / tile.name)
             tiles.append(tile)
-    create_collection(folder, [folder / tile.name for tile in tiles], areas={})
+            if shared:
+                frames[tile.name] = name
+    create_collection(folder, [folder / tile.name for tile in tiles], areas={}, frames=frames)
     return tiles
 
 
@@ -172,14 +181,16 @@ def main() -> None:
                 right, far, _, first = apart.cells()
                 table.add_row(pair.name, name, f'{together.results:,}', *together.cells(), right,
                               far, first)
-            folder = Path(work) / 'towns'
-            folder.mkdir()
-            tiles = _write(described, [(f'town{seed}', pairs[0].maps)
-                                       for seed, pairs in towns.items()], folder)
-            for pair in towns[_TOWNS[0]]:
-                together, _ = _search(
-                    described, folder, tiles, [(f'town{_TOWNS[0]}', pair.queries)], False)
-                table.add_row(pair.name, name, f'{together.results:,}', *together.cells())
+            for shared, frame in ((True, 'one frame'), (False, 'a frame each')):
+                folder = Path(work) / frame
+                folder.mkdir()
+                tiles = _write(described, [(f'town{seed}', pairs[0].maps)
+                                           for seed, pairs in towns.items()], folder, shared)
+                for pair in towns[_TOWNS[0]]:
+                    together, _ = _search(
+                        described, folder, tiles, [(f'town{_TOWNS[0]}', pair.queries)], False)
+                    table.add_row(f'{pair.name}, {frame}', name, f'{together.results:,}',
+                                  *together.cells())
             described.close()
     Console(width=120).print(table)
 
