@@ -26,6 +26,8 @@ from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 
 _ARRAY, _ARCHIVE = '.npy', '.zip'
+_FLUSHED_PLACES = 10_000
+"""After so many places the server is to build its index; it collects fewer by itself."""
 
 Bars = Callable[[str, int], AbstractContextManager[Callable[[int], None]]]
 
@@ -93,28 +95,30 @@ def push(path: Path, server: FleetServer, store: Store, *, name: str = '', sessi
     store.check_writable()
     sources = _sources(path, name)
     site = _begin(path, sources, server, store, index, shards)
+    directory = site.directory
     written: list[Tile] = []
     unchanged: list[str] = []
     for source in sources:
         place_map = open_map(source.path)
         entry = _describe(place_map, source, site, store, session, with_weights)
-        before = None if site.directory is None else site.directory.find(source.name)
+        before = None if directory is None else directory.find(source.name)
         if before is not None and _same(before, entry):
             unchanged.append(source.name)
             continue
         version = max(entry.version, 0 if before is None else before.version + 1)
         entry = entry.model_copy(update={'version': version})
-        _check_fits(() if site.directory is None else site.directory.entries, entry, server)
+        _with(() if directory is None else directory.entries, entry, server)
         with bars(source.name, len(place_map)) as progress:
             server.insert_places(entry, _rows(place_map, entry.tile), progress)
-        _check_fits(server.entries(), entry, server)  # others push, too
+        directory = _with(server.entries(), entry, server)  # others push, too
         server.add_entry(entry)
-        server.remove_before(source.name, server.versions()[source.name])
+        server.remove_before(source.name, directory.versions[source.name])
         written.append(entry.tile)
-    if written:
+    places = sum(tile.places for tile in written)
+    if places >= _FLUSHED_PLACES:
         server.flush()
-    return Pushed(tuple(tile.name for tile in written), tuple(unchanged),
-                  sum(tile.places for tile in written), read_directory(server))
+    assert directory is not None  # there is a source at least
+    return Pushed(tuple(tile.name for tile in written), tuple(unchanged), places, directory)
 
 
 def read_directory(server: FleetServer) -> Directory:
@@ -223,9 +227,9 @@ def _describe(place_map: PlaceMap, source: _Source, site: _Site, store: Store, s
         rows=store.add(lambda target: _save(target, rows), _ARRAY), store=store.where)
 
 
-def _check_fits(others: Iterable[TileEntry], entry: TileEntry, server: FleetServer) -> None:
-    """Check that a map can be read once it has this version of a tile."""
-    Directory.of((*others, entry), str(server.address))
+def _with(others: Iterable[TileEntry], entry: TileEntry, server: FleetServer) -> Directory:
+    """Return the map once it has this version of a tile; raise where it could not be read then."""
+    return Directory.of((*others, entry), str(server.address))
 
 
 def _same(before: TileEntry, entry: TileEntry) -> bool:

@@ -11,6 +11,7 @@ import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -148,7 +149,14 @@ class FleetServer:
         Raises:
             FleetError: the server refuses or does not answer.
         """
-        self._call(lambda client: self._create(client, dim, index, shards))
+        def make(client: Any) -> None:
+            with ThreadPoolExecutor(2) as pool:  # each waits some seconds for the server
+                made = [pool.submit(self._create_places, client, dim, index, shards),
+                        pool.submit(self._create_tiles, client)]
+            for one in made:
+                one.result()
+
+        self._call(make)
 
     def drop(self) -> None:
         """Remove the map from the server.
@@ -363,7 +371,7 @@ class FleetServer:
         except Exception:  # whatever a broken connection raises, it is let go
             logging.getLogger(__name__).debug('closing %s failed', self.address, exc_info=True)
 
-    def _create(self, client: Any, dim: int, index: IndexKind, shards: int) -> None:
+    def _create_places(self, client: Any, dim: int, index: IndexKind, shards: int) -> None:
         from pymilvus import DataType
 
         text = {'datatype': DataType.VARCHAR, 'max_length': _NAME_BYTES}
@@ -384,12 +392,16 @@ class FleetServer:
         client.create_collection(
             self._places, schema=places, index_params=indexed, num_shards=shards,
             consistency_level='Eventually', timeout=self._timeout_s)
+
+    def _create_tiles(self, client: Any) -> None:
+        from pymilvus import DataType
+
         tiles = client.create_schema(
             auto_id=False, enable_dynamic_field=False,
             description='Tiles of a map for a fleet, by seqnet_ros')
         tiles.add_field('key', DataType.VARCHAR, is_primary=True, max_length=100)
         tiles.add_field('unused', DataType.FLOAT_VECTOR, dim=2)  # every collection has a vector
-        tiles.add_field('tile', **text)
+        tiles.add_field('tile', DataType.VARCHAR, max_length=_NAME_BYTES)
         tiles.add_field('version', DataType.INT64)
         tiles.add_field('entry', DataType.VARCHAR, max_length=MAX_ENTRY_BYTES)
         flat = client.prepare_index_params()

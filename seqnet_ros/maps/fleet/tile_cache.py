@@ -66,7 +66,8 @@ class TileCache:
 
     def path_of(self, entry: TileEntry) -> Path:
         """Return the folder of the map of a tile."""
-        return self.folder / _TILES / entry.tile.map_id[:32]
+        # The id is what a server says it is, and no name of a folder.
+        return self.folder / _TILES / hashlib.sha256(entry.tile.map_id.encode()).hexdigest()[:32]
 
     def has(self, entry: TileEntry) -> bool:
         """Return whether a tile is here."""
@@ -87,9 +88,11 @@ class TileCache:
             known = _Known.model_validate(
                 parse_json(read_limited(file, _MAX_BYTES), str(file)))
             self._known = known
-            return Directory.of(known.entries, self._where)
+            if self._has_summary(known.summary):
+                return Directory.of(known.entries, self._where)
         except (InputError, MapError, ValidationError, ValueError):
-            return None
+            pass
+        return None
 
     def note(self, directory: Directory, store: Store) -> None:
         """Keep what a server says of the tiles, and fetch the summary of those that are new.
@@ -148,11 +151,11 @@ class TileCache:
         path = self.path_of(entry)
         with explain_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and not self.has(entry):
-            shutil.rmtree(path)
-        if not self.has(entry):
-            self._make_room(entry.tile.bytes, keep)
-            fetch_tile(entry, store, path)
+            if path.exists() and not self.has(entry):
+                shutil.rmtree(path)
+            if not self.has(entry):
+                self._make_room(entry.tile.bytes, keep)
+                fetch_tile(entry, store, path)
 
     def touch(self, entry: TileEntry) -> None:
         """Note that a tile is used."""
@@ -178,6 +181,12 @@ class TileCache:
                 shutil.rmtree(path, ignore_errors=True)
                 shutil.rmtree(path.with_name(f'{path.name}.weights'), ignore_errors=True)
                 total -= size
+
+    def _has_summary(self, summary: SummaryFiles) -> bool:
+        files = (summary.rows_name, summary.rows), (summary.axes_name, summary.axes)
+        return all((self.folder / name).is_file()
+                   and (self.folder / name).stat().st_size == record.bytes
+                   for name, record in files)
 
     def _rows(self, entry: TileEntry, blocks: int, store: Store) -> np.ndarray:
         """Return the rows of a tile, int8 ``[B, R, BLOCK_DIM]``; a copy is kept."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from refusal import refusal
 
+from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.maps.collection.collection_file import Tile
 from seqnet_ros.maps.collection.extent import Extent, GeoExtent
 from seqnet_ros.maps.fleet.address import (
@@ -26,6 +27,7 @@ from seqnet_ros.maps.fleet.directory import (
 )
 from seqnet_ros.maps.fleet.region import parse_region
 from seqnet_ros.maps.fleet.server import FleetServer, Hits, where
+from seqnet_ros.maps.fleet.tile_cache import TileCache
 from seqnet_ros.maps.fleet.tile_search import by_distance
 
 NAMES = st.from_regex(r'[A-Za-z_][A-Za-z0-9_]{0,30}', fullmatch=True)
@@ -150,6 +152,14 @@ def test_an_entry_that_leads_out_of_its_folder():
     document = json.loads(entry().to_text())
     document['tile']['name'] = '../../etc'
     assert 'inside the folder' in refusal(lambda: parse_entry(json.dumps(document), 'here'))
+
+
+@pytest.mark.parametrize('map_id', ['../../../etc', '/etc', '..', 'a/b', '\x00', 'x' * 200])
+def test_copies_stay_in_their_folder(tmp_path, map_id):
+    cache = TileCache(parse_address('milvus://host/x'), FleetConfig(cache=str(tmp_path)))
+    path = cache.path_of(entry('a', map_id=map_id))
+    assert path.parent == cache.folder / 'tiles'
+    assert path.name.isalnum()
 
 
 def test_conditions_quote_what_they_are_given():

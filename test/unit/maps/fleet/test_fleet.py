@@ -365,8 +365,13 @@ def test_a_damaged_copy_is_fetched_again(fleet, tmp_path):
         (collection.path_of(0) / 'manifest.json').write_text('{}')
         assert refusal(lambda: collection.open(0))
         assert len(collection.open(0)) == PLACES
+        for file in collection.folder.glob('summary-*'):
+            file.unlink()
     finally:
         collection.close()
+    again = robot(fleet, tmp_path)
+    assert again.tiles_here == 1
+    again.close()
 
 
 def test_a_newer_tile_is_noticed(site, tmp_path):
