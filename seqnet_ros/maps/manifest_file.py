@@ -15,6 +15,8 @@ from seqnet_ros.maps.place_map import FORMATS, MapManifest, array_names, optiona
 
 MANIFEST = 'manifest.json'
 INDEX = 'index.faiss'
+COLLECTION = 'collection.json'
+"""The list of a collection of maps, in the folder that holds them."""
 
 
 class ManifestFile(Settings):

@@ -31,7 +31,13 @@ from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import CoarseIndex, ExactIndex, HnswIndex, LateIndex
 from seqnet_ros.maps.integrity import MapIntegrity, MappedFile
 from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
-from seqnet_ros.maps.manifest_file import INDEX, MANIFEST, ManifestFile, parse_manifest_file
+from seqnet_ros.maps.manifest_file import (
+    COLLECTION,
+    INDEX,
+    MANIFEST,
+    ManifestFile,
+    parse_manifest_file,
+)
 from seqnet_ros.maps.map_checks import check_array, check_descriptors, check_route
 from seqnet_ros.maps.map_recovery import restore_interrupted_save
 from seqnet_ros.maps.place_map import (
@@ -145,6 +151,9 @@ class _Directory:
             raise
         except FileNotFoundError as error:
             os.close(self._descriptor)
+            if (path / COLLECTION).is_file():
+                raise MapNotFoundError(f'{path} is a collection of maps, expected one map, such as '
+                                       'one of those in it') from error
             raise MapNotFoundError(f'no map at {path}: found a directory without {MANIFEST}, '
                                    'expected the directory of a map') from error
 

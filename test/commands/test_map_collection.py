@@ -12,7 +12,8 @@ from command_line import refusal, succeed
 from curved_road import record
 from streets import Street
 
-from seqnet_ros.maps.collection.collection_file import COLLECTION, read_collection
+from seqnet_ros.maps.collection.collection_file import read_collection
+from seqnet_ros.maps.manifest_file import COLLECTION
 
 
 @pytest.fixture(scope='module')
@@ -84,6 +85,11 @@ def test_a_map_is_cut_and_shown_and_verified(maps, tmp_path):
     content[-1] ^= 1
     frames.write_bytes(bytes(content))
     assert 'frames.npy' in refusal('map', 'collection', 'verify', tmp_path / 'tiles')
+
+
+def test_a_collection_is_no_map(maps):
+    succeed('map', 'collection', 'create', maps, '--output', maps)
+    assert 'is a collection of maps, expected one map' in refusal('map', 'info', maps)
 
 
 def test_nothing_is_replaced_unasked(maps):

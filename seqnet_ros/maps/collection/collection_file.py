@@ -20,11 +20,11 @@ from seqnet_ros.core.files import read_limited
 from seqnet_ros.maps.collection.extent import Extent, GeoExtent
 from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.file_record import FileRecord
+from seqnet_ros.maps.manifest_file import COLLECTION
 from seqnet_ros.maps.map_reader import read_manifest
 from seqnet_ros.maps.place_map import MapManifest
 from seqnet_ros.place_filter.scene_change import SceneChange
 
-COLLECTION = 'collection.json'
 FORMAT = 1
 MOST_TILES = 20_000
 

@@ -20,7 +20,6 @@ from seqnet_ros.core.errors import (
 )
 from seqnet_ros.core.files import read_limited, whole_file
 from seqnet_ros.maps.collection.collection_file import (
-    COLLECTION,
     MOST_TILES,
     CollectionManifest,
     SummaryFiles,
@@ -32,7 +31,7 @@ from seqnet_ros.maps.collection.extent import Extent, GeoExtent
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, pooled
 from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.file_record import FileRecord
-from seqnet_ros.maps.manifest_file import MANIFEST
+from seqnet_ros.maps.manifest_file import COLLECTION, MANIFEST
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 

@@ -15,7 +15,7 @@ from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.maps.builder import build_map, select_places
-from seqnet_ros.maps.collection.collection_file import COLLECTION, Tile, read_collection
+from seqnet_ros.maps.collection.collection_file import Tile, read_collection
 from seqnet_ros.maps.collection.creation import create_collection, find_maps
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import (
@@ -27,6 +27,7 @@ from seqnet_ros.maps.collection.prior import (
 )
 from seqnet_ros.maps.collection.splitting import cut_cells, parse_cell
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, RowIndex, Summary, pooled
+from seqnet_ros.maps.manifest_file import COLLECTION
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_model
