@@ -154,6 +154,7 @@ class FleetCollection(MapCollection):
                 parse_region(fleet.region) if fleet.region else None, (),
                 (fleet.session,) if fleet.session else ())
             self._cache.note(directory, self._store)
+            self._server.index_kind()  # so that no image waits for it
         except FleetAwayError as error:
             if known is None:
                 raise FleetAwayError(
