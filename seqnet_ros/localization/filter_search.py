@@ -29,6 +29,8 @@ from seqnet_ros.place_filter.pose_estimate import PoseEstimate, estimate_pose
 _EXACT_BYTES = 48 << 20
 _EXACT_PLACES = 16_384
 """Up to this size all places are compared with every keyframe."""
+_GATHERED_BYTES = 16 << 20
+"""Up to this size the frames that matter for a keyframe are kept for the next."""
 _FOUND = 64
 _SEARCHED_EVERY = 5
 _LOST = 0.01
@@ -271,6 +273,8 @@ class FilterSearch:
         frames, places = self._maps[number].matching_frames, self._places(number)
         if places is None:
             return frames
+        if len(places) * frames.shape[1] * frames.itemsize > _GATHERED_BYTES:
+            return frames[places]
         # Most places matter for many keyframes: reading them all over the map again takes longer.
         known = self._gathered[number]
         if np.array_equal(known.places, places):

@@ -64,7 +64,7 @@ def test_the_server_vanishes_under_a_robot(tiles, own_server, tmp_path):
             deliver(node, lambda frame=frame: peer.show(frame.read(), frame.stamp_ns))
 
     with localizing(**parameters) as (node, peer):
-        assert server_state(node) == 'there'
+        eventually(lambda: server_state(node) == 'there', 'an answer of the server')
         drive_on(node, peer, drive[:50])
         own_server.kill()
         drive_on(node, peer, drive[50:100])

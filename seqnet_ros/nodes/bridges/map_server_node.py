@@ -86,7 +86,7 @@ class MapServerBridgeNode(PrintableLogs, Node):
         grid = grid_of(self._tile, self._grids)
         if grid is None:
             self._problem = f'no grid is given for tile {self._tile}'
-            self._log.warning('no grid', self._problem)
+            self._log.warning(self._problem, self._problem)
             return
         if grid != self._wanted:
             self._wanted, self._again_s, self._problem = grid, 0.0, ''
@@ -113,7 +113,7 @@ class MapServerBridgeNode(PrintableLogs, Node):
 
     def _fail(self, problem: str) -> None:
         self._problem = problem
-        self._log.warning('failed', f'{problem}; it is asked again')
+        self._log.warning(problem, f'{problem}; it is asked again')
 
     def _report(self, report: Report) -> None:
         report.level, report.message = (

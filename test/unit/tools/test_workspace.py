@@ -185,7 +185,7 @@ def test_catkin_accepts_the_manifest():
 
 def test_every_executable_is_installed():
     cmake = (ROOT / 'CMakeLists.txt').read_text()
-    listed = re.search(r'^foreach\(node ([a-z_ ]+)\)$', cmake, re.MULTILINE)
+    listed = re.search(r'^foreach\(node ([a-z_\s]+)\)$', cmake, re.MULTILINE)
     assert listed
     assert listed.group(1).split() == list(NODES)
     assert os.access(ROOT / 'scripts' / 'node', os.X_OK)
