@@ -115,8 +115,10 @@ class CollectionLocalizer(Localizer):
         allowed = tiles_within(self._collection.tiles, list(priors.values())) if priors else None
         self._priors, before = priors, self._allowed
         self._allowed = allowed
+        if allowed == before:
+            return
         self._ranked_first.clear()
-        if allowed != before and allowed is not None and self._tile not in allowed:
+        if allowed is not None and self._tile not in allowed:
             self._undecided = True
 
     def use_settings(self, engine: EngineConfig) -> None:

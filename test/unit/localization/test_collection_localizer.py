@@ -128,6 +128,26 @@ def test_after_a_break_the_summary_must_agree_again(model, town, second):
     engine.close()
 
 
+def test_a_prior_that_says_the_same_again_changes_nothing(model, town, second):
+    """Fixes come often; the rankings that confirm a match outlive them."""
+    _, tiles = town
+    config = CollectionConfig(open_tiles=2, used_tiles=1, reach_m=0.0)
+    results = []
+    for repeated in (False, True):
+        engine = engine_for(model, tiles, config)
+        accepted = []
+        for frame in second[:45]:
+            if repeated:
+                engine.use_prior('fix', PosePrior('map', (170.0, 100.0), 500.0))
+            result = engine.push_lazily(frame.read, frame.stamp_ns, frame.pose)
+            if result is not None:
+                accepted.append(result.accepted)
+        engine.close()
+        results.append(accepted)
+    assert any(results[0])
+    assert results[0] == results[1]
+
+
 def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, town, second):
     _, tiles = town
     engine = engine_for(model, tiles, CollectionConfig(used_tiles=1, open_tiles=2))
