@@ -60,7 +60,6 @@ class Tile(Settings):
             raise ValueError('expected a path inside the folder of the collection')
         return name
 
-
     def to_scene(self) -> SceneChange:
         """Return `PlaceMap.scene_change` of the map."""
         (near, near_spread, far, far_spread) = self.scene

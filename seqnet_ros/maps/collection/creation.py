@@ -28,7 +28,7 @@ from seqnet_ros.maps.collection.collection_file import (
     parse_collection,
 )
 from seqnet_ros.maps.collection.extent import Extent, GeoExtent
-from seqnet_ros.maps.collection.summary import STRETCH, Axes, pooled
+from seqnet_ros.maps.collection.summary import STRETCH, Axes, centered
 from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.manifest_file import COLLECTION, MANIFEST
@@ -100,12 +100,12 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
         with tempfile.TemporaryFile(prefix='seqnet_ros-') as scratch:
             for number, (path, name) in enumerate(zip(maps, names, strict=True)):
                 place_map = open_map(path)
-                pooled_rows = pooled(place_map.sequences, place_map.segment_starts)
-                means.append(pooled_rows.mean(axis=0, dtype=np.float64).astype(np.float32))
-                (pooled_rows - means[-1]).tofile(scratch)
+                rows_of_tile, mean = centered(place_map.sequences, place_map.segment_starts)
+                means.append(mean)
+                rows_of_tile.tofile(scratch)
                 tiles.append(describe_tile(
                     place_map, path, name, area=areas.get(name, ''),
-                    frame=frames.get(name, frame), rows=len(pooled_rows)))
+                    frame=frames.get(name, frame), rows=len(rows_of_tile)))
                 progress(number + 1)
             check_distinct(tuple(tiles))
             scratch.flush()

@@ -59,15 +59,6 @@ class GeoExtent(Settings):
     @classmethod
     def of(cls, positions: np.ndarray, datum: GeoPoint) -> 'GeoExtent':
         """Return the box of positions, float64 ``[N, 3]``, meters east, north and up of a datum."""
-        (south, west), (north, east) = (
-            corner.tolist() for corner in (bounds(enu_to_latlon(positions, datum))
-                                           for bounds in (_least, _most)))
+        degrees = enu_to_latlon(positions, datum)
+        (south, west), (north, east) = degrees.min(axis=0).tolist(), degrees.max(axis=0).tolist()
         return cls(south=south, west=west, north=north, east=east)
-
-
-def _least(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows.min(axis=0))
-
-
-def _most(rows: np.ndarray) -> np.ndarray:
-    return np.asarray(rows.max(axis=0))

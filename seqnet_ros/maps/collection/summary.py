@@ -54,6 +54,18 @@ def pooled(sequences: np.ndarray, starts: np.ndarray) -> np.ndarray:
     return _unit(rows)
 
 
+def centered(sequences: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rows of a tile less their mean, float32 ``[R, D']``, and the mean ``[D']``.
+
+    Args:
+        sequences: as of `pooled`.
+        starts: as of `pooled`.
+    """
+    rows = pooled(sequences, starts)
+    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return rows - mean, mean
+
+
 def stretch_firsts(starts: np.ndarray) -> np.ndarray:
     """Return the first place of each row, int64 ``[R]``: every `STRETCH` places of a drive."""
     return np.flatnonzero((np.arange(len(starts)) - starts) % STRETCH == 0)

@@ -17,7 +17,7 @@ from seqnet_ros.core.geodesy import enu_to_latlon
 from seqnet_ros.maps.collection.collection_file import Tile, is_collection, read_collection
 from seqnet_ros.maps.collection.creation import describe_tile
 from seqnet_ros.maps.collection.map_collection import check_tile
-from seqnet_ros.maps.collection.summary import Axes, pooled
+from seqnet_ros.maps.collection.summary import Axes, centered
 from seqnet_ros.maps.fleet.directory import Directory, StoredFile, TileEntry
 from seqnet_ros.maps.fleet.server import FleetServer, IndexKind, PlaceRows
 from seqnet_ros.maps.fleet.store import Store
@@ -196,22 +196,16 @@ def _fit(path: Path, sources: list[_Source]) -> Axes:
     """Return the axes of a map that is new on the server."""
     if is_collection(path):
         return Axes.of_array(np.array(map_npy(path / read_collection(path).summary.axes_name)))
-    rows, mean = _centered(open_map(sources[0].path))
+    place_map = open_map(sources[0].path)
+    rows, mean = centered(place_map.sequences, place_map.segment_starts)
     return Axes.fit(rows, mean[None])
-
-
-def _centered(place_map: PlaceMap) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rows of a map before they are projected, float32 ``[R, D']``, and their mean."""
-    rows = pooled(place_map.sequences, place_map.segment_starts)
-    mean = rows.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return rows - mean, mean
 
 
 def _describe(place_map: PlaceMap, source: _Source, site: _Site, store: Store, session: str,
               with_weights: bool) -> TileEntry:
     """Store the files of a tile, and return its entry."""
     manifest = place_map.manifest
-    rows = site.axes.encode(_centered(place_map)[0])
+    rows = site.axes.encode(centered(place_map.sequences, place_map.segment_starts)[0])
     try:
         tile = describe_tile(place_map, source.path, source.name, area=source.area,
                              frame=source.frame, rows=rows.shape[1])
