@@ -221,7 +221,7 @@ class CollectionLocalizer(Localizer):
             position = None if self._carried is None else self._carried.pose
             if position is None and self._carried is not None:
                 position = self._carried.start
-            return around(self._collection.tiles, config, self._found,
+            return around(self._collection.tiles, self._collection.boxes, config, self._found,
                           None if position is None else position[:3], self._used, self._allowed)
         if self._allowed is not None and len(self._allowed) <= config.used_tiles:
             self._undecided = False

@@ -7,6 +7,7 @@ import numpy as np
 
 from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.maps.collection.collection_file import Tile
+from seqnet_ros.maps.collection.tile_boxes import TileBoxes
 
 _KEPT_REACH = 1.5
 """A tile in use is kept up to this many times the distance at which it is taken."""
@@ -23,13 +24,14 @@ class Choice:
     opened: tuple[int, ...] = ()
 
 
-def around(tiles: Sequence[Tile], config: CollectionConfig, here: int,
+def around(tiles: Sequence[Tile], boxes: TileBoxes, config: CollectionConfig, here: int,
            position: np.ndarray | None, used: Sequence[int],
            allowed: Sequence[int] | None = None) -> Choice:
     """Choose the tiles around a robot that is followed in one of them.
 
     Args:
         tiles: all tiles.
+        boxes: theirs.
         config: the settings.
         here: the tile that the robot is in.
         position: where it is in the frame of the tile, ``[3]``, meters; None where it is not known.
@@ -41,17 +43,11 @@ def around(tiles: Sequence[Tile], config: CollectionConfig, here: int,
     if position is None:
         kept = [number for number in used if number != here]
         return Choice((here, *kept[:config.used_tiles - 1]))
-    near: list[tuple[float, int]] = []
-    for number in range(len(tiles)) if allowed is None else allowed:
-        extent = tiles[number].extent
-        if number != here and extent is not None and tiles[number].frame == tiles[here].frame:
-            near.append((extent.distance(position), number))
-    near.sort()
+    near = boxes.near(position, here, config.reach_m * _OPENED_REACH, allowed)
     taken = [number for distance, number in near
              if distance <= config.reach_m * (_KEPT_REACH if number in used else 1.0)]
-    opened = [number for distance, number in near if distance <= config.reach_m * _OPENED_REACH]
     taken = taken[:config.used_tiles - 1]
-    return Choice((here, *taken), tuple(number for number in opened if number not in taken)[
+    return Choice((here, *taken), tuple(number for _, number in near if number not in taken)[
         :max(config.open_tiles - 1 - len(taken), 0)])
 
 

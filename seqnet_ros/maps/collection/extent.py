@@ -37,15 +37,19 @@ class Extent(Settings):
         """
         here = np.asarray(position, dtype=np.float64)
         count = len(here)
-        beyond = np.maximum(np.maximum(np.array(self.low[:count]) - here,
-                                       here - np.array(self.high[:count])), 0.0)
-        return float(np.linalg.norm(beyond))
+        return float(distance_from(np.array(self.low[:count]), np.array(self.high[:count]), here))
 
     @property
     def corners(self) -> np.ndarray:
         """The corners of its base, float64 ``[4, 2]``, in order, meters."""
         (left, bottom, _), (right, top, _) = self.low, self.high
         return np.array([[left, bottom], [right, bottom], [right, top], [left, top]])
+
+
+def distance_from(low: np.ndarray, high: np.ndarray, position: np.ndarray) -> np.ndarray:
+    """Return how far a position ``[C]`` is from boxes ``[..., C]``, meters; 0 inside."""
+    beyond = np.maximum(np.maximum(low - position, position - high), 0.0)
+    return np.asarray(np.linalg.norm(beyond, axis=-1))
 
 
 class GeoExtent(Settings):

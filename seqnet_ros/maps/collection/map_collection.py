@@ -14,6 +14,7 @@ from seqnet_ros.core.array_files import map_npy
 from seqnet_ros.core.errors import InputError, MapChangedError, MapCorruptError, MapNotFoundError
 from seqnet_ros.maps.collection.collection_file import CollectionManifest, Tile, read_collection
 from seqnet_ros.maps.collection.summary import BLOCK_DIM, STRETCH, Axes, Summary
+from seqnet_ros.maps.collection.tile_boxes import TileBoxes
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import LateIndex
 from seqnet_ros.maps.manifest_file import MANIFEST
@@ -50,6 +51,7 @@ class MapCollection:
         if manifest is None:
             self._check_maps()
         self.summary = open_summary(self.folder, self.manifest)
+        self.boxes = TileBoxes(self.tiles)
         self._prepare: Prepare = prepare or _unchanged
         self._open: OrderedDict[int, Future[PlaceMap]] = OrderedDict()
         self._used: frozenset[int] = frozenset()

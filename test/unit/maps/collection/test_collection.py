@@ -17,6 +17,7 @@ from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.maps.builder import build_map, select_places
 from seqnet_ros.maps.collection.collection_file import Tile, read_collection
 from seqnet_ros.maps.collection.creation import create_collection, find_maps
+from seqnet_ros.maps.collection.extent import Extent
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import (
     AreaPrior,
@@ -27,6 +28,7 @@ from seqnet_ros.maps.collection.prior import (
 )
 from seqnet_ros.maps.collection.splitting import cut_cells, parse_cell
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, RowIndex, Summary, pooled
+from seqnet_ros.maps.collection.tile_boxes import TileBoxes
 from seqnet_ros.maps.manifest_file import COLLECTION
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -359,6 +361,22 @@ def test_rows_are_found_by_a_sequence():
              for first in [int(index.search(sequences[place], 5)[1][0])]]
     assert np.mean(found) > 0.8
     assert len(index.search(sequences[0], 1000)[1]) == 50
+
+
+@pytest.mark.parametrize('among', [None, [0, 1, 4, 7, 11]])
+def test_boxes_are_compared_as_each_by_itself(among):
+    random = np.random.default_rng(0)
+    tiles = [Tile(name=f't{number}', map_id=f'm{number}', places=1, bytes=0, rows=1,
+                  scene=(0.0, 1.0, 0.0, 1.0), frame='ab'[number % 2],
+                  extent=Extent.of(random.uniform(0, 100, (2, 3))) if number % 5 else None)
+             for number in range(12)]
+    position = random.uniform(0, 100, 3)
+    expected = sorted(
+        (tile.extent.distance(position), number) for number, tile in enumerate(tiles)
+        if number != 1 and tile.frame == 'b' and tile.extent is not None
+        and tile.extent.distance(position) <= 60 and (among is None or number in among))
+    assert expected
+    assert TileBoxes(tiles).near(position, 1, 60.0, among) == expected
 
 
 # Cutting.
