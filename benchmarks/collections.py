@@ -20,7 +20,6 @@ import os
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -30,6 +29,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 
 from benchmarks.maps import CACHE
+from benchmarks.process_memory import MemoryWatch
 from benchmarks.route import LATENT_DIM, Route, make_route
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.poses import make_pose
@@ -58,7 +58,7 @@ _CROSSED = 5
 _QUERIES = 300
 _WINDOWS = 8, 16, 32, 64
 _WARM_UP = 30
-_STATUS = Path('/proc/self/status')
+_SAMPLED_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def measure(folder: Path, places: int) -> dict[str, object]:
     model = make_model()
     world = World(min(places, TILE_PLACES))
     model.describe(world.drive(0, np.arange(1), 0)[0])
-    with Watch() as memory:
+    with MemoryWatch(_SAMPLED_S) as memory:
         started = time.perf_counter()
         collection = MapCollection(folder)
         opened = time.perf_counter()
@@ -265,8 +265,8 @@ def measure(folder: Path, places: int) -> dict[str, object]:
     return {'places': places, 'tiles': len(collection.tiles),
             'summary_mb': collection.manifest.summary.rows.bytes / 1e6,
             'open_ms': (opened - started) * 1e3, 'start_ms': (ready - opened) * 1e3,
-            'base_mb': memory.base / 1e6, 'grown_mb': memory.grown / 1e6,
-            'anonymous_mb': memory.anonymous / 1e6, **route, **choice}
+            'base_mb': memory.first.resident / 1e6, 'grown_mb': memory.grown.resident / 1e6,
+            'anonymous_mb': memory.grown.anonymous / 1e6, **route, **choice}
 
 
 def _follow(engine: CollectionLocalizer, world: World) -> dict[str, float]:
@@ -325,37 +325,6 @@ def _choose(engine: CollectionLocalizer, collection: MapCollection,
                        for key, found in ranks.items()},
             'recall_of_two': {str(key): float(np.mean(np.array(found) < 2))
                               for key, found in ranks.items()}}
-
-
-class Watch:
-    """Samples the resident memory of this process while a block runs, bytes."""
-
-    def __enter__(self) -> 'Watch':
-        """Begin."""
-        self.base, self._base_anonymous = _resident()
-        self.grown = self.anonymous = 0
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End."""
-        self._ended.set()
-        self._thread.join()
-
-    def _sample(self) -> None:
-        while not self._ended.wait(0.05):
-            resident, anonymous = _resident()
-            self.grown = max(self.grown, resident - self.base)
-            self.anonymous = max(self.anonymous, anonymous - self._base_anonymous)
-
-
-def _resident() -> tuple[int, int]:
-    """Return the resident memory and its part that is anonymous."""
-    lines = dict(line.split(':', 1) for line in _STATUS.read_text().splitlines() if ':' in line)
-    resident, anonymous = (int(lines[key].split()[0]) * 1024 for key in ('VmRSS', 'RssAnon'))
-    return resident, anonymous
 
 
 def plot(reports: list[CollectionReport], file: Path) -> None:

@@ -9,13 +9,12 @@ import argparse
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.process_memory import MemoryWatch
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.maps.map_reader import open_map
@@ -25,7 +24,6 @@ from seqnet_ros.models.place_model import PlaceModel, build_model
 
 DIM = 8448
 _PLACES = 2500, 5000, 10_000
-_STATUS = Path('/proc/self/status')
 _PERIOD_S = 0.005
 
 
@@ -83,47 +81,21 @@ def measure(places: int) -> Peaks:
 
 
 def _drive(model: PlaceModel, places: int, path: Path) -> Peaks:
-    with _Watch() as build:
+    with MemoryWatch(_PERIOD_S) as build:
         mapper = Mapper(model)
         for number in range(places):
             mapper.push(_vector(number), number * 100_000_000)
         save_map(mapper.finish(), path)
         del mapper
-    with _Watch() as opened:
+    with MemoryWatch(_PERIOD_S) as opened:
         localizer = Localizer(model, open_map(path, model))
         for number in range(20):
             localizer.push(_vector(number), number * 100_000_000)
-    return Peaks(build.grown, opened.grown)
+    return Peaks(build.grown.anonymous, opened.grown.anonymous)
 
 
 def _vector(number: int) -> np.ndarray:
     return np.random.default_rng(number).standard_normal(DIM, np.float32)
-
-
-class _Watch:
-    """Samples the memory of this process while a block runs."""
-
-    def __enter__(self) -> '_Watch':
-        self._first = self._most = _anonymous_bytes()
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._sample)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join()
-        self.grown = self._most - self._first
-
-    def _sample(self) -> None:
-        while not self._ended.is_set():
-            self._most = max(self._most, _anonymous_bytes())
-            time.sleep(_PERIOD_S)
-
-
-def _anonymous_bytes() -> int:
-    line = next(line for line in _STATUS.read_text().splitlines() if line.startswith('RssAnon:'))
-    return int(line.split()[1]) * 1024
 
 
 if __name__ == '__main__':

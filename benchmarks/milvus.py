@@ -23,6 +23,7 @@ import numpy as np
 
 from benchmarks.maps import CACHE
 from benchmarks.milvus_server import MilvusServer, install
+from benchmarks.process_memory import process_memory
 from benchmarks.route import LATENT_DIM, Route, make_route
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import FleetError
@@ -91,7 +92,7 @@ def _measure(server: MilvusServer, places: int, index: IndexKind) -> None:
     route.write_frames(descriptors)
     fleet = FleetServer(server.address('fleet'), 60.0)
     fleet.create(DIM, index)
-    empty_memory, empty_disk = _resident(server.pid), _sizes(server.folder)
+    empty_memory, empty_disk = process_memory(server.pid).anonymous, _sizes(server.folder)
     started = time.perf_counter()
     for number in range(places // TILE_PLACES):
         entry = _entry(number)
@@ -104,7 +105,7 @@ def _measure(server: MilvusServer, places: int, index: IndexKind) -> None:
     _say(f'{index} index', f'{time.perf_counter() - started:.1f} s')
     time.sleep(20)  # until segments in memory give way to those with the index
     _search(fleet, route, descriptors)
-    memory = _resident(server.pid) - empty_memory
+    memory = process_memory(server.pid).anonymous - empty_memory
     _say('memory', f'{memory / places:.0f} bytes a place')
     for name, size in _sizes(server.folder).items():
         _say(f'disk, {name}', f'{(size - empty_disk.get(name, 0)) / places:.0f} bytes a place')
@@ -321,14 +322,6 @@ def _say(what: str, value: str) -> None:
 def _percentiles(seconds: list[float]) -> str:
     median, high = np.percentile(seconds, (50, 99)) * 1e3
     return f'p50 {median:.1f} ms, p99 {high:.1f} ms'
-
-
-def _resident(pid: int) -> int:
-    """Return the memory of a process that is not shared with files, bytes."""
-    for line in Path(f'/proc/{pid}/status').read_text().splitlines():
-        if line.startswith('RssAnon:'):
-            return int(line.split()[1]) * 1024
-    raise SystemExit(f'process {pid} states no memory')
 
 
 def _sizes(folder: Path) -> dict[str, int]:
