@@ -39,6 +39,14 @@ def allowed(node: str) -> dict[str, set[str]]:
     return names
 
 
+def made(node: Any) -> dict[str, set[str]]:
+    """Return the full names of what a node itself knows that it has, by kind."""
+    return {'publisher': {item.topic_name for item in node.publishers},
+            'subscriber': {item.topic_name for item in node.subscriptions},
+            'service': {item.service_name for item in node.services},
+            'client': {item.service_name for item in node.clients}}
+
+
 def used(make: Callable[..., Any], start: bool, **parameters: Any) -> dict[str, set[str]]:
     """Return the full names of what a running node has, by kind."""
     import rclpy
@@ -52,11 +60,14 @@ def used(make: Callable[..., Any], start: bool, **parameters: Any) -> dict[str, 
     try:
         if start:
             assert node.start()
+        known = made(node)
         names: dict[str, set[str]] = {}
         unchanged_since = deadline = time.monotonic()
         deadline += PATIENCE_S
-        while time.monotonic() - unchanged_since < 0.5:  # the graph follows what was made
-            assert time.monotonic() < deadline
+        # The graph follows what was made, and holds more: what rcl makes for each node.
+        while (time.monotonic() - unchanged_since < 0.5
+               or any(known[kind] - names[kind] for kind in known)):
+            assert time.monotonic() < deadline, (known, names)
             now = {kind: {name for name, _ in getattr(
                 node, f'get_{kind}_names_and_types_by_node')(node.get_name(), '/')}
                 for kind in RULES.values()}
