@@ -9,9 +9,11 @@ those written last may be missing, and no search waits for them.
 
 import json
 import logging
+import logging.config
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, cast, get_args
 
@@ -95,13 +97,34 @@ def require_pymilvus() -> Any:
         InputError: it is not installed.
     """
     try:
-        import pymilvus
+        with _logging_kept():
+            import pymilvus
     except ImportError as error:
         raise InputError('maps on a server need pymilvus, which is not installed; run `pip install '
                          'pymilvus`') from error
     # It logs each error with its stack, also those that are expected and reported here.
     logging.getLogger('pymilvus').setLevel(logging.CRITICAL)
     return pymilvus
+
+
+@contextmanager
+def _logging_kept() -> Iterator[None]:
+    """Keep the logging of this process while pymilvus is imported.
+
+    It configures logging when it is imported, and ``dictConfig`` closes all handlers that exist:
+    the log files of the program that uses this package.
+    """
+    configure = logging.config.dictConfig
+
+    def pass_on(config: Any) -> None:
+        if 'pymilvus' not in config.get('loggers', {}):  # another thread configures logging
+            configure(config)
+
+    logging.config.dictConfig = pass_on
+    try:
+        yield
+    finally:
+        logging.config.dictConfig = configure
 
 
 class FleetServer:
@@ -372,20 +395,19 @@ class FleetServer:
             logging.getLogger(__name__).debug('closing %s failed', self.address, exc_info=True)
 
     def _create_places(self, client: Any, dim: int, index: IndexKind, shards: int) -> None:
-        from pymilvus import DataType
-
-        text = {'datatype': DataType.VARCHAR, 'max_length': _NAME_BYTES}
+        data_type = require_pymilvus().DataType
+        text = {'datatype': data_type.VARCHAR, 'max_length': _NAME_BYTES}
         places = client.create_schema(
             auto_id=True, enable_dynamic_field=False,
             description='Places of a map for a fleet, by seqnet_ros')
-        places.add_field('id', DataType.INT64, is_primary=True)
-        places.add_field('descriptor', DataType.FLOAT_VECTOR, dim=dim)
-        kinds = {'place': DataType.INT64, 'version': DataType.INT64}
+        places.add_field('id', data_type.INT64, is_primary=True)
+        places.add_field('descriptor', data_type.FLOAT_VECTOR, dim=dim)
+        kinds = {'place': data_type.INT64, 'version': data_type.INT64}
         for name in _PLACE_FIELDS:
             if name in ('tile', 'session', 'fingerprint'):
                 places.add_field(name, **text)
             else:
-                places.add_field(name, kinds.get(name, DataType.DOUBLE))
+                places.add_field(name, kinds.get(name, data_type.DOUBLE))
         indexed = client.prepare_index_params()
         indexed.add_index('descriptor', index_type=index, metric_type=METRIC,
                           params=_INDEX_PARAMS[index])
@@ -394,16 +416,15 @@ class FleetServer:
             consistency_level='Eventually', timeout=self._timeout_s)
 
     def _create_tiles(self, client: Any) -> None:
-        from pymilvus import DataType
-
+        data_type = require_pymilvus().DataType
         tiles = client.create_schema(
             auto_id=False, enable_dynamic_field=False,
             description='Tiles of a map for a fleet, by seqnet_ros')
-        tiles.add_field('key', DataType.VARCHAR, is_primary=True, max_length=100)
-        tiles.add_field('unused', DataType.FLOAT_VECTOR, dim=2)  # every collection has a vector
-        tiles.add_field('tile', DataType.VARCHAR, max_length=_NAME_BYTES)
-        tiles.add_field('version', DataType.INT64)
-        tiles.add_field('entry', DataType.VARCHAR, max_length=MAX_ENTRY_BYTES)
+        tiles.add_field('key', data_type.VARCHAR, is_primary=True, max_length=100)
+        tiles.add_field('unused', data_type.FLOAT_VECTOR, dim=2)  # every collection has a vector
+        tiles.add_field('tile', data_type.VARCHAR, max_length=_NAME_BYTES)
+        tiles.add_field('version', data_type.INT64)
+        tiles.add_field('entry', data_type.VARCHAR, max_length=MAX_ENTRY_BYTES)
         flat = client.prepare_index_params()
         flat.add_index('unused', index_type='FLAT', metric_type=METRIC)
         client.create_collection(self._tiles, schema=tiles, index_params=flat,
