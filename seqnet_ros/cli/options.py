@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seqnet_ros.cli.settings import setting_option
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
@@ -134,4 +134,5 @@ def numbers(option: str, text: str, example: str) -> tuple[float, ...]:
     try:
         return tuple(float(part) for part in text.split(','))
     except ValueError:
-        raise InputError(f'{option} is {text!r}, expected numbers such as {example}') from None
+        raise InputError(f'{option} is {quoted(text)}, expected numbers such as '
+                         f'{example}') from None

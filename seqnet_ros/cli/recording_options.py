@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.replay.recordings import RecordingOptions
@@ -44,5 +44,5 @@ def read_range(text: str | None) -> tuple[int, int | None]:
         return 0, None
     match = _RANGE.fullmatch(text)
     if match is None:
-        raise InputError(f'the range is {text!r}, expected frames such as 0:400 or 400:')
+        raise InputError(f'the range is {quoted(text)}, expected frames such as 0:400 or 400:')
     return int(match[1] or 0), int(match[2]) if match[2] else None

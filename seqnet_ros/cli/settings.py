@@ -7,7 +7,7 @@ import typer
 
 from seqnet_ros.config.engine import setting_fields
 from seqnet_ros.core.documents import parse_yaml
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 
 def setting_option(name: str, *flags: str, **keywords: Any) -> Any:
@@ -50,8 +50,8 @@ def assigned_values(assignments: list[str] | None) -> dict[str, Any]:
     for text in assignments or []:
         name, equals, value = text.partition('=')
         if not equals or not name.strip():
-            raise InputError(f'--set {text!r} is invalid, expected a setting and its value such as '
-                             "'matching.top_k=50'")
+            raise InputError(f'--set {quoted(text)} is invalid, expected a setting and its value '
+                             "such as 'matching.top_k=50'")
         values[name.strip()] = _scalar(value, text)
     return values
 
@@ -71,4 +71,5 @@ def _scalar(value: str, text: str) -> Any:
         parsed = ()
     if isinstance(parsed, (bool, int, float, str)):
         return parsed
-    raise InputError(f'--set {text!r} has no single value, expected a number, true, false or text')
+    raise InputError(f'--set {quoted(text)} has no single value, expected a number, true, false '
+                     'or text')

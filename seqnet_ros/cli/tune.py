@@ -12,7 +12,7 @@ from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, say, 
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.config.engine import setting_fields
 from seqnet_ros.core.documents import parse_yaml
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
@@ -112,9 +112,9 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
     for text in texts:
         name, equals, values = text.partition('=')
         if not equals or name not in setting_fields():
-            raise InputError(f'--search {text!r} is invalid, expected a setting and values such as '
-                             "'filter.evidence=0.5,1,2'")
-        parsed = [parse_yaml(value, f'--search {text!r}') for value in values.split(',')]
+            raise InputError(f'--search {quoted(text)} is invalid, expected a setting and values '
+                             "such as 'filter.evidence=0.5,1,2'")
+        parsed = [parse_yaml(value, f'--search {quoted(text)}') for value in values.split(',')]
         textual = setting_fields()[name].annotation is str
         found[name] = tuple(str(value) if textual else value for value in parsed)
     return found

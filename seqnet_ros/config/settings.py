@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from seqnet_ros.core.errors import shortened
+from seqnet_ros.core.errors import quoted, shortened
 
 _MOST_NAMED = 10
 
@@ -28,7 +28,7 @@ def describe_validation_error(error: ValidationError, section: str = '') -> str:
     for item in error.errors()[:_MOST_NAMED]:
         where = shortened('.'.join(str(part) for part in (*filter(None, [section]), *item['loc'])))
         found = ('' if isinstance(item.get('input'), dict)
-                 else f' (found {shortened(repr(item.get("input")))})')
+                 else f' (found {quoted(item.get("input"))})')
         # What a check of ours says is a sentence already; it may be about several fields.
         text = str(item['ctx']['error']) if item['type'] == 'value_error' else item['msg']
         parts.append(f'{where}: {text}{found}' if where else f'{text}{found}')

@@ -27,6 +27,11 @@ def shortened(value: object, most: int = _MOST_QUOTED) -> str:
     return text if len(text) <= most else f'{text[:most]}...'
 
 
+def quoted(value: object) -> str:
+    """Return a value of unknown origin as Python writes it, cut where it is long."""
+    return shortened(repr(value))
+
+
 class InputError(SeqnetRosError):
     """An image, bag, video, pose file or array that cannot be used."""
 

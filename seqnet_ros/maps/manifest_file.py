@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import MAX_JSON_BYTES, parse_json
-from seqnet_ros.core.errors import InputError, MapCorruptError, shortened
+from seqnet_ros.core.errors import InputError, MapCorruptError, quoted, shortened
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.place_map import FORMATS, MapManifest, array_names, optional_array_names
 
@@ -57,7 +57,7 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
         document = parse_json(content, file)
         version = document['manifest']['format_version']
         if version not in FORMATS:
-            raise MapCorruptError(f'{where} has map format {shortened(repr(version))}, this '
+            raise MapCorruptError(f'{where} has map format {quoted(version)}, this '
                                   f'version reads {", ".join(map(str, FORMATS))}')
         if document['sha256'] != document_digest(document):
             raise MapCorruptError(f'{file} was modified: its checksum does not match its content')
@@ -72,7 +72,7 @@ def parse_manifest_file(content: bytes, where: object) -> ManifestFile:
                 'version does not know') from error
         raise MapCorruptError(f'{file}: {describe_validation_error(error)}') from error
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise MapCorruptError(f'{file} is damaged: {shortened(repr(error))}') from error
+        raise MapCorruptError(f'{file} is damaged: {quoted(error)}') from error
     _check_names(parsed, file)
     return parsed
 
@@ -91,7 +91,7 @@ def _check_names(parsed: ManifestFile, file: str) -> None:
         raise MapCorruptError(f'{file} does not list all files of a map')
     foreign = sorted(set(parsed.files) - needed - {INDEX})
     if foreign:
-        raise MapCorruptError(f'{file} lists {shortened(repr(foreign[0]))}, which is not a file of '
+        raise MapCorruptError(f'{file} lists {quoted(foreign[0])}, which is not a file of '
                               'a map')
 
 

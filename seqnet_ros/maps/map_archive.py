@@ -26,7 +26,7 @@ from pydantic import Field, ValidationError
 from seqnet_ros.config.model import WeightsConfig
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import MAX_JSON_BYTES, parse_json
-from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError, shortened
+from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError, quoted, shortened
 from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
 from seqnet_ros.core.printable import printable
 from seqnet_ros.descriptors.download import file_sha256
@@ -237,11 +237,11 @@ def _read_contents(packed: zipfile.ZipFile, archive: Path) -> _Contents:
             f'{archive}: {CONTENTS}: {describe_validation_error(error)}') from error
     for name in contents.files:
         if not _NAME.fullmatch(name) or printable(name) != name:
-            raise MapCorruptError(f'{archive} names {shortened(repr(name))}, expected files of '
+            raise MapCorruptError(f'{archive} names {quoted(name)}, expected files of '
                                   'map/ and weights/')
     if found := sorted(set(contents.files) ^ (set(entries) - {CONTENTS})):
         raise MapCorruptError(f'{archive}: {CONTENTS} and the files differ in '
-                              f'{shortened(repr(found[0]))}')
+                              f'{quoted(found[0])}')
     for name, record in contents.files.items():
         if entries[name].file_size != record.bytes:
             raise MapCorruptError(f'{archive}: {shortened(name)} has {entries[name].file_size} '
@@ -255,12 +255,12 @@ def _check_names(contents: _Contents, parsed: ManifestFile, archive: Path) -> tu
     names = tuple(name.removeprefix(_WEIGHTS) for name in contents.files
                   if name.startswith(_WEIGHTS))
     if found := sorted(({name for name in contents.files if name.startswith(_MAP)}) ^ expected):
-        raise MapCorruptError(f'{archive} and its manifest differ in {shortened(repr(found[0]))}')
+        raise MapCorruptError(f'{archive} and its manifest differ in {quoted(found[0])}')
     named = {Path(one.path) for one in needed_weights(parsed.manifest.model)
              if one.path is not None and one.package is None}
     allowed = {file.name for path in named for file in (path, *side_files(path, existing=False))}
     if foreign := sorted(set(names) - allowed):
-        raise MapCorruptError(f'{archive} holds {shortened(repr(foreign[0]))}, which its map does '
+        raise MapCorruptError(f'{archive} holds {quoted(foreign[0])}, which its map does '
                               'not name as weights')
     return names
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqnet_ros.core.camera import CameraModel
-from seqnet_ros.core.errors import DamagedImageError, InputError, MapModelMismatchError
+from seqnet_ros.core.errors import DamagedImageError, InputError, MapModelMismatchError, quoted
 from seqnet_ros.core.scratch_arrays import GrowingRows
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import Frame, FrameSource
@@ -70,7 +70,8 @@ class Shard:
         """
         match = _SHARD.fullmatch(text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise InputError(f"shard {text!r} is invalid, expected one like '3/8': from 1/8 to 8/8")
+            raise InputError(f"shard {quoted(text)} is invalid, expected one like '3/8': from 1/8 "
+                             'to 8/8')
         return cls(int(match[1]), int(match[2]))
 
     def frames(self, total: int) -> range:

@@ -9,7 +9,7 @@ from enum import Enum
 import numpy as np
 
 from seqnet_ros.config.engine import SPACING, SPACING_FORMS, EngineConfig, KeyframeConfig
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.core.poses import NANOSECONDS, RESTART_S, distance
 
 _STILL_M, _STILL_S = 0.05, 1.0
@@ -35,7 +35,7 @@ class Spacing:
         match = SPACING.fullmatch(text)
         value = 0.0 if match is None else float(match[1] or match[3])
         if match is None or value <= 0:
-            raise InputError(f'keyframe spacing {text!r} is invalid: use {SPACING_FORMS}')
+            raise InputError(f'keyframe spacing {quoted(text)} is invalid: use {SPACING_FORMS}')
         return cls(value, match[2] or '')
 
     def __str__(self) -> str:

@@ -11,7 +11,7 @@ from seqnet_ros.cli import options
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.cli.settings import collect_settings
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 if TYPE_CHECKING:
     from seqnet_ros.evaluation.metrics.localization_metrics import Spread
@@ -116,7 +116,7 @@ def _read_offset(text: str | None) -> float | str | None:
         return float(text)
     except ValueError:
         raise InputError(
-            f"--clock-offset is {text!r}, expected seconds or 'auto'") from None
+            f"--clock-offset is {quoted(text)}, expected seconds or 'auto'") from None
 
 
 def _spread(errors: 'Spread', unit: str) -> str:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 _Number = TypeVar('_Number', float, Decimal)
 
@@ -64,7 +64,7 @@ def parse_number(field: str, where: str, kind: Callable[[str], _Number]) -> _Num
         value = kind(field.strip())
         finite = np.isfinite(float(value))
     except (ValueError, InvalidOperation):
-        raise InputError(f'{where} holds {field.strip()!r}, expected a number') from None
+        raise InputError(f'{where} holds {quoted(field.strip())}, expected a number') from None
     if not finite:
-        raise InputError(f'{where} holds {field.strip()!r}, expected a finite number')
+        raise InputError(f'{where} holds {quoted(field.strip())}, expected a finite number')
     return value

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from scipy.spatial import cKDTree
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.core.files import read_text
 
 METRES, FRAMES = 'm', 'frames'
@@ -47,8 +47,8 @@ class Tolerance:
         """
         match = _TOLERANCE.fullmatch(text)
         if match is None or (match[2] != METRES and match[3] is not None):
-            raise InputError(f"tolerance {text!r} is invalid, expected meters ('5m'), meters and "
-                             "degrees ('5m,30deg') or frames ('2frames')")
+            raise InputError(f"tolerance {quoted(text)} is invalid, expected meters ('5m'), meters "
+                             "and degrees ('5m,30deg') or frames ('2frames')")
         unit = METRES if match[2] == METRES else FRAMES
         return cls(float(match[1]), unit, None if match[3] is None else float(match[3]))
 
@@ -266,6 +266,6 @@ def _numbers_by_name(names: Sequence[str]) -> Mapping[str, int]:
 
 def _frame_of(name: str, numbers: Mapping[str, int], where: str) -> int:
     if name not in numbers:
-        raise InputError(f'{where} is {name!r}, expected the name or the number of a frame of the '
-                         'recording')
+        raise InputError(f'{where} is {quoted(name)}, expected the name or the number of a frame '
+                         'of the recording')
     return numbers[name]

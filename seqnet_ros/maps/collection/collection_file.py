@@ -14,6 +14,7 @@ from seqnet_ros.core.errors import (
     InputError,
     MapCorruptError,
     MapNotFoundError,
+    quoted,
     shortened,
 )
 from seqnet_ros.core.files import read_limited
@@ -194,7 +195,7 @@ def parse_collection(content: bytes, file: Path) -> CollectionManifest:
         found = document['collection']
         version = found['format_version']
         if version != FORMAT:
-            raise MapCorruptError(f'{file} has format {shortened(repr(version))}, this version '
+            raise MapCorruptError(f'{file} has format {quoted(version)}, this version '
                                   f'reads {FORMAT}')
         if document['sha256'] != _digest(found):
             raise MapCorruptError(f'{file} was modified: its checksum does not match its content')

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.maps.collection.collection_file import MOST_TILES
 from seqnet_ros.maps.place_map import PlaceMap
 
@@ -35,7 +35,8 @@ def parse_cell(text: str) -> float:
     """
     match = _CELL.fullmatch(text)
     if match is None or not 1 <= float(match[1]) <= 1e6:
-        raise InputError(f"cell {text!r} is invalid, expected meters from 1 to 1e6 such as '100m'")
+        raise InputError(f"cell {quoted(text)} is invalid, expected meters from 1 to 1e6 such "
+                         "as '100m'")
     return float(match[1])
 
 

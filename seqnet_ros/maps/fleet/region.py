@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seqnet_ros.core.errors import InputError, shortened
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.core.geodesy import check_geodetic
 from seqnet_ros.core.poses import MAX_COORDINATE_M
 from seqnet_ros.maps.collection.collection_file import Tile
@@ -55,12 +55,12 @@ def parse_region(text: str) -> Region:
     except ValueError:
         values = []
     if kind not in ('xy', 'geo') or len(values) != 4:
-        raise InputError(f'region {shortened(repr(text))} is invalid, expected {FORM}')
+        raise InputError(f'region {quoted(text)} is invalid, expected {FORM}')
     for first, second in (values[:2], values[2:]):
         if kind == 'geo':
             check_geodetic(first, second)
         elif not max(abs(first), abs(second)) <= MAX_COORDINATE_M:
-            raise InputError(f'region {shortened(repr(text))} is invalid, expected coordinates '
+            raise InputError(f'region {quoted(text)} is invalid, expected coordinates '
                              f'within {MAX_COORDINATE_M:g} m')
     pairs = [sorted(pair) for pair in zip(values[:2], values[2:], strict=True)]
     return Region((pairs[0][0], pairs[1][0]), (pairs[0][1], pairs[1][1]), kind == 'geo')

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 
 import numpy as np
 
-from seqnet_ros.core.errors import FleetAwayError, FleetError, InputError, shortened
+from seqnet_ros.core.errors import FleetAwayError, FleetError, InputError, quoted, shortened
 from seqnet_ros.maps.fleet.address import FleetAddress
 from seqnet_ros.maps.fleet.directory import MAX_ENTRY_BYTES, TileEntry, parse_entry
 
@@ -86,7 +86,7 @@ def parse_index(text: str) -> IndexKind:
     for kind in get_args(IndexKind):
         if text.upper() == kind:
             return cast(IndexKind, kind)
-    raise InputError(f'index {shortened(repr(text))} is unknown, expected one of '
+    raise InputError(f'index {quoted(text)} is unknown, expected one of '
                      f'{", ".join(_INDEX_PARAMS)}')
 
 

@@ -9,7 +9,7 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from std_msgs.msg import String
 
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.nodes.bridges.bridge import BridgeSettings, call_often, now_s, require_package
 from seqnet_ros.nodes.diagnostics import DiagnosticsReporter, Level, Report
 from seqnet_ros.nodes.error_log import IntervalLog
@@ -136,7 +136,7 @@ def read_grids(text: str) -> dict[str, str]:
     for part in filter(None, map(str.strip, text.split(','))):
         pattern, found, file = part.rpartition('=')
         if not (found and pattern and file):
-            raise InputError(f"the parameter grids has {part!r}, expected 'TILE=FILE'")
+            raise InputError(f"the parameter grids has {quoted(part)}, expected 'TILE=FILE'")
         grids.setdefault(pattern, file if '://' in file else str(user_path(file).absolute()))
     if not grids:
         raise InputError("the parameter grids is empty, expected at least one 'TILE=FILE'")

@@ -8,7 +8,7 @@ from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import CameraInfo
 
 from seqnet_ros.core.camera import FORWARD, CameraModel, camera_from_info
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 from seqnet_ros.core.poses import check_pose
 from seqnet_ros.nodes.error_log import ErrorLog
 
@@ -28,7 +28,7 @@ def parse_base_from_camera(text: str) -> np.ndarray:
     except ValueError:
         values = []
     if len(values) != 7:
-        raise InputError(f"base_from_camera is {text!r}, expected 'x y z qx qy qz qw'")
+        raise InputError(f"base_from_camera is {quoted(text)}, expected 'x y z qx qy qz qw'")
     return check_pose(values, 'base_from_camera')
 
 

@@ -7,7 +7,7 @@ import typer
 
 from seqnet_ros.cli.console import print_table, progress_bar, working
 from seqnet_ros.cli.dataset.prepare.skipped import require_images, warn_left_out
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 
 def robotcar(
@@ -36,7 +36,7 @@ def robotcar(
 
     kinds = reader.POSITION_KINDS if positions is None else (positions,)
     if positions not in (None, *reader.POSITION_KINDS):
-        raise InputError(f'--positions is {positions!r}, expected one of '
+        raise InputError(f'--positions is {quoted(positions)}, expected one of '
                          f'{", ".join(reader.POSITION_KINDS)}')
     rows = []
     for part, name in _laps(folder, lap or []).items():
@@ -69,7 +69,7 @@ def _laps(folder: Path, chosen: list[str]) -> dict[str, str]:
     for text in chosen:
         part, _, name = text.partition('=')
         if part not in parts or not name:
-            raise InputError(f'--lap is {text!r}, expected a part of {", ".join(parts)} and a lap, '
-                             'such as test/queries=2014-12-16-18-44-24')
+            raise InputError(f'--lap is {quoted(text)}, expected a part of {", ".join(parts)} and '
+                             'a lap, such as test/queries=2014-12-16-18-44-24')
         found[part] = name
     return found

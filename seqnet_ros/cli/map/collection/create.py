@@ -8,7 +8,7 @@ import typer
 
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.collection.info import collection_fields
-from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.errors import InputError, quoted
 
 
 def create(
@@ -52,7 +52,8 @@ def read_areas(assignments: Sequence[str]) -> dict[str, str]:
     for text in assignments:
         tile, found, name = text.rpartition('=')
         if not found or not tile or not name:
-            raise InputError(f"--area is {text!r}, expected a tile and a name like 'hall=floor 2'")
+            raise InputError(f"--area is {quoted(text)}, expected a tile and a name "
+                             "like 'hall=floor 2'")
         if tile in areas:
             raise InputError(f'--area names tile {tile} twice, expected one area for each')
         areas[tile] = name
