@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from faults.inputs import Reader, make_readers
+from faults.readers import Reader, make_readers
 from seqnet_ros.core.errors import SeqnetRosError
 
 READERS = (
