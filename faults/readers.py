@@ -52,14 +52,26 @@ def make_readers(folder: Path) -> list[Reader]:
     )
     from seqnet_ros.datasets.seqnet.db_struct import read_struct
     from seqnet_ros.descriptors.weights import read_tensors
+    from seqnet_ros.evaluation.metrics.ground_truth_files import read_ground_truth
     from seqnet_ros.evaluation.metrics.place_ground_truth import read_pairs
     from seqnet_ros.evaluation.metrics.search_metrics import SearchResults
+    from seqnet_ros.evaluation.replay.belief_history import (
+        BELIEF,
+        BeliefRecorder,
+        read_belief,
+        write_belief,
+    )
     from seqnet_ros.evaluation.replay.run_files import COLUMNS, read_queries
     from seqnet_ros.evaluation.result_document import read_document
+    from seqnet_ros.maps.collection.collection_file import COLLECTION, parse_collection
+    from seqnet_ros.maps.collection.creation import create_collection
+    from seqnet_ros.maps.fleet.directory import StoredFile, TileEntry, parse_entry
     from seqnet_ros.maps.manifest_file import MANIFEST, parse_manifest_file
     from seqnet_ros.maps.map_archive import export_map, import_map
+    from seqnet_ros.maps.map_part import RecordingPath, read_part, write_part
     from seqnet_ros.maps.map_writer import save_map
     from seqnet_ros.models.place_model import load_preset
+    from seqnet_ros.pipelines.shards import Shard, observe_shard
     from seqnet_ros.training.seqnet.run import load_run
 
     place_map = folder / 'sample_map'
@@ -72,6 +84,8 @@ def make_readers(folder: Path) -> list[Reader]:
     np.savez(arrays, preds=np.arange(12).reshape(3, 4), recalls=np.array({1: 0.5}, dtype=object),
              args=np.array({'x': 'y'}, dtype=object))
     np.save(array, np.eye(4, dtype=np.float32))
+    true_places = io.BytesIO()
+    np.savez(true_places, GT=np.eye(3, 4, dtype=bool))
     model = b'description: x\nimage: {height: 64, width: 64}\nframe: {kind: hog, cell: 16}\n'
     camera = (b'image_width: 640\nimage_height: 480\ndistortion_model: plumb_bob\n'
               b'camera_matrix: {data: [600, 0, 320, 0, 600, 240, 0, 0, 1]}\n'
@@ -89,6 +103,24 @@ def make_readers(folder: Path) -> list[Reader]:
     archive = folder / 'sample.zip'
     archive.unlink(missing_ok=True)
     export_map(place_map, archive, with_weights=False)
+
+    recorder = BeliefRecorder()
+    for number in range(9):
+        recorder.add(np.eye(9)[number])
+    write_belief(run, recorder.history())
+    belief = (run / BELIEF).read_bytes()
+    part = folder / 'part.npz'
+    write_part(observe_shard(RecordingPath(path=str(timed), folder='', rate=1.0), Shard(1, 1),
+                             small_model(), keep_images=True), part)
+    tiles = create_collection(folder, [place_map], areas={}, overwrite=True).tiles
+    stored = StoredFile(bytes=1, sha256='0' * 64)
+    entry = TileEntry(version=1, tile=tiles[0], session='', model='small', fingerprint='x', dim=8,
+                      sequence_length=5, spacing='2m', archive=stored, rows=stored, axes=stored,
+                      store='')
+
+    def read_belief_of_run(path: Path) -> None:
+        link(path, run / BELIEF)
+        read_belief(run)
 
     def walk_timed(path: Path) -> None:
         link(path, timed / 'times.txt')
@@ -123,6 +155,8 @@ def make_readers(folder: Path) -> list[Reader]:
                 b'stamp,x,y\n1,2,3\n2,3,4\n', b'time,latitude,longitude\n0,48,9\n1,48.1,9.1\n')),
         Reader('pairs', '.csv', lambda path: read_pairs(path, ['a', 'b'], ['c', 'd']),
                (b'query,map\na,c\n1,1\n',)),
+        Reader('true places', '.npz', lambda path: read_ground_truth(path, 3, 4),
+               (arrays.getvalue(), true_places.getvalue())),
         Reader('table', '.csv', lambda path: list(read_rows(path, ('key', 'lat'))),
                (b'key,lat,lon\na,48,9\nb,49,10\n',)),
         Reader('bounds', '.txt', read_bounds, (b'0 2\n0 2\n2 3\n',)),
@@ -134,6 +168,13 @@ def make_readers(folder: Path) -> list[Reader]:
         Reader('result document', '.json', lambda path: read_document(
             path, SearchResults, 'a result'), (
             b'{"method": "single", "recall": {"1": 0.5}, "queries": 4, "unmatched": 0}',)),
+        Reader('belief of an evaluation', '.npz', read_belief_of_run, (belief,)),
+        Reader('part of a map', '.npz', read_part, (part.read_bytes(),)),
+        Reader('collection', '.json', lambda path: parse_collection(
+            read_limited(path, MAX_JSON_BYTES), path), ((folder / COLLECTION).read_bytes(),)),
+        Reader('tile of a fleet', '.json', lambda path: parse_entry(
+            read_limited(path, MAX_JSON_BYTES).decode(errors='replace'), 'the server'),
+               (entry.to_text().encode(),)),
         Reader('archive of a map', '.zip', lambda path: import_map(
             path, folder / 'imported', overwrite=True, backup=False), (archive.read_bytes(),)),
         *(Reader(f'recording {suffix}', suffix, walk, (content,))

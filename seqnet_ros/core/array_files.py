@@ -16,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from seqnet_ros.core.errors import InputError, shortened
-from seqnet_ros.core.files import read_limited
+from seqnet_ros.core.files import read_limited, require_file
 from seqnet_ros.core.safe_pickle import read_object_array
 
 _MAX_EXPANSION = 50
@@ -43,6 +43,7 @@ def read_npz(path: str | PathLike[str], objects: bool = False,
             cannot be read without running code.
     """
     file = Path(path)
+    require_file(file)
     try:
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
@@ -72,6 +73,7 @@ def read_npy(path: str | PathLike[str], objects: bool = False) -> np.ndarray:
     Raises:
         InputError: the file is missing or damaged, or holds anything else.
     """
+    require_file(path)
     if objects and _holds_objects(Path(path)):
         return _parse(read_limited(path, _MAX_OBJECT_BYTES), str(path), objects=True)
     # Mapping compares the shape with the size of the file before anything is allocated.
@@ -93,6 +95,7 @@ def map_npy(path: str | PathLike[str]) -> np.ndarray:
         InputError: the file is missing, truncated, or holds anything else.
     """
     file = Path(path)
+    require_file(file)
     try:
         return np.lib.format.open_memmap(file, mode='r')
     except OSError as error:

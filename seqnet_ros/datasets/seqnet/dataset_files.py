@@ -5,7 +5,6 @@ read without running code in them. The struct with the positions is in
 `seqnet_ros.datasets.seqnet.db_struct`.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -238,7 +237,6 @@ def open_descriptors(path: _PathLike) -> np.ndarray:
             type.
     """
     file = Path(path)
-    _require_file(file)
     array = map_npy(file)
     if array.ndim != 2 or 0 in array.shape or array.dtype not in _FLOATS:
         raise InputError(f'{file} holds {array.dtype} {list(array.shape)}, expected float16, '
@@ -364,22 +362,12 @@ def read_arrays(path: _PathLike) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is missing or damaged, or an array cannot be read without running code.
     """
-    file = Path(path)
-    _require_file(file)
-    return read_npz(file, objects=True)
+    return read_npz(path, objects=True)
 
 
 def _lines(file: Path) -> list[str]:
-    _require_file(file)
     text = read_text(file)
     return text.rstrip().split('\n') if text.strip() else []
-
-
-def _require_file(file: Path) -> None:
-    # Unlike those of `Path`, these accept names that are too long or hold a NUL.
-    if not os.path.isfile(file):  # noqa: PTH113
-        raise InputError(f'{file} is not a file' if os.path.exists(file)  # noqa: PTH110
-                         else f'{file} does not exist')
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from seqnet_ros.core.files import whole_file
 
 BELIEF = 'belief.npz'
 MOST_COLUMNS, MOST_ROWS = 600, 300
+_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +115,32 @@ def read_belief(folder: Path) -> BeliefHistory | None:
         return None
     try:
         arrays = read_npz(path)
-        return BeliefHistory(arrays['probabilities'], int(arrays['stride']),
-                             int(arrays['results']), arrays['bounds'])
+        history = BeliefHistory(arrays['probabilities'], int(arrays['stride']),
+                                int(arrays['results']), arrays['bounds'])
+        _check(history)
+        return history
     except (InputError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{path} is not the belief of an evaluation: {error}') from error
+
+
+def _check(history: BeliefHistory) -> None:
+    """Check the values of a file.
+
+    Raises:
+        ValueError: they are inconsistent.
+    """
+    probabilities, bounds = history.probabilities, history.bounds
+    if probabilities.ndim != 2 or probabilities.dtype != np.float32:
+        raise ValueError(f'probabilities are {probabilities.dtype} {list(probabilities.shape)}, '
+                         'expected float32 [C, R]')
+    columns, rows = probabilities.shape
+    if not ((probabilities >= 0) & (probabilities <= 1 + _ROUNDING)).all():
+        raise ValueError('a probability is not between 0 and 1')
+    if bounds.shape != (rows + 1,) or bounds.dtype != np.int64:
+        raise ValueError(f'bounds are {bounds.dtype} {list(bounds.shape)}, expected int64 '
+                         f'[{rows + 1}]')
+    if bounds[0] != 0 or not (np.diff(bounds) > 0).all():
+        raise ValueError('bounds do not ascend from 0')
+    if not (columns - 1) * history.stride < history.results <= columns * history.stride:
+        raise ValueError(f'{columns} groups of {history.stride} cannot hold {history.results} '
+                         'results')

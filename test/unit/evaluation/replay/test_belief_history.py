@@ -55,7 +55,7 @@ def test_many_results_take_no_more_memory():
 
 
 def test_what_is_written_is_read_back_to_the_byte(tmp_path: Path):
-    history = record(np.random.default_rng(3).random((30, 40)), 20, 10)
+    history = record(np.random.default_rng(3).random((30, 40)) / 40, 20, 10)
     write_belief(tmp_path, history)
     first = (tmp_path / BELIEF).read_bytes()
     found = read_belief(tmp_path)
@@ -73,4 +73,21 @@ def test_a_run_without_the_filter_leaves_no_belief(tmp_path: Path):
     assert read_belief(tmp_path) is None
     (tmp_path / BELIEF).write_bytes(b'no arrays')
     with pytest.raises(InputError, match='not the belief of an evaluation'):
+        read_belief(tmp_path)
+
+
+@pytest.mark.parametrize(('name', 'value', 'message'), [
+    ('probabilities', np.full((7, 3), np.nan, np.float32), 'not between 0 and 1'),
+    ('probabilities', np.full((7, 3), 1.5, np.float32), 'not between 0 and 1'),
+    ('probabilities', np.zeros((7, 3)), r'float64 \[7, 3\], expected float32'),
+    ('bounds', np.arange(5), r'int64 \[5\], expected int64 \[4\]'),
+    ('bounds', np.array([0, 2, 1, 3]), 'do not ascend'),
+    ('stride', np.int64(2), '7 groups of 2 cannot hold 7 results'),
+    ('results', np.int64(10**9), 'cannot hold 1000000000'),
+])
+def test_an_altered_belief_is_refused(tmp_path: Path, name, value, message):
+    write_belief(tmp_path, record(np.full((7, 3), 0.1)))
+    with np.load(tmp_path / BELIEF) as arrays:
+        np.savez(tmp_path / BELIEF, **{**arrays, name: value})
+    with pytest.raises(InputError, match=message):
         read_belief(tmp_path)
