@@ -91,7 +91,7 @@ class _Running:
         self._results += 1
         if not result.accepted:
             return self._results < _RESTART_RESULTS
-        judgement = truth.judge(found, [result.candidates[0].place_id])
+        judgement = truth.judge(found, result.candidates[:1])
         self._restart.seconds = (found.frame.stamp_ns - self._stamp_ns) / 1e9
         self._restart.distance = travelled - self._travelled
         self._restart.right = bool(judgement.right[0]) if judgement.known else None

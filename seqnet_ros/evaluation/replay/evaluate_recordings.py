@@ -37,6 +37,7 @@ from seqnet_ros.evaluation.replay.notes import note_results, note_same_drive, no
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, check_ground_truth
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
 from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, known_map, map_recordings
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
 from seqnet_ros.evaluation.replay.replay import Replayed, engine_for, replay
 from seqnet_ros.evaluation.replay.run_files import (
     DESCRIPTORS,
@@ -99,7 +100,7 @@ class EvaluationRun:
 
     Attributes:
         results: what ``results.json`` holds.
-        mapped: the map.
+        mapped: the places of the map.
         maps: the recordings of the map; None if they are not available.
         queries: the recordings that asked.
         replayed: what became of them.
@@ -110,7 +111,7 @@ class EvaluationRun:
     """
 
     results: ReplayResults
-    mapped: ReferenceMap
+    mapped: ReferencePlaces
     maps: Recordings | None
     queries: Recordings
     replayed: Replayed
@@ -278,7 +279,7 @@ def _replay(described: DescriptorCache, mapped: ReferenceMap, settings: EngineCo
     engine = engine_for(described.model, mapped.place_map, settings, camera)
     table = QueryTable(folder, mapped.place_frames)
     with table.open(), bars('localizing', len(queries)) as show:
-        replayed = replay(described, engine, queries, truth, show, table.add)
+        replayed = replay(described, engine, queries, mapped, truth, show, table.add)
     return replayed, time.perf_counter() - started
 
 

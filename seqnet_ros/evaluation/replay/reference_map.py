@@ -13,14 +13,19 @@ from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_without_po
 from seqnet_ros.datasets.recordings.open_recording import PosedSource
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.evaluation.replay.reference_places import (
+    ReferencePlaces,
+    array_bytes,
+    spread_rows,
+)
 from seqnet_ros.maps.mapper import Mapper
-from seqnet_ros.maps.place_map import PlaceMap, array_names
+from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 
 _logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
-class ReferenceMap:
+class ReferenceMap(ReferencePlaces):
     """A map and the frames its places were made of.
 
     Attributes:
@@ -39,10 +44,23 @@ class ReferenceMap:
     damaged: tuple[str, ...] = ()
 
     @property
+    def manifests(self) -> tuple[MapManifest, ...]:
+        """The manifest of the map."""
+        return (self.place_map.manifest,)
+
+    @property
+    def poses(self) -> np.ndarray:
+        """Poses of the places in the map, float64 ``[N, 7]``."""
+        return self.place_map.poses
+
+    @property
     def bytes(self) -> int:
         """Size of the arrays of the map."""
-        return sum(getattr(self.place_map, name).nbytes
-                   for name in array_names(self.place_map.manifest.model))
+        return array_bytes(self.place_map)
+
+    def compared_frames(self, most: int) -> np.ndarray:
+        """Return frames of evenly spread places, see `ReferencePlaces.compared_frames`."""
+        return np.asarray(self.place_map.matching_frames)[spread_rows(len(self.place_map), most)]
 
 
 def map_recordings(described: DescriptorCache, recordings: Recordings,

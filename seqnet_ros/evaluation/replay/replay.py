@@ -20,6 +20,7 @@ from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, ColdStart, ColdSt
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, Way
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult
@@ -36,12 +37,14 @@ class Query:
         recording: which one it is of.
         judged: the result and its truth; once kept, with the best candidate only.
         truth: true pose ``[7]``, None where not known.
+        place: number of the best place in `ReferencePlaces`; -1 without any.
     """
 
     number: int
     recording: int
     judged: Judged
     truth: np.ndarray | None
+    place: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +95,7 @@ def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
 
 
 def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordings: Recordings,
-           truth: QueryGroundTruth, progress: Callable[[int], None],
+           mapped: ReferencePlaces, truth: QueryGroundTruth, progress: Callable[[int], None],
            keep: Callable[[Query], Any] = lambda _: None, restarts: int = RESTARTS) -> Replayed:
     """Find the frames of recordings in a map.
 
@@ -100,6 +103,7 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
         described: the model of the map.
         engine: makes a localizer.
         recordings: the queries.
+        mapped: the places of the map.
         truth: where they really are.
         progress: told how many frames are done.
         keep: given every result as it comes.
@@ -124,8 +128,10 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
     for found, (result, travelled) in walk.results(push):
         if result is not None:
             judgement = truth.judge_result(found, result)
+            best = result.best
             query = Query(found.number, found.recording,
-                          replayed.accumulator.add(result, judgement, travelled), found.truth)
+                          replayed.accumulator.add(result, judgement, travelled), found.truth,
+                          -1 if best is None else mapped.number_of(best))
             replayed.queries.append(replace(query, judged=query.judged.shortened()))
             replayed.match_seconds.append(result.match_seconds)
             if result.describe_seconds:

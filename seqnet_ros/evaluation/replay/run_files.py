@@ -107,7 +107,7 @@ def _row(query: Query, place_frames: np.ndarray) -> list[object]:
         row += [''] * 8
     else:
         right = np.flatnonzero(judgement.right)
-        row += [best.place_id, _frame(place_frames, best.place_id), _short(best.score),
+        row += [best.place_id, _frame(place_frames, query.place), _short(best.score),
                 _short(best.descriptor_distance), _short(best.sequence_distance),
                 _short(judgement.errors[0]), _flag(judged.right) if judgement.known else '',
                 int(right[0]) + 1 if len(right) else '']

@@ -20,7 +20,11 @@ from seqnet_ros.evaluation.report.belief_charts import belief_map, probability_c
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
 from seqnet_ros.evaluation.report.reasons import reason_rows
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
-from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
+from seqnet_ros.evaluation.report.similarity_matrix import (
+    MOST_WHOLE,
+    draw_matrix,
+    similarity_picture,
+)
 from seqnet_ros.evaluation.report.summary import summary_rows
 from seqnet_ros.evaluation.report.template import render, resource
 
@@ -134,7 +138,7 @@ def _pictures(run: EvaluationRun, order: Sequence[int], budget: int) -> Pictures
 def _places(query: Query) -> list[int]:
     """Return the places to show with a query: the best one, and the true one if it differs."""
     best = query.judged.result.best
-    places = [] if best is None else [best.place_id]
+    places = [] if best is None else [query.place]
     truth = query.judged.judgement.true_place
     if truth >= 0 and best is not None and not query.judged.right:
         places.append(truth)
@@ -153,9 +157,8 @@ def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
     found = np.full((len(queries), 2), np.nan)
     if places is not None:
         for row, query in enumerate(queries):
-            best = query.judged.result.best
-            if query.judged.outcome == 'wrong' and best is not None:
-                found[row] = places[best.place_id]
+            if query.judged.outcome == 'wrong' and query.place >= 0:
+                found[row] = places[query.place]
     drawn = RouteMap(positions, places)
     outcomes = [query.judged.outcome for query in queries]
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
@@ -174,7 +177,7 @@ def _matrix(run: EvaluationRun) -> Markup | None:
     rows = run.described
     if not len(rows):
         return None
-    places = np.asarray(run.mapped.place_map.matching_frames)
+    places = run.mapped.compared_frames(MOST_WHOLE)
     position = np.full(len(run.replayed.queries), -1)
     position[rows] = np.arange(len(rows))
     searched = [row for row, query in enumerate(run.replayed.queries)
@@ -183,8 +186,8 @@ def _matrix(run: EvaluationRun) -> Markup | None:
     queries = [run.replayed.queries[row] for row in searched]
     return draw_matrix(
         similarity_picture(run.descriptors, places), position[searched].tolist(),
-        [query.judged.result.candidates[0].place_id for query in queries],
-        [query.judged.outcome for query in queries], (len(rows), len(places)),
+        [query.place for query in queries],
+        [query.judged.outcome for query in queries], (len(rows), len(run.mapped)),
         ('queries', 'places of the map'))
 
 
@@ -236,7 +239,7 @@ def _failure(run: EvaluationRun, episode: Sequence[int], pictures: Pictures) -> 
         'place': best.place_id, 'score': best.score,
         'travelled': judged.travelled, 'error': error if np.isfinite(error) else None,
         'query': _uri(pictures.found[0], query.number),
-        'found': _uri(pictures.found[1], int(frames[best.place_id]))}
+        'found': _uri(pictures.found[1], int(frames[query.place]))}
 
 
 def _uri(found: dict[int, bytes], number: int) -> str | None:

@@ -1,0 +1,93 @@
+"""The places that an evaluation can find, and where they truly are."""
+
+from abc import ABC, abstractmethod
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from seqnet_ros.localization.result import Candidate
+from seqnet_ros.maps.place_map import MapManifest, PlaceMap, array_names
+
+
+class TilePlace(NamedTuple):
+    """A place of one of several maps: the number of the map, and that of the place in it."""
+
+    tile: int
+    place: int
+
+
+class ReferencePlaces(ABC):
+    """The places of a map, or of several maps one after the other, numbered from 0 over all.
+
+    Attributes:
+        place_frames: int64 ``[N]``, numbers of frames in their row of recordings; -1 where not
+            known.
+        truth: float64 ``[N, 7]``, true poses of the places, NaN where not known.
+        left_out: images without a pose, which have no place.
+        damaged: why images could not be read.
+    """
+
+    place_frames: np.ndarray
+    truth: np.ndarray
+    left_out: int
+    damaged: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def manifests(self) -> tuple[MapManifest, ...]:
+        """The manifests of the maps, in their order."""
+
+    @property
+    @abstractmethod
+    def poses(self) -> np.ndarray:
+        """Poses of the places in their maps, float64 ``[N, 7]``."""
+
+    @property
+    @abstractmethod
+    def bytes(self) -> int:
+        """Size of the arrays of the maps."""
+
+    @abstractmethod
+    def compared_frames(self, most: int) -> np.ndarray:
+        """Return the frames of at most so many places as they are compared, float32 ``[R, D]``.
+
+        They are those of `spread_rows`.
+        """
+
+    @cached_property
+    def _starts(self) -> np.ndarray:
+        """First place of each map, and the number of all places, int64 ``[M + 1]``."""
+        return np.cumsum([0, *(manifest.places for manifest in self.manifests)])
+
+    @cached_property
+    def _start_of(self) -> dict[str, int]:
+        """First place of each map, by the id of the map."""
+        return {manifest.map_id: int(start)
+                for manifest, start in zip(self.manifests, self._starts[:-1], strict=True)}
+
+    def __len__(self) -> int:
+        """Return the number of places."""
+        return int(self._starts[-1])
+
+    def number_of(self, candidate: Candidate) -> int:
+        """Return the number of a place that was found."""
+        return self._start_of[candidate.map_id] + candidate.place_id
+
+    def tile_place(self, number: int) -> TilePlace:
+        """Return which map a place is in, and its number there."""
+        tile = int(np.searchsorted(self._starts, number, side='right')) - 1
+        return TilePlace(tile, number - int(self._starts[tile]))
+
+
+def array_bytes(place_map: PlaceMap) -> int:
+    """Return the size of the arrays of a map."""
+    return sum(getattr(place_map, name).nbytes
+               for name in array_names(place_map.manifest.model))
+
+
+def spread_rows(count: int, most: int) -> np.ndarray:
+    """Return at most so many of ``count`` rows, evenly spread, int64 ``[R]``."""
+    if count <= most:
+        return np.arange(count)
+    return np.unique(np.linspace(0, count - 1, most).astype(int))
