@@ -43,12 +43,13 @@ class Site(NamedTuple):
 def site(milvus_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The maps on a server that tests may kill."""
     folder = tmp_path_factory.mktemp('site')
+    for name in ('store', 'maps'):
+        (folder / name).mkdir()
     for name, seed in (('first', 1), ('second', 2)):
         record(folder / f'{name}.bag', Street(seed, 260), np.arange(0.0, 200.0))
         succeed('map', 'build', folder / f'{name}.bag', '--model', 'hog', '--output',
                 folder / 'maps' / name)
     record(folder / 'drive.bag', Street(2, 260), np.arange(20.0, 150.0), light=5)
-    (folder / 'store').mkdir()
     with running_server(milvus_python, tmp_path_factory.mktemp('milvus')) as server:
         made = Site(server, folder)
         for name in ('first', 'second'):
