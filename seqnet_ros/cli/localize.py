@@ -8,6 +8,7 @@ import typer
 from seqnet_ros.cli import map_options, options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
+from seqnet_ros.core.errors import InputError
 
 
 def localize(
@@ -56,9 +57,13 @@ def localize(
     check_folder(output)
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.pipelines.localize_recording import localize_recording
+    from seqnet_ros.pipelines.searched_map import SearchedMap
 
-    with map_options.open_searched_map(searched, changes, {
-            'store': store, 'region': region, 'session': session, 'cache': cache}) as opened:
+    place, fleet, collection = map_options.searched_place(searched, changes, {
+        'store': store, 'region': region, 'session': session, 'cache': cache})
+    if place is None:
+        raise InputError('--map is empty, expected a folder or an address')
+    with SearchedMap(place, collection, fleet) as opened:
         engine = opened.manifest.preset.with_settings(changes).engine
         camera = options.read_camera(camera_info)
         recording = open_source(source, topic, poses, pose_topic, rate)

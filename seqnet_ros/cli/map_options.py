@@ -11,7 +11,9 @@ from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.core.errors import InputError
 
 if TYPE_CHECKING:
-    from seqnet_ros.pipelines.searched_map import SearchedMap
+    from pathlib import Path
+
+    from seqnet_ros.maps.fleet.address import FleetAddress
 
 FleetMap = Annotated[str, typer.Argument(
     metavar='ADDRESS', show_default=False,
@@ -19,6 +21,10 @@ FleetMap = Annotated[str, typer.Argument(
 Searched = Annotated[str, typer.Option(
     '--map', help='Folder of the map or of a collection of maps, or the address of a map on a '
                   'server, milvus://host:port/collection.', show_default=False)]
+SearchedInstead = Annotated[str, typer.Option(
+    '--map', help='Instead of building a map: folder of an existing one or of a collection of '
+                  'maps, or the address of a map on a server, milvus://host:port/collection.',
+    show_default=False)]
 Store = Annotated[str, typer.Option(
     help='With a map on a server: folder or https address with the archives of the tiles.',
     show_default=False)]
@@ -33,29 +39,32 @@ Cache = Annotated[str, typer.Option(
     show_default="seqnet_ros/fleet in the user's cache")]
 
 
-def open_searched_map(text: str, settings: dict[str, Any],
-                      fleet: Mapping[str, str]) -> 'SearchedMap':
-    """Open what ``--map`` names.
+def searched_place(text: str, settings: dict[str, Any], fleet: Mapping[str, str],
+                   ) -> tuple['Path | FleetAddress | None', FleetConfig, CollectionConfig]:
+    """Read what ``--map`` names, and the settings of collections.
 
     Args:
-        text: a folder or an address.
-        settings: by dotted name; those of `CollectionConfig` and `FleetConfig` are taken out.
+        text: a folder or an address; '' for none.
+        settings: by dotted name; those of `FleetConfig` and `CollectionConfig` are taken out.
         fleet: options by the name of their field in `FleetConfig`; '' where not given.
 
+    Returns:
+        The folder, the address or None, and the settings.
+
     Raises:
-        MapError: it cannot be used.
-        InputError: a setting is unknown or out of range, or is not one of such a map.
+        InputError: the address is invalid, or a setting is unknown, out of range, or not one of
+            such a map.
     """
     from seqnet_ros.maps.fleet.address import FleetAddress, map_place
-    from seqnet_ros.pipelines.searched_map import SearchedMap
 
-    place = map_place(text)
+    place = map_place(text) if text else None
     given = {name: value for name, value in fleet.items() if value}
     if not isinstance(place, FleetAddress):
         named = [f'--{name}' for name in given] + [
             f'--set {name}' for name in settings if name.startswith('fleet.')]
         if named:
-            raise InputError(f'{named[0]} was given for the folder {place}, expected the address '
-                             'of a map on a server')
+            where = '' if place is None else f' for the folder {place}'
+            raise InputError(f'{named[0]} was given{where}, expected --map with the address of a '
+                             'map on a server')
     config = take_section(settings, 'fleet', FleetConfig, given)
-    return SearchedMap(place, take_section(settings, 'collection', CollectionConfig), config)
+    return place, config, take_section(settings, 'collection', CollectionConfig)

@@ -14,9 +14,10 @@ from seqnet_ros.maps.collection.collection_file import is_collection
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import AreaPrior
 from seqnet_ros.maps.fleet.address import FleetAddress
-from seqnet_ros.maps.fleet.fleet_collection import open_collection
+from seqnet_ros.maps.fleet.fleet_collection import FleetCollection, open_collection
 from seqnet_ros.maps.map_reader import open_map, read_manifest
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_model
+from seqnet_ros.pipelines.progress import Bars, no_bar
 
 
 class SearchedMap:
@@ -65,6 +66,21 @@ class SearchedMap:
         """Close the tiles."""
         if self.tiles is not None:
             self.tiles.close()
+
+    def copy_tiles(self, bars: Bars = no_bar) -> None:
+        """Take copies of all tiles of a map on a server in its place.
+
+        Raises:
+            MapError: one cannot be fetched.
+            InputError: there is no room for all of them.
+        """
+        tiles = self.tiles
+        if not isinstance(tiles, FleetCollection):
+            return
+        with bars('copying tiles', len(tiles.tiles)) as show:
+            tiles.fetch_all(show)
+        self.tiles = tiles.reopen()
+        tiles.close()
 
     def load_model(self, model: str, device: str, weights: Path | None) -> PlaceModel:
         """Load a model, or the one that the map was made with.

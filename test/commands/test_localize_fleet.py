@@ -108,7 +108,7 @@ def test_a_server_that_vanishes_during_a_run(site, tmp_path, caplog):
         localize_recording(open_source(site.drive), engine, tmp_path / 'out', killing)
         assert not tiles.watch.is_there
     rows = matches(tmp_path / 'out')
-    assert len(rows) == 130
+    assert len(rows) > 120
     late = [row for row in rows[len(rows) // 2:] if row['reason'] == 'accepted']
     assert len(late) > 40
     assert {row['map'] for row in late} == {'second'}

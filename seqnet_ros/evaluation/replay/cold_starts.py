@@ -71,8 +71,16 @@ class ColdStarts:
             restart.in_map = self._truth.judge(found, []).in_map
             self._running.append(_Running(
                 restart, self._engine(), found.frame.stamp_ns, travelled))
-        self._running = [one for one in self._running
-                         if one.goes_on(found, read, travelled, self._truth)]
+        going = [one for one in self._running if one.goes_on(found, read, travelled, self._truth)]
+        for one in self._running:
+            if one not in going:
+                one.close()
+        self._running = going
+
+    def close(self) -> None:
+        """Close those that have not found their place."""
+        for one in self._running:
+            one.close()
 
 
 class _Running:
@@ -81,6 +89,10 @@ class _Running:
         self._restart, self._localizer = restart, localizer
         self._stamp_ns, self._travelled = stamp_ns, travelled
         self._results = 0
+
+    def close(self) -> None:
+        """Close what the localizer has opened."""
+        self._localizer.close()
 
     def goes_on(self, found: 'ReplayFrame', read: Callable[[], np.ndarray], travelled: float,
                 truth: 'QueryGroundTruth') -> bool:

@@ -58,9 +58,9 @@ class ReferenceMap(ReferencePlaces):
         """Size of the arrays of the map."""
         return array_bytes(self.place_map)
 
-    def compared_frames(self, most: int) -> np.ndarray:
+    def compared_frames(self) -> np.ndarray:
         """Return frames of evenly spread places, see `ReferencePlaces.compared_frames`."""
-        return np.asarray(self.place_map.matching_frames)[spread_rows(len(self.place_map), most)]
+        return np.asarray(self.place_map.matching_frames)[spread_rows(len(self.place_map))]
 
 
 def map_recordings(described: DescriptorCache, recordings: Recordings,
@@ -109,6 +109,60 @@ def _stack(places: list[ReplayFrame]) -> np.ndarray:
     return np.stack([nowhere if found.truth is None else found.truth for found in places])
 
 
+class PlacesOfFrames:
+    """Tells by their times which frames of recordings the places of a map were made of.
+
+    Args:
+        recordings: those that maps were made of.
+    """
+
+    def __init__(self, recordings: Recordings) -> None:
+        self._recordings = recordings
+        self._of_stamp: list[dict[int, ReplayFrame]] = [{} for _ in recordings.sources]
+        for found in recordings:
+            self._of_stamp[found.recording][found.frame.stamp_ns] = found._replace(
+                frame=replace(found.frame, read=_nothing))
+
+    @property
+    def tells_truth(self) -> bool:
+        """Whether the recordings have true poses beside those that maps are made with."""
+        return any(one is not None for one in self._recordings.truths)
+
+    def of(self, place_map: PlaceMap, names: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Return the true poses ``[N, 7]`` and the frames ``[N]`` of the places of a map.
+
+        Without true poses they are those of the map. Frames that are not known are -1.
+
+        Args:
+            place_map: the map.
+            names: the recordings that it was made of, if only these come into question: where
+                their names are known here, others do not count.
+
+        Raises:
+            InputError: several of these recordings have frames of the same time.
+        """
+        of_stamp = self._frames_of(names)
+        places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
+        frames = np.array([-1 if place is None else place.number for place in places])
+        if not self.tells_truth:
+            return place_map.poses, frames
+        return np.stack([np.full(7, np.nan) if place is None or place.truth is None
+                         else place.truth for place in places]), frames
+
+    def _frames_of(self, names: str | None) -> dict[int, ReplayFrame]:
+        chosen = self._of_stamp
+        if names is not None:
+            named = [self._of_stamp[number] for number, source in enumerate(
+                self._recordings.sources) if source.name in names.split(', ')]
+            chosen = named or chosen
+        merged = {stamp: frame for frames in chosen for stamp, frame in frames.items()}
+        if names is not None and len(merged) < sum(map(len, chosen)):
+            raise InputError(f'several recordings of --map-source have frames of the same times, '
+                             f'and none is {names}, which a tile was made of: expected the paths '
+                             'that the maps were built with')
+        return merged
+
+
 def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMap:
     """Return a map that was made before, with the frames it was made of where they are known.
 
@@ -116,18 +170,10 @@ def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMa
         place_map: the map.
         recordings: those it was made of; None if they are not available.
     """
-    count = len(place_map)
-    frames, truth = np.full(count, -1), place_map.poses
     if recordings is None:
-        return ReferenceMap(place_map, frames, truth)
-    of_stamp = {found.frame.stamp_ns: found._replace(frame=replace(found.frame, read=_nothing))
-                for found in recordings}
-    places = [of_stamp.get(int(stamp)) for stamp in place_map.stamps_ns]
-    frames = np.array([-1 if place is None else place.number for place in places])
+        return ReferenceMap(place_map, np.full(len(place_map), -1), place_map.poses)
+    truth, frames = PlacesOfFrames(recordings).of(place_map)
     if (frames < 0).all():
         _logger.warning('no place of the map comes from %s: their times differ',
                         ', '.join(source.name for source in recordings.sources))
-    if any(one is not None for one in recordings.truths):
-        truth = np.stack([np.full(7, np.nan) if place is None or place.truth is None
-                          else place.truth for place in places])
     return ReferenceMap(place_map, frames, truth)

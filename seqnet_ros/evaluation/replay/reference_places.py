@@ -1,6 +1,7 @@
 """The places that an evaluation can find, and where they truly are."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
@@ -8,6 +9,8 @@ import numpy as np
 
 from seqnet_ros.localization.result import Candidate
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap, array_names
+
+_MOST_COMPARED = 4096
 
 
 class TilePlace(NamedTuple):
@@ -26,12 +29,14 @@ class ReferencePlaces(ABC):
         truth: float64 ``[N, 7]``, true poses of the places, NaN where not known.
         left_out: images without a pose, which have no place.
         damaged: why images could not be read.
+        names: of the tiles, where the maps are those of a collection; else empty.
     """
 
     place_frames: np.ndarray
     truth: np.ndarray
-    left_out: int
-    damaged: tuple[str, ...]
+    left_out: int = 0
+    damaged: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
 
     @property
     @abstractmethod
@@ -49,14 +54,11 @@ class ReferencePlaces(ABC):
         """Size of the arrays of the maps."""
 
     @abstractmethod
-    def compared_frames(self, most: int) -> np.ndarray:
-        """Return the frames of at most so many places as they are compared, float32 ``[R, D]``.
-
-        They are those of `spread_rows`.
-        """
+    def compared_frames(self) -> np.ndarray:
+        """Return frames of places as they are compared, float32 ``[R, D]``; see `spread_rows`."""
 
     @cached_property
-    def _starts(self) -> np.ndarray:
+    def starts(self) -> np.ndarray:
         """First place of each map, and the number of all places, int64 ``[M + 1]``."""
         return np.cumsum([0, *(manifest.places for manifest in self.manifests)])
 
@@ -64,11 +66,11 @@ class ReferencePlaces(ABC):
     def _start_of(self) -> dict[str, int]:
         """First place of each map, by the id of the map."""
         return {manifest.map_id: int(start)
-                for manifest, start in zip(self.manifests, self._starts[:-1], strict=True)}
+                for manifest, start in zip(self.manifests, self.starts[:-1], strict=True)}
 
     def __len__(self) -> int:
         """Return the number of places."""
-        return int(self._starts[-1])
+        return int(self.starts[-1])
 
     def number_of(self, candidate: Candidate) -> int:
         """Return the number of a place that was found."""
@@ -76,8 +78,26 @@ class ReferencePlaces(ABC):
 
     def tile_place(self, number: int) -> TilePlace:
         """Return which map a place is in, and its number there."""
-        tile = int(np.searchsorted(self._starts, number, side='right')) - 1
-        return TilePlace(tile, number - int(self._starts[tile]))
+        tile = int(np.searchsorted(self.starts, number, side='right')) - 1
+        return TilePlace(tile, number - int(self.starts[tile]))
+
+    def spread(self, belief: np.ndarray, map_ids: Iterable[str]) -> np.ndarray:
+        """Return the belief in the places of some maps as that in all places, float64 ``[N]``.
+
+        Args:
+            belief: of the places of these maps, one after the other.
+            map_ids: their ids; places of other maps get 0.
+        """
+        if len(self.manifests) == 1:
+            return belief
+        spread = np.zeros(len(self))
+        places = {manifest.map_id: manifest.places for manifest in self.manifests}
+        begin = 0
+        for map_id in map_ids:
+            start, count = self._start_of[map_id], places[map_id]
+            spread[start:start + count] = belief[begin:begin + count]
+            begin += count
+        return spread
 
 
 def array_bytes(place_map: PlaceMap) -> int:
@@ -86,8 +106,8 @@ def array_bytes(place_map: PlaceMap) -> int:
                for name in array_names(place_map.manifest.model))
 
 
-def spread_rows(count: int, most: int) -> np.ndarray:
-    """Return at most so many of ``count`` rows, evenly spread, int64 ``[R]``."""
-    if count <= most:
+def spread_rows(count: int) -> np.ndarray:
+    """Return which of ``count`` frames a picture of all compares, evenly spread, int64 ``[R]``."""
+    if count <= _MOST_COMPARED:
         return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, most).astype(int))
+    return np.unique(np.linspace(0, count - 1, _MOST_COMPARED).astype(int))

@@ -20,11 +20,7 @@ from seqnet_ros.evaluation.report.belief_charts import belief_map, probability_c
 from seqnet_ros.evaluation.report.pictures import BUDGET, Pictures, data_uri
 from seqnet_ros.evaluation.report.reasons import reason_rows
 from seqnet_ros.evaluation.report.route_map import RouteMap, layout
-from seqnet_ros.evaluation.report.similarity_matrix import (
-    MOST_WHOLE,
-    draw_matrix,
-    similarity_picture,
-)
+from seqnet_ros.evaluation.report.similarity_matrix import draw_matrix, similarity_picture
 from seqnet_ros.evaluation.report.summary import summary_rows
 from seqnet_ros.evaluation.report.template import render, resource
 
@@ -85,6 +81,8 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
         'reasons': reason_rows(metrics.reasons, results.settings.method),
+        'tiles': [tile for tile in results.map.tiles or ()
+                  if tile.in_tile or tile.accepted],
         'failures': len(order), 'episodes': len(episodes),
         'settings': yaml.safe_dump(results.settings.as_json(), sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
@@ -159,7 +157,7 @@ def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
         for row, query in enumerate(queries):
             if query.judged.outcome == 'wrong' and query.place >= 0:
                 found[row] = places[query.place]
-    drawn = RouteMap(positions, places)
+    drawn = RouteMap(positions, places, run.mapped.starts[1:-1].tolist())
     outcomes = [query.judged.outcome for query in queries]
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
 
@@ -177,7 +175,7 @@ def _matrix(run: EvaluationRun) -> Markup | None:
     rows = run.described
     if not len(rows):
         return None
-    places = run.mapped.compared_frames(MOST_WHOLE)
+    places = run.mapped.compared_frames()
     position = np.full(len(run.replayed.queries), -1)
     position[rows] = np.arange(len(rows))
     searched = [row for row, query in enumerate(run.replayed.queries)
@@ -204,7 +202,7 @@ def _data(run: EvaluationRun, order: Sequence[int], points: np.ndarray,
         rows.append([
             query.number, judged.outcome, judged.result.reason.name.lower(),
             _rounded(judged.travelled, 1),
-            -1 if best is None else best.place_id, shown[0] if shown else -1, true_frame,
+            _place_label(run, query), shown[0] if shown else -1, true_frame,
             None if best is None else _rounded(best.score, 3),
             None if best is None else _rounded(best.sequence_distance, 3),
             None if best is None else _rounded(float(judged.judgement.errors[0]), 2),
@@ -213,6 +211,14 @@ def _data(run: EvaluationRun, order: Sequence[int], points: np.ndarray,
             'meanings': OUTCOMES,
             'pictures': [{number: data_uri(('image/webp', content))
                           for number, content in sorted(side.items())} for side in (asked, found)]}
+
+
+def _place_label(run: EvaluationRun, query: Query) -> int | str:
+    """Return the number of the best place, -1 without any; of a collection after its tile."""
+    if query.place < 0 or not run.mapped.names:
+        return query.place
+    tile, place = run.mapped.tile_place(query.place)
+    return f'{place} of {run.mapped.names[tile]}'
 
 
 def _rounded(value: float, digits: int) -> float | None:
@@ -236,7 +242,7 @@ def _failure(run: EvaluationRun, episode: Sequence[int], pictures: Pictures) -> 
     return {
         'row': row, 'outcome': judged.outcome, 'meaning': OUTCOMES[judged.outcome],
         'number': query.number, 'first': first, 'last': last, 'count': len(episode),
-        'place': best.place_id, 'score': best.score,
+        'place': _place_label(run, query), 'score': best.score,
         'travelled': judged.travelled, 'error': error if np.isfinite(error) else None,
         'query': _uri(pictures.found[0], query.number),
         'found': _uri(pictures.found[1], int(frames[query.place]))}

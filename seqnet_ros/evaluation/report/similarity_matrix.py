@@ -11,8 +11,6 @@ from seqnet_ros.evaluation.report import svg
 from seqnet_ros.evaluation.report.pictures import data_uri, png
 
 _EDGE = 640
-MOST_WHOLE = 4096
-"""Queries, and places, that are compared at most."""
 _LOW, _HIGH = 1.0, 99.8
 _CROWD = 800
 
@@ -28,8 +26,8 @@ def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
         uint8 of at most `_EDGE` pixels each way; where there are more frames, a pixel shows the
         best of its frames.
     """
-    rows = spread_rows(len(queries), MOST_WHOLE)
-    chosen = places[spread_rows(len(places), MOST_WHOLE)]
+    rows = spread_rows(len(queries))
+    chosen = places[spread_rows(len(places))]
     strips = []
     for part in np.array_split(rows, max(1, len(rows) // 512)):
         strips.append(_pool(queries[part] @ chosen.T, axis=1))

@@ -86,6 +86,10 @@ class MapCollection:
         """
         return read_manifest(self.path_of(self.first))[0], self.path_of(self.first)
 
+    def reopen(self) -> 'MapCollection':
+        """Return the same tiles for a further engine, which opens and closes them by itself."""
+        return MapCollection(self.folder, self.config, manifest=self.manifest)
+
     def ready(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Return which of these tiles can be opened now, in the same order."""
         return tuple(numbers)

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.config.fleet import FleetConfig
-from seqnet_ros.core.errors import FleetAwayError, FleetError, MapCorruptError, SeqnetRosError
+from seqnet_ros.core.errors import (
+    FleetAwayError,
+    FleetError,
+    InputError,
+    MapCorruptError,
+    SeqnetRosError,
+)
 from seqnet_ros.maps.collection.map_collection import MapCollection, Prepare
 from seqnet_ros.maps.fleet.address import FleetAddress
 from seqnet_ros.maps.fleet.directory import Directory
@@ -28,6 +34,32 @@ _logger = logging.getLogger(__name__)
 
 _RETRY_S = 10.0
 """Time after which a tile that could not be fetched is tried again."""
+
+
+class CopiedCollection(MapCollection):
+    """Copies of the tiles of a map on a server, which do without it; all of them are here.
+
+    Args:
+        cache: the folder with the copies.
+        directory: the tiles.
+        config: the limits of open tiles.
+
+    Raises:
+        MapError: the summary of the tiles cannot be read.
+    """
+
+    def __init__(self, cache: TileCache, directory: Directory, config: CollectionConfig) -> None:
+        self._cache = cache
+        self._directory = directory
+        super().__init__(cache.folder, config, manifest=cache.manifest)
+
+    def path_of(self, number: int) -> Path:
+        """Return the folder of the map that a tile is."""
+        return self._cache.path_of(self._directory.entries[number])
+
+    def reopen(self) -> 'CopiedCollection':
+        """Return the same tiles for a further engine."""
+        return CopiedCollection(self._cache, self._directory, self.config)
 
 
 class FleetCollection(MapCollection):
@@ -102,6 +134,29 @@ class FleetCollection(MapCollection):
         self._fetch(number)
         self._cache.touch(self._directory.entries[number])
         return super().open(number)
+
+    def fetch_all(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Copy all tiles.
+
+        Args:
+            progress: told how many tiles are here.
+
+        Raises:
+            MapError: one cannot be fetched.
+            InputError: there is no room for all of them.
+        """
+        for number in range(len(self.tiles)):
+            self._fetch(number)
+            progress(number + 1)
+        if self.tiles_here < len(self.tiles):
+            size = sum(tile.bytes for tile in self.tiles)
+            raise InputError(f'the {len(self.tiles)} tiles of {self._server.address} take '
+                             f'{size / 1e6:.0f} MB, expected fleet.cache_mb above that, or a '
+                             'region or session with fewer tiles')
+
+    def reopen(self) -> 'CopiedCollection':
+        """Return the tiles as they were copied, without the server: see `fetch_all`."""
+        return CopiedCollection(self._cache, self._directory, self.config)
 
     def ready(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Return which of these tiles are here, and begin to fetch the others, or wait for them."""
