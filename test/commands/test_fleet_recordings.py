@@ -1,4 +1,4 @@
-"""``localize`` with a map on a Milvus server, which vanishes during a run."""
+"""``localize`` and ``evaluate bags`` with a map on a Milvus server, which vanishes later."""
 
 import csv
 import time
@@ -16,6 +16,7 @@ from streets import Street
 
 from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.datasets.recordings.open_recording import open_source
+from seqnet_ros.evaluation.replay.run_files import read_queries, read_results
 from seqnet_ros.maps.fleet.fleet_collection import FleetCollection
 from seqnet_ros.pipelines.localize_recording import localize_recording
 from seqnet_ros.pipelines.match_files import CSV
@@ -82,6 +83,22 @@ def test_a_drive_is_found_in_the_right_tile(site, tmp_path):
     assert 'no tile of' in refusal(
         'localize', site.drive, *site.options, '--output', tmp_path / 'none', '--cache',
         tmp_path / 'other', '--session', 'third')
+
+
+def test_a_copy_is_evaluated(site, tmp_path):
+    evaluate = 'evaluate', 'bags', '--query-source', site.drive
+    fleet = *site.options, '--cache', tmp_path / 'cache'
+    assert 'have coordinates of their own' in refusal(
+        *evaluate, *fleet, '--output', tmp_path / 'both')
+    succeed(*evaluate, *fleet, '--session', 'second', '--output', tmp_path / 'run')
+    succeed('map', 'pull', site.server.address('site'), '--store', site.folder / 'store',
+            '--session', 'second', '--output', tmp_path / 'pulled')
+    succeed(*evaluate, '--map', tmp_path / 'pulled', '--output', tmp_path / 'expected')
+    results = read_results(tmp_path / 'run')
+    assert results.measures.accepted.right > 60
+    assert results.measures.accepted.wrong == 0
+    assert results.map.source == str(site.server.address('site'))
+    assert read_queries(tmp_path / 'run') == read_queries(tmp_path / 'expected')
 
 
 def test_a_server_that_vanishes_during_a_run(site, tmp_path, caplog):
