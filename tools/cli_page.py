@@ -32,8 +32,8 @@ _TYPES = ((bool, 'flag'), (int, 'integer'), (float, 'number'), (Path, 'path'), (
 _ENGINE = ('`--set SETTING=VALUE` sets any of these and can be repeated; an option for the setting '
            'takes precedence. A setting of `geometry` turns the geometric check on. What a '
            'descriptor means, such as its image size, is set in a model file.\n')
-_TILES = ('`localize` and `evaluate bags` also take settings of [collections](collections.md) and of '
-          '[maps on a server](scale.md).\n')
+_TILES = ('`localize` and `evaluate bags` also take settings of [collections](collections.md) and '
+          'of [maps on a server](scale.md).\n')
 # Help of a parameter, then what --help adds to it, such as [default: 1; x>=0].
 _HELP = re.compile(
     r'(?P<help>.*?)(?:  \[(?:default: (?P<default>.*?))?(?:; )?'

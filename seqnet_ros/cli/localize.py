@@ -13,7 +13,7 @@ from seqnet_ros.core.errors import InputError
 
 def localize(
     source: options.Source,
-    searched: map_options.Searched,
+    map_path: map_options.Searched,
     output: Annotated[Path, typer.Option(
         help='Folder for matches.csv, matches.jsonl and summary.json.', show_default=False)],
     topic: options.Topic = None,
@@ -59,7 +59,7 @@ def localize(
     from seqnet_ros.pipelines.localize_recording import localize_recording
     from seqnet_ros.pipelines.searched_map import SearchedMap
 
-    place, fleet, collection = map_options.searched_place(searched, changes, {
+    place, fleet, collection = map_options.searched_place(map_path, changes, {
         'store': store, 'region': region, 'session': session, 'cache': cache})
     if place is None:
         raise InputError('--map is empty, expected a folder or an address')

@@ -152,6 +152,6 @@ def test_what_is_refused_without_a_server(tmp_path):
         *localize, '--map', ADDRESS, *store, '--set', 'fleet.timeout_s=0')
     succeed('map', 'build', tmp_path / 'drive.bag', '--model', 'hog', '--output', tmp_path / 'map')
     for option in (('--session', 'monday'), ('--set', 'fleet.cache_mb=5')):
-        assert 'expected the address of a map on a server' in refusal(
+        assert 'expected --map with the address of a map on a server' in refusal(
             *localize, '--map', tmp_path / 'map', *option)
     assert not (tmp_path / 'out').exists()

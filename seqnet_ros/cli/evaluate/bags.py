@@ -32,7 +32,7 @@ def evaluate_bags(
         help='Recording to build the map from; with --map, the recording it was built from. '
              'Repeatable.',
         show_default=False)] = None,
-    searched: map_options.SearchedInstead = '',
+    map_path: map_options.SearchedInstead = '',
     tolerance: Annotated[str | None, typer.Option(
         help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
@@ -81,7 +81,7 @@ def evaluate_bags(
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
-    if not map_source and not searched:
+    if not map_source and not map_path:
         raise InputError('neither --map-source nor --map was given, expected one of them')
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.datasets.frame_pairing import check_pair_by
@@ -97,7 +97,7 @@ def evaluate_bags(
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
     offset = _read_offset(clock_offset)
 
-    place, fleet, collection = map_options.searched_place(searched, changes, {
+    place, fleet, collection = map_options.searched_place(map_path, changes, {
         'store': store, 'region': region, 'session': session, 'cache': cache})
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     request = EvaluationRequest(
