@@ -119,6 +119,7 @@ class PlacesOfFrames:
     def __init__(self, recordings: Recordings) -> None:
         self._recordings = recordings
         self._of_stamp: list[dict[int, ReplayFrame]] = [{} for _ in recordings.sources]
+        self._merged: dict[tuple[int, ...], dict[int, ReplayFrame]] = {}
         for found in recordings:
             self._of_stamp[found.recording][found.frame.stamp_ns] = found._replace(
                 frame=replace(found.frame, read=_nothing))
@@ -150,17 +151,21 @@ class PlacesOfFrames:
                          else place.truth for place in places]), frames
 
     def _frames_of(self, names: str | None) -> dict[int, ReplayFrame]:
-        chosen = self._of_stamp
-        if names is not None:
-            named = [self._of_stamp[number] for number, source in enumerate(
-                self._recordings.sources) if source.name in names.split(', ')]
-            chosen = named or chosen
-        merged = {stamp: frame for frames in chosen for stamp, frame in frames.items()}
-        if names is not None and len(merged) < sum(map(len, chosen)):
-            raise InputError(f'several recordings of --map-source have frames of the same times, '
-                             f'and none is {names}, which a tile was made of: expected the paths '
-                             'that the maps were built with')
-        return merged
+        every = tuple(range(len(self._of_stamp)))
+        named = every if names is None else tuple(
+            number for number in every
+            if self._recordings.sources[number].name in names.split(', '))
+        chosen = named or every
+        if chosen not in self._merged:
+            self._merged[chosen] = {stamp: frame for number in chosen
+                                    for stamp, frame in self._of_stamp[number].items()}
+        found = self._merged[chosen]
+        if names is not None and len(found) < sum(len(self._of_stamp[one]) for one in chosen):
+            raise InputError(
+                'recordings of --map-source have frames of the same times, so that it is not known '
+                f'which of them show the places of a tile of {names}: expected the paths that the '
+                'maps were built with')
+        return found
 
 
 def known_map(place_map: PlaceMap, recordings: Recordings | None) -> ReferenceMap:

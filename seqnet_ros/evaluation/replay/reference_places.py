@@ -63,10 +63,9 @@ class ReferencePlaces(ABC):
         return np.cumsum([0, *(manifest.places for manifest in self.manifests)])
 
     @cached_property
-    def _start_of(self) -> dict[str, int]:
-        """First place of each map, by the id of the map."""
-        return {manifest.map_id: int(start)
-                for manifest, start in zip(self.manifests, self.starts[:-1], strict=True)}
+    def _numbers(self) -> dict[str, int]:
+        """The number of each map, by its id."""
+        return {manifest.map_id: number for number, manifest in enumerate(self.manifests)}
 
     def __len__(self) -> int:
         """Return the number of places."""
@@ -74,7 +73,7 @@ class ReferencePlaces(ABC):
 
     def number_of(self, candidate: Candidate) -> int:
         """Return the number of a place that was found."""
-        return self._start_of[candidate.map_id] + candidate.place_id
+        return int(self.starts[self._numbers[candidate.map_id]]) + candidate.place_id
 
     def tile_place(self, number: int) -> TilePlace:
         """Return which map a place is in, and its number there."""
@@ -91,12 +90,11 @@ class ReferencePlaces(ABC):
         if len(self.manifests) == 1:
             return belief
         spread = np.zeros(len(self))
-        places = {manifest.map_id: manifest.places for manifest in self.manifests}
         begin = 0
-        for map_id in map_ids:
-            start, count = self._start_of[map_id], places[map_id]
-            spread[start:start + count] = belief[begin:begin + count]
-            begin += count
+        for number in map(self._numbers.__getitem__, map_ids):
+            start, end = self.starts[number:number + 2]
+            spread[start:end] = belief[begin:begin + end - start]
+            begin += end - start
         return spread
 
 
