@@ -9,6 +9,7 @@ import pytest
 from command_line import refusal, run, succeed
 from town_recordings import contents, write_bag, write_truth
 
+from seqnet_ros.api import evaluate
 from seqnet_ros.evaluation.replay.run_files import TILE_COLUMNS, read_queries, read_results
 from seqnet_ros.maps.collection.collection_file import read_collection
 from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
@@ -164,6 +165,18 @@ def test_tiles_of_several_frames_need_true_poses(site, tmp_path):
     said = refusal(*site.query, '--map', folder, '--output', tmp_path / 'half', *both[:2],
                    *truths[:2])
     assert 'no place of tile far comes from' in said
+
+
+def test_recordings_of_the_same_times_are_told_apart_by_their_names(site, tmp_path):
+    twice = ('--map-source', site.mapped[0]) * 2
+    said = refusal(*site.query, '--map', site.folder / 'tiles', '--output', tmp_path / 'run',
+                   *twice)
+    assert 'have frames of the same times' in said
+    assert 'whole.bag' in said
+
+
+def test_python_evaluates_collections(site, evaluated):
+    assert evaluate(site.folder / 'tiles', site.drive).measures == read_results(evaluated).measures
 
 
 def test_frames_need_the_recordings_of_the_tiles(site, tmp_path):
