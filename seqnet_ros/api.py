@@ -29,6 +29,7 @@ from seqnet_ros.evaluation.replay.evaluate_recordings import (
 from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions
 from seqnet_ros.evaluation.report.page import write_report
+from seqnet_ros.maps.collection.collection_file import is_collection
 from seqnet_ros.maps.manifest_file import MANIFEST
 from seqnet_ros.maps.map_reader import read_manifest
 from seqnet_ros.maps.map_writer import check_target, save_map
@@ -159,7 +160,7 @@ def evaluate(maps: AnyPath | Sequence[AnyPath], queries: AnyPath | Sequence[AnyP
     """Evaluate how well one drive is localized in another, as ``seqnet_ros evaluate bags`` does.
 
     Args:
-        maps: the recordings to make the map of, or the folder of a map.
+        maps: the recordings to make the map of, or the folder of a map or of a collection.
         queries: the recordings to localize.
         model: name or file of the model; of a map it is that of the map.
         output: folder for ``report.html``, ``results.json`` and tables, where descriptors are kept
@@ -182,7 +183,8 @@ def evaluate(maps: AnyPath | Sequence[AnyPath], queries: AnyPath | Sequence[AnyP
     Raises:
         SeqnetRosError: something cannot be used; the message says what.
     """
-    if isinstance(maps, (str, PathLike)) and (Path(maps) / MANIFEST).is_file():
+    if isinstance(maps, (str, PathLike)) and (
+            (Path(maps) / MANIFEST).is_file() or is_collection(Path(maps))):
         if model:
             raise InputError('both a map and a model were given, expected one of them: a map is '
                              'searched with the model that it was made with')

@@ -16,7 +16,9 @@ import typer
 from pydantic.fields import FieldInfo
 
 from seqnet_ros.cli.main import app
+from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.config.engine import setting_fields
+from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.training.cosplace.config import CosPlaceTrainingConfig
 from seqnet_ros.training.jist.config import JistTrainingConfig
 from seqnet_ros.training.seqnet.config import SeqNetTrainingConfig
@@ -30,6 +32,8 @@ _TYPES = ((bool, 'flag'), (int, 'integer'), (float, 'number'), (Path, 'path'), (
 _ENGINE = ('`--set SETTING=VALUE` sets any of these and can be repeated; an option for the setting '
            'takes precedence. A setting of `geometry` turns the geometric check on. What a '
            'descriptor means, such as its image size, is set in a model file.\n')
+_TILES = ('`localize` and `evaluate bags` also take settings of [collections](collections.md) and '
+          'of [maps on a server](scale.md).\n')
 # Help of a parameter, then what --help adds to it, such as [default: 1; x>=0].
 _HELP = re.compile(
     r'(?P<help>.*?)(?:  \[(?:default: (?P<default>.*?))?(?:; )?'
@@ -41,7 +45,10 @@ def cli_page() -> str:
     parts = [INTRODUCTION.read_text(encoding='utf-8')]
     for path, command in commands(typer.main.get_command(app)):
         parts += _command_section(path, command)
-    parts += ['## Settings\n', _ENGINE, _settings_table(setting_fields())]
+    parts += ['## Settings\n', _ENGINE, _settings_table(setting_fields()), _TILES]
+    for section, kind in (('collection', CollectionConfig), ('fleet', FleetConfig)):
+        parts.append(_settings_table(
+            {f'{section}.{name}': info for name, info in kind.model_fields.items()}))
     return '\n'.join(parts)
 
 

@@ -5,15 +5,15 @@ from typing import Annotated
 
 import typer
 
-from seqnet_ros.cli import options
+from seqnet_ros.cli import map_options, options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.settings import collect_settings
+from seqnet_ros.core.errors import InputError
 
 
 def localize(
     source: options.Source,
-    map_path: Annotated[Path, typer.Option(
-        '--map', help='Folder of the map, or of a collection of maps.', show_default=False)],
+    map_path: map_options.Searched,
     output: Annotated[Path, typer.Option(
         help='Folder for matches.csv, matches.jsonl and summary.json.', show_default=False)],
     topic: options.Topic = None,
@@ -35,6 +35,10 @@ def localize(
     area: Annotated[str, typer.Option(
         help='With a collection: the floor or site, or the tile, that the drive is in.',
         show_default='any')] = '',
+    store: map_options.Store = '',
+    region: map_options.Region = '',
+    session: map_options.Session = '',
+    cache: map_options.Cache = '',
 ) -> None:
     """Find the images of a recording in a map, as the live node would.
 
@@ -42,6 +46,8 @@ def localize(
     beside the map, in the cache, or by --weights or --model. Poses of the recording only space its
     images. The same input gives the same results, written to matches.csv, matches.jsonl and
     summary.json.
+
+    Of a map on a server, tiles are copied when they are needed; see docs/scale.md.
     """
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
@@ -50,16 +56,18 @@ def localize(
 
     check_folder(output)
     from seqnet_ros.datasets.recordings.open_recording import open_source
-    from seqnet_ros.maps.collection.collection_file import map_manifest
-    from seqnet_ros.models.place_model import build_map_model, load_model
-    from seqnet_ros.pipelines.localize_recording import localize_recording, open_localizer
+    from seqnet_ros.pipelines.localize_recording import localize_recording
+    from seqnet_ros.pipelines.searched_map import SearchedMap
 
-    manifest, first = map_manifest(map_path)
-    engine = manifest.preset.with_settings(changes).engine
-    camera = options.read_camera(camera_info)
-    recording = open_source(source, topic, poses, pose_topic, rate)
-    place_model = (load_model(model, device, weights) if model else
-                   build_map_model(manifest.preset, device, weights, first))
-    localizer = open_localizer(map_path, place_model, engine, camera, area)
-    summary = localize_recording(recording, localizer, output, progress_bar)
+    place, fleet, collection = map_options.searched_place(map_path, changes, {
+        'store': store, 'region': region, 'session': session, 'cache': cache})
+    if place is None:
+        raise InputError('--map is empty, expected a folder or an address')
+    with SearchedMap(place, collection, fleet) as opened:
+        engine = opened.manifest.preset.with_settings(changes).engine
+        camera = options.read_camera(camera_info)
+        recording = open_source(source, topic, poses, pose_topic, rate)
+        localizer = opened.open_localizer(
+            opened.load_model(model, device, weights), engine, camera, area)
+        summary = localize_recording(recording, localizer, output, progress_bar)
     print_fields({'results': output, **summary.lines()})

@@ -1,13 +1,17 @@
 """Settings of the engine on the command line: their help and ``--set``."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 
 from seqnet_ros.config.engine import setting_fields
+from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import parse_yaml
 from seqnet_ros.core.errors import InputError, quoted
+
+Section = TypeVar('Section', bound=Settings)
 
 
 def setting_option(name: str, *flags: str, **keywords: Any) -> Any:
@@ -38,6 +42,27 @@ def collect_settings(assignments: list[str] | None, options: Mapping[str, Any]) 
               **{name: value for name, value in options.items() if value is not None}}
     _check_spacing(values.get('keyframes.every', 'auto'))
     return values
+
+
+def take_section(values: dict[str, Any], section: str, kind: type[Section],
+                 options: Mapping[str, Any] | None = None) -> Section:
+    """Take the settings of a section out of others.
+
+    Args:
+        values: by dotted name; those of the section are removed.
+        section: what their names begin with.
+        kind: what they are settings of.
+        options: values by name of the field, which count before those.
+
+    Raises:
+        InputError: one is unknown or out of range.
+    """
+    names = [name for name in values if name.startswith(f'{section}.')]
+    found = {name.removeprefix(f'{section}.'): values.pop(name) for name in names}
+    try:
+        return kind.model_validate({**found, **(options or {})})
+    except ValidationError as error:
+        raise InputError(f'settings of {section}: {describe_validation_error(error)}') from error
 
 
 def assigned_values(assignments: list[str] | None) -> dict[str, Any]:

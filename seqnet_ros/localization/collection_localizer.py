@@ -16,7 +16,7 @@ from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.tile_choice import Choice, among_ranked, around
 from seqnet_ros.maps.collection.collection_file import Tile
-from seqnet_ros.maps.collection.map_collection import MapCollection
+from seqnet_ros.maps.collection.map_collection import MapCollection, Prepare
 from seqnet_ros.maps.collection.prior import Prior, tiles_within
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
@@ -49,13 +49,15 @@ class CollectionLocalizer(Localizer):
         collection: the tiles; this engine closes it.
         engine: the settings; None takes those of the model's file.
         camera: the calibrated camera of the images, see `Localizer`.
+        prepare: makes an opened tile ready for these settings; None for `prepare_map`.
 
     Raises:
         MapError: a tile cannot be used.
     """
 
     def __init__(self, model: PlaceModel, collection: MapCollection,
-                 engine: EngineConfig | None = None, camera: CameraModel | None = None) -> None:
+                 engine: EngineConfig | None = None, camera: CameraModel | None = None,
+                 prepare: Prepare | None = None) -> None:
         self._collection = collection
         self._priors: dict[str, Prior] = {}
         self._allowed: list[int] | None = None
@@ -70,7 +72,8 @@ class CollectionLocalizer(Localizer):
         self._released_in = _RELEASED_EVERY
         engine = engine or model.engine
         self._seen = _recent(engine)
-        collection.use_preparation(lambda found: prepare_map(found, model, engine))
+        collection.use_preparation(
+            prepare or (lambda found: prepare_map(found, model, engine)))
         self._used: tuple[int, ...] = (collection.first,)
         super().__init__(model, [collection.open(collection.first)], engine, camera,
                          frames=collection.frames)

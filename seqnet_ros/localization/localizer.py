@@ -254,6 +254,9 @@ class Localizer:
         """Largest sequence distance that is accepted, in the first map."""
         return self._searches[0].acceptance.threshold
 
+    def close(self) -> None:
+        """Close what the engine opened itself: nothing, of maps that it was given."""
+
     def reset(self) -> None:
         """Clear the sequence, as after a break; the maps and the mean descriptor stay."""
         self._gate.forget()

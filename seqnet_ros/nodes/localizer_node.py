@@ -19,10 +19,13 @@ from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult, Reason
 from seqnet_ros.localization.status import Status, StatusTracker
 from seqnet_ros.maps.collection.collection_file import is_collection, map_manifest
-from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.fleet.address import FleetAddress
-from seqnet_ros.maps.fleet.fleet_collection import FleetCollection, first_map
-from seqnet_ros.maps.map_reader import open_map, read_manifest
+from seqnet_ros.maps.fleet.fleet_collection import (
+    FleetCollection,
+    first_map,
+    open_collection,
+)
+from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 from seqnet_ros.models.place_model import PlaceModel, build_map_model, load_model, load_preset
 from seqnet_ros.msg import PlaceMatch
@@ -209,14 +212,10 @@ class LocalizerNode(ManagedNode):
 
     def _open_collection(self, source: Source, model: PlaceModel) -> CollectionLocalizer:
         """Open a collection and its first tile."""
-        config: CollectionConfig = self.settings.read(_COLLECTION)
-        if isinstance(source, FleetAddress):
-            collection: MapCollection = FleetCollection(
-                source, self.settings.read(_FLEET), config)
-        else:
-            collection = MapCollection(source, config)
+        collection = open_collection(
+            source, self.settings.read(_FLEET), self.settings.read(_COLLECTION))
         try:
-            preset = read_manifest(collection.path_of(collection.first))[0].preset
+            preset = collection.read_first()[0].preset
             return CollectionLocalizer(
                 model, collection, self.settings.preview_engine(preset), self.pipeline.camera)
         except BaseException:

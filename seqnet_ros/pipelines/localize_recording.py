@@ -4,48 +4,15 @@ import logging
 import time
 from pathlib import Path
 
-from seqnet_ros.config.engine import EngineConfig
-from seqnet_ros.core.camera import CameraModel
-from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
-from seqnet_ros.maps.collection.collection_file import is_collection
-from seqnet_ros.maps.collection.map_collection import MapCollection
-from seqnet_ros.maps.collection.prior import AreaPrior
-from seqnet_ros.maps.map_reader import open_map
-from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.pipelines.match_files import MatchFiles
 from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.pipelines.summary import Summary
 
 _logger = logging.getLogger(__name__)
-
-
-def open_localizer(path: Path, model: PlaceModel, engine: EngineConfig,
-                   camera: CameraModel | None = None, area: str = '') -> Localizer:
-    """Return the engine for a map, or for a collection.
-
-    Args:
-        path: directory of the map, or folder of the collection.
-        model: the model it was made with.
-        engine: the settings.
-        camera: the calibrated camera of the images, where it is known.
-        area: the floor, site or tile of a collection that the robot is in; '' for any.
-
-    Raises:
-        MapError: it cannot be used.
-        InputError: a map has no areas, or the collection has no such area.
-    """
-    if not is_collection(path):
-        if area:
-            raise InputError(f'{path} is a map, expected a collection for the area {area!r}')
-        return Localizer(model, open_map(path, model), engine, camera)
-    localizer = CollectionLocalizer(model, MapCollection(path), engine, camera)
-    if area:
-        localizer.use_prior('area', AreaPrior(area))
-    return localizer
 
 
 def localize_recording(source: FrameSource, localizer: Localizer, output: Path,

@@ -11,52 +11,15 @@ import time
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 from command_line import HOG, refusal, run, succeed
+from town_recordings import contents, write_bag, write_folder, write_truth
 
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
-from seqnet_ros.datasets.recordings.bag_writer import BagWriter
 from seqnet_ros.evaluation.replay.run_files import COLUMNS, read_queries, read_results
 from seqnet_town import DAY, OVERCAST, Camera, Drive, Town
 
-TIMING = {'timing.json', 'timing.js'}
 SEQUENCES = ('--set', 'localization.method=sequence')
-
-
-def write_bag(path: Path, drive: Drive, shift: tuple[float, float] = (0.0, 0.0)) -> Path:
-    """Record a drive with its poses as odometry, moved by some metres."""
-    with BagWriter(path) as bag:
-        for index in range(len(drive)):
-            stamp = int(drive.stamps[index])
-            pose = drive.poses[index] + np.array([*shift, 0, 0, 0, 0, 0])
-            bag.write_odometry('/odom', stamp, pose)
-            bag.write_image('/camera', stamp, drive.render(index), compressed=True)
-    return path
-
-
-def write_folder(path: Path, drive: Drive, frames: range) -> Path:
-    """Render some frames of a drive into a folder."""
-    path.mkdir()
-    for index in frames:
-        image = cv2.cvtColor(drive.render(index), cv2.COLOR_RGB2BGR)
-        cv2.imwrite(str(path / f'{index}.png'), image)
-    return path
-
-
-def write_truth(path: Path, drive: Drive, seconds: float = 0.0, first: int = 0) -> Path:
-    """Write poses as TUM, with another clock and from some frame on."""
-    rows = [f'{drive.stamps[index] / 1e9 + seconds:.6f} '
-            + ' '.join(f'{value:.6f}' for value in drive.poses[index])
-            for index in range(first, len(drive))]
-    path.write_text('\n'.join(rows) + '\n')
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return the files of a run that must not change."""
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob('*'))
-            if file.is_file() and file.name not in TIMING and file.parent.name != 'descriptors'}
 
 
 def results_of(folder: Path) -> dict:

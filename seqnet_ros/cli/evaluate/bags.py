@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from seqnet_ros.cli import options
+from seqnet_ros.cli import map_options, options
 from seqnet_ros.cli.console import INCOMPLETE, print_fields, progress_bar, results, working
 from seqnet_ros.cli.recording_options import recording_options
 from seqnet_ros.cli.settings import collect_settings
@@ -32,8 +32,7 @@ def evaluate_bags(
         help='Recording to build the map from; with --map, the recording it was built from. '
              'Repeatable.',
         show_default=False)] = None,
-    map_path: Annotated[Path | None, typer.Option(
-        '--map', help='Existing map, instead of building one.', show_default=False)] = None,
+    map_path: map_options.SearchedInstead = '',
     tolerance: Annotated[str | None, typer.Option(
         help="Largest error of a correct result: '5m', '5m,30deg' or '2frames'.",
         show_default=_USUAL_TOLERANCE)] = None,
@@ -61,14 +60,20 @@ def evaluate_bags(
     device: options.Device = 'auto',
     camera_info: options.CameraInfo = None,
     assignments: options.Assignments = None,
+    store: map_options.Store = '',
+    region: map_options.Region = '',
+    session: map_options.Session = '',
+    cache: map_options.Cache = '',
 ) -> None:
     """Evaluate how well one drive is localized in another, by the engine that the node runs.
 
     The map is built from --map-source, or read from --map; with both, the report shows pictures of
-    the map's places. Writes report.html, which needs no other file, results.json and tables.
-    Repeating the command gives the same files; an interrupted run continues where it stopped. The
-    exit status is 1 if a recording breaks off, where the part before is evaluated, and if the
-    ground truth makes no result right or every result right; a note says why.
+    the map's places. The tiles of a collection, or of a map on a server, are evaluated together if
+    they share coordinates or --map-truth gives the true poses of all. Writes report.html, which
+    needs no other file, results.json and tables. Repeating the command gives the same files; an
+    interrupted run continues where it stopped. The exit status is 1 if a recording breaks off,
+    where the part before is evaluated, and if the ground truth makes no result right or every
+    result right; a note says why.
 
     Example: `seqnet_ros evaluate bags --map-source day/ --query-source dusk/ --tolerance 5m,30deg
     --output run/`
@@ -76,7 +81,7 @@ def evaluate_bags(
     changes = collect_settings(assignments, {
         'sequence.length': sequence_length, 'keyframes.every': every, 'matching.top_k': top_k,
         'matching.reverse': reverse, 'acceptance.false_positive_rate': false_positive_rate})
-    if not map_source and map_path is None:
+    if not map_source and not map_path:
         raise InputError('neither --map-source nor --map was given, expected one of them')
     from seqnet_ros.core.camera import read_camera_info
     from seqnet_ros.datasets.frame_pairing import check_pair_by
@@ -92,12 +97,15 @@ def evaluate_bags(
     usual = _USUAL_TOLERANCE if pairs is None else _USUAL_PAIR_TOLERANCE
     offset = _read_offset(clock_offset)
 
+    place, fleet, collection = map_options.searched_place(map_path, changes, {
+        'store': store, 'region': region, 'session': session, 'cache': cache})
     side = partial(recording_options, topic=topic, pose_topic=pose_topic, rate=rate)
     request = EvaluationRequest(
         queries=side(query_source, query_poses, query_truth, query_range),
         maps=side(map_source, map_poses, map_truth, map_range)
         if map_source else None,
-        map_path=map_path, tolerance=Tolerance.parse(tolerance or usual), pairs=pairs,
+        map_path=place, fleet=fleet, collection=collection,
+        tolerance=Tolerance.parse(tolerance or usual), pairs=pairs,
         pair_by=check_pair_by(pair_by), model=model, weights=weights, device=device,
         clock_offset=offset, settings=changes,
         camera=None if camera_info is None else read_camera_info(camera_info))

@@ -7,7 +7,7 @@ import typer
 
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.collection.info import collection_fields
-from seqnet_ros.cli.map.push import FleetMap
+from seqnet_ros.cli.map_options import FleetMap
 
 
 def pull(

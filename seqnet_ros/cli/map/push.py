@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.cli.map_options import FleetMap
 
 if TYPE_CHECKING:
     from seqnet_ros.maps.fleet.directory import Directory
-
-FleetMap = Annotated[str, typer.Argument(
-    metavar='ADDRESS', show_default=False,
-    help='milvus://host:port/collection, or milvuss:// for TLS.')]
 
 
 def push(

@@ -71,8 +71,16 @@ class ColdStarts:
             restart.in_map = self._truth.judge(found, []).in_map
             self._running.append(_Running(
                 restart, self._engine(), found.frame.stamp_ns, travelled))
-        self._running = [one for one in self._running
-                         if one.goes_on(found, read, travelled, self._truth)]
+        going = [one for one in self._running if one.goes_on(found, read, travelled, self._truth)]
+        for one in self._running:
+            if one not in going:
+                one.close()
+        self._running = going
+
+    def close(self) -> None:
+        """Close those that have not found their place."""
+        for one in self._running:
+            one.close()
 
 
 class _Running:
@@ -81,6 +89,10 @@ class _Running:
         self._restart, self._localizer = restart, localizer
         self._stamp_ns, self._travelled = stamp_ns, travelled
         self._results = 0
+
+    def close(self) -> None:
+        """Close what the localizer has opened."""
+        self._localizer.close()
 
     def goes_on(self, found: 'ReplayFrame', read: Callable[[], np.ndarray], travelled: float,
                 truth: 'QueryGroundTruth') -> bool:
@@ -91,7 +103,7 @@ class _Running:
         self._results += 1
         if not result.accepted:
             return self._results < _RESTART_RESULTS
-        judgement = truth.judge(found, [result.candidates[0].place_id])
+        judgement = truth.judge(found, result.candidates[:1])
         self._restart.seconds = (found.frame.stamp_ns - self._stamp_ns) / 1e9
         self._restart.distance = travelled - self._travelled
         self._restart.right = bool(judgement.right[0]) if judgement.known else None

@@ -3,7 +3,9 @@
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +14,9 @@ from typing import Any, Literal
 import numpy as np
 
 from seqnet_ros import __version__
+from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.config.engine import EngineConfig
+from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
@@ -32,12 +36,20 @@ from seqnet_ros.evaluation.replay.evaluation_results import (
     ReplayedDrives,
     ReplayResults,
     ReplaySettings,
+    TileSummary,
 )
 from seqnet_ros.evaluation.replay.notes import note_results, note_same_drive, note_trivial
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, check_ground_truth
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
-from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, known_map, map_recordings
-from seqnet_ros.evaluation.replay.replay import Replayed, engine_for, replay
+from seqnet_ros.evaluation.replay.reference_map import known_map, map_recordings
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
+from seqnet_ros.evaluation.replay.reference_tiles import check_tiles, read_tiles
+from seqnet_ros.evaluation.replay.replay import (
+    Replayed,
+    engine_for,
+    engine_for_tiles,
+    replay,
+)
 from seqnet_ros.evaluation.replay.run_files import (
     DESCRIPTORS,
     QueryTable,
@@ -48,9 +60,14 @@ from seqnet_ros.evaluation.replay.run_files import (
 )
 from seqnet_ros.evaluation.replay.timing import Latency, Timing
 from seqnet_ros.evaluation.replay.verdict import give_verdict
-from seqnet_ros.maps.map_reader import open_map, read_manifest
-from seqnet_ros.models.place_model import PlaceModel, build_map_model, build_model, load_preset
+from seqnet_ros.localization import collection_localizer
+from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.maps.collection.map_collection import MapCollection
+from seqnet_ros.maps.fleet.address import FleetAddress
+from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.models.place_model import PlaceModel, build_model, load_preset
 from seqnet_ros.pipelines.progress import Bars, no_bar
+from seqnet_ros.pipelines.searched_map import SearchedMap
 from seqnet_ros.sequences.aggregators import describe_frames
 
 _NOTABLE_OFFSET_S = 0.1
@@ -67,7 +84,10 @@ class EvaluationRequest:
         queries: the recordings that ask.
         tolerance: how near to the truth is right.
         maps: the recordings the map is made of, or was made of; None if they are not available.
-        map_path: a map that was made before, in place of making one.
+        map_path: a map that was made before, in place of making one: its folder, that of a
+            collection, or the address of a map on a server.
+        fleet: which part of a map on a server, and how it is reached.
+        collection: how many tiles of a collection are open and searched.
         pairs: a CSV file of frames that show the same place.
         pair_by: how frames are paired without poses and pairs, see `pair_frames`.
         model: name or file of the model, unless there is a map; '' is the default model.
@@ -82,7 +102,9 @@ class EvaluationRequest:
     queries: RecordingOptions
     tolerance: Tolerance
     maps: RecordingOptions | None = None
-    map_path: Path | None = None
+    map_path: Path | FleetAddress | None = None
+    fleet: FleetConfig = field(default_factory=FleetConfig)
+    collection: CollectionConfig = field(default_factory=CollectionConfig)
     pairs: Path | None = None
     pair_by: PairBy = 'auto'
     model: str = ''
@@ -99,7 +121,7 @@ class EvaluationRun:
 
     Attributes:
         results: what ``results.json`` holds.
-        mapped: the map.
+        mapped: the places of the map.
         maps: the recordings of the map; None if they are not available.
         queries: the recordings that asked.
         replayed: what became of them.
@@ -110,7 +132,7 @@ class EvaluationRun:
     """
 
     results: ReplayResults
-    mapped: ReferenceMap
+    mapped: ReferencePlaces
     maps: Recordings | None
     queries: Recordings
     replayed: Replayed
@@ -155,19 +177,23 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
                          'them')
     check_folder(folder)
     started = time.perf_counter()
-    with watch_memory() as memory:
+    with ExitStack() as opened, watch_memory() as memory:
         maps = None if request.maps is None else Recordings(request.maps)
-        queries = Recordings(request.queries, _map_datum(request, maps))
+        known = None if request.map_path is None else opened.enter_context(
+            SearchedMap(request.map_path, request.collection, request.fleet))
+        queries = Recordings(request.queries, _map_datum(known, maps))
         check_ground_truth(request.tolerance, queries, maps, request.pairs, request.pair_by)
-        model, preset = _load(request)
+        if known is not None and known.tiles is not None:
+            check_tiles(known.place, known.tiles.tiles, request.tolerance, request.maps)
+            known.copy_tiles(bars)
+        model, preset = _load(request, known)
         described = DescriptorCache(model, folder / DESCRIPTORS)
         try:
             offsets = _apply_offsets(request.clock_offset, maps, queries, bars)
-            mapped = _make_map(request, described, maps, bars)
+            mapped, engine = _make_map(request, known, described, preset.engine, maps, bars)
             truth = QueryGroundTruth(mapped, request.tolerance, queries, maps, request.pairs,
                                      request.pair_by)
-            replayed, seconds = _replay(
-                described, mapped, preset.engine, queries, truth, folder, bars, request.camera)
+            replayed, seconds = _replay(described, mapped, engine, queries, truth, folder, bars)
             rows, descriptors = _prepared(described, queries, replayed)
             same = note_same_drive(described, replayed, mapped, maps, queries)
         finally:
@@ -185,7 +211,8 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
         notes=notes,
         measures=metrics,
         restarts=restarts,
-        map=_summarise_map(mapped),
+        map=(_summarise_map(mapped) if known is None or known.tiles is None else
+             _summarise_tiles(mapped, replayed, known.place, known.tiles)),
         drives=ReplayedDrives(
             map=None if maps is None else _summarise_drive(maps),
             queries=_summarise_drive(queries),
@@ -206,22 +233,18 @@ def evaluate_recordings(request: EvaluationRequest, folder: Path,
                          bool(trivial))
 
 
-def _map_datum(request: EvaluationRequest, maps: Recordings | None) -> GeoPoint | None:
+def _map_datum(known: SearchedMap | None, maps: Recordings | None) -> GeoPoint | None:
     """Return the origin of the map's earth positions, if it has one: queries need the same."""
     if maps is not None and maps.datum is not None:
         return maps.datum
-    if request.map_path is None:
-        return None
-    return read_manifest(request.map_path)[0].geo_datum
+    return None if known is None else known.manifest.geo_datum
 
 
-def _load(request: EvaluationRequest) -> tuple[PlaceModel, Preset]:
+def _load(request: EvaluationRequest, known: SearchedMap | None) -> tuple[PlaceModel, Preset]:
     """Return the model, and the preset of its file or of the map with the settings to use."""
-    if request.map_path is not None:
-        manifest, _ = read_manifest(request.map_path)
-        model = build_map_model(manifest.preset, request.device, request.weights,
-                                request.map_path)
-        return model, manifest.preset.with_settings(request.settings)
+    if known is not None:
+        return (known.load_model('', request.device, request.weights),
+                known.manifest.preset.with_settings(request.settings))
     preset, base_dir = load_preset(request.model, request.weights)
     model = build_model(preset.with_settings(request.settings), request.device, base_dir)
     return model, model.preset
@@ -262,24 +285,44 @@ def _report_offset(offset: ClockOffset, applied: bool) -> None:
                     'the offset is not applied; use --clock-offset auto to apply it')
 
 
-def _make_map(request: EvaluationRequest, described: DescriptorCache, maps: Recordings | None,
-              bars: Bars) -> ReferenceMap:
-    if request.map_path is not None:
-        return known_map(open_map(request.map_path, described.model), maps)
-    assert maps is not None
-    with bars('mapping', len(maps)) as show:
-        return map_recordings(described, maps, show, camera=request.camera)
+def _make_map(request: EvaluationRequest, known: SearchedMap | None, described: DescriptorCache,
+              settings: EngineConfig, maps: Recordings | None,
+              bars: Bars) -> tuple[ReferencePlaces, Callable[[], Localizer]]:
+    """Return the places of the map, and what makes localizers for it."""
+    model, camera = described.model, request.camera
+    if known is not None and known.tiles is not None:
+        with bars('reading tiles', len(known.tiles.tiles)) as show:
+            tiles = read_tiles(known.tiles, model, request.tolerance, maps, show)
+        return tiles, engine_for_tiles(model, known.tiles, settings, camera)
+    if known is not None:
+        mapped = known_map(open_map(known.folder, model), maps)
+    else:
+        assert maps is not None
+        with bars('mapping', len(maps)) as show:
+            mapped = map_recordings(described, maps, show, camera=camera)
+    return mapped, engine_for(model, mapped.place_map, settings, camera)
 
 
-def _replay(described: DescriptorCache, mapped: ReferenceMap, settings: EngineConfig,
-            queries: Recordings, truth: QueryGroundTruth, folder: Path, bars: Bars,
-            camera: CameraModel | None) -> tuple[Replayed, float]:
+def _replay(described: DescriptorCache, mapped: ReferencePlaces, engine: Callable[[], Localizer],
+            queries: Recordings, truth: QueryGroundTruth, folder: Path,
+            bars: Bars) -> tuple[Replayed, float]:
     started = time.perf_counter()
-    engine = engine_for(described.model, mapped.place_map, settings, camera)
-    table = QueryTable(folder, mapped.place_frames)
-    with table.open(), bars('localizing', len(queries)) as show:
-        replayed = replay(described, engine, queries, truth, show, table.add)
+    table = QueryTable(folder, mapped)
+    with table.open(), bars('localizing', len(queries)) as show, _quiet_tiles():
+        replayed = replay(described, engine, queries, mapped, truth, show, table.add)
     return replayed, time.perf_counter() - started
+
+
+@contextmanager
+def _quiet_tiles() -> Iterator[None]:
+    """Drop what engines of a collection tell of their tiles: several run at the same time."""
+    logger = logging.getLogger(collection_localizer.__name__)
+    before = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _prepared(described: DescriptorCache, queries: Recordings,
@@ -298,16 +341,34 @@ def _prepared(described: DescriptorCache, queries: Recordings,
     return np.array(list(found)), prepared
 
 
-def _summarise_map(mapped: ReferenceMap) -> MapSummary:
-    manifest = mapped.place_map.manifest
-    route = manifest.route_length_m
+def _summarise_map(mapped: ReferencePlaces) -> MapSummary:
+    manifests = mapped.manifests
+    route = sum(manifest.route_length_m for manifest in manifests)
     return MapSummary(
-        map_id=manifest.map_id, places=manifest.places, spacing=manifest.spacing,
-        route_length=round(route, 3), pose_origin=manifest.pose_origin,
-        source=manifest.source, bytes=mapped.bytes,
+        map_id=manifests[0].map_id, places=len(mapped), spacing=manifests[0].spacing,
+        route_length=round(route, 3),
+        pose_origin=', '.join(dict.fromkeys(manifest.pose_origin for manifest in manifests)),
+        source=manifests[0].source, bytes=mapped.bytes,
         bytes_per_metre=round(mapped.bytes / route, 1) if route else None,
-        bytes_per_place=round(mapped.bytes / manifest.places, 1),
+        bytes_per_place=round(mapped.bytes / len(mapped), 1),
         images_without_pose=mapped.left_out, images_damaged=len(mapped.damaged))
+
+
+def _summarise_tiles(mapped: ReferencePlaces, replayed: Replayed, place: Path | FleetAddress,
+                     tiles: MapCollection) -> MapSummary:
+    """Return the summary of a collection, with what was found in each tile."""
+    there = Counter(mapped.tile_place(query.judged.judgement.true_place).tile
+                    for query in replayed.queries
+                    if query.judged.searched and query.judged.judgement.in_map)
+    found = Counter((mapped.tile_place(query.place).tile, query.judged.outcome)
+                    for query in replayed.queries if query.judged.result.accepted)
+    return _summarise_map(mapped).model_copy(update={
+        'map_id': tiles.manifest.summary.id, 'source': str(place),
+        'tiles': tuple(TileSummary(
+            name=tile.name, map_id=tile.map_id, places=tile.places, in_tile=there[number],
+            accepted=sum(found[number, outcome] for outcome in ('hit', 'wrong', 'unknown')),
+            right=found[number, 'hit'], wrong=found[number, 'wrong'])
+            for number, tile in enumerate(tiles.tiles))})
 
 
 def _summarise_drive(recordings: Recordings) -> DriveSummary:

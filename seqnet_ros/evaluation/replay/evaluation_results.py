@@ -30,21 +30,44 @@ class EvaluationResults(ResultDocument):
     restarts: RestartMetrics
 
 
-class MapSummary(ResultDocument):
-    """The map of a replay.
+class TileSummary(ResultDocument):
+    """A tile of a collection, and what was found there.
 
     Attributes:
-        map_id: its id.
+        name: its name.
+        map_id: id of its map.
+        places: number of places.
+        in_tile: searches at places in the map whose nearest place is in the tile.
+        accepted: results that accept a place of the tile.
+        right: these that are correct.
+        wrong: these that are wrong.
+    """
+
+    name: str
+    map_id: str
+    places: int
+    in_tile: int
+    accepted: int
+    right: int
+    wrong: int
+
+
+class MapSummary(ResultDocument):
+    """The map of a replay, or the collection.
+
+    Attributes:
+        map_id: its id; of a collection that of its summary.
         places: number of places.
         spacing: of the places.
         route_length: meters, or frames.
         pose_origin: where its poses are from.
-        source: what it was made of.
+        source: what it was made of; of a collection its folder or address.
         bytes: size on disk.
         bytes_per_metre: None where the route has no length.
         bytes_per_place: the same for a place.
         images_without_pose: images skipped for want of a pose.
         images_damaged: images that could not be read.
+        tiles: of a collection; not set for a map.
     """
 
     map_id: str
@@ -58,6 +81,7 @@ class MapSummary(ResultDocument):
     bytes_per_place: float
     images_without_pose: int
     images_damaged: int
+    tiles: tuple[TileSummary, ...] | None = None
 
 
 class DriveSummary(ResultDocument):

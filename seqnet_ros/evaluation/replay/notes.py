@@ -9,11 +9,11 @@ from seqnet_ros.evaluation.metrics.place_ground_truth import METRES, Tolerance
 from seqnet_ros.evaluation.nearest_neighbors import COPIED, share_of_copies
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import Recordings
-from seqnet_ros.evaluation.replay.reference_map import ReferenceMap
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
 from seqnet_ros.evaluation.replay.replay import Replayed
 
 
-def note_results(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | None,
+def note_results(replayed: Replayed, mapped: ReferencePlaces, maps: Recordings | None,
                  queries: Recordings, metrics: LocalizationMetrics,
                  tolerance: Tolerance) -> list[str]:
     """Return what was skipped, and why measures say little."""
@@ -35,7 +35,7 @@ def note_results(replayed: Replayed, mapped: ReferenceMap, maps: Recordings | No
     return notes
 
 
-def _note_no_match(replayed: Replayed, mapped: ReferenceMap, metrics: LocalizationMetrics,
+def _note_no_match(replayed: Replayed, mapped: ReferencePlaces, metrics: LocalizationMetrics,
                    tolerance: Tolerance) -> str:
     nearest = [query.judged.judgement.nearest for query in replayed.queries
                if query.judged.judgement.known and query.judged.searched]
@@ -50,7 +50,7 @@ def _note_no_match(replayed: Replayed, mapped: ReferenceMap, metrics: Localizati
               'overlap')
 
 
-def note_trivial(replayed: Replayed, mapped: ReferenceMap, tolerance: Tolerance) -> str:
+def note_trivial(replayed: Replayed, mapped: ReferencePlaces, tolerance: Tolerance) -> str:
     """Return a sentence if every place of the map is correct for every query, else ''."""
     if tolerance.unit != METRES or tolerance.degrees is not None:
         return ''
@@ -66,18 +66,18 @@ def note_trivial(replayed: Replayed, mapped: ReferenceMap, tolerance: Tolerance)
             f'correct{degrees}')
 
 
-def _positions(replayed: Replayed, mapped: ReferenceMap) -> tuple[np.ndarray, np.ndarray]:
+def _positions(replayed: Replayed, mapped: ReferencePlaces) -> tuple[np.ndarray, np.ndarray]:
     """Return x and y of the places and of the queries whose true poses are known."""
     places = mapped.truth[np.isfinite(mapped.truth).all(axis=1), :2]
     true = [query.truth[:2] for query in replayed.queries if query.truth is not None]
     return places, np.array(true).reshape(-1, 2)
 
 
-def note_same_drive(described: DescriptorCache, replayed: Replayed, mapped: ReferenceMap,
+def note_same_drive(described: DescriptorCache, replayed: Replayed, mapped: ReferencePlaces,
                     maps: Recordings | None, queries: Recordings) -> str:
     """Return a sentence if the queries are frames of the map's own drive, else ''."""
     if maps is None:
-        known = set(mapped.place_map.manifest.source.split(', '))
+        known = {name for manifest in mapped.manifests for name in manifest.source.split(', ')}
         same = all(source.name in known for source in queries.sources)
     else:
         rows = [_descriptors(described, side, numbers) for side, numbers in (

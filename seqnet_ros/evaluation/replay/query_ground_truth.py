@@ -1,5 +1,6 @@
 """Ground truth of replayed queries: from poses, frame numbers or a list of pairs."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from seqnet_ros.evaluation.metrics.place_ground_truth import (
     read_pairs,
 )
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
-from seqnet_ros.evaluation.replay.reference_map import ReferenceMap
-from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
+from seqnet_ros.localization.result import Candidate, MatchResult
 from seqnet_ros.maps.mapper import FRAME_NUMBERS
 
 
@@ -53,7 +54,7 @@ class QueryGroundTruth:
     """The truth for the frames of the queries, whatever it consists of.
 
     Args:
-        mapped: the map and where its places come from.
+        mapped: the places of the map and where they come from.
         tolerance: how near is right.
         queries: the recordings that ask.
         maps: the recordings of the map; None if they are not available.
@@ -69,7 +70,7 @@ class QueryGroundTruth:
         InputError: the tolerance does not go with what is known.
     """
 
-    def __init__(self, mapped: ReferenceMap, tolerance: Tolerance, queries: Recordings,
+    def __init__(self, mapped: ReferencePlaces, tolerance: Tolerance, queries: Recordings,
                  maps: Recordings | None, pairs: Path | None = None,
                  pair_by: PairBy = 'auto') -> None:
         check_ground_truth(tolerance, queries, maps, pairs, pair_by)
@@ -89,16 +90,17 @@ class QueryGroundTruth:
                     frames = pairing.reference[frames]
             self._by_frame = FrameGroundTruth(frames, tolerance)
             return
-        if mapped.truth is mapped.place_map.poses and (
-                mapped.place_map.manifest.pose_origin == FRAME_NUMBERS):
+        if mapped.truth is mapped.poses and any(
+                manifest.pose_origin == FRAME_NUMBERS for manifest in mapped.manifests):
             raise InputError('the places of the map have frame numbers instead of poses and the '
                              f'tolerance is {tolerance}, expected a map made with poses or a '
                              'tolerance in frames')
         planar = queries.datum is not None
         self._by_pose = PoseGroundTruth(mapped.truth, tolerance, planar)
 
-    def judge(self, asked: ReplayFrame, places: list[int]) -> Judgement:
+    def judge(self, asked: ReplayFrame, candidates: Sequence[Candidate]) -> Judgement:
         """Judge the places that were found for a frame."""
+        places = [self._mapped.number_of(one) for one in candidates]
         if self.unit != FRAMES:
             return self._by_pose.judge(asked.truth, places)
         if self._pairs is not None:
@@ -108,11 +110,14 @@ class QueryGroundTruth:
 
     def judge_result(self, asked: ReplayFrame, result: MatchResult) -> Judgement:
         """Judge the candidates of a result, and its pose between places where that is metric."""
-        judgement = self.judge(asked, [one.place_id for one in result.candidates])
-        metric = self.unit != FRAMES and self._mapped.place_map.manifest.has_poses
-        if not metric or result.pose is None or result.best is None:
+        judgement = self.judge(asked, result.candidates)
+        best = result.best
+        if self.unit == FRAMES or result.pose is None or best is None:
             return judgement
-        pose = self._true_pose(result.pose, result.best.place_id)
+        place = self._mapped.number_of(best)
+        if not self._mapped.manifests[self._mapped.tile_place(place).tile].has_poses:
+            return judgement
+        pose = self._true_pose(result.pose, place)
         return replace(judgement, pose_error=self._by_pose.pose_error(asked.truth, pose))
 
     def _true_pose(self, pose: np.ndarray, place: int) -> np.ndarray:
@@ -121,7 +126,7 @@ class QueryGroundTruth:
         The poses of the map may be those of odometry. A pose beside a place is as far from its true
         pose as from its pose in the map.
         """
-        believed, true = self._mapped.place_map.poses[place], self._mapped.truth[place]
+        believed, true = self._mapped.poses[place], self._mapped.truth[place]
         if np.array_equal(believed, true):
             return pose
         if not np.isfinite(true).all():
@@ -139,12 +144,12 @@ def _pair(queries: Recordings, maps: Recordings | None, by: PairBy) -> FramePair
                        (maps.first, queries.first))
 
 
-def _frames_of_places(mapped: ReferenceMap) -> np.ndarray:
+def _frames_of_places(mapped: ReferencePlaces) -> np.ndarray:
     if (mapped.place_frames >= 0).all():
         return mapped.place_frames
-    manifest = mapped.place_map.manifest
-    if manifest.spacing == '1' and (mapped.place_frames < 0).all():
-        return np.arange(manifest.places)
+    spacings = [manifest.spacing for manifest in mapped.manifests]
+    if spacings == ['1'] and (mapped.place_frames < 0).all():
+        return np.arange(len(mapped))
     raise InputError('the map does not record which frame of its drive each place is, expected '
                      '--map-source with the recording it was made from')
 

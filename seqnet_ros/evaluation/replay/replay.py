@@ -6,6 +6,7 @@ and that further localizers start at random places of the drive.
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,9 +21,12 @@ from seqnet_ros.evaluation.replay.cold_starts import RESTARTS, ColdStart, ColdSt
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.query_ground_truth import QueryGroundTruth, Way
 from seqnet_ros.evaluation.replay.recordings import Recordings, ReplayFrame
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
+from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
 from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.models.place_model import PlaceModel
 
@@ -36,12 +40,14 @@ class Query:
         recording: which one it is of.
         judged: the result and its truth; once kept, with the best candidate only.
         truth: true pose ``[7]``, None where not known.
+        place: number of the best place in `ReferencePlaces`; -1 without any.
     """
 
     number: int
     recording: int
     judged: Judged
     truth: np.ndarray | None
+    place: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,18 +87,37 @@ def engine_for(model: PlaceModel, place_map: PlaceMap, engine: EngineConfig,
         engine: the settings.
         camera: the calibrated camera of the queries, for the geometric check.
     """
-    place_map = prepare_map(place_map, model, engine)
-    calibration = place_map.manifest.calibration
-    assert calibration is not None
+    deep = _with_more_candidates(engine)
+    prepared = _prepare_for_more(place_map, model, engine, deep)
+    return lambda: Localizer(model, prepared, deep, camera)
+
+
+def engine_for_tiles(model: PlaceModel, tiles: MapCollection, engine: EngineConfig,
+                     camera: CameraModel | None = None) -> Callable[[], Localizer]:
+    """Return what makes localizers for a collection, see `engine_for`; each opens it anew."""
+    deep = _with_more_candidates(engine)
+    return lambda: CollectionLocalizer(
+        model, tiles.reopen(), deep, camera,
+        lambda tile: _prepare_for_more(tile, model, engine, deep))
+
+
+def _with_more_candidates(engine: EngineConfig) -> EngineConfig:
     more = engine.matching.model_copy(update={
         'candidates': max(engine.matching.candidates, *RECALL_NS)})
-    place_map = place_map.with_calibration(calibration.model_copy(update={'matching': more}))
-    deep = engine.model_copy(update={'matching': more})
-    return lambda: Localizer(model, place_map, deep, camera)
+    return engine.model_copy(update={'matching': more})
+
+
+def _prepare_for_more(place_map: PlaceMap, model: PlaceModel, engine: EngineConfig,
+                      deep: EngineConfig) -> PlaceMap:
+    """Prepare a map for the settings, and let its calibration pass for that of more candidates."""
+    prepared = prepare_map(place_map, model, engine)
+    calibration = prepared.manifest.calibration
+    assert calibration is not None
+    return prepared.with_calibration(calibration.model_copy(update={'matching': deep.matching}))
 
 
 def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordings: Recordings,
-           truth: QueryGroundTruth, progress: Callable[[int], None],
+           mapped: ReferencePlaces, truth: QueryGroundTruth, progress: Callable[[int], None],
            keep: Callable[[Query], Any] = lambda _: None, restarts: int = RESTARTS) -> Replayed:
     """Find the frames of recordings in a map.
 
@@ -100,6 +125,7 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
         described: the model of the map.
         engine: makes a localizer.
         recordings: the queries.
+        mapped: the places of the map.
         truth: where they really are.
         progress: told how many frames are done.
         keep: given every result as it comes.
@@ -108,32 +134,35 @@ def replay(described: DescriptorCache, engine: Callable[[], Localizer], recordin
     Raises:
         InputError: no image can be read.
     """
-    localizer, files = engine(), described.files(recordings)
+    files = described.files(recordings)
     replayed = Replayed(MetricsAccumulator(truth.unit))
     way = Way(truth.unit, recordings)
-    starts = ColdStarts(recordings, restarts, engine, truth)
     recorder = BeliefRecorder()
 
-    def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
-        travelled = way.to(found)
-        read = described.reader(files, found)
-        starts.push(found, read, travelled)
-        return localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose), travelled
+    with closing(engine()) as localizer, closing(
+            ColdStarts(recordings, restarts, engine, truth)) as starts:
+        def push(found: ReplayFrame) -> tuple[MatchResult | None, float]:
+            travelled = way.to(found)
+            read = described.reader(files, found)
+            starts.push(found, read, travelled)
+            return localizer.push_lazily(read, found.frame.stamp_ns, found.frame.pose), travelled
 
-    walk = FrameWalk(recordings, progress=progress)
-    for found, (result, travelled) in walk.results(push):
-        if result is not None:
-            judgement = truth.judge_result(found, result)
-            query = Query(found.number, found.recording,
-                          replayed.accumulator.add(result, judgement, travelled), found.truth)
-            replayed.queries.append(replace(query, judged=query.judged.shortened()))
-            replayed.match_seconds.append(result.match_seconds)
-            if result.describe_seconds:
-                replayed.describe_seconds.append(described.last_seconds)
-            belief = localizer.belief
-            if belief is not None:
-                recorder.add(belief)
-            keep(query)
+        walk = FrameWalk(recordings, progress=progress)
+        for found, (result, travelled) in walk.results(push):
+            if result is not None:
+                judgement = truth.judge_result(found, result)
+                best = result.best
+                query = Query(found.number, found.recording,
+                              replayed.accumulator.add(result, judgement, travelled), found.truth,
+                              -1 if best is None else mapped.number_of(best))
+                replayed.queries.append(replace(query, judged=query.judged.shortened()))
+                replayed.match_seconds.append(result.match_seconds)
+                if result.describe_seconds:
+                    replayed.describe_seconds.append(described.last_seconds)
+                belief = localizer.belief
+                if belief is not None:
+                    recorder.add(mapped.spread(belief, localizer.maps))
+                keep(query)
     walk.require_used(', '.join(source.name for source in recordings.sources))
     replayed.restarts.extend(starts.all)
     return replace(replayed, frames=len(recordings), damaged=walk.damaged,

@@ -26,6 +26,7 @@ from seqnet_ros.core.files import (
 from seqnet_ros.evaluation.metrics.accumulator import MetricsAccumulator
 from seqnet_ros.evaluation.metrics.localization_metrics import LocalizationMetrics
 from seqnet_ros.evaluation.replay.evaluation_results import ReplayResults
+from seqnet_ros.evaluation.replay.reference_places import ReferencePlaces
 from seqnet_ros.evaluation.replay.replay import Query
 from seqnet_ros.evaluation.replay.timing import Timing
 from seqnet_ros.evaluation.result_document import read_document, write_document
@@ -39,6 +40,8 @@ COLUMNS = ('query', 'recording', 'stamp_ns', 'travelled', 'reason', 'accepted', 
            'place_id', 'place_frame', 'score', 'descriptor_distance', 'sequence_distance', 'error',
            'right', 'first_right', 'in_map', 'nearest', 'true_place', 'x', 'y', 'found_x',
            'found_y', 'off_map', 'pose_x', 'pose_y', 'pose_error')
+TILE_COLUMNS = ('map', 'true_map')
+"""Further columns of a collection: the tiles of the best and of the true place."""
 FIRST_COLUMNS = COLUMNS.index('off_map')
 """Number of columns of runs from before the place filter."""
 _DIGITS = 6
@@ -66,13 +69,13 @@ class QueryTable:
 
     Args:
         folder: of the run.
-        place_frames: int ``[N]``, the frame of each place of the map.
+        mapped: the places of the map.
     """
 
-    def __init__(self, folder: Path, place_frames: np.ndarray) -> None:
+    def __init__(self, folder: Path, mapped: ReferencePlaces) -> None:
         self._path = folder / QUERIES
         self._part = folder / f'{QUERIES}.part'
-        self._place_frames = place_frames
+        self._mapped = mapped
         self._file: TextIO | None = None
 
     @contextmanager
@@ -86,7 +89,7 @@ class QueryTable:
             self._part.parent.mkdir(parents=True, exist_ok=True)
             with open_part(self._part) as self._file:
                 self._csv = csv.writer(self._file, lineterminator='\n')
-                self._csv.writerow(COLUMNS)
+                self._csv.writerow((*COLUMNS, *(TILE_COLUMNS if self._mapped.names else ())))
                 yield self
                 self._file.flush()
                 os.fsync(self._file.fileno())
@@ -94,10 +97,17 @@ class QueryTable:
 
     def add(self, query: Query) -> None:
         """Add a row."""
-        self._csv.writerow(_row(query, self._place_frames))
+        row = _row(query, self._mapped)
+        if self._mapped.names:
+            row += [self._tile(query.place), self._tile(query.judged.judgement.true_place)]
+        self._csv.writerow(row)
+
+    def _tile(self, place: int) -> str:
+        """Return the name of the tile that a place is in; '' for none."""
+        return self._mapped.names[self._mapped.tile_place(place).tile] if place >= 0 else ''
 
 
-def _row(query: Query, place_frames: np.ndarray) -> list[object]:
+def _row(query: Query, mapped: ReferencePlaces) -> list[object]:
     judged = query.judged
     result, judgement, best = judged.result, judged.judgement, judged.result.best
     row: list[object] = [
@@ -107,12 +117,12 @@ def _row(query: Query, place_frames: np.ndarray) -> list[object]:
         row += [''] * 8
     else:
         right = np.flatnonzero(judgement.right)
-        row += [best.place_id, _frame(place_frames, best.place_id), _short(best.score),
+        row += [best.place_id, _frame(mapped.place_frames, query.place), _short(best.score),
                 _short(best.descriptor_distance), _short(best.sequence_distance),
                 _short(judgement.errors[0]), _flag(judged.right) if judgement.known else '',
                 int(right[0]) + 1 if len(right) else '']
     row += [_flag(judgement.in_map) if judgement.known else '', _short(judgement.nearest),
-            judgement.true_place if judgement.true_place >= 0 else '']
+            mapped.tile_place(judgement.true_place).place if judgement.true_place >= 0 else '']
     row += ['', ''] if query.truth is None else [_short(query.truth[0]), _short(query.truth[1])]
     row += ['', ''] if best is None else [_short(best.pose[0]), _short(best.pose[1])]
     row.append('' if result.off_map is None else _short(result.off_map))
@@ -144,12 +154,14 @@ def read_queries(folder: Path) -> list[dict[str, str]]:
     except csv.Error as error:
         raise InputError(f'{path} is not a table: {error}') from error
     header = rows.pop(0) if rows else []
-    if tuple(header) not in (COLUMNS, COLUMNS[:FIRST_COLUMNS]):
+    known = COLUMNS, COLUMNS[:FIRST_COLUMNS], (*COLUMNS, *TILE_COLUMNS)
+    if tuple(header) not in known:
         raise InputError(f'{path} has other columns than an evaluation writes')
     for number, row in enumerate(rows, 2):
         if len(row) != len(header):
             raise InputError(f'{path} line {number} has {len(row)} columns, expected {len(header)}')
-    return [{**dict.fromkeys(COLUMNS, ''), **dict(zip(header, row, strict=True))} for row in rows]
+    empty = dict.fromkeys((*COLUMNS, *TILE_COLUMNS), '')
+    return [{**empty, **dict(zip(header, row, strict=True))} for row in rows]
 
 
 def read_results(folder: Path) -> ReplayResults:

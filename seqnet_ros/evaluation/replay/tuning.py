@@ -136,8 +136,8 @@ class Tuner:
         pair = self._pair
         truth = QueryGroundTruth(mapped, pair.tolerance, pair.queries, pair.maps, pair.pairs)
         localizer = engine_for(self._described.model, mapped.place_map, engine, self._camera)
-        replayed = replay(self._described, localizer, pair.queries, truth, lambda done: None,
-                          restarts=0)
+        replayed = replay(self._described, localizer, pair.queries, mapped, truth,
+                          lambda done: None, restarts=0)
         self._warn_once(truth.note, mapped.damaged, replayed.damaged)
         return replayed.accumulator.compute()
 

@@ -81,6 +81,8 @@ def _context(run: EvaluationRun, budget: int) -> dict[str, Any]:
         'matrix': _matrix(run),
         'worst': [_failure(run, episode, pictures) for episode in episodes[:_WORST]],
         'reasons': reason_rows(metrics.reasons, results.settings.method),
+        'tiles': [tile for tile in results.map.tiles or ()
+                  if tile.in_tile or tile.accepted],
         'failures': len(order), 'episodes': len(episodes),
         'settings': yaml.safe_dump(results.settings.as_json(), sort_keys=False, width=80),
         'shapes': {name: Markup(svg.glyph(name, 10, 10, 6)) for name in OUTCOMES}}
@@ -134,7 +136,7 @@ def _pictures(run: EvaluationRun, order: Sequence[int], budget: int) -> Pictures
 def _places(query: Query) -> list[int]:
     """Return the places to show with a query: the best one, and the true one if it differs."""
     best = query.judged.result.best
-    places = [] if best is None else [best.place_id]
+    places = [] if best is None else [query.place]
     truth = query.judged.judgement.true_place
     if truth >= 0 and best is not None and not query.judged.right:
         places.append(truth)
@@ -153,10 +155,9 @@ def _route(run: EvaluationRun) -> tuple[Markup, np.ndarray]:
     found = np.full((len(queries), 2), np.nan)
     if places is not None:
         for row, query in enumerate(queries):
-            best = query.judged.result.best
-            if query.judged.outcome == 'wrong' and best is not None:
-                found[row] = places[best.place_id]
-    drawn = RouteMap(positions, places)
+            if query.judged.outcome == 'wrong' and query.place >= 0:
+                found[row] = places[query.place]
+    drawn = RouteMap(positions, places, run.mapped.starts[1:-1].tolist())
     outcomes = [query.judged.outcome for query in queries]
     return drawn.draw(outcomes, found, run.replayed.accumulator.unit), drawn.points(positions)
 
@@ -174,7 +175,7 @@ def _matrix(run: EvaluationRun) -> Markup | None:
     rows = run.described
     if not len(rows):
         return None
-    places = np.asarray(run.mapped.place_map.matching_frames)
+    places = run.mapped.compared_frames()
     position = np.full(len(run.replayed.queries), -1)
     position[rows] = np.arange(len(rows))
     searched = [row for row, query in enumerate(run.replayed.queries)
@@ -183,8 +184,8 @@ def _matrix(run: EvaluationRun) -> Markup | None:
     queries = [run.replayed.queries[row] for row in searched]
     return draw_matrix(
         similarity_picture(run.descriptors, places), position[searched].tolist(),
-        [query.judged.result.candidates[0].place_id for query in queries],
-        [query.judged.outcome for query in queries], (len(rows), len(places)),
+        [query.place for query in queries],
+        [query.judged.outcome for query in queries], (len(rows), len(run.mapped)),
         ('queries', 'places of the map'))
 
 
@@ -201,7 +202,7 @@ def _data(run: EvaluationRun, order: Sequence[int], points: np.ndarray,
         rows.append([
             query.number, judged.outcome, judged.result.reason.name.lower(),
             _rounded(judged.travelled, 1),
-            -1 if best is None else best.place_id, shown[0] if shown else -1, true_frame,
+            _place_label(run, query), shown[0] if shown else -1, true_frame,
             None if best is None else _rounded(best.score, 3),
             None if best is None else _rounded(best.sequence_distance, 3),
             None if best is None else _rounded(float(judged.judgement.errors[0]), 2),
@@ -210,6 +211,14 @@ def _data(run: EvaluationRun, order: Sequence[int], points: np.ndarray,
             'meanings': OUTCOMES,
             'pictures': [{number: data_uri(('image/webp', content))
                           for number, content in sorted(side.items())} for side in (asked, found)]}
+
+
+def _place_label(run: EvaluationRun, query: Query) -> int | str:
+    """Return the number of the best place, -1 without any; of a collection after its tile."""
+    if query.place < 0 or not run.mapped.names:
+        return query.place
+    tile, place = run.mapped.tile_place(query.place)
+    return f'{place} of {run.mapped.names[tile]}'
 
 
 def _rounded(value: float, digits: int) -> float | None:
@@ -233,10 +242,10 @@ def _failure(run: EvaluationRun, episode: Sequence[int], pictures: Pictures) -> 
     return {
         'row': row, 'outcome': judged.outcome, 'meaning': OUTCOMES[judged.outcome],
         'number': query.number, 'first': first, 'last': last, 'count': len(episode),
-        'place': best.place_id, 'score': best.score,
+        'place': _place_label(run, query), 'score': best.score,
         'travelled': judged.travelled, 'error': error if np.isfinite(error) else None,
         'query': _uri(pictures.found[0], query.number),
-        'found': _uri(pictures.found[1], int(frames[best.place_id]))}
+        'found': _uri(pictures.found[1], int(frames[query.place]))}
 
 
 def _uri(found: dict[int, bytes], number: int) -> str | None:

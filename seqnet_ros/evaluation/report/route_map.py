@@ -45,10 +45,12 @@ class RouteMap:
     Args:
         queries: float64 ``[Q, 2]``, positions of queries, NaN where not known.
         places: float64 ``[N, 2]``, positions of the map's places; None to omit them.
+        starts: where in these the second tile of a collection begins, the third and so on.
     """
 
-    def __init__(self, queries: np.ndarray, places: np.ndarray | None) -> None:
-        self._queries, self._places = queries, places
+    def __init__(self, queries: np.ndarray, places: np.ndarray | None,
+                 starts: Sequence[int] = ()) -> None:
+        self._queries, self._places, self._starts = queries, places, starts
         everything = queries if places is None else np.concatenate([queries, places])
         everything = everything[np.isfinite(everything).all(axis=1)]
         if not len(everything):
@@ -78,8 +80,9 @@ class RouteMap:
         size = 4.5 if len(points) < 600 else 3.2
         content = ''
         if self._places is not None:
-            for stretch in _unbroken(self.points(self._places)):
-                content += svg.polyline(svg.thin(stretch, 3000), 'mapped')
+            for tile in np.split(self.points(self._places), self._starts):
+                for stretch in _unbroken(tile):
+                    content += svg.polyline(svg.thin(stretch, 3000), 'mapped')
         content += self._errors(points, found)
         for outcome in reversed(OUTCOMES):
             marks = ''.join(svg.glyph(outcome, x, y, size)

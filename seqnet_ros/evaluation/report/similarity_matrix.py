@@ -6,11 +6,11 @@ import numpy as np
 from markupsafe import Markup
 
 from seqnet_ros.evaluation.metrics.localization_metrics import OUTCOMES
+from seqnet_ros.evaluation.replay.reference_places import spread_rows
 from seqnet_ros.evaluation.report import svg
 from seqnet_ros.evaluation.report.pictures import data_uri, png
 
 _EDGE = 640
-_MOST_WHOLE = 4096
 _LOW, _HIGH = 1.0, 99.8
 _CROWD = 800
 
@@ -26,8 +26,8 @@ def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
         uint8 of at most `_EDGE` pixels each way; where there are more frames, a pixel shows the
         best of its frames.
     """
-    rows, columns = _chosen(len(queries)), _chosen(len(places))
-    chosen = places[columns]
+    rows = spread_rows(len(queries))
+    chosen = places[spread_rows(len(places))]
     strips = []
     for part in np.array_split(rows, max(1, len(rows) // 512)):
         strips.append(_pool(queries[part] @ chosen.T, axis=1))
@@ -35,12 +35,6 @@ def similarity_picture(queries: np.ndarray, places: np.ndarray) -> np.ndarray:
     low, high = np.percentile(values, [_LOW, _HIGH])
     scaled = np.clip((values - low) / max(float(high - low), 1e-6), 0, 1)
     return np.rint(255 * scaled).astype(np.uint8)
-
-
-def _chosen(count: int) -> np.ndarray:
-    if count <= _MOST_WHOLE:
-        return np.arange(count)
-    return np.unique(np.linspace(0, count - 1, _MOST_WHOLE).astype(int))
 
 
 def _pool(values: np.ndarray, axis: int) -> np.ndarray:

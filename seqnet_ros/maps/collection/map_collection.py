@@ -18,7 +18,7 @@ from seqnet_ros.maps.collection.tile_boxes import TileBoxes
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import LateIndex
 from seqnet_ros.maps.manifest_file import MANIFEST
-from seqnet_ros.maps.map_reader import IN_MEMORY_BYTES, open_map
+from seqnet_ros.maps.map_reader import IN_MEMORY_BYTES, open_map, read_manifest
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 
 Prepare = Callable[[PlaceMap], PlaceMap]
@@ -77,6 +77,18 @@ class MapCollection:
     def path_of(self, number: int) -> Path:
         """Return the folder of the map that a tile is."""
         return self.folder / self.tiles[number].name
+
+    def read_first(self) -> tuple[MapManifest, Path]:
+        """Return the manifest of the first tile, and where its map is.
+
+        Raises:
+            MapError: it cannot be read.
+        """
+        return read_manifest(self.path_of(self.first))[0], self.path_of(self.first)
+
+    def reopen(self) -> 'MapCollection':
+        """Return the same tiles for a further engine, which opens and closes them by itself."""
+        return MapCollection(self.folder, self.config, manifest=self.manifest)
 
     def ready(self, numbers: Sequence[int]) -> tuple[int, ...]:
         """Return which of these tiles can be opened now, in the same order."""

@@ -4,6 +4,7 @@ import os
 import re
 import urllib.parse
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from seqnet_ros.core.errors import InputError, shortened
 
@@ -58,6 +59,15 @@ class FleetAddress:
 def is_fleet_address(text: str) -> bool:
     """Return whether a text is meant as the address of a map on a server."""
     return text.partition('://')[0].lower() in _TLS_OF and '://' in text
+
+
+def map_place(text: str) -> 'Path | FleetAddress':
+    """Read where a map is: a folder, or on a server.
+
+    Raises:
+        InputError: it is meant as an address and is none.
+    """
+    return parse_address(text) if is_fleet_address(text) else Path(text)
 
 
 def parse_address(text: str) -> FleetAddress:

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,7 +11,13 @@ import numpy as np
 
 from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.config.fleet import FleetConfig
-from seqnet_ros.core.errors import FleetAwayError, FleetError, MapCorruptError, SeqnetRosError
+from seqnet_ros.core.errors import (
+    FleetAwayError,
+    FleetError,
+    InputError,
+    MapCorruptError,
+    SeqnetRosError,
+)
 from seqnet_ros.maps.collection.map_collection import MapCollection, Prepare
 from seqnet_ros.maps.fleet.address import FleetAddress
 from seqnet_ros.maps.fleet.directory import Directory
@@ -22,7 +28,6 @@ from seqnet_ros.maps.fleet.server_watch import ServerWatch
 from seqnet_ros.maps.fleet.store import Store
 from seqnet_ros.maps.fleet.tile_cache import TileCache
 from seqnet_ros.maps.fleet.tile_search import order_tiles
-from seqnet_ros.maps.map_reader import read_manifest
 from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 
 _logger = logging.getLogger(__name__)
@@ -31,27 +36,59 @@ _RETRY_S = 10.0
 """Time after which a tile that could not be fetched is tried again."""
 
 
+class CopiedCollection(MapCollection):
+    """Copies of the tiles of a map on a server, which do without it; all of them are here.
+
+    Args:
+        cache: the folder with the copies.
+        directory: the tiles.
+        config: the limits of open tiles.
+
+    Raises:
+        MapError: the summary of the tiles cannot be read.
+    """
+
+    def __init__(self, cache: TileCache, directory: Directory, config: CollectionConfig) -> None:
+        self._cache = cache
+        self._directory = directory
+        super().__init__(cache.folder, config, manifest=cache.manifest)
+
+    def path_of(self, number: int) -> Path:
+        """Return the folder of the map that a tile is."""
+        return self._cache.path_of(self._directory.entries[number])
+
+    def reopen(self) -> 'CopiedCollection':
+        """Return the same tiles for a further engine."""
+        return CopiedCollection(self._cache, self._directory, self.config)
+
+
 class FleetCollection(MapCollection):
     """The tiles of a map on a server, or of a part of it.
 
     What was copied before is used at once. Without the server, the tiles that are here are searched
-    and the summary tells them apart; nothing waits for it.
+    and the summary tells them apart; a robot never waits for it.
 
     Args:
         address: where the map is.
         fleet: which part of it, and how it is reached.
         config: the limits of open tiles.
         prepare: makes an opened tile ready to be searched.
+        waits: for recordings, in which no image comes too late: the server must be there at the
+            start, and a tile is fetched before it is searched. What is found does not depend on
+            how long that takes.
 
     Raises:
-        FleetError: the server refuses; or it does not answer, and nothing was copied before.
+        FleetError: the server refuses; or it does not answer, and nothing was copied before or the
+            collection waits.
         MapError: tiles cannot be used.
         InputError: no tile is in the region or of the session, or the cache cannot be written.
     """
 
     def __init__(self, address: FleetAddress, fleet: FleetConfig,
-                 config: CollectionConfig | None = None, prepare: Prepare | None = None) -> None:
+                 config: CollectionConfig | None = None, prepare: Prepare | None = None, *,
+                 waits: bool = False) -> None:
         self._store = Store(fleet.store)
+        self._waits = waits
         self._server = FleetServer(address, fleet.timeout_s)
         self._cache = TileCache(address, fleet)
         try:
@@ -71,7 +108,9 @@ class FleetCollection(MapCollection):
 
     @property
     def first(self) -> int:
-        """The tile to begin with: one that is here, if any is."""
+        """The tile to begin with: one that is here, if any is and nobody waits."""
+        if self._waits:
+            return super().first
         here = (number for number, entry in enumerate(self._directory.entries)
                 if self._cache.has(entry))
         return next(here, 0)
@@ -82,14 +121,9 @@ class FleetCollection(MapCollection):
         return self._count_here()
 
     def read_first(self) -> tuple[MapManifest, Path]:
-        """Return the manifest of the first tile, and where it is; it is fetched if it is not here.
-
-        Raises:
-            MapError: it cannot be fetched or read.
-        """
-        number = self.first
-        self._fetch(number)
-        return read_manifest(self.path_of(number))[0], self.path_of(number)
+        """Return what `MapCollection.read_first` does; the tile is fetched if it is not here."""
+        self._fetch(self.first)
+        return super().read_first()
 
     def path_of(self, number: int) -> Path:
         """Return the folder of the map that a tile is."""
@@ -101,19 +135,40 @@ class FleetCollection(MapCollection):
         self._cache.touch(self._directory.entries[number])
         return super().open(number)
 
+    def fetch_all(self, progress: Callable[[int], None] = lambda _: None) -> None:
+        """Copy all tiles.
+
+        Args:
+            progress: told how many tiles are here.
+
+        Raises:
+            MapError: one cannot be fetched.
+            InputError: there is no room for all of them.
+        """
+        for number in range(len(self.tiles)):
+            self._fetch(number)
+            progress(number + 1)
+        if self.tiles_here < len(self.tiles):
+            size = sum(tile.bytes for tile in self.tiles)
+            raise InputError(f'the {len(self.tiles)} tiles of {self._server.address} take '
+                             f'{size / 1e6:.0f} MB, expected fleet.cache_mb above that, or a '
+                             'region or session with fewer tiles')
+
+    def reopen(self) -> 'CopiedCollection':
+        """Return the tiles as they were copied, without the server: see `fetch_all`."""
+        return CopiedCollection(self._cache, self._directory, self.config)
+
     def ready(self, numbers: Sequence[int]) -> tuple[int, ...]:
-        """Return which of these tiles are here, and begin to fetch the others."""
-        here = []
-        for number in numbers:
-            if self._cache.has(self._directory.entries[number]):
-                here.append(number)
-            else:
-                self._fetch_later(number)
-        return tuple(here)
+        """Return which of these tiles are here, and begin to fetch the others, or wait for them."""
+        if self._waits:
+            for number in numbers:
+                if not self._is_here(number) and self._may_try(number):
+                    self._try_fetching(number)
+        return self._here(numbers)
 
     def prefetch(self, numbers: Iterable[int]) -> None:
         """Begin to open tiles that will be needed soon, and to fetch those that are not here."""
-        super().prefetch(self.ready(list(numbers)))
+        super().prefetch(self._here(numbers))
 
     def rank(self, sequences: np.ndarray, among: Sequence[int] | None,
              reverse: bool) -> list[int]:
@@ -156,6 +211,10 @@ class FleetCollection(MapCollection):
             self._cache.note(directory, self._store)
             self._server.index_kind()  # so that no image waits for it
         except FleetAwayError as error:
+            if self._waits:
+                raise FleetAwayError(
+                    f'{error}; a recording is searched with the newest tiles, and with copies only '
+                    'in a collection that `seqnet_ros map pull` made') from error
             if known is None:
                 raise FleetAwayError(
                     f'{error}; no copy of {address} is in {self._cache.folder} to go on with'
@@ -186,10 +245,27 @@ class FleetCollection(MapCollection):
                 _logger.info('fetched tile %s in %.1f s', entry.tile.name,
                              time.monotonic() - started)
 
+    def _is_here(self, number: int) -> bool:
+        return self._cache.has(self._directory.entries[number])
+
+    def _here(self, numbers: Iterable[int]) -> tuple[int, ...]:
+        """Return which of these tiles are here, and begin to fetch the others."""
+        here = []
+        for number in numbers:
+            if self._is_here(number):
+                here.append(number)
+            else:
+                self._fetch_later(number)
+        return tuple(here)
+
+    def _may_try(self, number: int) -> bool:
+        """Return whether fetching a tile did not fail a moment ago."""
+        return time.monotonic() - self._failed.get(number, -np.inf) >= _RETRY_S
+
     def _fetch_later(self, number: int) -> None:
         running = self._fetching.get(number)
-        if self._closed or (running is not None and not running.done()) or (
-                time.monotonic() - self._failed.get(number, -np.inf) < _RETRY_S):
+        if (self._closed or (running is not None and not running.done())
+                or not self._may_try(number)):
             return
         self._fetching[number] = self._fetcher.submit(self._try_fetching, number)
 
@@ -204,6 +280,26 @@ class FleetCollection(MapCollection):
 
     def _name(self, number: int) -> str:
         return self.tiles[number].name
+
+
+def open_collection(place: Path | FleetAddress, fleet: FleetConfig,
+                    config: CollectionConfig | None = None, *,
+                    waits: bool = False) -> MapCollection:
+    """Open the tiles of a collection, in a folder or on a server.
+
+    Args:
+        place: the folder, or the address.
+        fleet: which part of a map on a server, and how it is reached.
+        config: the limits of open tiles.
+        waits: see `FleetCollection`.
+
+    Raises:
+        MapError: as `MapCollection`; of a server as `FleetCollection`.
+        InputError: as `FleetCollection`.
+    """
+    if isinstance(place, FleetAddress):
+        return FleetCollection(place, fleet, config, waits=waits)
+    return MapCollection(place, config)
 
 
 def first_map(address: FleetAddress, fleet: FleetConfig) -> tuple[MapManifest, Path]:

@@ -21,7 +21,7 @@
   function caption(row) {
     const parts = [`Query ${row[NUMBER]}, after ${way(row[WAY])}: ${data.meanings[row[OUTCOME]]}`];
     if (row[REASON] !== 'accepted') parts.push(row[REASON].replace('_', ' '));
-    if (row[PLACE] >= 0) parts.push(`place ${row[PLACE]}`);
+    if (row[PLACE] !== -1) parts.push(`place ${row[PLACE]}`);
     if (row[ERROR] !== null) parts.push(`${way(row[ERROR])} off`);
     if (row[SCORE] !== null) parts.push(`score ${row[SCORE].toFixed(3)}, distance ${row[DISTANCE].toFixed(3)}`);
     return `${parts.join(', ')}.`;
@@ -112,5 +112,5 @@
       + (timing.peak_memory_bytes === null ? '' : `; peak memory growth ${(timing.peak_memory_bytes / 1e6).toFixed(0)} MB`);
     byId('timing').hidden = false;
   }
-  show(rows.findIndex((row) => row[PLACE] >= 0));
+  show(rows.findIndex((row) => row[PLACE] !== -1));
 })();

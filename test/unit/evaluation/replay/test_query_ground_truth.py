@@ -28,7 +28,8 @@ def moved(pose: np.ndarray) -> np.ndarray:
 
 def truth_of(places: np.ndarray, tolerance: str = '1m', has_poses: bool = True) -> QueryGroundTruth:
     """Return the truth of a map of `PLACES` whose true poses are these."""
-    manifest = SimpleNamespace(has_poses=has_poses, pose_origin='odometry', places=len(PLACES))
+    manifest = SimpleNamespace(has_poses=has_poses, pose_origin='odometry', places=len(PLACES),
+                               map_id='')
     mapped = ReferenceMap(
         SimpleNamespace(poses=PLACES, manifest=manifest), np.arange(len(PLACES)), places)
     queries = Queries(posed=True, datum=None, first=0, sources=())

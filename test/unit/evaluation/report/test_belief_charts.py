@@ -21,7 +21,7 @@ def query(number: int, score: float, reason: Reason, place: int | None) -> Query
     judgement = Judgement.unknown([0]) if place is None else Judgement(
         np.array([float(place)]), np.array([place == 0]), True, True, 0.0, place)
     result = MatchResult(number, number, number, (candidate,), reason, off_map=1 - score)
-    return Query(number, 0, Judged(result, judgement, float(number)), None)
+    return Query(number, 0, Judged(result, judgement, float(number)), None, 0)
 
 
 def picture_of(drawing: str) -> np.ndarray:

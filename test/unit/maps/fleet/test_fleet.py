@@ -357,6 +357,39 @@ def test_copies_give_way_to_newer_ones(tmp_path, fleet):
     assert [cache.has(entry) for entry in entries] == [True, False, True]  # in use
 
 
+def test_copies_of_all_tiles_do_without_the_server(fleet, tmp_path):
+    collection = robot(fleet, tmp_path, cache_mb=1)
+    try:
+        collection.fetch_all()
+        copies = collection.reopen()
+        # The maps are small: the first one alone is made to fill the folder.
+        (collection.path_of(0) / 'padding').write_bytes(np.zeros(2_000_000, np.uint8).tobytes())
+        os.utime(collection.path_of(0), (1, 1))
+        shutil.rmtree(collection.path_of(2))
+        assert 'expected fleet.cache_mb above' in refusal(collection.fetch_all)
+        collection.fetch_all()
+    finally:
+        collection.close()
+    assert [len(copies.open(number)) for number in range(TILES)] == [PLACES] * TILES
+    again = copies.reopen()
+    copies.close()
+    assert again.read_first()[0].map_id == again.tiles[0].map_id
+    again.close()
+
+
+def test_a_recording_waits_for_its_tiles(fleet, tmp_path):
+    config = FleetConfig(store=fleet.store.where, cache=str(tmp_path / 'cache'))
+    collection = FleetCollection(fleet.server.address, config, waits=True)
+    try:
+        assert collection.ready((2, 0)) == (2, 0)
+        assert collection.tiles_here == 2
+    finally:
+        collection.close()
+    again = FleetCollection(fleet.server.address, config, waits=True)
+    assert again.first == 0  # whatever was copied before
+    again.close()
+
+
 def test_a_damaged_copy_is_fetched_again(fleet, tmp_path):
     collection = robot(fleet, tmp_path)
     try:
