@@ -96,7 +96,8 @@ def row_of(place_map: PlaceMap, session: Mapper, drive: Drive) -> list[str]:
         return [f'refused: {error}', '', '', '', '', '']
     seconds = time.perf_counter() - started
     along, across = np.sqrt((errors(session, drive, aligned.poses) ** 2).mean(axis=0))
-    return [f'{int(aligned.kept.sum())} of {len(aligned.kept)}', str(int(aligned.measured.sum())),
+    return [f'{int(aligned.kept.sum())} of {len(aligned.kept)}',
+            str(int(aligned.matches.measured.sum())),
             f'{aligned.overlap_m:.0f} of {aligned.route_m:.0f}', f'{np.hypot(along, across):.2f}',
             f'{along:.2f}, {across:.2f}', f'{seconds:.1f}']
 
