@@ -30,6 +30,7 @@ def write_report(path: Path, mapped: MappedSessions) -> None:
         InputError: it cannot be written.
     """
     document = {
+        'solved_together': mapped.together,
         'sessions': [
             {'recording': session.recording.name, 'places': len(session.mapper),
              'alignment': None if alignment is None else alignment_fields(alignment)}

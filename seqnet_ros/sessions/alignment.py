@@ -1,6 +1,6 @@
 """Aligning a drive with a map: the transform between their frames, and what bends the drive."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -44,8 +44,8 @@ class Alignment:
         route_m: length of the drive, by its odometry.
         scale: its length on the map as a share of that, where it was found.
         bend_m: largest distance of a pose from where the rigid transform has it.
-        left_m: how far to the left of the line of the map it goes, by the median of its matches by
-            looks; 0 without these.
+        offsets_m: where the line of the map is for the robot, by each match: ahead, to the left and
+            above, float64 ``[M, 3]``, meters; zero for poses that were measured.
     """
 
     drive: Drive
@@ -58,7 +58,7 @@ class Alignment:
     route_m: float
     scale: float
     bend_m: float
-    left_m: float
+    offsets_m: np.ndarray
 
     def __str__(self) -> str:
         """Return how well the drive and the map agree."""
@@ -66,6 +66,12 @@ class Alignment:
         return (f'{int(self.kept.sum())} of {len(self.kept)} matches agree, along '
                 f'{self.overlap_m:.0f} of {self.route_m:.0f} m; RMS {along:.2f} m along and '
                 f'{across:.2f} m across the route')
+
+    @property
+    def left_m(self) -> float:
+        """How far to the left of the line of the map it goes, by its matches by looks."""
+        by_looks = self.offsets_m[~self.matches.measured]
+        return -float(np.median(by_looks[:, 1])) if len(by_looks) else 0.0
 
     def rms_m(self) -> tuple[float, float]:
         """Return the root mean square of the residuals of kept matches, along and across."""
@@ -108,30 +114,39 @@ def align(place_map: PlaceMap, session: Mapper, config: AlignmentConfig | None =
         matches.deviations)
     solution = solve([drive], _carried(drive.poses, matches, agreeing), sightings)
     kept = solution.kept
-    poses, offsets = _refined(drive, solution.poses, replace(
+    poses, offsets = refined([drive], solution.poses, replace(
         sightings, deviations=matches.beside_the_line())[kept])
     beside = np.array([offsets.get(line, np.zeros(3)) for line in sightings.lines.tolist()])
-    left = -beside[~matches.measured, 1]
-    return judge(drive, poses, matches.moved(-beside), kept, config,
-                 float(np.median(left)) if len(left) else 0.0)
+    return judge(drive, poses, matches.moved(-beside), kept, beside, config)
 
 
-def _refined(drive: Drive, initial: np.ndarray,
-             sightings: Sightings) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+def refined(drives: Sequence[Drive], initial: np.ndarray,
+            sightings: Sightings) -> tuple[np.ndarray, dict[int, np.ndarray]]:
     """Return poses and offsets as `refine` does, with odometry of the right scale."""
-    poses = initial
-    scale = length_ratio(drive.poses, poses, drive.linked, sightings.keyframes)
+    poses, scales = initial, _scales(drives, initial, sightings)
     for _ in range(_MOST_SCALES):
-        poses, offsets = refine([drive.scaled(scale)], poses, sightings)
-        before = scale
-        scale = length_ratio(drive.poses, poses, drive.linked, sightings.keyframes)
-        if abs(scale - before) < _SCALE_KNOWN:
+        poses, offsets = refine([drive.scaled(scale) for drive, scale in zip(
+            drives, scales.tolist(), strict=True)], poses, sightings)
+        before, scales = scales, _scales(drives, poses, sightings)
+        if np.abs(scales - before).max() < _SCALE_KNOWN:
             break
     return poses, offsets
 
 
+def _scales(drives: Sequence[Drive], poses: np.ndarray, sightings: Sightings) -> np.ndarray:
+    """Return the length of each drive with these poses as a share of that by its odometry."""
+    scales, first = [], 0
+    for drive in drives:
+        own = slice(first, first + len(drive.poses))
+        found = sightings.keyframes[
+            (sightings.keyframes >= own.start) & (sightings.keyframes < own.stop)]
+        scales.append(length_ratio(drive.poses, poses[own], drive.linked, found - first))
+        first = own.stop
+    return np.array(scales)
+
+
 def judge(drive: Drive, poses: np.ndarray, matches: SessionMatches, kept: np.ndarray,
-          config: AlignmentConfig, left_m: float) -> Alignment:
+          offsets_m: np.ndarray, config: AlignmentConfig) -> Alignment:
     """Return an alignment, if there is enough that agrees.
 
     Args:
@@ -139,8 +154,8 @@ def judge(drive: Drive, poses: np.ndarray, matches: SessionMatches, kept: np.nda
         poses: its poses in the frame of the map, ``[N, 7]``.
         matches: where it was found.
         kept: which of these agree, bool ``[M]``.
+        offsets_m: as in `Alignment`.
         config: the settings.
-        left_m: as in `Alignment`.
 
     Raises:
         SessionAlignmentError: too few of the matches agree, or along too short a distance.
@@ -160,7 +175,7 @@ def judge(drive: Drive, poses: np.ndarray, matches: SessionMatches, kept: np.nda
         drive, poses, pose_from_matrix(transform), matches, kept,
         _residuals(poses[matches.keyframes], matches.poses), overlap_m,
         travelled_distance(odometry), length_ratio(odometry, poses, drive.linked, found),
-        float(np.linalg.norm(rigid - poses[:, :3], axis=1).max()), left_m)
+        float(np.linalg.norm(rigid - poses[:, :3], axis=1).max()), offsets_m)
 
 
 def consensus(odometry: np.ndarray, matches: SessionMatches, drift: float) -> np.ndarray:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from curved_road import drive, moved, road
+from curved_road import drive, moved, road, winding
 from image_sets import image_set
 from streets import Street, small_model
 
@@ -76,23 +76,12 @@ def test_the_scale_of_odometry_is_found(aligned):
     assert aligned.scale == pytest.approx(1 / 1.02, abs=0.01)
 
 
-def winding(ways: np.ndarray, left: float = 0.0) -> np.ndarray:
-    """Return poses along a road that winds to both sides, or so many meters to the left of it."""
-    fine = np.arange(0.0, 300.0, 0.1)
-    heading = 1.2 * np.sin(fine / 12.0)
-    x, y = np.cumsum(0.1 * np.cos(heading)), np.cumsum(0.1 * np.sin(heading))
-    at = np.searchsorted(fine, ways - 1e-6)
-    return np.array([
-        make_pose(x[n] - left * np.sin(heading[n]), y[n] + left * np.cos(heading[n]), 0.0,
-                  heading[n]) for n in at.tolist()])
-
-
 def test_a_drive_in_another_lane_is_put_beside_the_line_of_the_map(model, street):
     # The street looks the same from both lanes; only odometry, where the road turns, tells them.
     first, session = Mapper(model), Mapper(model)
     for number, pose in enumerate(winding(np.arange(0.0, 210.0))):
         first.push(street.view(float(number)), number * 10**8, pose)
-    truth = winding(AWAY, left=0.8)
+    truth = winding(AWAY, left_m=0.8)
     for number, (way, pose) in enumerate(zip(AWAY.tolist(), truth, strict=True)):
         longer = np.r_[1.02 * pose[:3], pose[3:]]
         session.push(street.view(way, 3), number * 10**8, moved(longer))
