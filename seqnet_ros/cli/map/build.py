@@ -53,7 +53,8 @@ def build(
         min=1e-6, help='Distance along which a recording must be found on the map, m, for '
                        '--align.', show_default='50')] = None,
     report: Annotated[Path | None, typer.Option(
-        help='New file (JSON) for how each recording was aligned.', show_default=False)] = None,
+        help='New file (JSON) for how each recording was aligned, with a picture (SVG) beside it.',
+        show_default=False)] = None,
     shard: Annotated[str | None, typer.Option(
         help="Describe one shard of the recording only, such as '3/8', and write a part of the map "
              'to --output (.npz): `map merge` makes the map of all parts.',
@@ -114,6 +115,7 @@ def build(
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
+    from seqnet_ros.evaluation.report.session_map import picture_beside, write_picture
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
@@ -132,7 +134,9 @@ def build(
     aligning = _aligning(sources, extend, align, drift, min_overlap)
     if aligning is not None:
         require_gtsam()
+    picture = None if report is None else picture_beside(report)
     check_report(report)
+    check_report(picture)
     if len(sources) > 1 and (poses is not None or descriptors is not None):
         given = '--poses' if poses is not None else '--descriptors'
         raise InputError(f'{given} was given with {len(sources)} recordings, expected one')
@@ -193,8 +197,9 @@ def build(
     else:
         replaced = extended.manifest.map_id if in_place and extended is not None else None
         kept = save_map(place_map, output, overwrite=overwrite, replaces=replaced, backup=backup)
-    if report is not None:
+    if report is not None and picture is not None:
         write_report(report, mapped)
+        write_picture(picture, mapped)
     damaged = sum(len(session.damaged) for session in mapped.sessions)
     print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
                   **({'damaged images': damaged} if damaged else {}),
