@@ -25,7 +25,7 @@ _VERTICAL_M = 1.0
 _HEADING = np.deg2rad(8.0)
 _WEAVING_M, _WEAVING = 0.4, np.deg2rad(2.0)
 """What is left of both where a drive keeps its distance from the line of the other. Towns 2 and 3:
-at most 0.25 m and 1.9 degrees; a robot that gives way needs more."""
+at most 0.25 m and 2 degrees; a robot that gives way needs more."""
 _MEASURED_M = 0.2
 """Least standard deviation of a position by landmarks, whose places are known by odometry."""
 _MEASURED_TURN = np.deg2rad(1.0)
