@@ -32,7 +32,9 @@ def test_two_drives_become_one_map(bags, tmp_path):
     shown = succeed('map', 'build', bags / 'monday', bags / 'friday', '--model', 'hog',
                     '--output', output, '--report', report).output
     assert 'matches agree' in shown
-    first, second = json.loads(report.read_text())['sessions']
+    document = json.loads(report.read_text())
+    assert document['solved_together'] is False
+    first, second = document['sessions']
     assert first['alignment'] is None
     assert second['alignment']['matches_kept'] >= 0.9 * second['alignment']['matches']
     assert np.rad2deg(second['alignment']['transform']['yaw_rad']) == pytest.approx(-15.0, abs=4.0)
