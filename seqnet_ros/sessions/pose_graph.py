@@ -23,7 +23,7 @@ _BREAK_M = 100.0
 """Standard deviation of the way across a break of the drive."""
 _AHEAD_M, _BESIDE_M = 0.3, 0.5
 """Standard deviations of the offset of a drive from the line of another in the same street. On a
-single bend, odometry that is too long and a lane further inside look alike: they decide there."""
+single bend, odometry that is too long and a lane further outside look alike: they decide there."""
 _CONFIDENCE = 0.99
 _KEPT = 0.5
 
