@@ -93,18 +93,20 @@ def row_of(place_map: PlaceMap, session: Mapper, drive: Drive) -> list[str]:
     try:
         aligned = align(place_map, session)
     except SessionAlignmentError as error:
-        return [f'refused: {error}', '', '', '', '', '']
+        return [f'refused: {error}', '', '', '', '', '', '']
     seconds = time.perf_counter() - started
     along, across = np.sqrt((errors(session, drive, aligned.poses) ** 2).mean(axis=0))
-    return [f'{int(aligned.kept.sum())} of {len(aligned.kept)}', str(int(aligned.measured.sum())),
+    return [f'{int(aligned.kept.sum())} of {len(aligned.kept)}',
+            str(int(aligned.matches.measured.sum())),
             f'{aligned.overlap_m:.0f} of {aligned.route_m:.0f}', f'{np.hypot(along, across):.2f}',
-            f'{along:.2f}, {across:.2f}', f'{seconds:.1f}']
+            f'{along:.2f}, {across:.2f}', f'{aligned.left_m:.2f}', f'{seconds:.1f}']
 
 
-def run(names: Sequence[str], landmarks: Sequence[str], towns: Sequence[int]) -> Table:
+def run(names: Sequence[str], landmarks: Sequence[str], towns: Sequence[int],
+        lights: Sequence[str], lanes: Sequence[float]) -> Table:
     """Align all drives."""
     table = Table('town', 'drive', 'model', 'matches kept', 'by landmarks', 'found, m', 'RMS, m',
-                  'along, across', 'seconds')
+                  'along, across', 'to the left, m', 'seconds')
     mappings = {name: Mapping(load_model(name, 'cpu')) for name in names}
     mappings |= {f'{name}, landmarks': with_landmarks(load_model(name, 'cpu'), Camera())
                  for name in landmarks}
@@ -113,7 +115,7 @@ def run(names: Sequence[str], landmarks: Sequence[str], towns: Sequence[int]) ->
         maps = {name: mapper.finish()
                 for name, mapper in keyframes_of(mappings, day, day.poses).items()}
         drives = [(f'{condition}, {lane:g} m to the left', later_drive(town, condition, lane))
-                  for condition in ('dusk', 'night') for lane in _LANES]
+                  for condition in lights for lane in lanes]
         drives.append(('dusk, another town', later_drive(town + 10, 'dusk', 0.0)))
         for title, drive in drives:
             sessions = keyframes_of(mappings, drive, odometry_of(drive, town))
@@ -128,8 +130,12 @@ def main() -> None:
     parser.add_argument('--models', nargs='+', default=['hog', 'lite0-cells'])
     parser.add_argument('--towns', nargs='+', type=int, default=_TOWNS)
     parser.add_argument('--landmarks', nargs='*', default=['lite0-cells'], metavar='MODEL')
+    parser.add_argument('--lights', nargs='+', default=['dusk', 'night'])
+    parser.add_argument('--lanes', nargs='+', type=float, default=_LANES,
+                        help='meters to the left of the lane of the map')
     arguments = parser.parse_args()
-    Console(width=150).print(run(arguments.models, arguments.landmarks, arguments.towns))
+    Console(width=150).print(run(arguments.models, arguments.landmarks, arguments.towns,
+                                 arguments.lights, arguments.lanes))
 
 
 if __name__ == '__main__':

@@ -61,6 +61,7 @@ class PartManifest(Settings):
     keep_images: bool = Field(description='Whether pictures are kept.')
     camera: dict[str, Any] | None = Field(None, description='The calibrated camera.')
     stored: Stored = Field(description='Type of the descriptors of the map on disk.')
+    extends: str | None = Field(None, description='Id of the map to which the recording is added.')
     shards: int = Field(ge=1, description='Number of parts.')
     shard: int = Field(ge=1, description='Number of this part, from 1.')
     first: int = Field(ge=0, description='First frame of the shard.')

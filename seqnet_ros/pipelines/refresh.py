@@ -152,7 +152,7 @@ def refresh_map(place_map: PlaceMap, drive: Mapper, source: str, pose_origin: st
 def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _Seen:
     """Compare each keyframe of an aligned drive with the places near it."""
     way = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(aligned.poses[:, :3], axis=0), axis=1)))
-    certain = _between(way, aligned.keyframes[aligned.kept])
+    certain = _between(way, aligned.matches.keyframes[aligned.kept])
     near = cKDTree(place_map.positions).query_ball_point(aligned.poses[:, :3], _REACH_M)
     deviations = np.full(len(session), np.nan)
     best = np.full(len(session), -1)

@@ -30,6 +30,7 @@ def write_report(path: Path, mapped: MappedSessions) -> None:
         InputError: it cannot be written.
     """
     document = {
+        'solved_together': mapped.together,
         'sessions': [
             {'recording': session.recording.name, 'places': len(session.mapper),
              'alignment': None if alignment is None else alignment_fields(alignment)}
@@ -43,15 +44,17 @@ def write_report(path: Path, mapped: MappedSessions) -> None:
 def alignment_fields(alignment: Alignment) -> dict[str, Any]:
     """Return what a report says of an alignment; distances in meters, angles in radians."""
     along, across = alignment.rms_m()
+    matches = alignment.matches
     x, y, z = alignment.transform[:3].tolist()
     return {
         'transform': {'x_m': x, 'y_m': y, 'z_m': z, 'yaw_rad': yaw_of(alignment.transform)},
         'matches': len(alignment.kept), 'matches_kept': int(alignment.kept.sum()),
         'rms_along_m': along, 'rms_across_m': across, 'overlap_m': alignment.overlap_m,
         'route_m': alignment.route_m, 'scale': alignment.scale, 'bend_m': alignment.bend_m,
+        'left_m': alignment.left_m,
         'constraints': [
-            {'keyframe': keyframe, 'kept': kept, 'measured': measured, 'along_m': residual[0],
-             'across_m': residual[1]}
-            for keyframe, kept, measured, residual in zip(
-                alignment.keyframes.tolist(), alignment.kept.tolist(),
-                alignment.measured.tolist(), alignment.residuals_m.tolist(), strict=True)]}
+            {'keyframe': keyframe, 'place': place, 'kept': kept, 'measured': measured,
+             'along_m': residual[0], 'across_m': residual[1]}
+            for keyframe, place, kept, measured, residual in zip(
+                matches.keyframes.tolist(), matches.places.tolist(), alignment.kept.tolist(),
+                matches.measured.tolist(), alignment.residuals_m.tolist(), strict=True)]}

@@ -37,6 +37,7 @@ from seqnet_ros.maps.map_part import (
 )
 from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.observation import Observation, Observer
+from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.stored_values import Stored
 from seqnet_ros.models.place_model import PlaceModel
 from seqnet_ros.pipelines.map_recording import MappedRecording, datum_of_source
@@ -85,7 +86,8 @@ class Shard:
 
 def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
                   keep_images: bool = False, camera: CameraModel | None = None,
-                  stored: Stored = 'float32', bars: Bars = no_bar) -> MapPart:
+                  stored: Stored = 'float32', extends: PlaceMap | None = None,
+                  bars: Bars = no_bar) -> MapPart:
     """Observe the images of a shard that may become places.
 
     Args:
@@ -95,15 +97,17 @@ def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
         keep_images: keep a small picture of every place.
         camera: the calibrated camera, where it is known.
         stored: type of the descriptors of the map on disk.
+        extends: the map to which the recording is added, its poses in the frame of the map.
         bars: shows progress.
 
     Raises:
         InputError: the recording cannot be read, or has no poses where the settings need them.
+        MapModelMismatchError: the map to extend was made with another model.
     """
-    source = _open(opened)
+    source = _open(opened, extends)
     posed, span = isinstance(source, PosedSource), shard.frames(len(source))
     observed = _Observed(Observer(model, model.engine.geometry, keep_images, camera))
-    selector = Mapper(model)
+    selector = Mapper(model, extends=extends)
     spacing = selector.spacing_of(posed)
     by_descriptor = not posed and keyframe_settings(model.engine, spacing).min_change > 0
     stamps: list[int] = []
@@ -136,6 +140,7 @@ def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
         frames=len(source), model=model.config, engine=model.engine,
         fingerprint=model.fingerprint, keep_images=keep_images,
         camera=None if camera is None else camera.to_document(), stored=stored,
+        extends=None if extends is None else extends.manifest.map_id,
         shards=shard.count, shard=shard.number, first=span.start, before=before.value,
         damaged=damaged, observed=len(observed.frames))
     geometry = model.engine.geometry
@@ -148,6 +153,7 @@ def observe_shard(opened: RecordingPath, shard: Shard, model: PlaceModel, *,
 
 
 def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceModel],
+                extend: Callable[[PlaceModel], PlaceMap | None] = lambda model: None,
                 bars: Bars = no_bar) -> MappedRecording:
     """Make the map of a recording from the parts of all shards.
 
@@ -156,11 +162,13 @@ def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceMode
     Args:
         paths: the parts, in any order.
         build: loads the model of the parts.
+        extend: opens the map to which the recording is added, with that model.
         bars: shows progress.
 
     Raises:
         InputError: a part is missing, damaged, given twice or of another map, no image can be used,
-            or an image is needed that is in no part, and the recording has gone or changed.
+            an image is needed that is in no part, and the recording has gone or changed, or the
+            parts were made to extend another map.
         MapModelMismatchError: the model is not that of the parts.
     """
     ordered = _in_order(paths)
@@ -172,8 +180,11 @@ def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceMode
             f'({manifest.fingerprint[:8]}), but the model in use is {model.config.name!r} '
             f'({model.fingerprint[:8]})')
     camera = None if manifest.camera is None else CameraModel.from_document(manifest.camera)
-    mapper = Mapper(model, keep_images=manifest.keep_images, camera=camera, stored=manifest.stored)
-    recording = _Recording(manifest.opened, Observer(
+    extends = extend(model)
+    _check_extended(manifest, extends)
+    mapper = Mapper(model, extends=extends, keep_images=manifest.keep_images, camera=camera,
+                    stored=manifest.stored)
+    recording = _Recording(manifest.opened, extends, Observer(
         model, model.engine.geometry, manifest.keep_images, camera))
     with bars('mapping', manifest.frames) as progress:
         walk = FrameWalk(_frames(ordered), lambda frame: manifest.posed and frame.pose is None,
@@ -187,6 +198,14 @@ def merge_parts(paths: Sequence[Path], build: Callable[[PartManifest], PlaceMode
             manifest.recording, manifest.pose_origin,
             datum=None if manifest.datum is None else manifest.datum.point)
     return MappedRecording(place_map, walk.without_pose, tuple(walk.damaged))
+
+
+def _check_extended(manifest: PartManifest, extends: PlaceMap | None) -> None:
+    found = None if extends is None else extends.manifest.map_id
+    if found != manifest.extends:
+        given, expected = ('no map to extend' if one is None else f'the map {one[:8]}'
+                           for one in (found, manifest.extends))
+        raise InputError(f'{given} was given, expected {expected}, as when the parts were made')
 
 
 class _Observed:
@@ -223,8 +242,10 @@ class _PartFrame(NamedTuple):
 class _Recording:
     """The recording of the parts, opened only where an image is needed that is in no part."""
 
-    def __init__(self, opened: RecordingPath, observer: Observer) -> None:
+    def __init__(self, opened: RecordingPath, extends: PlaceMap | None,
+                 observer: Observer) -> None:
         self._opened = opened
+        self._extends = extends
         self._observer = observer
         self._frames: Iterator[tuple[int, Frame]] | None = None
 
@@ -236,7 +257,8 @@ class _Recording:
         """
         try:
             if self._frames is None:
-                self._frames = enumerate(_open(self._opened, self._opened.folder))
+                self._frames = enumerate(
+                    _open(self._opened, self._extends, self._opened.folder))
             frame = next((frame for found, frame in self._frames if found == number), None)
         except InputError as error:
             raise InputError(f'image {number} is needed, because one before it cannot be read, but '
@@ -247,10 +269,11 @@ class _Recording:
         return self._observer.observe(image_reader(frame)())
 
 
-def _open(opened: RecordingPath, folder: str = '') -> FrameSource:
+def _open(opened: RecordingPath, extends: PlaceMap | None, folder: str = '') -> FrameSource:
+    """Open the recording; GPS positions begin where those of the map to extend do."""
     poses = None if opened.poses is None else Path(folder, opened.poses)
     return open_source(Path(folder, opened.path), opened.topic, poses, opened.pose_topic,
-                       opened.rate)
+                       opened.rate, None if extends is None else extends.manifest.geo_datum)
 
 
 def _do_not_observe() -> Observation:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.poses import pose_from_matrix, pose_matrix
@@ -22,6 +23,9 @@ _LATERAL_M = 0.7
 """Two drives go along the same lane, seldom on the same line."""
 _VERTICAL_M = 1.0
 _HEADING = np.deg2rad(8.0)
+_WEAVING_M, _WEAVING = 0.4, np.deg2rad(2.0)
+"""What is left of both where a drive keeps its distance from the line of the other. Towns 2 and 3:
+at most 0.25 m and 2 degrees; a robot that gives way needs more."""
 _MEASURED_M = 0.2
 """Least standard deviation of a position by landmarks, whose places are known by odometry."""
 _MEASURED_TURN = np.deg2rad(1.0)
@@ -33,6 +37,7 @@ class SessionMatches:
 
     Attributes:
         keyframes: numbers of the keyframes that were accepted, ascending, int64 ``[M]``.
+        places: the places of the map that they show, int64 ``[M]``.
         poses: where they are in the frame of the map, float64 ``[M, 7]``, meters.
         deviations: standard deviations of these poses about their axes x, y and z, then along
             them, float64 ``[M, 6]``, radians and meters.
@@ -41,6 +46,7 @@ class SessionMatches:
     """
 
     keyframes: np.ndarray
+    places: np.ndarray
     poses: np.ndarray
     deviations: np.ndarray
     measured: np.ndarray
@@ -48,6 +54,20 @@ class SessionMatches:
     def __len__(self) -> int:
         """Return the number of matches."""
         return len(self.keyframes)
+
+    def moved(self, offsets_m: np.ndarray) -> 'SessionMatches':
+        """Return the matches with poses moved ahead, to the left and up, ``[M, 3]``, meters."""
+        moved = self.poses.copy()
+        moved[:, :3] += Rotation.from_quat(moved[:, 3:]).apply(offsets_m)
+        return replace(self, poses=moved)
+
+    def beside_the_line(self) -> np.ndarray:
+        """Return the deviations from a drive at a fixed distance from that of the map, ``[M, 6]``.
+
+        Those of measured poses stay as they are.
+        """
+        within = np.minimum(self.deviations, [*[_WEAVING] * 3, np.inf, _WEAVING_M, np.inf])
+        return np.where(self.measured[:, None], self.deviations, within)
 
 
 def find_matches(place_map: PlaceMap, session: Mapper,
@@ -71,21 +91,26 @@ def find_matches(place_map: PlaceMap, session: Mapper,
         'localization.method': 'filter'}).engine.model_copy(update={'geometry': None})
     localizer = Localizer(model, place_map, engine)
     check = _geometric_check(place_map, session)
-    numbers, poses, deviations, measured = [], [], [], []
+    numbers, places, poses, deviations, measured = [], [], [], [], []
     for number in range(len(session)):
-        place = session[number]
-        result = localizer.push(place.descriptor, place.stamp_ns, place.pose)
+        seen = session[number]
+        result = localizer.push(seen.descriptor, seen.stamp_ns, seen.pose)
         if result is not None and result.accepted:
-            seen = None if check is None else _measure(check, session, number, place_map, result)
-            pose, deviation = _estimate(result) if seen is None else seen
+            assert result.best is not None
+            place = result.best.place_id
+            by_landmarks = (None if check is None else
+                            _measure(check, session, number, place_map, place))
+            pose, deviation = by_landmarks or _estimate(result)
             numbers.append(number)
+            places.append(place)
             poses.append(pose)
             deviations.append(deviation)
-            measured.append(seen is not None)
+            measured.append(by_landmarks is not None)
         progress(number + 1)
     return SessionMatches(
-        np.array(numbers, dtype=np.int64), np.array(poses).reshape(-1, 7),
-        np.array(deviations).reshape(-1, 6), np.array(measured, dtype=bool))
+        np.array(numbers, dtype=np.int64), np.array(places, dtype=np.int64),
+        np.array(poses).reshape(-1, 7), np.array(deviations).reshape(-1, 6),
+        np.array(measured, dtype=bool))
 
 
 def _estimate(result: MatchResult) -> tuple[np.ndarray, np.ndarray]:
@@ -107,10 +132,8 @@ def _geometric_check(place_map: PlaceMap, session: Mapper) -> GeometricCheck | N
 
 
 def _measure(check: GeometricCheck, session: Mapper, number: int, place_map: PlaceMap,
-             result: MatchResult) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return the pose by landmarks of the best place, ``[7]``, and its deviations ``[6]``."""
-    assert result.best is not None
-    place = result.best.place_id
+             place: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return the pose by the landmarks of a place, ``[7]``, and its deviations ``[6]``."""
     found = check.verify(session.features(number), place)
     if not found.relative_is_metric:
         return None

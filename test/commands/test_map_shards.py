@@ -74,6 +74,36 @@ def test_a_bag_with_odometry(options, bag, tmp_path):
         assert content(tmp_path / f'map{count}') == content(tmp_path / 'whole')
 
 
+@pytest.mark.parametrize('in_place', [False, True])
+def test_a_bag_that_extends_a_map(in_place, bag, tmp_path):
+    later = record(tmp_path / 'later', Street(1, 80), WAYS_M + 3.0, light=4)
+    made = tmp_path / 'map'
+    succeed('map', 'build', *HOG, bag, '--geometry', '--keep-images', '--every', '0.7m', '--stored',
+            'int8', '--output', made)
+    succeed('map', 'build', later, '--extend', made, '--output', tmp_path / 'whole')
+    parts = make_parts(3, tmp_path, later, '--extend', made)
+    output = made if in_place else tmp_path / 'merged'
+    before = content(made)
+    succeed('map', 'merge', *parts, '--extend', made, '--output', output)
+    assert content(output) == content(tmp_path / 'whole')
+    assert content(tmp_path / 'map~1' if in_place else made) == before
+
+
+def test_parts_extend_the_map_that_they_were_made_with(bag, folder, poses, tmp_path):
+    made, other, output = tmp_path / 'map', tmp_path / 'other', tmp_path / 'merged'
+    succeed('map', 'build', *HOG, bag, '--output', made)
+    succeed('map', 'build', *HOG, folder, '--poses', poses, '--output', other)
+    parts = make_parts(2, tmp_path, bag, '--extend', made)
+    assert 'no map to extend was given, expected the map ' in refusal(
+        'map', 'merge', *parts, '--output', output)
+    assert 'as when the parts were made' in refusal(
+        'map', 'merge', *parts, '--extend', other, '--output', output)
+    alone = make_parts(1, tmp_path, *HOG, bag)
+    assert 'expected no map to extend' in refusal(
+        'map', 'merge', *alone, '--extend', made, '--output', output)
+    assert not output.exists()
+
+
 def test_a_recording_may_be_named_relative_to_the_folder(bag, tmp_path, monkeypatch):
     monkeypatch.chdir(bag.parent)
     succeed('map', 'build', *HOG, bag.name, '--output', tmp_path / 'whole')

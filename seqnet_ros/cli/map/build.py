@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from seqnet_ros.core.camera import CameraModel
     from seqnet_ros.core.geodesy import GeoPoint
     from seqnet_ros.datasets.recordings.frames import FrameSource
+    from seqnet_ros.maps.place_map import PlaceMap
     from seqnet_ros.maps.stored_values import Stored
     from seqnet_ros.models.place_model import PlaceModel
     from seqnet_ros.pipelines.map_sessions import MappedSessions
@@ -53,7 +54,8 @@ def build(
         min=1e-6, help='Distance along which a recording must be found on the map, m, for '
                        '--align.', show_default='50')] = None,
     report: Annotated[Path | None, typer.Option(
-        help='New file (JSON) for how each recording was aligned.', show_default=False)] = None,
+        help='New file (JSON) for how each recording was aligned, with a picture (SVG) beside it.',
+        show_default=False)] = None,
     shard: Annotated[str | None, typer.Option(
         help="Describe one shard of the recording only, such as '3/8', and write a part of the map "
              'to --output (.npz): `map merge` makes the map of all parts.',
@@ -101,7 +103,8 @@ def build(
     it. One that shows too little of the map is an error.
 
     With --shard, several processes or machines make one map of a recording: each describes the
-    images of its shard. The map is that of one process, to the byte.
+    images of its shard. The map is that of one process, to the byte. With --extend, the recording
+    is added to that map when the parts are merged, its poses as they are.
     """
     settings = collect_settings(
         assignments, {'keyframes.every': every, 'sequence.length': sequence_length})
@@ -114,6 +117,7 @@ def build(
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig
+    from seqnet_ros.evaluation.report.session_map import picture_beside, write_picture
     from seqnet_ros.maps.map_extension import save_extension
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.maps.mapper import Mapper
@@ -127,12 +131,14 @@ def build(
     sources = sources or []
     if shard is not None:
         _check_shard(shard, output, overwrite, sources, {
-            '--extend': extend is not None, '--align': align is not None,
-            '--report': report is not None, '--descriptors': descriptors is not None})
+            '--align': align is not None, '--report': report is not None,
+            '--descriptors': descriptors is not None})
     aligning = _aligning(sources, extend, align, drift, min_overlap)
     if aligning is not None:
         require_gtsam()
+    picture = None if report is None else picture_beside(report)
     check_report(report)
+    check_report(picture)
     if len(sources) > 1 and (poses is not None or descriptors is not None):
         given = '--poses' if poses is not None else '--descriptors'
         raise InputError(f'{given} was given with {len(sources)} recordings, expected one')
@@ -155,15 +161,16 @@ def build(
     built = (build_map_model(preset, device, weights, extend) if model_folder is None
              else build_model(preset, device, model_folder, weights))
     camera = options.read_camera(camera_info)
-    if shard is not None:
-        _write_part(shard, output, sources[0], built, keep_images, camera, kept_as or 'float32',
-                    topic=topic, poses=poses, pose_topic=pose_topic, rate=rate)
-        return
     extended = None
     if extend is not None:
         extended = open_map(extend, built, verify=True)
         camera = camera or extended.manifest.camera_model
         keep_images = keep_images or extended.manifest.images
+        kept_as = kept_as or extended.manifest.stored
+    if shard is not None:
+        _write_part(shard, output, sources[0], built, keep_images, camera, kept_as or 'float32',
+                    extended, topic=topic, poses=poses, pose_topic=pose_topic, rate=rate)
+        return
     if descriptors is not None:
         built = with_precomputed(built)
         if keep_images or camera is not None:
@@ -193,8 +200,9 @@ def build(
     else:
         replaced = extended.manifest.map_id if in_place and extended is not None else None
         kept = save_map(place_map, output, overwrite=overwrite, replaces=replaced, backup=backup)
-    if report is not None:
+    if report is not None and picture is not None:
         write_report(report, mapped)
+        write_picture(picture, mapped)
     damaged = sum(len(session.damaged) for session in mapped.sessions)
     print_fields({'map': output, **({} if kept is None else {'previous map': kept}),
                   **({'damaged images': damaged} if damaged else {}),
@@ -222,8 +230,9 @@ def _check_shard(shard: str, output: Path, overwrite: bool, sources: list[Path],
 
 
 def _write_part(shard: str, output: Path, source: Path, model: 'PlaceModel', keep_images: bool,
-                camera: 'CameraModel | None', stored: 'Stored', *, topic: str | None,
-                poses: Path | None, pose_topic: str | None, rate: float | None) -> None:
+                camera: 'CameraModel | None', stored: 'Stored', extends: 'PlaceMap | None', *,
+                topic: str | None, poses: Path | None, pose_topic: str | None,
+                rate: float | None) -> None:
     """Describe a shard of a recording, and write a part of the map."""
     from seqnet_ros.maps.map_part import RecordingPath, write_part
     from seqnet_ros.pipelines.shards import Shard, observe_shard
@@ -232,7 +241,7 @@ def _write_part(shard: str, output: Path, source: Path, model: 'PlaceModel', kee
         path=str(source), folder=str(Path.cwd()), topic=topic,
         poses=None if poses is None else str(poses), pose_topic=pose_topic, rate=rate)
     part = observe_shard(opened, Shard.parse(shard), model, keep_images=keep_images, camera=camera,
-                         stored=stored, bars=progress_bar)
+                         stored=stored, extends=extends, bars=progress_bar)
     write_part(part, output)
     damaged = len(part.manifest.damaged)
     print_fields({'part': output, 'shard': shard, 'frames': len(part.stamps_ns),

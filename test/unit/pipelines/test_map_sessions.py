@@ -48,3 +48,9 @@ def test_what_shows_other_places_is_left_out(mapped):
     [(session, error)] = mapped.left_out
     assert Path(session.recording.name).name == 'elsewhere'
     assert 'found on the map' in str(error) or 'agree too little' in str(error)
+
+
+def test_recordings_that_were_aligned_are_solved_for_together(mapped):
+    assert mapped.together
+    poses = np.concatenate([alignment.poses for alignment in mapped.alignments[1:]])
+    np.testing.assert_allclose(mapped.place_map.poses[-len(poses):], poses, atol=1e-6)

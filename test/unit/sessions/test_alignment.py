@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from curved_road import drive, moved, road
+from curved_road import drive, moved, road, winding
 from image_sets import image_set
 from streets import Street, small_model
 
@@ -61,7 +61,7 @@ def test_a_drive_in_another_frame_is_brought_into_that_of_the_map(aligned):
 
 def test_the_transform_leads_back_from_the_frame_of_the_drive(aligned):
     assert yaw_of(aligned.transform) == pytest.approx(np.deg2rad(-15.0), abs=np.deg2rad(3.0))
-    first = int(aligned.keyframes[aligned.kept][0])
+    first = int(aligned.matches.keyframes[aligned.kept][0])
     own = moved(road(AWAY[first] + 0.02 * (AWAY[first] - AWAY[0])))
     back = pose_from_matrix(pose_matrix(aligned.transform) @ pose_matrix(own))
     np.testing.assert_allclose(back[:3], aligned.poses[first, :3], atol=1e-6)
@@ -74,6 +74,21 @@ def test_the_drift_of_the_drive_is_bent_away(aligned):
 
 def test_the_scale_of_odometry_is_found(aligned):
     assert aligned.scale == pytest.approx(1 / 1.02, abs=0.01)
+
+
+def test_a_drive_in_another_lane_is_put_beside_the_line_of_the_map(model, street):
+    # The street looks the same from both lanes; only odometry, where the road turns, tells them.
+    first, session = Mapper(model), Mapper(model)
+    for number, pose in enumerate(winding(np.arange(0.0, 210.0))):
+        first.push(street.view(float(number)), number * 10**8, pose)
+    truth = winding(AWAY, left_m=0.8)
+    for number, (way, pose) in enumerate(zip(AWAY.tolist(), truth, strict=True)):
+        longer = np.r_[1.02 * pose[:3], pose[3:]]
+        session.push(street.view(way, 3), number * 10**8, moved(longer))
+    result = align(first.finish(), session)
+    assert result.left_m == pytest.approx(0.8, abs=0.15)
+    apart = np.linalg.norm(result.poses[:, :2] - truth[:, :2], axis=1)
+    assert np.sqrt((apart ** 2).mean()) < 0.25
 
 
 def test_the_same_drives_give_the_same_alignment(model, street, place_map, aligned):
@@ -136,7 +151,7 @@ def test_landmarks_say_where_across_the_route_a_drive_is():
     truth = np.array([frame.pose for frame in later if session.push_lazily(
         frame.read, frame.stamp_ns, moved(frame.pose))])
     result = align(of_map.finish(), session, AlignmentConfig(min_overlap_m=20.0))
-    assert result.measured.mean() > 0.8
+    assert result.matches.measured.mean() > 0.8
     # Its lane is 0.8 m from that of the map, which the looks of the places do not tell.
     apart = np.linalg.norm(result.poses[:, :2] - truth[:, :2], axis=1)
     assert np.sqrt((apart ** 2).mean()) < 0.2
@@ -158,7 +173,8 @@ def test_consensus_leaves_out_what_odometry_contradicts():
     odometry = np.array([make_pose(float(n), 0.0) for n in range(20)])
     found = np.array([make_pose(float(n) + 100.0, 50.0) for n in range(20)])
     found[[4, 11]] = make_pose(0.0, 0.0), make_pose(111.0, 50.0, 0.0, np.pi)
-    matches = SessionMatches(np.arange(20), found, np.ones((20, 6)), np.zeros(20, dtype=bool))
+    matches = SessionMatches(np.arange(20), np.arange(20), found, np.ones((20, 6)),
+                             np.zeros(20, dtype=bool))
     assert np.flatnonzero(~consensus(odometry, matches, 0.02)).tolist() == [4, 11]
 
 
