@@ -23,6 +23,8 @@ MAX_COORDINATE_M = 1e7
 MAX_NORM_ERROR = 0.01
 """Maximum deviation of the norm of a quaternion from 1 before normalization, as in tf2."""
 MIN_HEADING_STEP_M = 1.0
+SAME_HEADING_DEG = 45.0
+"""Largest angle between the headings of two views of one place along a street."""
 
 
 def make_pose(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
@@ -141,6 +143,20 @@ def angle_between(a: np.ndarray, b: np.ndarray) -> float:
     # The half angle's sine and cosine: exact for small angles, where arccos(dot) is not.
     same, opposite = np.linalg.norm(a[3:] + b[3:]), np.linalg.norm(a[3:] - b[3:])
     return float(4 * np.arctan2(min(same, opposite), max(same, opposite)))
+
+
+def same_heading(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which rotations differ by at most 45 degrees.
+
+    Args:
+        rotations: unit quaternions ``[..., 4]`` of poses; q and -q are the same rotation.
+        others: unit quaternions, of a shape that broadcasts with ``rotations``.
+
+    Returns:
+        bool, the broadcast shape without its last axis.
+    """
+    half_cosine = np.abs(np.einsum('...i,...i->...', rotations, others))
+    return half_cosine >= np.cos(np.deg2rad(SAME_HEADING_DEG) / 2)
 
 
 def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarray:

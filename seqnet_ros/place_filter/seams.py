@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from seqnet_ros.core.poses import same_heading
+
 _REACH_M = 4.0
 """Two drives along a street are no further apart."""
 _REACH_STEPS = 1.5
 """How far the way may go on ahead, in usual distances between successive places."""
-_HEADING = np.cos(np.deg2rad(45.0) / 2)
-"""The way goes on at places whose heading differs by at most 45 degrees."""
 _CONSIDERED = 32
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 
@@ -111,8 +111,7 @@ def _go_on(way: int, edges: np.ndarray, bounds: Sequence[int], starts: np.ndarra
         states = rows[edge, rank] + bounds[number]
         ahead_m = np.einsum('ij,ij->i', poses[states, :3] - poses[asked[edge], :3],
                             onward[asking[edge]])
-        alike = np.abs(np.einsum(
-            'ij,ij->i', poses[states, 3:], poses[asked[edge], 3:])) >= _HEADING
+        alike = same_heading(poses[states, 3:], poses[asked[edge], 3:])
         kept = (alike & (starts[states] != starts[asked[edge]]) & (ahead_m >= step_m / 2)
                 & (ahead_m <= _REACH_STEPS * step_m))
         edge, states, off_m = edge[kept], states[kept], np.abs(ahead_m[kept] - step_m)
