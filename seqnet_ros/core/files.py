@@ -147,6 +147,25 @@ def open_part(path: Path) -> TextIO:
     return file
 
 
+def finish_parts(parts: Iterable[tuple[TextIO, Path]]) -> None:
+    """Give files of `open_part` their final names, after the rows of all are on the disk.
+
+    A symbolic link is followed, not replaced.
+
+    Args:
+        parts: the open files, and the final name of each.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    files = list(parts)
+    for file, _ in files:
+        file.flush()
+        os.fsync(file.fileno())
+    for file, path in files:
+        Path(file.name).replace(os.path.realpath(path))
+
+
 def sync_folder(path: Path) -> None:
     """Make names in a folder last: what was renamed or made there is there after a power failure.
 
