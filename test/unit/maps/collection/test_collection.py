@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from refusal import refusal
+from vector_maps import PLACES, vector_model, views
 
 from seqnet_ros.config.collection import CollectionConfig
-from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.maps.builder import build_map, select_places
@@ -34,26 +34,12 @@ from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.manifest_file import COLLECTION
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import PlaceModel, build_model
+from seqnet_ros.models.place_model import PlaceModel
 
-DIM, PLACES = 32, 96
 DATUM = GeoPoint(48.5, 9.1, 300.0)
 
 
-def precomputed(dim: int = DIM, length: int = 4) -> PlaceModel:
-    return build_model(parse_preset({
-        'name': 'vectors', 'frame': {'kind': 'precomputed', 'out_dim': dim},
-        'sequence': {'length': length, 'aggregator': 'mean'}}), 'cpu')
-
-
-MODEL = precomputed()
-
-
-def views(seed: int, count: int = PLACES, dim: int = DIM) -> np.ndarray:
-    """Descriptors that change slowly along a drive."""
-    steps = np.random.default_rng(seed).standard_normal((count + 5, dim))
-    smooth = sum(steps[shift:shift + count] for shift in range(6))
-    return (smooth / np.linalg.norm(smooth, axis=1, keepdims=True)).astype(np.float32)
+MODEL = vector_model()
 
 
 def line(x: float, y: float = 0.0, count: int = PLACES) -> np.ndarray:
@@ -130,7 +116,7 @@ def test_maps_have_frames_of_their_own_unless_their_origin_on_the_earth_is_one(t
 
 
 def test_tiles_of_different_models_are_refused(folder):
-    save_map(one_map(9, line(0), precomputed(16)), folder / 'other')
+    save_map(one_map(9, line(0), vector_model(16)), folder / 'other')
     said = refusal(lambda: create(folder))
     assert 'tile t0' in said
     assert 'one model' in said
@@ -138,7 +124,7 @@ def test_tiles_of_different_models_are_refused(folder):
 
 
 def test_tiles_of_other_sequences_are_refused(folder):
-    save_map(one_map(9, line(0), precomputed(length=5)), folder / 'u')
+    save_map(one_map(9, line(0), vector_model(length=5)), folder / 'u')
     assert 'the sequence length of tile u is 5, but that of t0 is 4' in refusal(
         lambda: create(folder))
 
