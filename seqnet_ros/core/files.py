@@ -59,7 +59,7 @@ def read_text(path: str | PathLike[str]) -> str:
     try:
         return read_limited(path, MAX_TEXT_BYTES).decode('utf-8-sig')
     except UnicodeDecodeError as error:
-        raise InputError(f'{path} is not text') from error
+        raise InputError(f'{path} is not text, expected UTF-8') from error
 
 
 def require_file(path: str | PathLike[str], what: str = 'file') -> None:
@@ -204,7 +204,7 @@ def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]
     """Make the folders of output files, so that a bad path fails before long work.
 
     Args:
-        paths: the files; None is none.
+        paths: the files; None entries are ignored.
         is_own: whether a file that exists is a result of an earlier run, which may be replaced.
 
     Raises:

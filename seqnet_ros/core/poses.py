@@ -16,8 +16,8 @@ from seqnet_ros.core.geodesy import GeoPoint
 
 NANOSECONDS = 1_000_000_000
 RESTART_S = 0.5
-"""Stamps that go back this far are those of a recording that is played again, or of a clock that
-was set; others come late or from a camera that jitters."""
+"""Stamps that go back this far come from a recording that is played again or from a clock that was
+set; smaller steps back are late images or jitter of the camera."""
 MAX_COORDINATE_M = 1e7
 """Largest coordinate of a position: half the circumference of the earth is 2e7 m."""
 MAX_NORM_ERROR = 0.01

@@ -170,7 +170,7 @@ class Localizer:
 
     def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
-            raise InputError('there is no map to search')
+            raise InputError('found no map to search, expected at least one')
         ids = [item.manifest.map_id for item in maps]
         for map_id in ids:
             if ids.count(map_id) > 1:
@@ -294,7 +294,7 @@ class Localizer:
             InputError: there is no image, one cannot be used, or the model cannot describe so few.
         """
         if not len(images):
-            raise InputError('there is no image to localize')
+            raise InputError('found no image to localize, expected at least one')
         images = images[-self.sequence_length:]
         alone = self._engine.with_length(len(images)).model_copy(update={
             'keyframes': KeyframeConfig(every='1', min_change=0.0),

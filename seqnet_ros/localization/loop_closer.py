@@ -247,7 +247,7 @@ class LoopCloser:
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         return self._mapper.completeness
 
     def note_missing(self, images: int) -> None:

@@ -200,7 +200,7 @@ class Mapper:
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         spacing = self._spacing
         holes, longest_m = find_holes(
             np.array(self._steps_m),

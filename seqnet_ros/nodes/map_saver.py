@@ -37,7 +37,7 @@ class MappingEngine(Protocol):
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         ...
 
     def note_missing(self, images: int) -> None:

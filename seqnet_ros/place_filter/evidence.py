@@ -41,7 +41,7 @@ _LEAST_UNIT = 0.3
 
 @dataclass(frozen=True)
 class Weighed:
-    """What a frame says.
+    """Evidence of a frame.
 
     Attributes:
         deviations: float64 ``[N]``, how far each place stands out, in units in which 97.5 % of
@@ -154,7 +154,7 @@ def standardize(distances: np.ndarray, sample: slice | np.ndarray | None = None,
 
     Args:
         distances: the distances.
-        sample: those that median and spread are taken of, ``[J]``; None for all.
+        sample: rows that median and spread are computed from, ``[J]``; None for all.
         least_unit: smallest unit; what is left of a frame that repeats others is noise.
     """
     values = distances if sample is None else distances[sample]

@@ -81,8 +81,8 @@ def find_seams(bounds: Sequence[int], starts: np.ndarray, poses: np.ndarray,
         bounds: first state of each map and one past the last of all, ``[M + 1]``.
         starts: first state of the unbroken stretch each state is on, int ``[N]``.
         poses: float64 ``[N, 7]``, meters.
-        trees: of the positions of each map; None for maps that no other leads to.
-        leads_to: for each map the numbers of those that its stretches may go on in.
+        trees: KD-trees over the positions of each map; None for maps that no other leads to.
+        leads_to: for each map the numbers of the maps in which its stretches may continue.
         steps_m: usual distance between successive places of each map, meters.
     """
     firsts = np.unique(starts)

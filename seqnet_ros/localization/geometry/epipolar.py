@@ -63,7 +63,7 @@ def fit_two_views(first: np.ndarray, second: np.ndarray, model: Model, threshold
         focal: focal length of the ideal camera with its center at (0, 0); essential matrices only.
 
     Returns:
-        None where there are too few matches, or nothing they agree on.
+        None where there are too few matches, or no model that enough of them agree on.
     """
     if len(first) < _SMALLEST_SAMPLE[model]:
         return None

@@ -37,7 +37,7 @@ class Sighting:
     Attributes:
         rows: int ``[K]``, which points.
         pixels: float64 ``[K, 2]``, where the view has them.
-        from_first: ``[4, 4]``, from the frame of the first camera to that of this one, meters.
+        from_first: ``[4, 4]``, from the frame of the first camera to the frame of this one, meters.
     """
 
     rows: np.ndarray
@@ -113,7 +113,7 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
             threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Return depths along rays ``[K, 2]``, NaN where they are unreliable, and sines of parallax.
 
-    The depth minimises the error in the sighting: where its point lies on the epipolar line.
+    The depth minimizes the error in the sighting: where its point lies on the epipolar line.
     """
     rotation, translation = sighting.from_first[:3, :3], sighting.from_first[:3, 3]
     turned = np.insert(rays, 2, 1.0, axis=1) @ rotation.T
@@ -133,7 +133,7 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
 
 def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
             focal: float, noise: float) -> Landmarks:
-    """Minimise the squared errors in all views, by Gauss and Newton's steps.
+    """Minimize the squared errors in all views, by Gauss and Newton's steps.
 
     Points that run away, because their sightings contradict one another, are left out.
     """

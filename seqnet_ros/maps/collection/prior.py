@@ -1,4 +1,4 @@
-"""What is known from outside about where the robot is, and which tiles that leaves."""
+"""Position priors, such as a GNSS fix or an area, and the tiles that agree with them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,17 +13,18 @@ from seqnet_ros.maps.collection.tile_boxes import TileBoxes
 
 
 class Prior(Protocol):
-    """Knowledge of where the robot is."""
+    """A prior on the position of the robot."""
 
     def distances(self, boxes: TileBoxes) -> np.ndarray:
         """Return how far each tile is from where the robot may be, float64 ``[N]``, meters.
 
-        0 where it may be in the tile; infinite where the tile says nothing of it, or contradicts.
+        0 where it may be in the tile; infinite where the tile has no such coordinates or
+        contradicts the prior.
         """
         ...
 
     def __str__(self) -> str:
-        """Return it in words, to follow 'near' or 'in'."""
+        """Return a phrase for messages, to follow 'near' or 'in'."""
         ...
 
 
@@ -138,12 +139,12 @@ class PolygonPrior:
         return distances
 
     def __str__(self) -> str:
-        """Return what it is."""
+        """Return the number of corners."""
         return f'a polygon of {len(self.corners)} corners'
 
 
 def tiles_within(boxes: TileBoxes, priors: Sequence[Prior]) -> list[int]:
-    """Return the numbers of the tiles that all priors leave.
+    """Return the numbers of the tiles that agree with all priors.
 
     Args:
         boxes: of all tiles.

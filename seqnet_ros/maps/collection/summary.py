@@ -1,4 +1,4 @@
-"""The summary of a collection: what tells its tiles apart without opening them.
+"""The summary of a collection: compact descriptors that rank its tiles without opening them.
 
 A row stands for a stretch of successive places: the mean of their sequence descriptors, of unit
 length, less the mean of its tile, projected on the principal axes of all rows, each axis divided by
@@ -72,7 +72,7 @@ def stretch_firsts(starts: np.ndarray) -> np.ndarray:
 
 
 class Axes:
-    """What rows are projected on.
+    """Principal axes that rows are projected on.
 
     Args:
         mean: float32 ``[D']``, the mean of the means of the tiles.
@@ -89,7 +89,7 @@ class Axes:
 
         Args:
             rows: as `pooled` returns them, less the means of their tiles, float32 ``[R, D']``.
-            means: those of the tiles, float32 ``[T, D']``.
+            means: mean of each tile, float32 ``[T, D']``.
         """
         rows = rows[:: max(1, len(rows) // _FITTED)]
         dim = rows.shape[1]
@@ -158,10 +158,10 @@ class Summary:
     """Ranks the tiles of a collection for a drive.
 
     Args:
-        rows: int8 ``[B, R, BLOCK_DIM]``, those of all tiles one after the other (may be
+        rows: int8 ``[B, R, BLOCK_DIM]``, of all tiles one after the other (may be
             memory-mapped).
         counts: number of rows of each tile.
-        axes: what they were projected on.
+        axes: the axes that the rows were projected on.
     """
 
     def __init__(self, rows: np.ndarray, counts: Sequence[int], axes: Axes) -> None:
@@ -237,7 +237,7 @@ class RowIndex:
     Args:
         rows: int8 ``[B, R, BLOCK_DIM]``.
         firsts: first place of each, int64 ``[R]``.
-        axes: what the rows were projected on.
+        axes: the axes that the rows were projected on.
     """
 
     def __init__(self, rows: np.ndarray, firsts: np.ndarray, axes: Axes) -> None:
