@@ -153,7 +153,7 @@ def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _See
     """Compare each keyframe of an aligned drive with the places near it."""
     way = np.append(0.0, np.cumsum(np.linalg.norm(np.diff(aligned.poses[:, :3], axis=0), axis=1)))
     certain = _between(way, aligned.keyframes[aligned.kept])
-    near = place_map.position_tree.query_ball_point(aligned.poses[:, :3], _REACH_M)
+    near = cKDTree(place_map.positions).query_ball_point(aligned.poses[:, :3], _REACH_M)
     deviations = np.full(len(session), np.nan)
     best = np.full(len(session), -1)
     passed = np.zeros(len(place_map), dtype=bool)
