@@ -100,7 +100,7 @@ def test_priors_limit_the_tiles(node_and_peer, second, log):
 
     def take(publish: Any, drive: list[Frame], waiting: str) -> None:
         publish()
-        eventually(lambda: waiting in node._priors._waiting, 'a prior')
+        eventually(lambda: waiting in node.priors.waiting, 'a prior')
         show_all(node, peer, [(frame.stamp_ns, frame.read(), frame.pose) for frame in drive])
 
     take(lambda: areas.publish(String(data='x1_y1')), second[:6], 'area')

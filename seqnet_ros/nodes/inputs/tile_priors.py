@@ -40,6 +40,11 @@ class TilePriors:
             (_FIX, 'a fix'), (_AREA, 'an area'), (_POSE, 'a pose'))}
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Sources with a message for the next image: 'fix', 'area' or 'pose'."""
+        return tuple(self._waiting)
+
+    @property
     def refused(self) -> int:
         """Number of messages that agree with no tile or cannot be used."""
         return sum(errors.unusable for errors in self._errors.values())
