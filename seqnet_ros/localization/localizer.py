@@ -70,7 +70,7 @@ class Localizer:
 
     Args:
         model: the model the maps were made with.
-        maps: where to look.
+        maps: the maps to search.
         engine: the settings; None takes those of the model's file.
         camera: the calibrated camera of the images, of several the first, where it is known; only
             the geometric check uses it.
@@ -104,7 +104,7 @@ class Localizer:
         self._gate = KeyframeGate(*self._gate_settings())
 
     def use_maps(self, maps: Sequence[PlaceMap], engine: EngineConfig | None = None) -> None:
-        """Look in other maps from the next image on, with other settings where they are given.
+        """Search other maps from the next image on, with other settings where they are given.
 
         The images of the sequence stay, unless the new maps ask for another spacing. Maps that come
         from `prepare_map` with these settings cost no time here. Where it fails nothing changes.
@@ -281,7 +281,7 @@ class Localizer:
         self._keyframes = 0
 
     def find(self, images: Sequence[View]) -> MatchResult:
-        """Find a sequence of images by itself; the sequence of the drive is left alone.
+        """Localize a sequence of images on its own; the sequence of the drive does not change.
 
         Fewer images than `sequence_length` are matched as a shorter sequence; of more the last
         ones count. There are no earlier sequences that could agree, so the threshold alone, which

@@ -35,7 +35,7 @@ class Observer:
         model: describes the images.
         geometry: settings of the local features; None to extract no features.
         keep_images: keep pictures.
-        camera: the calibrated camera, where it is known; of several the first.
+        camera: the calibrated camera, where it is known; the first one of several.
     """
 
     def __init__(self, model: PlaceModel, geometry: GeometryConfig | None, keep_images: bool,

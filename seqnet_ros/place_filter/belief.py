@@ -47,7 +47,7 @@ class Belief:
         self.mass = modes.shares[:, None] * self.marginal
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
-        """Go on among other places; the mass of places that are gone is off the map.
+        """Replace the places; the mass of places that are gone is off the map.
 
         Args:
             space: the places.

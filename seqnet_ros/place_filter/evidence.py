@@ -48,7 +48,7 @@ class Weighed:
             wrong places are below 1.
         log_ratios: float64 ``[N]``, log-likelihood ratio of the robot being at each place against
             being at none.
-        novelty: 0 to 1, the share of the frame that earlier ones did not say.
+        novelty: 0 to 1, the share of the evidence that earlier frames did not give.
     """
 
     deviations: np.ndarray
@@ -70,13 +70,13 @@ class Evidence:
         self.forget()
 
     def forget(self) -> None:
-        """Start again, among as many places as the next frame has."""
+        """Reset; the next frame sets the number of places."""
         self._background = np.zeros(0)
         self._filled = 0.0
         self._last = np.zeros(0)
 
     def moved(self, origin: np.ndarray, memory: float, strength: float) -> 'Evidence':
-        """Return the same with other settings among other places, as of `use_states`."""
+        """Return a copy with other settings and other places, as of `use_states`."""
         other = Evidence(memory, strength)
         other._background, other._last = self._background, self._last
         other._filled = self._filled
@@ -84,7 +84,7 @@ class Evidence:
         return other
 
     def use_states(self, origin: np.ndarray) -> None:
-        """Go on among other places.
+        """Replace the places.
 
         Args:
             origin: for each its number so far, or -1, int ``[N]``.

@@ -1,7 +1,7 @@
 """Landmarks from the poses of a map, and the metric pose of a camera that sees them.
 
 Features of a place are triangulated with places before and after it, between which the map knows
-the motion; a camera elsewhere is then where it sees the landmarks as it does (PnP). Errors of
+the motion; the pose of another camera follows from where it sees the landmarks (PnP). Errors of
 pixels are carried through both steps (Hartley and Zisserman, Multiple View Geometry, 2004,
 chapters 5 and 12). Positions in images are pixels of one ideal pinhole camera, center at (0, 0).
 """
@@ -181,10 +181,10 @@ def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: fl
            base_from_camera: np.ndarray) -> MetricPose | None:
     """Return where a camera is that sees landmarks.
 
-    MAGSAC++ over minimal samples, then least squares in which every landmark counts as much as
-    its own uncertainty allows. The covariance is that of the robot's pose in the robot's frame at
-    the place, in the order and about the axes of ``geometry_msgs/PoseWithCovariance``; pixels that
-    agree less than their noise would let expect widen it.
+    MAGSAC++ over minimal samples, then least squares weighted by the uncertainty of each
+    landmark. The covariance belongs to the robot's pose in the robot's frame at the place, in the
+    order and about the axes of ``geometry_msgs/PoseWithCovariance``; it grows where the residuals
+    exceed the expected noise.
 
     Args:
         landmarks: landmarks in the frame of the place's camera.

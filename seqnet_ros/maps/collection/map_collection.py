@@ -27,9 +27,8 @@ Prepare = Callable[[PlaceMap], PlaceMap]
 class MapCollection:
     """The tiles of a collection.
 
-    Tiles are opened by one thread, or by the caller who cannot wait for it; at most so many are
-    open at a time as the settings say, and the least recently used is closed. `open`, `prefetch`
-    and `close` may be called from any thread.
+    Tiles are opened by one background thread. The settings limit how many are open at a time; the
+    least recently used one is closed. `open`, `prefetch` and `close` may be called from any thread.
 
     Args:
         folder: the folder of the collection.
@@ -188,7 +187,7 @@ def check_tile(tile: Tile, found: MapManifest, collection: CollectionManifest) -
     """Check that a map is the one that a collection was made with.
 
     Raises:
-        MapChangedError: it is another.
+        MapChangedError: it is another map.
     """
     if found.map_id != tile.map_id or found.fingerprint != collection.fingerprint:
         raise MapChangedError(

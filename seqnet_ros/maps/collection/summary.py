@@ -128,8 +128,8 @@ class Axes:
         """Return centered rows float32 ``[R, D']`` projected, of unit length.
 
         Returns:
-            Float32 ``[B, R, BLOCK_DIM]``, the leading axes in the first block; what fills the last
-            block is 0.
+            Float32 ``[B, R, BLOCK_DIM]``, the leading axes in the first block; the last block is
+            padded with zeros.
         """
         projected = _unit(rows @ self._axes)
         filled = np.zeros((len(rows), self.blocks * BLOCK_DIM), np.float32)
@@ -176,8 +176,8 @@ class Summary:
 
         Args:
             sequences: float32 ``[W, D']``, the sequence descriptors of the last keyframes, oldest
-                first. All of them say what the drive has in common; the last `MOST_STRETCHES`
-                stretches are compared, of what does not fill a stretch nothing.
+                first. The mean of the drive is taken over all of them; the last `MOST_STRETCHES`
+                complete stretches are compared.
             among: numbers of the tiles to rank; None for all.
             reverse: the robot may drive against the direction of the map.
 
@@ -232,7 +232,7 @@ class Summary:
 class RowIndex:
     """Finds places of one tile by its rows: roughly, in little memory and time.
 
-    What all queries so far have in common is taken away, as the summary does for a drive.
+    The mean of all queries so far is subtracted, as the summary does for a drive.
 
     Args:
         rows: int8 ``[B, R, BLOCK_DIM]``.
