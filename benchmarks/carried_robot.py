@@ -7,7 +7,6 @@ one drive without odometry whose stamps go on evenly. Nothing but the images tel
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +15,12 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.recall_sets import described_by
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings, ReplayFrame
 from seqnet_ros.evaluation.replay.reference_map import map_recordings
 from seqnet_ros.evaluation.replay.replay import engine_for
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import load_model
 
 _SHORTEST, _LONGEST = 40, 80
 _APART = 100
@@ -96,8 +95,7 @@ def main() -> None:
                   'of these by the frame after the jump (0, 1, 2 ...)',
                   'right again after (median)', title=f'Carried {arguments.events} times')
     for name in arguments.models:
-        with tempfile.TemporaryDirectory() as folder:
-            described = DescriptorCache(load_model(name, 'cpu'), Path(folder))
+        with described_by(name) as described:
             mapped = map_recordings(
                 described, maps, lambda done: None, described.model.engine)
             for seed in arguments.seeds:
@@ -112,7 +110,6 @@ def main() -> None:
                     f'{len(far) / arguments.events:.2f}',
                     ' '.join(map(str, np.bincount(far, minlength=1)[:8])),
                     f'{np.median(right):g}')
-            described.close()
     Console(width=120).print(table)
 
 

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.maps import CACHE
-from benchmarks.recall_sets import recorded_pairs, town_pairs
+from benchmarks.recall_sets import described_by, recorded_pairs, town_pairs
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
 from seqnet_ros.evaluation.replay.reference_map import map_recordings
@@ -28,7 +28,6 @@ from seqnet_ros.maps.collection.creation import create_collection
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.map_writer import save_map
-from seqnet_ros.models.place_model import load_model
 
 _PARTS = {'Nordland': 6, 'Gardens': 1, 'town': 4}
 _TOWNS = 11, 12
@@ -169,8 +168,7 @@ def main() -> None:
                   'right alone', 'far', 'first fix',
                   title='Drives found in collections, and each in its own map alone')
     for name in arguments.models:
-        with tempfile.TemporaryDirectory() as work:
-            described = DescriptorCache(load_model(name, 'cpu'), Path(work) / 'descriptors')
+        with described_by(name) as described, tempfile.TemporaryDirectory() as work:
             folder = Path(work) / 'recorded'
             folder.mkdir()
             tiles = _write(described, [(key, pair.maps) for key, pair in recorded.items()], folder)
@@ -191,7 +189,6 @@ def main() -> None:
                         described, folder, tiles, [(f'town{_TOWNS[0]}', pair.queries)], False)
                     table.add_row(f'{pair.name}, {frame}', name, f'{together.results:,}',
                                   *together.cells())
-            described.close()
     Console(width=120).print(table)
 
 

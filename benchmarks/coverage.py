@@ -8,7 +8,6 @@ much more alike successive places of the map are than places far apart.
 """
 
 import argparse
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.maps import CACHE
-from benchmarks.recall_sets import DrivePair, header_lines, recorded_pairs, town_pairs
+from benchmarks.recall_sets import (
+    DrivePair,
+    described_by,
+    header_lines,
+    recorded_pairs,
+    town_pairs,
+)
 from seqnet_ros.evaluation.coverage.coverage import Coverage, Kind
 from seqnet_ros.evaluation.coverage.later_drive import NOWHERE, places_shown, search_drive
 from seqnet_ros.evaluation.coverage.self_search import search_itself
@@ -24,7 +29,6 @@ from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import Recordings
 from seqnet_ros.evaluation.replay.reference_map import ReferenceMap, map_recordings
 from seqnet_ros.maps.mapper import Mapper
-from seqnet_ros.models.place_model import load_model
 
 _FORETOLD_WITHIN, _WITHIN = 20.0, 30.0
 
@@ -70,11 +74,9 @@ def main() -> None:
     table = Table('drives', 'model', 'contrast', *(f'{kind.value}, share' for kind in Kind),
                   *(f'found at {kind.value}' for kind in Kind))
     for name in arguments.models:
-        with tempfile.TemporaryDirectory() as folder:
-            described = DescriptorCache(load_model(name, 'cpu'), Path(folder))
+        with described_by(name) as described:
             for pair in pairs:
                 table.add_row(pair.name, name, *measure(described, pair))
-            described.close()
     Console(width=140).print(table)
 
 

@@ -17,7 +17,6 @@ from benchmarks.timing import time_calls
 from seqnet_ros.maps.index import one_faiss_thread
 from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.models.place_model import load_model
-from seqnet_ros.sequences.aggregators import aggregate
 
 _QUERIES, _TOP_K = 300, 20
 _GRAPHS = ((16, 40), (24, 48), (32, 80))
@@ -31,10 +30,7 @@ def main() -> None:
     model = load_model('benchmarks/resnet18.yaml', device='cpu')
     path, route, _ = cached_map(model, places)
     sequences = np.ascontiguousarray(open_map(path, model).sequences)
-    length = model.engine.sequence.length
-    windows = route.second_drive(_QUERIES, length)[0].reshape(-1, route.dim)
-    queries = aggregate(model.aggregator, windows,
-                        np.arange(_QUERIES * length).reshape(-1, length))
+    _, queries = route.queries(_QUERIES, model)
     exact = faiss.knn(queries, sequences, _TOP_K)[1]
     table = Table('index', 'build, s', 'search', 'recall@20', 'one query, ms',
                   title=f'{places:,} places, one thread')

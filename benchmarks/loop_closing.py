@@ -169,10 +169,7 @@ class _IndexRun:
     def _search(self, size: int, index: GrowingIndex, sequences: np.ndarray, model: PlaceModel,
                 route: Route) -> None:
         """Look for stretches of the drive so far that are driven again."""
-        length = model.engine.sequence.length
-        windows, _ = route.second_drive(_QUERIES, length)
-        queries = aggregate(model.aggregator, windows.reshape(-1, route.dim),
-                            np.arange(_QUERIES * length).reshape(-1, length))
+        _, queries = route.queries(_QUERIES, model)
         nearest = faiss.knn(queries, sequences, _TOP_K)[1]
         faiss.cvar.hnsw_stats.reset()
         found, self.searches[size] = [], []

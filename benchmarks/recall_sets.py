@@ -1,5 +1,8 @@
 """Pairs of drives that models are compared on: recorded ones, and a rendered town."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
 from seqnet_ros.evaluation.replay.recordings import RecordingOptions, Recordings
 from seqnet_ros.evaluation.replay.run_files import DESCRIPTORS
-from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.models.place_model import PlaceModel, load_model
 from seqnet_town import CONDITIONS, Drive, Town
 
 _TOWN_SEED = 11  # not a town that settings were chosen on, nor that of the demo
@@ -69,6 +72,17 @@ class DrivePair:
             # Files are numbered from 1.
             shown[table[:, 0].astype(int) - 1 - self.queries.frames[0]] = table[:, 1] - 1
         return matches_within(line[:, None], shown[:, None], tolerance)
+
+
+@contextmanager
+def described_by(name: str) -> Iterator[DescriptorCache]:
+    """Give a model whose descriptors stay in a temporary folder while the block lasts."""
+    with tempfile.TemporaryDirectory() as folder:
+        cache = DescriptorCache(load_model(name, 'cpu'), Path(folder))
+        try:
+            yield cache
+        finally:
+            cache.close()
 
 
 def recorded_pairs(data: Path) -> list[DrivePair]:

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.signal import lfilter
 
+from seqnet_ros.models.place_model import PlaceModel
+from seqnet_ros.sequences.aggregators import aggregate
+
 LATENT_DIM = 24
 _LENGTH_SCALE = 2.0
 _DECAY = 0.5             # the n-th latent dimension bends the view with n ** -_DECAY
@@ -68,6 +71,18 @@ class Route:
         states = self.states[places] + _REVISIT_SHIFT * shift
         frames = self.describe(states.reshape(-1, LATENT_DIM), 2 ** 40)
         return frames.reshape(stretches, length, self.dim), ends
+
+    def queries(self, count: int, model: PlaceModel) -> tuple[np.ndarray, np.ndarray]:
+        """Return sequences of a second drive.
+
+        Returns:
+            their frames float32 ``[count, length, dim]``, and their descriptors by the model
+            ``[count, D']``.
+        """
+        length = model.engine.sequence.length
+        windows, _ = self.second_drive(count, length)
+        return windows, aggregate(model.aggregator, windows.reshape(-1, self.dim),
+                                  np.arange(count * length).reshape(-1, length))
 
 
 def make_route(places: int, dim: int = 512, seed: int = 0) -> Route:

@@ -17,7 +17,6 @@ from seqnet_ros.maps.map_reader import open_map
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.search.sequence_matching import SequenceMatcher, searched_speeds
 from seqnet_ros.models.place_model import PlaceModel
-from seqnet_ros.sequences.aggregators import aggregate
 
 _QUERIES = 300
 _TOP_K = 20
@@ -65,10 +64,7 @@ def measure_size(model: PlaceModel, places: int, images: np.ndarray) -> SizeRepo
     path, route, build_seconds = cached_map(model, places)
     opening = time_calls(lambda _: open_map(path, model), range(6))
     place_map = open_map(path, model)
-    length = model.engine.sequence.length
-    windows, _ = route.second_drive(_QUERIES, length)
-    queries = aggregate(model.aggregator, windows.reshape(-1, route.dim),
-                        np.arange(_QUERIES * length).reshape(-1, length))
+    windows, queries = route.queries(_QUERIES, model)
     nearest = faiss.knn(queries, place_map.sequences, _TOP_K)[1]  # also reads the file once
     coarse = time_calls(lambda query: place_map.index.search(query, _TOP_K), queries)
     found = [place_map.index.search(query, _TOP_K)[1] for query in queries]

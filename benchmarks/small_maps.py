@@ -7,7 +7,6 @@ through another town, whose houses have the same fronts. What is accepted elsewh
 """
 
 import argparse
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.maps import CACHE
-from benchmarks.recall_sets import DrivePair, recorded_pairs, town_pairs
+from benchmarks.recall_sets import DrivePair, described_by, recorded_pairs, town_pairs
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.recordings import Recordings
 from seqnet_ros.evaluation.replay.reference_map import map_recordings
 from seqnet_ros.evaluation.replay.replay import engine_for
-from seqnet_ros.models.place_model import load_model
 
 _IMAGES = 50, 100, 200, 400
 _STARTS = 0.1, 0.4, 0.7
@@ -113,8 +111,7 @@ def main() -> None:
                   'queries elsewhere', 'wrong',
                   title='Small maps, a later drive searched in each of three')
     for name in arguments.models:
-        with tempfile.TemporaryDirectory() as folder:
-            described = DescriptorCache(load_model(name, 'cpu'), Path(folder))
+        with described_by(name) as described:
             for pair in pairs:
                 for images in _IMAGES:
                     count = Count()
@@ -125,7 +122,6 @@ def main() -> None:
                         pair.name, name, str(images), f'{count.places / len(_STARTS):.0f}',
                         f'{count.shown:,}', f'{count.right:,}', f'{count.elsewhere:,}',
                         f'{count.wrong:,}')
-            described.close()
     Console(width=120).print(table)
 
 

@@ -5,7 +5,6 @@ the ways to give images, models and maps.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from seqnet_ros.core.any_image import AnyImage, as_rgb, is_tensor
+from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.datasets.recordings.bag_files import is_bag
 from seqnet_ros.datasets.recordings.frames import FrameSource
@@ -96,7 +96,7 @@ def describe(images: AnyImage | Iterable[AnyImage], model: ModelLike = '') -> np
                          'one place, expected a model of one camera')
     if _is_one(images):
         return chosen.describe(as_rgb(images))
-    blocks = [chosen.describer.describe(batch) for batch in _batches(_pixels(images))]
+    blocks = [chosen.describer.describe(batch) for batch in batches(_pixels(images), _BATCH)]
     if not blocks:
         raise InputError('there is no image, expected at least one')
     return np.concatenate(blocks)
@@ -232,11 +232,6 @@ def _pixels(images: Any) -> Iterator[np.ndarray]:
         as_rgb(images)  # says what was found and expected
         raise
     yield from map(as_rgb, remaining)
-
-
-def _batches(images: Iterator[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    while batch := list(islice(images, _BATCH)):
-        yield batch
 
 
 def _listed(images: Any, poses: Any, stamps_ns: Sequence[int] | None) -> FrameSource:

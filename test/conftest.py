@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / 'shared'
-pytest_plugins = ['jist_training', 'milvus_server', 'seqnet_training', 'weight_server']
+pytest_plugins = [
+    'jist_training', 'milvus_server', 'seqnet_training', 'town_tiles', 'weight_server']
 
 
 def _claim_ros_domain() -> tuple[int, socket.socket]:

@@ -1,6 +1,6 @@
 """Settings tuned per robot: sequence length, keyframes, search, acceptance, geometric check, loops.
 
-These settings may change between mapping and localising; descriptors stay the same.
+These settings may change between mapping and localizing; descriptors stay the same.
 """
 
 import re

@@ -33,7 +33,7 @@ def as_rgb(image: AnyImage) -> np.ndarray:
         RGB uint8 ``[H, W, 3]``.
 
     Raises:
-        InputError: it is none of these, damaged, or has values that are not those of an image.
+        InputError: it is of another type, damaged, or has values outside the range of an image.
     """
     if isinstance(image, (str, PathLike)):
         return read_image(image)

@@ -256,7 +256,8 @@ def _checked_matrix(values: Any, width: int) -> np.ndarray:
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise InputError(f'the camera matrix is {matrix.tolist()}, expected 3x3 finite numbers')
     if not matrix[:2].any():
-        raise InputError('the camera is not calibrated: its matrix K is zero')
+        raise InputError('the camera is not calibrated: its matrix K is zero, expected an '
+                         'intrinsic matrix')
     focal = np.diag(matrix)[:2] / width
     if (not np.array_equal(matrix[2], [0, 0, 1]) or matrix[1, 0] != 0
             or focal.min() < _FOCAL_RANGE[0] or focal.max() > _FOCAL_RANGE[1]):

@@ -33,7 +33,7 @@ class _LimitedLoader(yaml.SafeLoader):
         """Compose a node.
 
         Raises:
-            InputError: it is nested too deep, stands for too many values, or contains itself.
+            InputError: it is nested too deep, expands to too many values, or contains itself.
         """
         is_alias = self.check_event(yaml.AliasEvent)
         self._depth += 1
@@ -67,7 +67,8 @@ def parse_yaml(text: str, what: str) -> Any:
         Plain values; None of an empty text.
 
     Raises:
-        InputError: the text is no YAML, or is too large, too deep or stands for too many values.
+        InputError: the text is not valid YAML, too large, nested too deep, or expands to too many
+            values.
     """
     if len(text) > MAX_YAML_BYTES:
         raise InputError(f'{what} has {len(text)} characters, expected at most {MAX_YAML_BYTES}')
@@ -107,7 +108,7 @@ def parse_json(content: bytes, what: str) -> Any:
         what: what to call it in an error.
 
     Raises:
-        InputError: it is no JSON, or nested too deep.
+        InputError: it is not valid JSON, or nested too deep.
     """
     try:
         return json.loads(_as_text(content, what))

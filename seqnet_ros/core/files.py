@@ -59,7 +59,7 @@ def read_text(path: str | PathLike[str]) -> str:
     try:
         return read_limited(path, MAX_TEXT_BYTES).decode('utf-8-sig')
     except UnicodeDecodeError as error:
-        raise InputError(f'{path} is not text') from error
+        raise InputError(f'{path} is not text, expected UTF-8') from error
 
 
 def require_file(path: str | PathLike[str], what: str = 'file') -> None:
@@ -147,6 +147,25 @@ def open_part(path: Path) -> TextIO:
     return file
 
 
+def finish_parts(parts: Iterable[tuple[TextIO, Path]]) -> None:
+    """Give files of `open_part` their final names, after the rows of all are on the disk.
+
+    A symbolic link is followed, not replaced.
+
+    Args:
+        parts: the open files, and the final name of each.
+
+    Raises:
+        OSError: one cannot be written.
+    """
+    files = list(parts)
+    for file, _ in files:
+        file.flush()
+        os.fsync(file.fileno())
+    for file, path in files:
+        Path(file.name).replace(os.path.realpath(path))
+
+
 def sync_folder(path: Path) -> None:
     """Make names in a folder last: what was renamed or made there is there after a power failure.
 
@@ -185,7 +204,7 @@ def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]
     """Make the folders of output files, so that a bad path fails before long work.
 
     Args:
-        paths: the files; None is none.
+        paths: the files; None entries are ignored.
         is_own: whether a file that exists is a result of an earlier run, which may be replaced.
 
     Raises:

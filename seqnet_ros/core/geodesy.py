@@ -34,7 +34,7 @@ def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
 
     Raises:
         InputError: a latitude is beyond 90 degrees, a longitude beyond 180, an altitude beyond
-            1e7 m, or one is not finite; the message has the first.
+            1e7 m, or one is not finite; the message names the first such row.
     """
     rows = np.broadcast_arrays(*np.atleast_1d(latitude, longitude, altitude))
     inside = [np.abs(values) <= limit
@@ -50,7 +50,7 @@ def check_geodetic(latitude: Any, longitude: Any, altitude: Any = 0.0) -> None:
 def is_fix(latitude: float, longitude: float) -> bool:
     """Return whether degrees are a position that a receiver has found.
 
-    Receivers without reception report what is not a number, what is not on the earth, or 0, 0.
+    Receivers without reception report NaN, values out of range, or 0, 0.
     """
     return abs(latitude) <= 90 and abs(longitude) <= 180 and (latitude, longitude) != (0.0, 0.0)
 

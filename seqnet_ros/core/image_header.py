@@ -60,7 +60,7 @@ def read_header(data: bytes | memoryview, what: str) -> ImageHeader:
         what: what to call it in an error.
 
     Raises:
-        InputError: the format is unknown, or the header is damaged or states no pixel.
+        InputError: the format is unknown, or the header is damaged or states a size of zero.
     """
     start = bytes(data[:12])
     for name, matches, read in _READERS:

@@ -113,7 +113,7 @@ def check_size(width: int, height: int, what: str, max_pixels: int | None = None
         width: columns.
         height: rows.
         what: what to call it in an error.
-        max_pixels: the limit; None takes that of `pixel_limit`.
+        max_pixels: the limit; None uses `pixel_limit`.
         work: pixels that decoding it costs, if more than it has.
 
     Raises:
@@ -146,7 +146,7 @@ def image_from_raw(data: Any, height: int, width: int, encoding: str, step: int,
         encoding: one of `RAW_ENCODINGS`.
         step: bytes from one row to the next; rows may be padded to any length.
         is_bigendian: byte order of 16 bit images.
-        max_pixels: the limit of its size; None takes that of `pixel_limit`.
+        max_pixels: the limit of its size; None uses `pixel_limit`.
 
     Returns:
         RGB uint8 ``[H, W, 3]``. For ``rgb8`` this is a view of ``data``, strided where the rows
@@ -191,7 +191,7 @@ def check_raw(data: Any, height: int, width: int, encoding: str, step: int,
 
 
 def _stored_rows(height: int, encoding: str) -> int:
-    """Return the rows of a raw image, those of its color among them."""
+    """Return the rows of a raw image, including the color rows of 4:2:0 encodings."""
     return height * 3 // 2 if encoding in _TWO_PLANES else height
 
 
@@ -256,7 +256,7 @@ def image_from_compressed(data: Any, image_format: str,
     Args:
         data: the message's bytes.
         image_format: the message's ``format``, e.g. ``jpeg`` or ``bgr8; png compressed bgr8``.
-        max_pixels: the limit of its size; None takes that of `pixel_limit`.
+        max_pixels: the limit of its size; None uses `pixel_limit`.
 
     Returns:
         RGB uint8 ``[H, W, 3]``.
@@ -320,7 +320,7 @@ def decode(data: Any, what: str, flags: int = cv2.IMREAD_COLOR,
         data: the encoded image.
         what: what to call it in an error.
         flags: of ``cv2.imdecode``.
-        max_pixels: the limit of its size; None takes that of `pixel_limit`.
+        max_pixels: the limit of its size; None uses `pixel_limit`.
 
     Returns:
         As ``cv2.imdecode``: BGR uint8 ``[H, W, 3]`` unless ``flags`` say otherwise.

@@ -16,13 +16,15 @@ from seqnet_ros.core.geodesy import GeoPoint
 
 NANOSECONDS = 1_000_000_000
 RESTART_S = 0.5
-"""Stamps that go back this far are those of a recording that is played again, or of a clock that
-was set; others come late or from a camera that jitters."""
+"""Stamps that go back this far come from a recording that is played again or from a clock that was
+set; smaller steps back are late images or jitter of the camera."""
 MAX_COORDINATE_M = 1e7
 """Largest coordinate of a position: half the circumference of the earth is 2e7 m."""
 MAX_NORM_ERROR = 0.01
 """Maximum deviation of the norm of a quaternion from 1 before normalization, as in tf2."""
 MIN_HEADING_STEP_M = 1.0
+SAME_HEADING_DEG = 45.0
+"""Largest angle between the headings of two views of one place along a street."""
 
 
 def make_pose(x: float, y: float, z: float = 0.0, yaw: float = 0.0) -> np.ndarray:
@@ -141,6 +143,20 @@ def angle_between(a: np.ndarray, b: np.ndarray) -> float:
     # The half angle's sine and cosine: exact for small angles, where arccos(dot) is not.
     same, opposite = np.linalg.norm(a[3:] + b[3:]), np.linalg.norm(a[3:] - b[3:])
     return float(4 * np.arctan2(min(same, opposite), max(same, opposite)))
+
+
+def same_heading(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return which rotations differ by at most 45 degrees.
+
+    Args:
+        rotations: unit quaternions ``[..., 4]`` of poses; q and -q are the same rotation.
+        others: unit quaternions, of a shape that broadcasts with ``rotations``.
+
+    Returns:
+        bool, the broadcast shape without its last axis.
+    """
+    half_cosine = np.abs(np.einsum('...i,...i->...', rotations, others))
+    return half_cosine >= np.cos(np.deg2rad(SAME_HEADING_DEG) / 2)
 
 
 def interpolate_pose(a: np.ndarray, b: np.ndarray, fraction: float) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Stamps of images that go back a little: some are right, others are not."""
+"""Correction of image stamps that are slightly out of order."""
 
 import logging
 from collections import deque

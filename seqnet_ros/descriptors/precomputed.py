@@ -65,7 +65,8 @@ class PrecomputedDescriber:
                                  'this model takes descriptors that were computed elsewhere in '
                                  'the place of images')
             if not np.isfinite(vector).all() or not vector.any():
-                raise InputError('a descriptor is zero or not finite')
+                raise InputError('a descriptor is zero or not finite, expected finite numbers that '
+                                 'are not all zero')
         stacked = np.stack(vectors).astype(np.float32)
         return normalize_rows(stacked) if self._normalizes else stacked
 

@@ -163,7 +163,7 @@ def _read_legacy(path: Path) -> Any:
         return storage if view is None else _View(storage, int(view[1]), int(view[2]))
 
     if next_value() != _MAGIC or next_value() != _PROTOCOL:
-        raise InputError(f'{path} is not a torch file')
+        raise InputError(f'{path} is not a torch file, expected one written by torch.save')
     system = next_value()
     if not isinstance(system, dict) or not system.get('little_endian', True):
         raise InputError(f'{path} has an unknown byte order')

@@ -387,24 +387,27 @@ def _from_cosplace(name: str) -> str:
 
 
 def _from_dinov2(name: str) -> str | None:
-    return None if name == _MASK_TOKEN else f'backbone.{name}'
+    return _without_mask(f'backbone.{name}')
 
 
 def _from_megaloc(name: str) -> str | None:
-    name = _with_prefix(name, {
+    return _without_mask(_with_prefix(name, {
         'backbone.model.': 'backbone.', 'aggregator.agg.': 'aggregation.0.',
-        'aggregator.linear.': 'aggregation.1.'})
-    return None if name == f'backbone.{_MASK_TOKEN}' else name
+        'aggregator.linear.': 'aggregation.1.'}))
 
 
 def _from_salad(name: str) -> str | None:
-    name = _with_prefix(name, {'backbone.model.': 'backbone.', 'aggregator.': 'aggregation.0.'})
-    return None if name == f'backbone.{_MASK_TOKEN}' else name
+    return _without_mask(_with_prefix(name, {
+        'backbone.model.': 'backbone.', 'aggregator.': 'aggregation.0.'}))
 
 
 def _from_boq(name: str) -> str | None:
-    name = _with_prefix(name, {'backbone.dino.': 'backbone.', 'backbone.net.': 'backbone.',
-                               'aggregator.': 'aggregation.0.'})
+    return _without_mask(_with_prefix(name, {
+        'backbone.dino.': 'backbone.', 'backbone.net.': 'backbone.',
+        'aggregator.': 'aggregation.0.'}))
+
+
+def _without_mask(name: str) -> str | None:
     return None if name == f'backbone.{_MASK_TOKEN}' else name
 
 

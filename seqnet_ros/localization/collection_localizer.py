@@ -115,7 +115,7 @@ class CollectionLocalizer(Localizer):
         priors = {key: value for key, value in self._priors.items() if key != name}
         if prior is not None:
             priors[name] = prior
-        allowed = tiles_within(self._collection.tiles, list(priors.values())) if priors else None
+        allowed = tiles_within(self._collection.boxes, list(priors.values())) if priors else None
         self._priors, before = priors, self._allowed
         self._allowed = allowed
         if allowed == before:

@@ -1,4 +1,4 @@
-"""What is reported of the belief of the place filter."""
+"""The decision on a match from the belief of the place filter."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ def decide(place_filter: PlaceFilter, hypotheses: Sequence[Hypothesis],
            engine: EngineConfig) -> Reason:
     """Return why the most probable place is accepted or rejected before other rules judge it.
 
-    A place that is going to be checked by geometry needs less evidence from its looks.
+    A place that the geometric check verifies later needs less evidence from its appearance.
 
     Args:
         place_filter: the filter.

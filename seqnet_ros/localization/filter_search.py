@@ -59,7 +59,7 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Answer:
-    """What the filter says of a keyframe.
+    """Result of the filter for a keyframe.
 
     Attributes:
         candidates: distinct places, most probable first.
@@ -126,7 +126,7 @@ class FilterSearch:
         return marginal
 
     def go_on_from(self, other: 'FilterSearch') -> None:
-        """Keep what another search knows of the places of maps that both search."""
+        """Take over the belief of another search for the maps that both search."""
         marginal, known = np.zeros(len(self._whole)), other.marginal
         there = np.full(len(self._whole), -1)
         parts = dict(zip(other.map_ids, other._whole.slices(), strict=True))

@@ -70,7 +70,7 @@ class Localizer:
 
     Args:
         model: the model the maps were made with.
-        maps: where to look.
+        maps: the maps to search.
         engine: the settings; None takes those of the model's file.
         camera: the calibrated camera of the images, of several the first, where it is known; only
             the geometric check uses it.
@@ -104,7 +104,7 @@ class Localizer:
         self._gate = KeyframeGate(*self._gate_settings())
 
     def use_maps(self, maps: Sequence[PlaceMap], engine: EngineConfig | None = None) -> None:
-        """Look in other maps from the next image on, with other settings where they are given.
+        """Search other maps from the next image on, with other settings where they are given.
 
         The images of the sequence stay, unless the new maps ask for another spacing. Maps that come
         from `prepare_map` with these settings cost no time here. Where it fails nothing changes.
@@ -170,7 +170,7 @@ class Localizer:
 
     def _prepare_all(self, maps: Sequence[PlaceMap], engine: EngineConfig) -> list[PlaceMap]:
         if not maps:
-            raise InputError('there is no map to search')
+            raise InputError('found no map to search, expected at least one')
         ids = [item.manifest.map_id for item in maps]
         for map_id in ids:
             if ids.count(map_id) > 1:
@@ -284,7 +284,7 @@ class Localizer:
         self._keyframes = 0
 
     def find(self, images: Sequence[View]) -> MatchResult:
-        """Find a sequence of images by itself; the sequence of the drive is left alone.
+        """Localize a sequence of images on its own; the sequence of the drive does not change.
 
         Fewer images than `sequence_length` are matched as a shorter sequence; of more the last
         ones count. There are no earlier sequences that could agree, so the threshold alone, which
@@ -297,7 +297,7 @@ class Localizer:
             InputError: there is no image, one cannot be used, or the model cannot describe so few.
         """
         if not len(images):
-            raise InputError('there is no image to localize')
+            raise InputError('found no image to localize, expected at least one')
         images = images[-self.sequence_length:]
         alone = self._engine.with_length(len(images)).model_copy(update={
             'keyframes': KeyframeConfig(every='1', min_change=0.0),

@@ -96,7 +96,7 @@ class LoopCloser:
         engine: the settings; None takes those of the model's file.
         loops: exclusion of recent places, and the maximum drift of odometry.
         keep_images: keep a small picture of every place.
-        camera: the calibrated camera, where it is known; of several the first.
+        camera: the calibrated camera, where it is known; the first one of several.
     """
 
     def __init__(self, model: PlaceModel, engine: EngineConfig | None = None,
@@ -247,7 +247,7 @@ class LoopCloser:
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         return self._mapper.completeness
 
     def note_missing(self, images: int) -> None:

@@ -115,7 +115,7 @@ class MapSearch:
 
     @property
     def has_trained_sequences(self) -> bool:
-        """Whether sequence descriptors say more than the frames they are made of."""
+        """Whether the aggregator is trained, so that sequence descriptors are further evidence."""
         return AGGREGATORS.get(self._model.config.sequence.aggregator).trained
 
     def describe_sequence(self, frames: Sequence[np.ndarray]) -> np.ndarray:

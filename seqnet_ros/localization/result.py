@@ -34,9 +34,9 @@ class Candidate:
         stamp_ns: when the map saw it.
         pose: ``[x, y, z, qx, qy, qz, qw]`` in the map frame, meters.
         descriptor_distance: L2 distance of the sequence descriptors (coarse stage); of the place
-            filter that of the newest frame.
+            filter the distance of the newest frame.
         sequence_distance: mean L2 distance of frame descriptors along the best diagonal; of the
-            place filter that of the newest frame.
+            place filter the distance of the newest frame.
         score: 0 to 1; of the place filter the calibrated probability that the robot is within the
             tolerance of the place, of the sequence search the estimated probability that a
             sequence from elsewhere would not match this well.

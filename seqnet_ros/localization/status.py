@@ -24,7 +24,7 @@ class State(IntEnum):
 
 @dataclass(frozen=True)
 class Status:
-    """What is known of the robot.
+    """State of the localization.
 
     Attributes:
         state: whether it is localized.
@@ -73,7 +73,7 @@ class StatusTracker:
         Args:
             stamp_ns: when it was taken.
             odometry: pose ``[7]`` by odometry at the time, meters; None without odometry.
-            result: what the localizer said of it; None between keyframes.
+            result: result of the localizer for it; None between keyframes.
             broken: the sequence of images broke off before it.
 
         Returns:

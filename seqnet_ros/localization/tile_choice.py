@@ -31,7 +31,7 @@ def around(tiles: Sequence[Tile], boxes: TileBoxes, config: CollectionConfig, he
 
     Args:
         tiles: all tiles.
-        boxes: theirs.
+        boxes: boxes of all tiles.
         config: the settings.
         here: the tile that the robot is in.
         position: where it is in the frame of the tile, ``[3]``, meters; None where it is not known.
@@ -52,7 +52,7 @@ def around(tiles: Sequence[Tile], boxes: TileBoxes, config: CollectionConfig, he
 
 
 def among_ranked(ranked: Sequence[int], config: CollectionConfig, used: Sequence[int]) -> Choice:
-    """Choose tiles for a robot that is lost: the best ranked, and those that are searched so far.
+    """Choose tiles for a robot that is lost: the best ranked, and tiles that are searched so far.
 
     Args:
         ranked: numbers of the tiles, best first.

@@ -51,7 +51,7 @@ def build_map(
         features: local features of the keyframes, made with the geometry settings.
         images: pictures of the keyframes.
         camera: the calibrated camera of the drive.
-        completeness: what the drive lacks.
+        completeness: how complete the drive is: missing images and holes.
         datum: where on the earth the frame of the poses begins.
         stored: type of the descriptors on disk, to which they are rounded.
 
@@ -124,7 +124,7 @@ def with_sequence_length(place_map: PlaceMap, model: PlaceModel, length: int) ->
 
 
 def extend_map(place_map: PlaceMap, session: PlaceMap) -> PlaceMap:
-    """Return the combined map, not yet calibrated: the places of a session follow those of a map.
+    """Return the combined map, not yet calibrated: places of the map, then of the session.
 
     Each drive keeps its own mean; the mean of the map is weighted by the number of places.
 

@@ -25,7 +25,7 @@ share of a shorter route, are excluded from the calibration."""
 
 def calibrate(
         model: PlaceModel, place_map: PlaceMap, matching: MatchingConfig) -> Calibration:
-    """Search sequences of a map, of its own length, in the rest of it."""
+    """Search sequences of a map in the rest of that map, and measure the wrong matches."""
     length = place_map.manifest.sequence_length
     windows = trailing_windows(place_map.segment_starts, length)
     search = HierarchicalSearch(model, place_map, matching)

@@ -1,4 +1,4 @@
-"""What a drive lacks: images that never came, and stretches of the way without a place."""
+"""Completeness of a drive: images that never arrived, and parts of the route without a place."""
 
 from collections import deque
 
@@ -46,7 +46,7 @@ class Completeness(Settings):
 
     @property
     def incomplete(self) -> bool:
-        """Whether what is missing is worth telling."""
+        """Whether so much is missing that the user should be told."""
         return self.missing_share >= WORTH_TELLING or self.holes > 0
 
     def joined(self, other: 'Completeness') -> 'Completeness':

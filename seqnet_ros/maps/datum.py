@@ -20,7 +20,7 @@ class Datum(Settings):
 
     @classmethod
     def of(cls, point: GeoPoint | None) -> 'Datum | None':
-        """Return a point as it is stored; None for none."""
+        """Return a point in the form in which manifests store it; None if there is no point."""
         return None if point is None else cls(
             latitude=point.latitude, longitude=point.longitude, altitude=point.altitude)
 
@@ -31,7 +31,7 @@ class Datum(Settings):
 
 
 def datum_in(pose_origin: str) -> GeoPoint | None:
-    """Return the point that the origin of poses names, to a tenth of a meter; None for none.
+    """Return the point that the text of a pose origin names, to 0.1 m; None if it names no point.
 
     Maps from before they held a datum name it like this.
     """

@@ -29,7 +29,7 @@ class GrowingMap:
     Args:
         model: describes sequences, and frames once more where it has a projection.
         length: frames per sequence.
-        capacity: most places. Memory is taken page by page as it is filled, and never moves.
+        capacity: maximum number of places. Memory is allocated page by page, and never moves.
     """
 
     def __init__(self, model: PlaceModel, length: int, capacity: int) -> None:
@@ -68,7 +68,7 @@ class GrowingMap:
 
     @property
     def capacity(self) -> int:
-        """Most places."""
+        """Maximum number of places."""
         return len(self._frames)
 
     @property

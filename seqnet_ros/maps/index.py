@@ -126,7 +126,8 @@ class HnswIndex:
         try:
             graph = faiss.read_index(str(path), faiss.IO_FLAG_SKIP_STORAGE)
         except RuntimeError as error:
-            raise MapCorruptError(f'{where} is not a readable index') from error
+            raise MapCorruptError(f'{where} is not a readable index, expected one that faiss has '
+                                  'written') from error
         if not isinstance(graph, faiss.IndexHNSWFlat):
             raise MapCorruptError(
                 f'{where} is a {type(graph).__name__}, expected an IndexHNSWFlat')

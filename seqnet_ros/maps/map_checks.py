@@ -30,7 +30,7 @@ def check_route(arrays: dict[str, np.ndarray]) -> None:
         MapError: a value is impossible; the message names it.
     """
     if not np.isfinite(arrays['mean']).all():
-        raise MapError('mean holds values that are not finite')
+        raise MapError('mean holds values that are not finite, expected finite numbers')
     try:
         check_poses(arrays['poses'], 'poses')
     except InputError as error:

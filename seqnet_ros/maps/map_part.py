@@ -1,4 +1,4 @@
-"""A part of a map: what one of several processes made of its shard of a recording.
+"""A part of a map: the result of one process for its shard of a recording.
 
 A part is one ``.npz`` file. Its arrays describe the frames of the shard, those that were observed,
 and what was seen in them; ``manifest`` is a JSON document, as bytes.
@@ -45,7 +45,7 @@ class RecordingPath(Settings):
 
 
 class PartManifest(Settings):
-    """What a part belongs to; all but the last five fields are those of the other parts, too."""
+    """What a part belongs to; all fields except the last five are equal in all parts of a map."""
 
     format_version: int = Field(_FORMAT, ge=_FORMAT, le=_FORMAT, description='Format of the file.')
     opened: RecordingPath = Field(description='Where the recording was.')
@@ -90,12 +90,12 @@ class PartManifest(Settings):
 
 @dataclass(frozen=True, eq=False)
 class MapPart:
-    """What was made of a shard of a recording.
+    """Descriptors, features and pictures of a shard of a recording.
 
     Attributes:
         manifest: what it belongs to.
         stamps_ns: of all frames of the shard, int64 ``[F]``.
-        poses: of all frames of the shard, float64 ``[F, 7]``, meters; NaN where there is none.
+        poses: of all frames of the shard, float64 ``[F, 7]``, meters; NaN without a pose.
         frames: which frames of the recording were observed, ascending, int64 ``[M]``.
         descriptors: of these, float32 ``[M, D]``, as the model's describer made them.
         features: local features of these; None where the map has none.

@@ -74,8 +74,8 @@ def open_map(path: Path, model: 'PlaceModel | None' = None, verify: bool = False
     Args:
         path: directory of the map.
         model: reject a map that was made with another model.
-        verify: compare all checksums and check all values of maps above 64 MiB, too. Those of
-            smaller maps always are.
+        verify: compare all checksums and check all values of maps above 64 MiB, too; smaller
+            maps are always checked.
         late_index: read the coarse index of a map above 64 MiB when it is searched first.
 
     Raises:

@@ -45,7 +45,7 @@ def save_map(place_map: PlaceMap, path: Path, *, overwrite: bool = False,
         backup: keep a map that is replaced as ``NAME~1``, or with the next free number.
 
     Returns:
-        Where a replaced map was kept; None where there was none to keep.
+        Path of the backup of the replaced map; None without a backup.
 
     Raises:
         MapExistsError: there is a map that must not be replaced.
@@ -70,7 +70,7 @@ def write_map(write: Callable[[Path], None], path: Path, *, overwrite: bool = Fa
         backup: as for `save_map`.
 
     Returns:
-        Where a replaced map was kept; None where there was none to keep.
+        Path of the backup of the replaced map; None without a backup.
 
     Raises:
         MapWriteError: as for `save_map`.

@@ -56,13 +56,13 @@ class Mapper:
     geometry settings, the local features of every place are kept.
 
     Args:
-        model: what to map with.
+        model: describes the images.
         engine: the settings, which the map keeps as the defaults for localizing; None takes those
             of the model's file.
         extends: a map to which this drive is added as another session, with poses in its frame; its
             spacing is what 'auto' means then.
         keep_images: keep a small picture of every place.
-        camera: the calibrated camera, where it is known; of several the first.
+        camera: the calibrated camera, where it is known; the first one of several.
         stored: type of the descriptors on disk; None takes that of the map to extend, else float32.
 
     Raises:
@@ -200,7 +200,7 @@ class Mapper:
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         spacing = self._spacing
         holes, longest_m = find_holes(
             np.array(self._steps_m),

@@ -1,4 +1,4 @@
-"""What a map takes of an image: its descriptor, and what is kept of it where it becomes a place."""
+"""What a map stores of an image: its descriptor and, for places, local features and a picture."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,9 +33,9 @@ class Observer:
 
     Args:
         model: describes the images.
-        geometry: settings of the local features; None for none.
+        geometry: settings of the local features; None to extract no features.
         keep_images: keep pictures.
-        camera: the calibrated camera, where it is known; of several the first.
+        camera: the calibrated camera, where it is known; the first one of several.
     """
 
     def __init__(self, model: PlaceModel, geometry: GeometryConfig | None, keep_images: bool,

@@ -361,7 +361,7 @@ class PlaceMap:
             check_descriptors(name, array[first:end], unit, first)
 
     def release_pages(self) -> None:
-        """Let go of the memory that reading a memory-mapped map has taken; it is read again.
+        """Release the memory of a memory-mapped map that was read; later reads load it again.
 
         The system would do so when memory runs short, but every read brings many pages with it.
         """

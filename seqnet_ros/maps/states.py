@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqnet_ros.core.poses import same_heading
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.place_filter.seams import Seams, find_seams
 from seqnet_ros.place_filter.state_space import StateSpace
 
 _SAME_M = 3.0
-_HALF_HEADING = np.cos(np.deg2rad(45.0) / 2)
 _MANY = 20_000
 """Places of a map of which those that show one place are a small share."""
 
@@ -65,7 +65,7 @@ def distinct_places(place_map: PlaceMap) -> np.ndarray:
         pairs = place_map.position_tree.query_pairs(_SAME_M, output_type='ndarray')
         first, second = np.sort(pairs, axis=1).T
         starts, rotations = place_map.segment_starts, place_map.poses[:, 3:]
-        alike = np.abs(np.einsum('ij,ij->i', rotations[first], rotations[second])) >= _HALF_HEADING
+        alike = same_heading(rotations[first], rotations[second])
         distinct[second[alike & (starts[first] != starts[second])]] = False
     return np.flatnonzero(distinct)
 

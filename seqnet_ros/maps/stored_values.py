@@ -1,7 +1,7 @@
 """Descriptors on disk in fewer bytes: float16, or int8.
 
-In a map that is open they are float32, and equal to those that were stored: what is mapped is
-rounded before it is searched, so that a map is the same before and after it is saved.
+In an open map they are float32 with exactly the stored values: new descriptors are rounded before
+the map is searched, so that a map gives the same results before and after it is saved.
 
 Rows of unit length are scaled so that their largest value is 127, rounded, and brought to unit
 length again when they are read. Other rows have a scale each.
@@ -51,7 +51,7 @@ def scales_name(name: str) -> str:
 
 
 def encode(rows: np.ndarray, stored: Stored, unit: bool) -> Encoded:
-    """Return float32 rows ``[N, D]`` as they are stored.
+    """Encode float32 rows ``[N, D]`` for the disk.
 
     Args:
         rows: finite.
@@ -82,7 +82,7 @@ def decode(encoded: Encoded, unit: bool) -> np.ndarray:
 
 
 def round_in_place(array: np.ndarray, stored: Stored, unit: bool) -> None:
-    """Round float32 rows ``[N, D]`` to what remains of them when they are stored."""
+    """Round float32 rows ``[N, D]`` to the values that the stored type can represent."""
     if stored != 'float32':
         for block in row_blocks(array):
             array[block] = decode(encode(array[block], stored, unit), unit)

@@ -1,4 +1,4 @@
-"""Views: stretches of places, and what later drives say of them.
+"""Views: stretches of places, and how often later drives matched them.
 
 A street that was driven by day and by night has two views, each a stretch of its own; the place
 filter takes places that are near in space and in heading for one place.
@@ -41,7 +41,7 @@ def check_views(views: Sequence[View], places: int) -> None:
     Places at the end may be in none: a drive that was added since then has no views yet.
 
     Raises:
-        ValueError: they do not.
+        ValueError: a view does not start where the one before ends.
     """
     firsts, ends = [view.first for view in views], [0, *(view.end for view in views)]
     if firsts != ends[:-1] or ends[-1] > places:
@@ -53,7 +53,7 @@ def views_of(known: Sequence[View], starts: np.ndarray, stretch: int) -> tuple[V
     """Return the views of a map; where none are known its drives are cut into stretches.
 
     Args:
-        known: those that the map keeps; may end before the last place, where a drive was added.
+        known: views in the manifest; may end before the last place, where a drive was added.
         starts: first place of the unbroken stretch that each place is on, int ``[N]``.
         stretch: places of a new view.
     """

@@ -352,7 +352,7 @@ def _load_projection(config: ModelConfig, dim: int, aggregator: SequenceAggregat
     if path is not None:
         return _trained(layer, 1, dim, read_aggregator(path, weights.layout), str(path))
     if not weights.random:
-        raise ModelError(f'model {config.name} needs projection.weights')
+        raise ModelError(f'model {config.name} needs projection.weights, found none')
     with repeatable_random():
         return build_aggregator(layer, 1, dim)
 

@@ -43,7 +43,7 @@ class DiagnosticsReporter:
         node: the reporting node.
         period_s: seconds between reports.
         parts: each adds its details to the report, in this order, and raises the level or
-            replaces the message where something is amiss.
+            replaces the message where something is wrong.
     """
 
     def __init__(self, node: Node, period_s: float, *parts: Callable[[Report], None]) -> None:
@@ -55,14 +55,14 @@ class DiagnosticsReporter:
             period_s, self.publish, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def report(self) -> Report:
-        """Return the report of now."""
+        """Return the current report."""
         report = Report()
         for add in self._parts:
             add(report)
         return report
 
     def publish(self) -> None:
-        """Publish the report of now."""
+        """Publish the current report."""
         report = self.report()
         status = DiagnosticStatus(
             level=report.level.value, message=report.message,

@@ -1,4 +1,4 @@
-"""What goes wrong again and again: errors of inputs are counted, repeated lines are left out."""
+"""Logging of recurring errors: errors are counted, repeated lines are left out."""
 
 import time
 import traceback

@@ -114,7 +114,7 @@ class EvaluatorNode(PrintableLogs, Node):
         pose = pose_from_message(self._pose_in(message), 'true pose')
         stamp_ns = stamp_to_ns(message.header.stamp)
         if not stamp_ns:
-            raise InputError('it has no stamp')
+            raise InputError('it has no stamp, expected the time of the pose')
         before = len(self.evaluation)
         self.evaluation.add_truth(stamp_ns, pose, time.monotonic())
         self._changed |= len(self.evaluation) != before

@@ -167,7 +167,7 @@ class ImagePipeline:
 
     @property
     def cure_of_losses(self) -> str:
-        """What helps against images that are lost on the way; empty while unsubscribed."""
+        """Advice against images that are lost on the way; empty while unsubscribed."""
         return '' if self._images is None else self._images.cure
 
     def _on_camera(self, camera: CameraModel) -> None:

@@ -87,11 +87,11 @@ class LocalizerNode(ManagedNode):
         self._map_services = MapServices(
             services, self.pipeline, lambda: self.engine, self._prepare_maps,
             self._use_maps, lambda: self.map_paths)
-        self._priors = TilePriors(self)
+        self.priors = TilePriors(self)
         FindPlaceService(
             services, self.pipeline, lambda: self.engine,
             lambda: pixel_limit(self.settings.read().max_image_megapixels), self._to_message)
-        self._relocalization = RelocalizeService(
+        self.relocalization = RelocalizeService(
             self, services, self.pipeline, lambda: self.phase, self._relocalize)
         self._matches = self.create_lifecycle_publisher(PlaceMatch, '~/place_match', 10)
         self._pose_publisher = PosePublisher(self)
@@ -124,12 +124,12 @@ class LocalizerNode(ManagedNode):
         self._tracker = StatusTracker(settings.carry_limit_m)
         self._status.start(settings.map_frame)
         self._pose_publisher.start(settings)
-        self._priors.start(settings)
+        self.priors.start(settings)
         try:
             self.pipeline.start(settings, self.model.config.cameras, calibrated)
         except BaseException:
             self._pose_publisher.stop()
-            self._priors.stop()
+            self.priors.stop()
             raise
 
     def on_activate(self, state: Any) -> TransitionCallbackReturn:
@@ -142,9 +142,9 @@ class LocalizerNode(ManagedNode):
     def deactivate(self) -> None:
         """Unsubscribe and wait for the image in work."""
         self.pipeline.stop()
-        self._priors.stop()
+        self.priors.stop()
         self._pose_publisher.stop()
-        self._relocalization.cancel('the node was deactivated')
+        self.relocalization.cancel('the node was deactivated')
         self._status.stop()
 
     def cleanup(self) -> None:
@@ -267,7 +267,7 @@ class LocalizerNode(ManagedNode):
         paths = ', '.join(map(str, self.map_paths)) or 'no map'
         self._forget_maps()
         self._pose_publisher.forget_map()
-        self._relocalization.lose_map()
+        self.relocalization.lose_map()
         self._show_maps()
         self._status.update()
         return f'{paths} is no longer searched'
@@ -304,7 +304,7 @@ class LocalizerNode(ManagedNode):
         pose = self.pipeline.pose_at(image.stamp_ns)
         read = CachedImage(image.read)
         if isinstance(engine, CollectionLocalizer):
-            self._priors.apply(engine)
+            self.priors.apply(engine)
         searched_maps = list(engine.maps)
         result = engine.push_lazily(read, image.stamp_ns, pose)
         broken = _begins_anew(result, engine)
@@ -330,7 +330,7 @@ class LocalizerNode(ManagedNode):
             self._publish_pose(result, pose, engine)
         match = self._to_message(result, image.frame_id)
         self._matches.publish(match)
-        self._relocalization.note(result, match)
+        self.relocalization.note(result, match)
         self._visualization.publish_debug_image(
             read, image.frame_id, result, lambda: _map_image(engine, result))
         self._visualization.publish_markers(lambda: match_markers(result, self._map_frame))
@@ -397,7 +397,7 @@ class LocalizerNode(ManagedNode):
                 'collection places': engine.collection.manifest.places,
                 'tile': 'none yet' if engine.tile is None else engine.tile.name,
                 'tiles searched': ', '.join(tile.name for tile in engine.used_tiles),
-                'priors refused': self._priors.refused})
+                'priors refused': self.priors.refused})
             if isinstance(engine.collection, FleetCollection):
                 _report_fleet(report, engine.collection)
         if last is not None:

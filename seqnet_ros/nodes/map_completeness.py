@@ -25,7 +25,7 @@ class MapCompleteness:
         pipeline: where the images come from.
         completeness: returns what the stamps and poses of the drive say, None without a drive; on
             the worker's thread.
-        without_pose: returns how many images were left out for want of a pose.
+        without_pose: returns how many images were left out because they have no pose.
     """
 
     def __init__(self, node: Node, pipeline: ImagePipeline,

@@ -37,7 +37,7 @@ class MappingEngine(Protocol):
 
     @property
     def completeness(self) -> Completeness:
-        """What the drive lacks so far."""
+        """Missing images and holes of the drive so far."""
         ...
 
     def note_missing(self, images: int) -> None:
@@ -63,7 +63,7 @@ class MapSaver:
         pipeline: where the engine's images come from; its worker saves.
         settings: returns the node's settings.
         engine: returns the engine, None while there is none.
-        without_pose: returns how many images were left out for want of a pose.
+        without_pose: returns how many images were left out because they have no pose.
         extend: saves at a path, with a backup or without, what extends the map there; returns None
             where the engine extends no map, or another one.
         make: makes the map; None where the engine does.

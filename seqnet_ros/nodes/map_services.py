@@ -75,7 +75,7 @@ class MapServices:
         services.add(SaveMap, '~/save_map', self._on_save_map)
 
     def close(self) -> None:
-        """End the thread; requests that wait for it are cancelled."""
+        """End the thread; requests that wait for it are canceled."""
         self._thread.shutdown(cancel_futures=True)
 
     async def _run(self, path: str, missing: Exception, job: Callable[[], str]) -> str:

@@ -8,7 +8,7 @@ from seqnet_ros.nodes.settings import MappingSettings, NodeSettings, user_path
 
 
 def local_weights(settings: NodeSettings) -> Path | None:
-    """Return the weights to use in place of those that the model names, None for those."""
+    """Return the weights that replace those of the model; None to use those of the model."""
     return user_path(settings.weights) if settings.weights else None
 
 

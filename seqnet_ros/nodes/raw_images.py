@@ -34,7 +34,7 @@ def convert(message: Image, bridge: Any, max_pixels: int | None = None) -> np.nd
         message: the image.
         bridge: a ``CvBridge``, used for the encodings in `BYTES_PER_PIXEL`; None for no other
             converter than `image_from_raw`.
-        max_pixels: the limit of its size; None takes that of `core.images.pixel_limit`.
+        max_pixels: the limit of its size; None uses `core.images.pixel_limit`.
 
     Raises:
         InputError: the message is not a camera image, or is inconsistent.

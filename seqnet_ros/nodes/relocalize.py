@@ -51,6 +51,11 @@ class RelocalizeService:
         self._changing = threading.Lock()
         services.add(Relocalize, '~/relocalize', self._on_relocalize, concurrent=True)
 
+    @property
+    def waiting(self) -> bool:
+        """Whether a request waits for a match."""
+        return self._waiting is not None
+
     # The worker's thread.
 
     def note(self, result: MatchResult, match: PlaceMatch) -> None:

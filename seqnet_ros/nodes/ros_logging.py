@@ -1,4 +1,4 @@
-"""Lines in the ROS log: those of the core, and harmless ones only."""
+"""Logging to ROS: lines of the core are forwarded, control characters are escaped."""
 
 import logging
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is published: for ``seqnet_ros quickstart``, which runs this in a process of its own.
+"""A survey of published topics: ``seqnet_ros quickstart`` runs it in a process of its own.
 
 ``python -m seqnet_ros.nodes.topic_survey topics SECONDS`` writes the topics of cameras,
 calibrations and odometry as JSON; ``... report NODE SECONDS`` the last diagnostics of a node.
@@ -79,7 +79,7 @@ class ReportWatch:
 
 
 def main(arguments: list[str]) -> None:
-    """Run one of the two, and write its result to stdout."""
+    """Run the survey or the report, and write the result to stdout as JSON."""
     rclpy.init(args=[])
     node = rclpy.create_node('seqnet_ros_survey')
     executor = SingleThreadedExecutor()

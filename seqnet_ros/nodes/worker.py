@@ -131,7 +131,7 @@ class Worker(Generic[Item]):
         return dropped
 
     def stop(self) -> None:
-        """End the thread, if it runs, after its item or job; waiting jobs are cancelled."""
+        """End the thread, if it runs, after its item or job; waiting jobs are canceled."""
         with self._changed:
             self._stopping = True
             for entry in (*self._jobs, *self._waiting):

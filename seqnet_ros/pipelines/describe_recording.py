@@ -1,11 +1,10 @@
 """Describe the images of a recording."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from seqnet_ros.core.batches import batches
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.models.place_model import PlaceModel
@@ -49,16 +48,10 @@ def describe_recording(source: FrameSource, model: PlaceModel,
     blocks: list[np.ndarray] = []
     with bars('describing', len(source)) as progress:
         walk = RecordingWalk(source, progress, require_poses=False)
-        for batch in _batches(walk.results(lambda frame: image_reader(frame)())):
+        for batch in batches(walk.results(lambda frame: image_reader(frame)()), _BATCH):
             frames += [frame.index for frame, _ in batch]
             names += [frame.name for frame, _ in batch]
             blocks.append(model.describer.describe([image for _, image in batch]))
     walk.finish()
     return DescribedRecording(np.array(frames), np.concatenate(blocks), tuple(walk.damaged),
                               tuple(names))
-
-
-def _batches(items: Iterable) -> Iterator[list]:
-    remaining = iter(items)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch

@@ -13,7 +13,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, open_part, refuse_file, whole_file
+from seqnet_ros.core.files import (
+    explain_write_errors,
+    finish_parts,
+    open_part,
+    refuse_file,
+    whole_file,
+)
 from seqnet_ros.core.printable import printable
 from seqnet_ros.maps.manifest_file import MANIFEST
 
@@ -122,11 +128,7 @@ class MatchFiles:
             InputError: they cannot be written.
         """
         with explain_write_errors(self._folder):
-            for file in self._files.values():
-                file.flush()
-                os.fsync(file.fileno())
-            for name, part in self._parts.items():
-                part.replace(os.path.realpath(self._folder / name))
+            finish_parts((file, self._folder / name) for name, file in self._files.items())
             with whole_file(self._folder / SUMMARY) as whole:
                 whole.write((json.dumps(summary, indent=1) + '\n').encode())
         self._parts.clear()

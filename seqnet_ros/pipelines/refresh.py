@@ -15,6 +15,7 @@ from scipy.spatial import cKDTree
 
 from seqnet_ros.config.alignment import AlignmentConfig
 from seqnet_ros.config.upkeep import UpkeepConfig
+from seqnet_ros.core.poses import same_heading
 from seqnet_ros.maps.builder import extend_map, select_places
 from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.filter_calibration import calibrate_filter
@@ -28,7 +29,6 @@ from seqnet_ros.sessions.alignment import Alignment, align
 
 _REACH_M = 5.0
 """A robot in another lane still shows the place."""
-_HEADING = np.cos(np.deg2rad(45.0) / 2)
 _GAP_M = 60.0
 """Between two matches this far apart, the way by odometry is certain to a meter."""
 _BEST_SHARE = 0.2
@@ -161,8 +161,7 @@ def _compare(place_map: PlaceMap, session: PlaceMap, aligned: Alignment) -> _See
     wrong_frames = frames[wrong[::max(1, len(wrong) // _SAMPLED)]]
     for number in np.flatnonzero(certain).tolist():
         places = np.array(near[number], dtype=int)
-        heading = np.abs(place_map.poses[places, 3:] @ aligned.poses[number, 3:])
-        places = places[heading >= _HEADING]
+        places = places[same_heading(place_map.poses[places, 3:], aligned.poses[number, 3:])]
         if not len(places):
             continue
         frame = session.matching_frames[number]
@@ -226,13 +225,8 @@ def _passed_again(session: PlaceMap, numbers: np.ndarray) -> np.ndarray:
     way, rotations = np.append(0.0, np.cumsum(steps))[numbers], session.poses[numbers, 3:]
     pairs = cKDTree(session.positions[numbers]).query_pairs(_REACH_M, output_type='ndarray')
     first, second = np.sort(pairs, axis=1).T
-    again = (way[second] - way[first] >= _LAP_M) & _alike(rotations[first], rotations[second])
+    again = (way[second] - way[first] >= _LAP_M) & same_heading(rotations[first], rotations[second])
     return np.unique(numbers[second[again]])
-
-
-def _alike(rotations: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return which headings ``[K, 4]`` are about the same as others, bool ``[K]``."""
-    return np.abs(np.einsum('ij,ij->i', rotations, others)) >= _HEADING
 
 
 def _ways(starts: np.ndarray) -> Iterator[tuple[int, int]]:
@@ -256,7 +250,7 @@ def _staying(place_map: PlaceMap, views: Sequence[View], added: PlaceMap | None,
         near = tree.query_ball_point(positions[view.first:view.end], _REACH_M)
         places = np.concatenate(near).astype(int)
         of = np.repeat(np.arange(len(view)), [len(some) for some in near])
-        counted = stays[places] & _alike(rotations[places], rotations[view.first + of])
+        counted = stays[places] & same_heading(rotations[places], rotations[view.first + of])
         return float(np.median(np.bincount(of[counted], minlength=len(view)))) / usual
 
     # Those that are retired first: long not matched, then seldom matched, then old.

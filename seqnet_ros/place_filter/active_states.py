@@ -48,9 +48,9 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
         whole: all places.
         sample: `spread_sample` of them.
         marginal: belief over the places that mattered so far, ``[K]``.
-        places: the numbers of those, ``[K]``.
+        places: numbers of these places, ``[K]``.
         found: places that the index found, ``[F]``, nearest first.
-        before: those that mattered so far, which are returned where nothing changes.
+        before: the states chosen so far, which are returned where nothing changes.
     """
     held = _held_blocks(marginal, places)
     beyond = _beyond_seams(whole, np.append(held, held + 1))

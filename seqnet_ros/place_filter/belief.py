@@ -42,12 +42,12 @@ class Belief:
         return self._marginal
 
     def use_modes(self, modes: Modes) -> None:
-        """Go on with other modes of motion, of which nothing is known."""
+        """Replace the modes of motion; the marginal is kept, their shares start anew."""
         self._modes = modes
         self.mass = modes.shares[:, None] * self.marginal
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
-        """Go on among other places; the mass of places that are gone is off the map.
+        """Replace the places; the mass of places that are gone is off the map.
 
         Args:
             space: the places.
@@ -69,7 +69,7 @@ class Belief:
             self.use_modes(modes)
 
     def clear(self) -> None:
-        """Know nothing: the robot is off the map."""
+        """Reset the belief: all probability is off the map."""
         self.mass = np.zeros_like(self.mass)
         self.off = 1.0
 

@@ -1,4 +1,4 @@
-"""From the mass of the belief to a probability that holds."""
+"""Calibrated probability of a place from the mass of the belief."""
 
 from dataclasses import dataclass
 

@@ -41,14 +41,14 @@ _LEAST_UNIT = 0.3
 
 @dataclass(frozen=True)
 class Weighed:
-    """What a frame says.
+    """Evidence of a frame.
 
     Attributes:
         deviations: float64 ``[N]``, how far each place stands out, in units in which 97.5 % of
             wrong places are below 1.
         log_ratios: float64 ``[N]``, log-likelihood ratio of the robot being at each place against
             being at none.
-        novelty: 0 to 1, the share of the frame that earlier ones did not say.
+        novelty: 0 to 1, the share of the evidence that earlier frames did not give.
     """
 
     deviations: np.ndarray
@@ -70,13 +70,13 @@ class Evidence:
         self.forget()
 
     def forget(self) -> None:
-        """Start again, among as many places as the next frame has."""
+        """Reset; the next frame sets the number of places."""
         self._background = np.zeros(0)
         self._filled = 0.0
         self._last = np.zeros(0)
 
     def moved(self, origin: np.ndarray, memory: float, strength: float) -> 'Evidence':
-        """Return the same with other settings among other places, as of `use_states`."""
+        """Return a copy with other settings and other places, as of `use_states`."""
         other = Evidence(memory, strength)
         other._background, other._last = self._background, self._last
         other._filled = self._filled
@@ -84,7 +84,7 @@ class Evidence:
         return other
 
     def use_states(self, origin: np.ndarray) -> None:
-        """Go on among other places.
+        """Replace the places.
 
         Args:
             origin: for each its number so far, or -1, int ``[N]``.
@@ -154,7 +154,7 @@ def standardize(distances: np.ndarray, sample: slice | np.ndarray | None = None,
 
     Args:
         distances: the distances.
-        sample: those that median and spread are taken of, ``[J]``; None for all.
+        sample: rows that median and spread are computed from, ``[J]``; None for all.
         least_unit: smallest unit; what is left of a frame that repeats others is noise.
     """
     values = distances if sample is None else distances[sample]

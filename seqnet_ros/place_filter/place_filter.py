@@ -86,7 +86,7 @@ class PlaceFilter:
         biases: for each map the log odds of the mass at which 99 % of the matches are correct;
             0 where they are not known.
         overlapping: belief in another map does not make a place less probable.
-        own_past: the places are those that the robot itself has seen.
+        own_past: the places are the past of the robot itself, as in loop closing.
     """
 
     def __init__(self, space: StateSpace, config: FilterConfig, reverse: bool = False,
@@ -143,7 +143,7 @@ class PlaceFilter:
         self._jump = _JUMP
 
     def go_on_from(self, other: 'PlaceFilter', space: StateSpace, origin: np.ndarray) -> None:
-        """Take over what another filter knows.
+        """Take over the belief and all that another filter has learned of the drive.
 
         Args:
             other: the other filter.
@@ -162,7 +162,7 @@ class PlaceFilter:
         self.confidence = other.confidence
 
     def use_states(self, space: StateSpace, origin: np.ndarray) -> None:
-        """Go on among other places; what is known of those that stay is kept.
+        """Replace the places; the belief in places that stay is kept.
 
         Args:
             space: the places.
@@ -174,7 +174,7 @@ class PlaceFilter:
         self._of_sequences.use_states(origin)
 
     def grow(self, space: StateSpace) -> None:
-        """Go on with more places at the end."""
+        """Append places to the space; they start without belief."""
         origin = np.arange(len(space))
         origin[len(self._space):] = -1
         self.use_states(space, origin)

@@ -25,14 +25,14 @@ class SceneChange:
 
     @classmethod
     def of_drive(cls, frames: np.ndarray, starts: np.ndarray) -> 'SceneChange':
-        """Measure it.
+        """Measure the similarity of keyframes on a drive.
 
         Args:
             frames: float32 ``[N, D]``, L2-normalized frames of a drive (may be memory-mapped).
             starts: first place of the unbroken stretch each place is on, ``[N]``.
 
         Returns:
-            The model; one that tells nothing for drives too short.
+            The model; an uninformative one for drives that are too short.
         """
         count = len(frames)
         rng = np.random.default_rng(_SEED)
@@ -48,7 +48,7 @@ class SceneChange:
 
     @property
     def contrast(self) -> float:
-        """How much more alike successive places are than those far apart, in their spread."""
+        """How much more similar successive places are than distant ones, in deviations of these."""
         return (self.on_route[0] - self.elsewhere[0]) / self.elsewhere[1]
 
     def log_ratio(self, similarity: float) -> float:

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.spatial import cKDTree
 
+from seqnet_ros.core.poses import same_heading
+
 _REACH_M = 4.0
 """Two drives along a street are no further apart."""
 _REACH_STEPS = 1.5
 """How far the way may go on ahead, in usual distances between successive places."""
-_HEADING = np.cos(np.deg2rad(45.0) / 2)
-"""The way goes on at places whose heading differs by at most 45 degrees."""
 _CONSIDERED = 32
 _NO_PAIRS = np.zeros((0, 2), np.int64)
 
@@ -81,8 +81,8 @@ def find_seams(bounds: Sequence[int], starts: np.ndarray, poses: np.ndarray,
         bounds: first state of each map and one past the last of all, ``[M + 1]``.
         starts: first state of the unbroken stretch each state is on, int ``[N]``.
         poses: float64 ``[N, 7]``, meters.
-        trees: of the positions of each map; None for maps that no other leads to.
-        leads_to: for each map the numbers of those that its stretches may go on in.
+        trees: KD-trees over the positions of each map; None for maps that no other leads to.
+        leads_to: for each map the numbers of the maps in which its stretches may continue.
         steps_m: usual distance between successive places of each map, meters.
     """
     firsts = np.unique(starts)
@@ -111,8 +111,7 @@ def _go_on(way: int, edges: np.ndarray, bounds: Sequence[int], starts: np.ndarra
         states = rows[edge, rank] + bounds[number]
         ahead_m = np.einsum('ij,ij->i', poses[states, :3] - poses[asked[edge], :3],
                             onward[asking[edge]])
-        alike = np.abs(np.einsum(
-            'ij,ij->i', poses[states, 3:], poses[asked[edge], 3:])) >= _HEADING
+        alike = same_heading(poses[states, 3:], poses[asked[edge], 3:])
         kept = (alike & (starts[states] != starts[asked[edge]]) & (ahead_m >= step_m / 2)
                 & (ahead_m <= _REACH_STEPS * step_m))
         edge, states, off_m = edge[kept], states[kept], np.abs(ahead_m[kept] - step_m)

@@ -28,8 +28,8 @@ class StateSpace:
             where their headings are not known.
         frames: number of the coordinate frame of each map; empty where each has its own.
         seams: where the way goes on at the ends of stretches.
-        distinct: states that stand for all, one of those that show the same place, int64 ``[J]``;
-            None where all do.
+        distinct: one state for each group of states that show the same place, int64 ``[J]``;
+            None where all states differ.
     """
 
     bounds: tuple[int, ...]

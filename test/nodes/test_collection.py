@@ -15,7 +15,7 @@ from node_harness import (
     show_all,
     wait_for_odometry,
 )
-from town_tiles import localize, town_drive, write_town_tiles
+from town_tiles import localize, town_drive
 
 from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.datasets.recordings.frames import Frame
@@ -34,19 +34,13 @@ def model() -> PlaceModel:
 
 
 @pytest.fixture(scope='module')
-def town(model: PlaceModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The map of the town, and its tiles."""
-    return write_town_tiles(model, tmp_path_factory.mktemp('town'))
-
-
-@pytest.fixture(scope='module')
 def second() -> list[Frame]:
     return town_drive(seed=2, lateral_offset=0.3)
 
 
 @pytest.fixture
-def node_and_peer(town: tuple[Path, Path]) -> Iterator[tuple[Any, Peer]]:
-    with localizing(map=str(town[1]), area_topic='/area', fix_topic='/fix',
+def node_and_peer(tiled_town: tuple[Path, Path]) -> Iterator[tuple[Any, Peer]]:
+    with localizing(map=str(tiled_town[1]), area_topic='/area', fix_topic='/fix',
                     **SETTINGS) as (node, peer):
         yield node, peer
 
@@ -72,9 +66,9 @@ def drive_through(node: Any, peer: Peer, drive: list[Frame]) -> None:
         deliver(node, lambda frame=frame: peer.show(frame.read(), frame.stamp_ns))
 
 
-def test_the_node_follows_the_robot_from_tile_to_tile(model, town, second, node_and_peer):
+def test_the_node_follows_the_robot_from_tile_to_tile(model, tiled_town, second, node_and_peer):
     node, peer = node_and_peer
-    _, tiles = town
+    _, tiles = tiled_town
     engine = CollectionLocalizer(model, MapCollection(tiles, CollectionConfig(
         open_tiles=3, used_tiles=2, reach_m=5.0)))
     expected = localize(engine, second)
@@ -106,7 +100,7 @@ def test_priors_limit_the_tiles(node_and_peer, second, log):
 
     def take(publish: Any, drive: list[Frame], waiting: str) -> None:
         publish()
-        eventually(lambda: waiting in node._priors._waiting, 'a prior')
+        eventually(lambda: waiting in node.priors.waiting, 'a prior')
         show_all(node, peer, [(frame.stamp_ns, frame.read(), frame.pose) for frame in drive])
 
     take(lambda: areas.publish(String(data='x1_y1')), second[:6], 'area')
@@ -125,10 +119,10 @@ def test_priors_limit_the_tiles(node_and_peer, second, log):
     assert values['priors refused'] == 2
 
 
-def test_a_collection_is_loaded_in_place_of_a_map_and_back(town, second):
+def test_a_collection_is_loaded_in_place_of_a_map_and_back(tiled_town, second):
     from seqnet_ros.srv import LoadMap, SaveMap
 
-    whole, tiles = town
+    whole, tiles = tiled_town
     with localizing(map=str(whole)) as (node, peer):
         answer = peer.call(LoadMap, 'localizer/load_map', path=str(tiles))
         assert answer.result == LoadMap.Response.RESULT_SUCCESS

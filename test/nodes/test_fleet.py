@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from milvus_server import MilvusServer, running_server
 from node_harness import deliver, eventually, localizing
-from town_tiles import errors_m, localize, town_drive, write_town_tiles
+from town_tiles import errors_m, localize, town_drive
 
 from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
@@ -27,11 +27,6 @@ _BACK_S = 100
 
 
 @pytest.fixture(scope='module')
-def tiles(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_town_tiles(load_model('hog', device='cpu'), tmp_path_factory.mktemp('town'))[1]
-
-
-@pytest.fixture(scope='module')
 def own_server(milvus_python: Path,
                tmp_path_factory: pytest.TempPathFactory) -> Iterator[MilvusServer]:
     """A server that may be killed."""
@@ -39,7 +34,8 @@ def own_server(milvus_python: Path,
         yield server
 
 
-def test_the_server_vanishes_under_a_robot(tiles, own_server, tmp_path):
+def test_the_server_vanishes_under_a_robot(tiled_town, own_server, tmp_path):
+    _, tiles = tiled_town
     (tmp_path / 'store').mkdir()
     address = own_server.address('town')
     server = FleetServer(address)

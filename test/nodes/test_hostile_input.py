@@ -71,11 +71,11 @@ def test_a_thousand_bad_calibrations_are_one_line_and_a_count(log: Log) -> None:
                                  distortion_model=f'{ESCAPE}{number}',
                                  k=random.normal(size=9).tolist(),
                                  d=random.normal(size=number % 9).tolist())
-            camera._on_info(message)
+            camera.take(message)
         assert camera.describe().startswith('1000 ignored, the last: ')
         good = CameraInfo(width=64, height=48, distortion_model='plumb_bob', d=[0.0] * 5,
                           k=[60.0, 0.0, 32.0, 0.0, 60.0, 24.0, 0.0, 0.0, 1.0])
-        camera._on_info(good)
+        camera.take(good)
         assert camera.describe().startswith('64x48, plumb_bob; 1000 ignored')
         camera.close()
     assert log.count('ignored camera_info') == 1

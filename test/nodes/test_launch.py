@@ -518,28 +518,19 @@ def test_bridges_are_connected(slam, package, topics, tmp_path):
 
 @pytest.mark.requires_ros
 @needs_ros2_launch
-def test_a_launch_file_localizes_two_robots_apart(tmp_path):
+def test_a_launch_file_localizes_two_robots_apart(town_map, tmp_path):
     """Two launches in two namespaces: each robot sees its own camera and moves its own pose."""
     from geometry_msgs.msg import PoseWithCovarianceStamped
-    from node_harness import eventually, raw_message, render, with_keyframes
+    from node_harness import eventually, raw_message, render
     from sensor_msgs.msg import Image
     from seqnet_ros.msg import PlaceMatch
 
-    from seqnet_ros.maps.map_writer import save_map
-    from seqnet_ros.maps.mapper import Mapper
-    from seqnet_ros.models.place_model import load_model
-
-    model = load_model('hog', device='cpu')
-    mapper = Mapper(model, with_keyframes(model, every='1'))
-    for stamp_ns, image, pose in render(seed=1, count=50):
-        mapper.push(image, stamp_ns, pose)
-    save_map(mapper.finish(), tmp_path / 'map')
     settings = tmp_path / 'settings.yaml'
     settings.write_text(yaml.safe_dump({'/**': {'ros__parameters': {
         'keyframes.every': '1', 'keyframes.min_change': 0.0, 'silence_after_s': 60.0}}}))
     drive = render(seed=2, count=30, lateral_offset=0.3)
 
-    arguments = {'map': str(tmp_path / 'map'), 'params_file': str(settings)}
+    arguments = {'map': str(town_map), 'params_file': str(settings)}
     with (listener() as peer, launched('localization', tmp_path / 'a', namespace='a', **arguments),
           launched('localization', tmp_path / 'b', namespace='b', **arguments)):
         cameras, matches, poses = {}, {}, {}

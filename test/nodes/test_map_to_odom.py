@@ -3,7 +3,6 @@
 import sys
 import time
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,13 +16,9 @@ from node_harness import (
     render,
     settle,
     wait_for_odometry,
-    with_keyframes,
 )
 
 from seqnet_ros.core.poses import make_pose, pose_from_matrix, pose_matrix
-from seqnet_ros.maps.map_writer import save_map
-from seqnet_ros.maps.mapper import Mapper
-from seqnet_ros.models.place_model import load_model
 
 pytest.importorskip('rclpy', reason='rclpy is not installed')
 pytestmark = pytest.mark.requires_ros
@@ -42,17 +37,6 @@ def pose_of(transform: Any) -> np.ndarray:
 def pose_in(message: Any) -> np.ndarray:
     where, turn = message.position, message.orientation
     return np.array([where.x, where.y, where.z, turn.x, turn.y, turn.z, turn.w])
-
-
-@pytest.fixture(scope='module')
-def town_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = load_model('hog', device='cpu')
-    mapper = Mapper(model, with_keyframes(model, every='1'))
-    for stamp_ns, image, pose in render(seed=1, count=50):
-        mapper.push(image, stamp_ns, pose)
-    path = tmp_path_factory.mktemp('maps') / 'town'
-    save_map(mapper.finish(), path)
-    return path
 
 
 def test_the_transform_leads_from_the_map_by_odometry_to_the_robot():

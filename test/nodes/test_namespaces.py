@@ -11,9 +11,6 @@ import pytest
 from node_harness import PATIENCE_S, TOWN_EVERY, deliver, eventually, listeners, raw_message, render
 
 from seqnet_ros.maps.map_reader import open_map
-from seqnet_ros.maps.map_writer import save_map
-from seqnet_ros.maps.mapper import Mapper
-from seqnet_ros.models.place_model import load_model
 
 rclpy = pytest.importorskip('rclpy', reason='rclpy is not installed')
 pytestmark = pytest.mark.requires_ros
@@ -109,18 +106,6 @@ def robots(maps: Path, map_path: Path) -> Iterator[tuple[Robot, ...]]:
         for member in members:
             member.destroy_node()
         rclpy.shutdown(context=context)
-
-
-@pytest.fixture(scope='module')
-def town_map(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = load_model('hog', device='cpu')
-    mapper = Mapper(model, model.preset.with_settings(
-        {'keyframes.every': '1', 'sequence.length': 5}).engine)
-    for stamp_ns, image, pose in render(seed=1, count=50):
-        mapper.push(image, stamp_ns, pose)
-    path = tmp_path_factory.mktemp('maps') / 'town'
-    save_map(mapper.finish(), path)
-    return path
 
 
 def test_two_robots_do_not_disturb_each_other(town_map, tmp_path):

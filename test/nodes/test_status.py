@@ -233,16 +233,15 @@ def test_whatever_ends_a_request_says_so(town_map):
     codes = Relocalize.Response
     with localizing(map=str(town_map), **TOWN_EVERY) as (node, peer):
         def waits() -> bool:
-            return node._relocalization._waiting is not None
+            return node.relocalization.waiting
 
         first = ask(peer, 60.0)
         eventually(waits, 'the wait')
-        held = node._relocalization._waiting
         second = ask(peer, 60.0)
         answer = answered(first)
         assert answer.result == codes.RESULT_CANCELED
         assert 'another request' in answer.message
-        eventually(lambda: waits() and node._relocalization._waiting is not held, 'the wait')
+        assert waits()  # the second one
         # Other services answer meanwhile.
         assert peer.call(Trigger, 'localizer/pause').success
         assert change_state(peer, 'localizer', 'deactivate')

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,11 @@ def test_a_node_that_does_not_start_is_reported(tmp_path):
 
     log = tmp_path / 'log'
     with NodeProcess(['-p', 'matching.top_k:=0'], log) as node:
-        node._process.wait(60)
+        def check_for(seconds: float) -> None:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline:
+                node.check()
+                time.sleep(0.1)
+
         with pytest.raises(DemoError, match='ended with status 2'):
-            node.check()
+            check_for(60)

@@ -117,7 +117,7 @@ def _check_file(path: Path) -> Path:
         raise InputError(f'bag {path} ends in {path.suffix!r}, expected '
                          f'{", ".join(BAG_SUFFIXES + _PACKED_SUFFIXES)}')
     if not path.stat().st_size and not path.with_name(f'{path.name}-wal').exists():
-        raise InputError(f'bag {path} is an empty file')
+        raise InputError(f'bag {path} is an empty file, expected a recording')
     return path
 
 

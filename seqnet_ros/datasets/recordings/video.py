@@ -47,7 +47,8 @@ class VideoSource:
         capture = self._open()
         try:
             if not capture.grab():
-                raise InputError(f'video {self.name} contains no decodable image')
+                raise InputError(f'video {self.name} contains no decodable image, expected at '
+                                 'least one')
             self._given_rate = rate
             self._rate = rate or _stated_rate(capture, self.name)
             self._length = _count_images(capture)

@@ -69,7 +69,8 @@ class DbStruct:
                 raise InputError(f'{self.name}: {len(images)} {what} images but positions of shape '
                                  f'{list(positions.shape)}, expected [{len(images)}, K]')
             if not np.isfinite(positions).all():
-                raise InputError(f'{self.name}: a {what} position is not finite')
+                raise InputError(f'{self.name}: a {what} position is not finite, expected finite '
+                                 'coordinates')
         if self.db_positions.shape[1] != self.q_positions.shape[1]:
             raise InputError(f'{self.name}: database positions have {self.db_positions.shape[1]} '
                              f'coordinates, query positions {self.q_positions.shape[1]}')

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.poses import same_heading
 from seqnet_ros.evaluation.coverage.coverage import (
     MOST_STARTS,
     Coverage,
@@ -26,7 +27,6 @@ from seqnet_ros.pipelines.progress import Bars, no_bar
 from seqnet_ros.place_filter.state_space import StateGroup
 
 _REACH_M = 5.0
-_HEADING = np.cos(np.deg2rad(45.0) / 2)
 _CANDIDATES = 8
 NOWHERE = -1
 
@@ -73,7 +73,7 @@ def places_shown(place_map: PlaceMap, poses: np.ndarray) -> np.ndarray:
     """
     nearest = min(_CANDIDATES, len(place_map))
     apart, found = cKDTree(place_map.positions).query(poses[:, :3], k=np.arange(1, nearest + 1))
-    aligned = np.abs(np.einsum('nkd,nd->nk', place_map.poses[found, 3:], poses[:, 3:])) >= _HEADING
+    aligned = same_heading(place_map.poses[found, 3:], poses[:, None, 3:])
     apart = np.where(aligned, apart, np.inf)
     best = apart.argmin(axis=1)
     rows = np.arange(len(poses))

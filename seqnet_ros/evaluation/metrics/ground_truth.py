@@ -243,7 +243,7 @@ def _checked_positions(db_positions: np.ndarray,
             raise InputError(f'the {what} positions have shape {list(values.shape)}, '
                              'expected [N, K] with at least one row')
         if not np.isfinite(values).all():
-            raise InputError(f'a {what} position is not finite')
+            raise InputError(f'a {what} position is not finite, expected finite coordinates')
     references, queries = positions
     if references.shape[1] != queries.shape[1]:
         raise InputError(f'reference positions have {references.shape[1]} coordinates, query '

@@ -7,7 +7,6 @@ everything else is the same to the byte when the evaluation is repeated.
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import (
     explain_write_errors,
+    finish_parts,
     open_part,
     read_text,
     refuse_file,
@@ -91,9 +91,7 @@ class QueryTable:
                 self._csv = csv.writer(self._file, lineterminator='\n')
                 self._csv.writerow((*COLUMNS, *(TILE_COLUMNS if self._mapped.names else ())))
                 yield self
-                self._file.flush()
-                os.fsync(self._file.fileno())
-                self._part.replace(os.path.realpath(self._path))
+                finish_parts([(self._file, self._path)])
 
     def add(self, query: Query) -> None:
         """Add a row."""

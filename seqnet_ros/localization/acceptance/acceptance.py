@@ -21,7 +21,7 @@ def list_candidates(ranking: Ranking, most: int, score: Callable[[float], float]
 
     Args:
         ranking: distinct places.
-        most: how many at most.
+        most: maximum number of candidates.
         score: returns the score of a sequence distance.
         seen: returns when and where, ``[7]``, a place was seen.
         map_id: the map they are in; empty for the drive so far.
@@ -36,14 +36,14 @@ def list_candidates(ranking: Ranking, most: int, score: Callable[[float], float]
 
 
 class Acceptance:
-    """Judges rankings one after the other; its memory is what the last ones said.
+    """Judges rankings one after the other; it remembers the results of the last ones.
 
     Margin and agreement alone reject most wrong matches, so the threshold is set where all rules
     that judge searches together let through the requested share.
 
     Args:
         context: what the rules are made of.
-        calibration: what wrong matches look like among these places.
+        calibration: distribution of wrong matches among these places.
         by_distance_alone: as of `calibrate`.
     """
 
@@ -100,7 +100,7 @@ class Acceptance:
         return self._threshold.score(sequence_distance)
 
     def deviation(self, sequence_distance: float) -> float:
-        """Return how far a distance is from that of a wrong match, as `Threshold.deviation`."""
+        """Return the deviation of a distance from wrong matches, as `Threshold.deviation`."""
         return self._threshold.deviation(sequence_distance)
 
     def judge(self, ranking: Ranking, keyframe: int) -> Reason:

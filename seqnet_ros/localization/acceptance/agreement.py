@@ -48,7 +48,7 @@ class Agreement(Rule):
         self._speed.forget()
 
     def go_on_from(self, other: 'Agreement') -> None:
-        """Remember the places that another one was told, among the same places."""
+        """Take over the recent best places and the speed of another rule."""
         self._recent.extend(other._recent)
         self._speed = other._speed
 

@@ -10,7 +10,7 @@ SAME_PLACE_M = 10.0
 
 
 class Odometry(Rule):
-    """Whether odometry can have drifted as far as it says the place is away.
+    """Whether drift of odometry can explain its distance to the place.
 
     Args:
         drive: the drive so far.
@@ -27,7 +27,7 @@ class Odometry(Rule):
         return None if context.drive is None or not context.drive.max_drift else cls(context.drive)
 
     def passes(self, match: Match) -> bool:
-        """Return whether the place is near enough by odometry, or there is none."""
+        """Return whether the place is near enough by odometry; True without odometry."""
         drive = self._drive
         if not drive.posed:
             return True

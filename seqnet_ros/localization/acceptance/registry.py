@@ -19,7 +19,7 @@ from seqnet_ros.localization.acceptance.threshold import Threshold
 
 
 def register_rule(name: str, rule: type[Rule], settings: type[Settings] | None = None) -> None:
-    """Add an acceptance rule, after those that are there.
+    """Add an acceptance rule, after the registered ones.
 
     Args:
         name: its name.

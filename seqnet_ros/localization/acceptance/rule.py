@@ -93,7 +93,7 @@ class Rule(ABC):
     """One reason to reject a match. It may remember what it has seen since the last break.
 
     Attributes:
-        reason: what a match that it rejects is reported with.
+        reason: the reason reported for a match that it rejects.
         judges_searches: it judges every search of a map, and its share in rejecting wrong matches
             is known from the calibration. The others only judge the match that would be accepted.
     """

@@ -33,7 +33,7 @@ class RunningCalibration:
         self._news = 0
 
     def forget(self) -> None:
-        """Note a break in the sequence: what is undecided can no longer be told."""
+        """Note a break in the sequence; undecided matches are dropped."""
         self._undecided.clear()
 
     @property
@@ -42,7 +42,7 @@ class RunningCalibration:
         return self._news >= _NEWS
 
     def calibration(self) -> Calibration:
-        """Return what is known by now."""
+        """Return the calibration from the matches so far."""
         self._news = 0
         return calibration_of(
             self._engine.sequence.length, self._engine.matching, self._samples)

@@ -1,4 +1,4 @@
-"""The largest accepted distance, from what wrong matches look like."""
+"""The largest accepted distance, from the distribution of wrong matches."""
 
 from statistics import NormalDist
 
@@ -40,8 +40,8 @@ class Threshold(Rule):
         """Set the threshold.
 
         Args:
-            wrong: what wrong matches look like; None where that is not known.
-            share: how many of them the other rules let through.
+            wrong: distribution of wrong matches; None where it is not known.
+            share: share of wrong matches that the other rules let through.
         """
         self._wrong = _WITHOUT_EVIDENCE if wrong is None else NormalDist(
             float(np.mean(wrong.distances)), max(float(np.std(wrong.distances)), 1e-3))
@@ -56,7 +56,7 @@ class Threshold(Rule):
         return 1.0 - self._wrong.cdf(distance)
 
     def deviation(self, distance: float) -> float:
-        """Return how far a distance is from that of a wrong match, in standard deviations.
+        """Return how far a distance is from the mean of wrong matches, in standard deviations.
 
         Negative where it is nearer; tells distances apart whose scores are all but 1.
         """

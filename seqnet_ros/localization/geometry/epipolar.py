@@ -63,7 +63,7 @@ def fit_two_views(first: np.ndarray, second: np.ndarray, model: Model, threshold
         focal: focal length of the ideal camera with its center at (0, 0); essential matrices only.
 
     Returns:
-        None where there are too few matches, or nothing they agree on.
+        None where there are too few matches, or no model that enough of them agree on.
     """
     if len(first) < _SMALLEST_SAMPLE[model]:
         return None
@@ -107,8 +107,8 @@ def recover_motion(fit: TwoViewFit, first: np.ndarray, second: np.ndarray, thres
                    focal: float) -> Motion | None:
     """Return the motion behind an essential matrix, as far as the matches determine it.
 
-    A camera that only turned, or moved little for how far all it sees is, fits an essential matrix
-    of any direction. There the direction is left open and the turn fitted on its own.
+    Where the camera only turned, or moved little relative to the distance of the scene, essential
+    matrices of any direction fit. Then only the rotation is fitted, and the direction is None.
 
     Args:
         fit: an essential matrix and its inliers.

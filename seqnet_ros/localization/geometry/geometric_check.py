@@ -1,7 +1,7 @@
 """The geometric check: could the camera have seen the place from another pose?
 
-Looks alone can deceive; that dozens of points moved as they do when a camera moves is hard to come
-by. A check costs a feature extraction, so only matches that would be accepted are checked.
+Different places may look alike; dozens of points that agree on one camera motion are rarely a
+coincidence. A check costs a feature extraction, so only matches that would be accepted are checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -48,10 +48,10 @@ class GeometryResult:
     """Result of the geometric check of two images.
 
     Attributes:
-        matches: features matched by their looks.
-        inliers: those of them that agree on one geometry.
-        passed: whether they are enough.
-        model: what they were asked to agree on; '' where there were too few to ask.
+        matches: features matched by appearance.
+        inliers: matches that agree on one geometry.
+        passed: whether there are enough inliers.
+        model: the fitted geometric model; '' where there were too few matches to fit one.
         relative_pose: pose ``[7]`` of the query's robot in the robot's frame at the place, ROS
             axes; None where the cameras are not calibrated or the check failed. Its translation
             is in meters where it is metric; else it is the direction in which the *camera* moved,
@@ -78,7 +78,7 @@ class PlaceViews(Protocol):
     """Places that images can be checked against."""
 
     def view(self, place: int) -> PlaceView:
-        """Return what is known of a place."""
+        """Return the features, camera and pose of a place."""
         ...
 
     def neighbours(self, place: int, count: int) -> list[int]:
@@ -90,7 +90,7 @@ class MapViews:
     """The places of a map that keeps local features.
 
     Raises:
-        MapError: the map keeps no features or those of another kind, or has no camera although
+        MapError: the map keeps no features or features of another kind, or has no camera although
             essential matrices are requested.
     """
 
@@ -110,7 +110,7 @@ class MapViews:
                            'camera calibration')
 
     def view(self, place: int) -> PlaceView:
-        """Return what is known of a place."""
+        """Return the features, camera and pose of a place."""
         pose = self._map.poses[place] if self._map.manifest.has_poses else None
         return PlaceView(self._features.of(place), self._camera, pose)
 
@@ -142,8 +142,8 @@ class GeometricCheck:
         """Check images against the places of a map.
 
         Raises:
-            MapError: the map keeps no features or those of another kind, or has no camera although
-                essential matrices are requested.
+            MapError: the map keeps no features or features of another kind, or has no camera
+                although essential matrices are requested.
         """
         return cls(config, camera, MapViews(place_map, config))
 
@@ -360,7 +360,7 @@ def _with_metric(result: GeometryResult, metric: MetricPose, query: PlaceView,
     return replace(result, relative_pose=pose_from_matrix(pose),
                    relative_covariance=metric.covariance, relative_is_metric=True,
                    landmarks=metric.inliers,
-                   note=f'{result.note}; pose in metres by {metric.inliers} landmarks')
+                   note=f'{result.note}; pose in meters by {metric.inliers} landmarks')
 
 
 def _with_motion(result: GeometryResult, motion: Motion | None, query: PlaceView,

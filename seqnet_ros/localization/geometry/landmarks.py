@@ -1,7 +1,7 @@
 """Landmarks from the poses of a map, and the metric pose of a camera that sees them.
 
 Features of a place are triangulated with places before and after it, between which the map knows
-the motion; a camera elsewhere is then where it sees the landmarks as it does (PnP). Errors of
+the motion; the pose of another camera follows from where it sees the landmarks (PnP). Errors of
 pixels are carried through both steps (Hartley and Zisserman, Multiple View Geometry, 2004,
 chapters 5 and 12). Positions in images are pixels of one ideal pinhole camera, center at (0, 0).
 """
@@ -37,7 +37,7 @@ class Sighting:
     Attributes:
         rows: int ``[K]``, which points.
         pixels: float64 ``[K, 2]``, where the view has them.
-        from_first: ``[4, 4]``, from the frame of the first camera to that of this one, meters.
+        from_first: ``[4, 4]``, from the frame of the first camera to the frame of this one, meters.
     """
 
     rows: np.ndarray
@@ -113,7 +113,7 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
             threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Return depths along rays ``[K, 2]``, NaN where they are unreliable, and sines of parallax.
 
-    The depth minimises the error in the sighting: where its point lies on the epipolar line.
+    The depth minimizes the error in the sighting: where its point lies on the epipolar line.
     """
     rotation, translation = sighting.from_first[:3, :3], sighting.from_first[:3, 3]
     turned = np.insert(rays, 2, 1.0, axis=1) @ rotation.T
@@ -133,7 +133,7 @@ def _depths(rays: np.ndarray, sighting: Sighting, focal: float,
 
 def _refine(rows: np.ndarray, positions: np.ndarray, views: Sequence[Sighting],
             focal: float, noise: float) -> Landmarks:
-    """Minimise the squared errors in all views, by Gauss and Newton's steps.
+    """Minimize the squared errors in all views, by Gauss and Newton's steps.
 
     Points that run away, because their sightings contradict one another, are left out.
     """
@@ -181,10 +181,10 @@ def locate(landmarks: Landmarks, pixels: np.ndarray, focal: float, threshold: fl
            base_from_camera: np.ndarray) -> MetricPose | None:
     """Return where a camera is that sees landmarks.
 
-    MAGSAC++ over minimal samples, then least squares in which every landmark counts as much as
-    its own uncertainty allows. The covariance is that of the robot's pose in the robot's frame at
-    the place, in the order and about the axes of ``geometry_msgs/PoseWithCovariance``; pixels that
-    agree less than their noise would let expect widen it.
+    MAGSAC++ over minimal samples, then least squares weighted by the uncertainty of each
+    landmark. The covariance belongs to the robot's pose in the robot's frame at the place, in the
+    order and about the axes of ``geometry_msgs/PoseWithCovariance``; it grows where the residuals
+    exceed the expected noise.
 
     Args:
         landmarks: landmarks in the frame of the place's camera.

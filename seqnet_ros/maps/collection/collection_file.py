@@ -68,7 +68,7 @@ class Tile(Settings):
 
 
 class SummaryFiles(Settings):
-    """The files that the tiles are chosen by."""
+    """The files of the summary, which ranks the tiles for a drive."""
 
     stretch: int = Field(ge=1, le=10_000, description='Sequence descriptors in one row.')
     rows: FileRecord = Field(description='summary-ID.npy, the rows of all tiles.')
@@ -76,7 +76,7 @@ class SummaryFiles(Settings):
 
     @property
     def id(self) -> str:
-        """What the names of the files have in common."""
+        """Common part of the names of the files."""
         return hashlib.sha256((self.rows.sha256 + self.axes.sha256).encode()).hexdigest()[:16]
 
     @property

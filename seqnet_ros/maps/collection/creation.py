@@ -1,4 +1,4 @@
-"""Making a collection of maps that exist."""
+"""Creation of a collection from existing maps."""
 
 import io
 import os
@@ -160,7 +160,7 @@ def _check_alike(maps: Sequence[Path], names: Sequence[str]) -> None:
 
 def describe_tile(place_map: PlaceMap, path: Path, name: str, *, area: str = '', frame: str = '',
                   rows: int) -> Tile:
-    """Return what a collection says of a map.
+    """Return the entry of a map in ``collection.json``.
 
     Args:
         place_map: the map.

@@ -39,12 +39,6 @@ class Extent(Settings):
         count = len(here)
         return float(distance_from(np.array(self.low[:count]), np.array(self.high[:count]), here))
 
-    @property
-    def corners(self) -> np.ndarray:
-        """The corners of its base, float64 ``[4, 2]``, in order, meters."""
-        (left, bottom, _), (right, top, _) = self.low, self.high
-        return np.array([[left, bottom], [right, bottom], [right, top], [left, top]])
-
 
 def distance_from(low: np.ndarray, high: np.ndarray, position: np.ndarray) -> np.ndarray:
     """Return how far a position ``[C]`` is from boxes ``[..., C]``, meters; 0 inside."""

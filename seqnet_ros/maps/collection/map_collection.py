@@ -27,9 +27,8 @@ Prepare = Callable[[PlaceMap], PlaceMap]
 class MapCollection:
     """The tiles of a collection.
 
-    Tiles are opened by one thread, or by the caller who cannot wait for it; at most so many are
-    open at a time as the settings say, and the least recently used is closed. `open`, `prefetch`
-    and `close` may be called from any thread.
+    Tiles are opened by one background thread. The settings limit how many are open at a time; the
+    least recently used one is closed. `open`, `prefetch` and `close` may be called from any thread.
 
     Args:
         folder: the folder of the collection.
@@ -61,7 +60,7 @@ class MapCollection:
 
     @property
     def tiles(self) -> tuple[Tile, ...]:
-        """The tiles; elsewhere they are named by their numbers in this order."""
+        """The tiles; other methods refer to them by their index in this tuple."""
         return self.manifest.tiles
 
     @property
@@ -75,7 +74,7 @@ class MapCollection:
         return 0
 
     def path_of(self, number: int) -> Path:
-        """Return the folder of the map that a tile is."""
+        """Return the folder of the map of a tile."""
         return self.folder / self.tiles[number].name
 
     def read_first(self) -> tuple[MapManifest, Path]:
@@ -100,11 +99,11 @@ class MapCollection:
         return self.summary.rank(sequences, among, reverse)[0].tolist()
 
     def number_of(self, map_id: str) -> int:
-        """Return the number of the tile that a map is."""
+        """Return the number of the tile with this map id."""
         return self._numbers[map_id]
 
     def use_preparation(self, prepare: Prepare, keep: Collection[int] = ()) -> None:
-        """Prepare tiles in another way from now on; open ones are closed but for some."""
+        """Prepare tiles in another way from now on; open tiles are closed, except those to keep."""
         with self._lock:
             self._prepare = prepare
             for number in set(self._open) - set(keep):
@@ -200,7 +199,7 @@ def check_tile(tile: Tile, found: MapManifest, collection: CollectionManifest) -
     """Check that a map is the one that a collection was made with.
 
     Raises:
-        MapChangedError: it is another.
+        MapChangedError: it is another map.
     """
     if found.map_id != tile.map_id or found.fingerprint != collection.fingerprint:
         raise MapChangedError(
@@ -209,7 +208,7 @@ def check_tile(tile: Tile, found: MapManifest, collection: CollectionManifest) -
 
 
 def open_summary(folder: Path, manifest: CollectionManifest, verify: bool = False) -> Summary:
-    """Open what the tiles are chosen by.
+    """Open the summary of a collection.
 
     A large summary is memory-mapped and compared with its checksum only on request.
 

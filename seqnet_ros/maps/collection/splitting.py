@@ -20,7 +20,7 @@ class Cell(NamedTuple):
 
     Attributes:
         name: 'x3_y-2', its column and row in the grid.
-        places: int64 ``[K]``, those in the cell and those that overlap, ascending.
+        places: int64 ``[K]``, ascending: the places in the cell and in its overlap.
     """
 
     name: str
@@ -31,7 +31,7 @@ def parse_cell(text: str) -> float:
     """Read the side of a cell like '100m', meters.
 
     Raises:
-        InputError: it is none.
+        InputError: the text is not a length in meters.
     """
     match = _CELL.fullmatch(text)
     if match is None or not 1 <= float(match[1]) <= 1e6:

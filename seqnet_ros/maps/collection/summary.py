@@ -1,4 +1,4 @@
-"""The summary of a collection: what tells its tiles apart without opening them.
+"""The summary of a collection: compact descriptors that rank its tiles without opening them.
 
 A row stands for a stretch of successive places: the mean of their sequence descriptors, of unit
 length, less the mean of its tile, projected on the principal axes of all rows, each axis divided by
@@ -72,7 +72,7 @@ def stretch_firsts(starts: np.ndarray) -> np.ndarray:
 
 
 class Axes:
-    """What rows are projected on.
+    """Principal axes that rows are projected on.
 
     Args:
         mean: float32 ``[D']``, the mean of the means of the tiles.
@@ -89,7 +89,7 @@ class Axes:
 
         Args:
             rows: as `pooled` returns them, less the means of their tiles, float32 ``[R, D']``.
-            means: those of the tiles, float32 ``[T, D']``.
+            means: mean of each tile, float32 ``[T, D']``.
         """
         rows = rows[:: max(1, len(rows) // _FITTED)]
         dim = rows.shape[1]
@@ -128,8 +128,8 @@ class Axes:
         """Return centered rows float32 ``[R, D']`` projected, of unit length.
 
         Returns:
-            Float32 ``[B, R, BLOCK_DIM]``, the leading axes in the first block; what fills the last
-            block is 0.
+            Float32 ``[B, R, BLOCK_DIM]``, the leading axes in the first block; the last block is
+            padded with zeros.
         """
         projected = _unit(rows @ self._axes)
         filled = np.zeros((len(rows), self.blocks * BLOCK_DIM), np.float32)
@@ -158,10 +158,10 @@ class Summary:
     """Ranks the tiles of a collection for a drive.
 
     Args:
-        rows: int8 ``[B, R, BLOCK_DIM]``, those of all tiles one after the other (may be
+        rows: int8 ``[B, R, BLOCK_DIM]``, of all tiles one after the other (may be
             memory-mapped).
         counts: number of rows of each tile.
-        axes: what they were projected on.
+        axes: the axes that the rows were projected on.
     """
 
     def __init__(self, rows: np.ndarray, counts: Sequence[int], axes: Axes) -> None:
@@ -176,8 +176,8 @@ class Summary:
 
         Args:
             sequences: float32 ``[W, D']``, the sequence descriptors of the last keyframes, oldest
-                first. All of them say what the drive has in common; the last `MOST_STRETCHES`
-                stretches are compared, of what does not fill a stretch nothing.
+                first. The mean of the drive is taken over all of them; the last `MOST_STRETCHES`
+                complete stretches are compared.
             among: numbers of the tiles to rank; None for all.
             reverse: the robot may drive against the direction of the map.
 
@@ -232,12 +232,12 @@ class Summary:
 class RowIndex:
     """Finds places of one tile by its rows: roughly, in little memory and time.
 
-    What all queries so far have in common is taken away, as the summary does for a drive.
+    The mean of all queries so far is subtracted, as the summary does for a drive.
 
     Args:
         rows: int8 ``[B, R, BLOCK_DIM]``.
         firsts: first place of each, int64 ``[R]``.
-        axes: what the rows were projected on.
+        axes: the axes that the rows were projected on.
     """
 
     def __init__(self, rows: np.ndarray, firsts: np.ndarray, axes: Axes) -> None:

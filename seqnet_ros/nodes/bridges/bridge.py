@@ -16,7 +16,7 @@ _PERIOD_S = 0.1
 
 
 class MissingPackageError(SeqnetRosError):
-    """The messages of the system that a bridge leads to are not installed."""
+    """The messages of the system that a bridge forwards to are not installed."""
 
 
 class BridgeSettings(Settings):

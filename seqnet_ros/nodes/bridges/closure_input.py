@@ -20,7 +20,7 @@ CLOSURE_QOS = QoSProfile(depth=100)
 
 
 class ClosureInput:
-    """Takes loop closures from their topics, and counts those that cannot be used.
+    """Subscribes to loop closures, and counts the unusable ones.
 
     Args:
         node: the subscribing node.
@@ -43,7 +43,7 @@ class ClosureInput:
         return sum(item.received for item in self._inputs)
 
     def report(self, report: Report) -> None:
-        """Begin a report with the closures."""
+        """Begin a report with the numbers of closures."""
         errors = self._errors
         report.message = 'running'
         report.values.update({
@@ -71,6 +71,6 @@ def closure_from_message(message: LoopClosure) -> Closure:
         return Closure(older, newer)
     covariance = np.array(message.relative_pose.covariance).reshape(6, 6)
     if not np.isfinite(covariance).all():
-        raise InputError('its covariance is not finite')
+        raise InputError('its covariance is not finite, expected finite numbers')
     pose = pose_from_message(message.relative_pose.pose, 'relative pose')
     return Closure(older, newer, pose, covariance)

@@ -130,7 +130,7 @@ def read_grids(text: str) -> dict[str, str]:
             with ``~``, or is a URL.
 
     Raises:
-        InputError: there is none, or one has another form.
+        InputError: the text names no grid, or an entry is not 'TILE=FILE'.
     """
     grids: dict[str, str] = {}
     for part in filter(None, map(str.strip, text.split(','))):
@@ -144,7 +144,7 @@ def read_grids(text: str) -> dict[str, str]:
 
 
 def grid_of(tile: str, grids: Mapping[str, str]) -> str | None:
-    """Return the file of the first grid whose pattern matches a tile; None for none."""
+    """Return the file of the first grid whose pattern matches a tile; None without a match."""
     return next((file for pattern, file in grids.items() if fnmatchcase(tile, pattern)), None)
 
 

@@ -52,7 +52,7 @@ class CameraInput:
         self._camera: CameraModel | None = None
         self._errors = ErrorLog(node.get_logger(), 'camera_info', every_kind=False)
         self._subscription = node.create_subscription(
-            CameraInfo, CAMERA_INFO_TOPIC, self._on_info, qos_profile_sensor_data)
+            CameraInfo, CAMERA_INFO_TOPIC, self.take, qos_profile_sensor_data)
 
     def close(self) -> None:
         """Stop listening."""
@@ -72,7 +72,8 @@ class CameraInput:
             return f'{found}; {ignored}' if ignored else found
         return ignored or f'no calibration received on {self._subscription.topic_name} yet'
 
-    def _on_info(self, message: CameraInfo) -> None:
+    def take(self, message: CameraInfo) -> None:
+        """Take a message of the topic; an unusable one is counted and the first one logged."""
         roi = message.roi
         try:
             camera = camera_from_info(

@@ -113,17 +113,17 @@ class ImageInput:
 
     @property
     def cure(self) -> str:
-        """What helps against lost images, one sentence."""
+        """Advice against lost images, one sentence."""
         return self._topics[0].cure
 
     @property
     def trouble(self) -> str:
-        """What is amiss with the topics in one sentence, empty where nothing is."""
+        """The problem of the topics in one sentence, empty without a problem."""
         return next(filter(None, (topic.trouble for topic in self._topics)), '')
 
     @property
     def incomplete(self) -> int:
-        """Images of the first camera without those of the others."""
+        """Images of the first camera without images of the other cameras."""
         return self._sync.incomplete
 
     @property

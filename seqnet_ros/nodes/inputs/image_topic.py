@@ -55,7 +55,7 @@ class ImageTopic:
         reliability: in use, 'best_effort' or 'reliable'.
         received: messages that arrived.
         lost: messages that the middleware reports as lost on the way.
-        missed: those that came while the process was suspended, which it reports, too.
+        missed: messages lost while the process was suspended, not counted in ``lost``.
         renewed: how often the subscription was made again because nothing came.
     """
 
@@ -117,7 +117,7 @@ class ImageTopic:
 
     @property
     def trouble(self) -> str:
-        """What is amiss with the topic in one sentence, empty where nothing is."""
+        """The problem of the topic in one sentence, empty without a problem."""
         names = self.publishers
         if len(names) > 1:
             return (f'{len(names)} publishers on {self.name}: {", ".join(names)}; expected one, '
@@ -170,7 +170,7 @@ class ImageTopic:
 
     @property
     def cure(self) -> str:
-        """What helps against lost images, one sentence."""
+        """Advice against lost images, one sentence."""
         if self.transport == 'compressed':
             return 'Lower the rate of the camera or check the network'
         if 'fastrtps' not in get_rmw_implementation_identifier():

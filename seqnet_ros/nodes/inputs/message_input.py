@@ -26,7 +26,7 @@ class MessageInput:
 
     Attributes:
         received: messages that arrived.
-        errors: those of them that could not be used.
+        errors: messages that could not be used.
         trouble: why the newest message could not be used, empty where it could.
         last_arrival_s: when it came, on the monotonic clock; None before the first.
     """

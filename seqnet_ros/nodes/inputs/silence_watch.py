@@ -47,7 +47,7 @@ class SilenceWatch:
 
     @property
     def warning(self) -> str:
-        """One sentence about a silence that lasts too long, empty where there is none."""
+        """One sentence about a silence that lasts too long, empty otherwise."""
         silence_s = self.silence_s
         return self._explain(silence_s) if silence_s >= self._silence_after_s() else ''
 

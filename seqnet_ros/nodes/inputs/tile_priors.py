@@ -1,4 +1,4 @@
-"""Where the robot is, from outside, as it limits the tiles of a collection that are searched."""
+"""Position priors from topics, which limit the tiles of a collection that are searched."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ MakePrior = Callable[[CollectionLocalizer], Prior | None]
 
 
 class TilePriors:
-    """Subscribes to the topics that parameters name, and hands what they say to the engine.
+    """Subscribes to the topics that parameters name, and gives the priors to the engine.
 
     Messages only wait here; the worker takes them with the next image.
 
@@ -40,8 +40,13 @@ class TilePriors:
             (_FIX, 'a fix'), (_AREA, 'an area'), (_POSE, 'a pose'))}
 
     @property
+    def waiting(self) -> tuple[str, ...]:
+        """Sources with a message for the next image: 'fix', 'area' or 'pose'."""
+        return tuple(self._waiting)
+
+    @property
     def refused(self) -> int:
-        """Number of messages that leave no tile or cannot be used."""
+        """Number of messages that agree with no tile or cannot be used."""
         return sum(errors.unusable for errors in self._errors.values())
 
     def start(self, settings: LocalizerSettings) -> None:
@@ -64,7 +69,7 @@ class TilePriors:
         self._subscriptions = []
 
     def apply(self, engine: CollectionLocalizer) -> None:
-        """Give the engine what has arrived since the last image; on the worker's thread."""
+        """Give the engine the priors since the last image; on the worker's thread."""
         waiting, self._waiting = self._waiting, {}
         for source, make in waiting.items():
             try:

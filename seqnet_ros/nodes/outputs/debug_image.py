@@ -17,7 +17,7 @@ def compose(query: np.ndarray, match: np.ndarray | None, result: MatchResult) ->
 
     Args:
         query: RGB uint8 ``[H, W, 3]``, the newest image.
-        match: picture of the best place; None where there is none to show.
+        match: picture of the best place; None without a picture.
         result: result for the query.
     """
     left = _fit(query)

@@ -102,7 +102,7 @@ def belief_markers(belief: np.ndarray | None, maps: Sequence[np.ndarray], frame_
 
 
 def no_belief(frame_id: str, stamp_ns: int) -> Marker:
-    """Return what removes all markers of a belief."""
+    """Return the marker that removes all markers of a belief."""
     return Marker(header=Header(frame_id=frame_id, stamp=stamp_from_ns(stamp_ns)), ns='belief',
                   action=Marker.DELETEALL)
 

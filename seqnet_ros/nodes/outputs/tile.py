@@ -22,7 +22,7 @@ class TilePublisher:
         self.tile: Tile | None = None
 
     def update(self, tile: Tile | None) -> None:
-        """Publish the name of a tile if it is another one; '' where there is none any more."""
+        """Publish the name of a tile if it has changed; '' where the robot is in no tile."""
         self.tile = tile
         name = '' if tile is None else tile.name
         if name != self._sent and self._publisher.is_activated:

@@ -3,22 +3,15 @@
 import contextlib
 import tempfile
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.batches import batches
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.descriptors.describer import FrameDescriber
 
-_BATCH = 8
-
-
-def batches(images: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    """Yield images in batches that describers take at once."""
-    remaining = iter(images)
-    while batch := list(islice(remaining, _BATCH)):
-        yield batch
+IMAGES_AT_ONCE = 8
 
 
 @contextlib.contextmanager
@@ -37,7 +30,7 @@ def described_images(describer: FrameDescriber, images: Iterable[np.ndarray],
     with explain_write_errors(scratch):
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=scratch) as file:
-            for batch in batches(images):
+            for batch in batches(images, IMAGES_AT_ONCE):
                 file.write(np.ascontiguousarray(describer.describe(batch)).data)
             file.flush()
             yield np.memmap(file, np.float32, 'r').reshape(-1, describer.dim)

@@ -16,6 +16,7 @@ import torch
 
 from seqnet_ros.config.model import ModelConfig
 from seqnet_ros.config.preset import Preset, parse_preset
+from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import InputError, ModelError
 from seqnet_ros.core.normalize import normalize_rows
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
@@ -40,7 +41,7 @@ from seqnet_ros.descriptors.weights import (
     repeatable_random,
 )
 from seqnet_ros.maps.index import one_faiss_thread
-from seqnet_ros.training.common.described_images import batches, described_images
+from seqnet_ros.training.common.described_images import IMAGES_AT_ONCE, described_images
 from seqnet_ros.training.common.model_files import WeightsFile, document_of, write_model
 from seqnet_ros.training.common.whitening import fit_whitening
 
@@ -243,7 +244,7 @@ def local_features(describer: NetworkDescriber, images: Iterable[np.ndarray], pe
         random: random generator.
     """
     parts = []
-    for batch in batches(images):
+    for batch in batches(images, IMAGES_AT_ONCE):
         maps = describer.maps(batch)
         for features in maps.reshape(*maps.shape[:2], -1).transpose(0, 2, 1):
             parts.append(features[random.permutation(len(features))[:per_image]])

@@ -6,11 +6,11 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.core.geodesy import enu_to_latlon
@@ -182,8 +182,7 @@ def _all_frames(walk: RecordingWalk, model: PlaceModel,
         breaks.note(frame)
         return image_reader(frame)(), breaks.take()
 
-    found = walk.results(read)
-    while batch := list(islice(found, _BATCH)):
+    for batch in batches(walk.results(read), _BATCH):
         described = model.describer.describe([image for _, (image, _) in batch])
         for (frame, (_, broken)), descriptor in zip(batch, described, strict=True):
             yield frame, descriptor, broken

@@ -6,11 +6,11 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import DamagedImageError, InputError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.datasets.prefetch import prefetch_images
@@ -147,8 +147,7 @@ def _describe(drive: MslsDrive, model: PlaceModel, path: Path, walk: FrameWalk[i
         path, mode='w+', dtype=np.float32, shape=(count, model.describer.dim))
     rows: list[int] = []
     with closing(prefetch_images(drive.images, _BATCH)) as pixels:
-        found = walk.results(lambda _: _checked(next(pixels)))
-        while batch := list(islice(found, _BATCH)):
+        for batch in batches(walk.results(lambda _: _checked(next(pixels))), _BATCH):
             descriptors[len(rows): len(rows) + len(batch)] = model.describer.describe(
                 [image for _, image in batch])
             rows += [row for row, _ in batch]

@@ -17,6 +17,7 @@ from seqnet_ros.core.poses import (
     make_pose,
     make_trajectory,
     poses_from_positions,
+    same_heading,
     travelled_distance,
     yaw_of,
     yaw_to_quaternion,
@@ -72,6 +73,19 @@ def test_angle_agrees_with_scipy_and_ignores_the_sign_of_the_quaternion():
         b[3:] *= -1
         assert angle_between(a, b) == pytest.approx(expected)
     assert angle_between(make_pose(0, 0), make_pose(0, 0, yaw=1e-9)) == pytest.approx(1e-9)
+
+
+def test_headings_within_45_degrees_are_the_same_for_rows_and_for_broadcast_shapes():
+    yaws = np.deg2rad([-50.0, -44.0, 0.0, 44.0, 46.0, 180.0, 316.0])
+    rotations = np.stack([yaw_to_quaternion(yaw) for yaw in yaws])
+    expected = [False, True, True, True, False, False, True]
+    east = yaw_to_quaternion(0.0)
+    assert same_heading(rotations, east).tolist() == expected
+    assert same_heading(-rotations, np.tile(east, (7, 1))).tolist() == expected
+    between = same_heading(rotations[:, None], rotations)
+    assert between.shape == (7, 7)
+    assert between[2].tolist() == expected
+    assert between[4].tolist() == [False, False, False, True, True, False, False]
 
 
 def test_interpolation_agrees_with_scipy():

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from refusal import refusal
-from town_tiles import errors_m, localize, town_drive, write_town_tiles
+from town_tiles import errors_m, localize, town_drive
 
 from seqnet_ros.config.collection import CollectionConfig
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
@@ -27,12 +27,6 @@ def model() -> PlaceModel:
 
 
 @pytest.fixture(scope='module')
-def town(model: PlaceModel, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """The map of the town, and its tiles."""
-    return write_town_tiles(model, tmp_path_factory.mktemp('town'))
-
-
-@pytest.fixture(scope='module')
 def second():
     return town_drive(seed=2, lateral_offset=0.3)
 
@@ -44,9 +38,9 @@ def engine_for(model: PlaceModel, tiles: Path,
 
 @pytest.mark.parametrize(('posed', 'share'), [(True, 0.97), (False, 0.55)])
 def test_a_drive_through_two_tiles_is_nearly_as_good_as_in_the_whole_map(
-        model, town, second, posed, share):
+        model, tiled_town, second, posed, share):
     """Without odometry, a small map tells its places apart less surely than a large one."""
-    whole, tiles = town
+    whole, tiles = tiled_town
     expected = localize(Localizer(model, open_map(whole, model)), second, posed)
     engine = engine_for(model, tiles)
     found = localize(engine, second, posed)
@@ -59,8 +53,8 @@ def test_a_drive_through_two_tiles_is_nearly_as_good_as_in_the_whole_map(
     assert engine.tile == last
 
 
-def test_the_border_is_crossed_without_a_gap(model, town, second):
-    _, tiles = town
+def test_the_border_is_crossed_without_a_gap(model, tiled_town, second):
+    _, tiles = tiled_town
     engine = engine_for(model, tiles)
     names, accepted = [], []
     for frame in second:
@@ -75,8 +69,8 @@ def test_the_border_is_crossed_without_a_gap(model, town, second):
     assert all(accepted[entered - 15:entered + 15])
 
 
-def test_the_same_drive_gives_the_same_results(model, town, second):
-    _, tiles = town
+def test_the_same_drive_gives_the_same_results(model, tiled_town, second):
+    _, tiles = tiled_town
     first, again = (localize(engine_for(model, tiles), second[:60]) for _ in range(2))
     assert [result.reason for result in first] == [result.reason for result in again]
     for one, other in zip(first, again, strict=True):
@@ -85,8 +79,8 @@ def test_the_same_drive_gives_the_same_results(model, town, second):
         assert one.off_map == other.off_map
 
 
-def test_a_prior_decides_which_tiles_are_searched(model, town, second):
-    _, tiles = town
+def test_a_prior_decides_which_tiles_are_searched(model, tiled_town, second):
+    _, tiles = tiled_town
     engine = engine_for(model, tiles)
     engine.use_prior('area', AreaPrior('x1_y1'))
     localize(engine, second[:3])
@@ -99,8 +93,8 @@ def test_a_prior_decides_which_tiles_are_searched(model, town, second):
     engine.close()
 
 
-def test_a_robot_that_was_carried_is_found_in_another_tile(model, town, second):
-    _, tiles = town
+def test_a_robot_that_was_carried_is_found_in_another_tile(model, tiled_town, second):
+    _, tiles = tiled_town
     config = CollectionConfig(open_tiles=2, used_tiles=1, reach_m=0.0, lost_after=5, choose_every=4)
     engine = engine_for(model, tiles, config)
     localize(engine, second[:35])
@@ -117,8 +111,8 @@ def test_a_robot_that_was_carried_is_found_in_another_tile(model, town, second):
     engine.close()
 
 
-def test_after_a_break_the_summary_must_agree_again(model, town, second):
-    _, tiles = town
+def test_after_a_break_the_summary_must_agree_again(model, tiled_town, second):
+    _, tiles = tiled_town
     engine = engine_for(model, tiles)
     assert any(result.accepted for result in localize(engine, second[:60]))
     engine.reset()
@@ -128,9 +122,9 @@ def test_after_a_break_the_summary_must_agree_again(model, town, second):
     engine.close()
 
 
-def test_a_prior_that_says_the_same_again_changes_nothing(model, town, second):
+def test_a_prior_that_says_the_same_again_changes_nothing(model, tiled_town, second):
     """Fixes come often; the rankings that confirm a match outlive them."""
-    _, tiles = town
+    _, tiles = tiled_town
     config = CollectionConfig(open_tiles=2, used_tiles=1, reach_m=0.0)
     results = []
     for repeated in (False, True):
@@ -148,8 +142,8 @@ def test_a_prior_that_says_the_same_again_changes_nothing(model, town, second):
     assert results[0] == results[1]
 
 
-def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, town, second):
-    _, tiles = town
+def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, tiled_town, second):
+    _, tiles = tiled_town
     engine = engine_for(model, tiles, CollectionConfig(used_tiles=1, open_tiles=2))
     engine.use_prior('area', AreaPrior('x1_y0'))
     localize(engine, second[:3])
@@ -162,11 +156,11 @@ def test_find_looks_in_the_tiles_that_the_summary_ranks_first(model, town, secon
     engine.close()
 
 
-def test_floors_are_told_apart_by_the_summary(model, town, second, tmp_path):
+def test_floors_are_told_apart_by_the_summary(model, tiled_town, second, tmp_path):
     """Two maps whose coordinates overlap, in frames of their own."""
     import shutil
 
-    _, tiles = town
+    _, tiles = tiled_town
     for name in ('x1_y0', 'x1_y1'):
         shutil.copytree(tiles / name, tmp_path / name)
     create_collection(tmp_path, find_maps([tmp_path]), areas={'x1_y0': 'ground', 'x1_y1': 'first'})

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from refusal import refusal
+from vector_maps import PLACES, vector_model, views
 
 from seqnet_ros.config.collection import CollectionConfig
-from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.maps.builder import build_map, select_places
@@ -19,6 +19,7 @@ from seqnet_ros.maps.collection.collection_file import Tile, read_collection
 from seqnet_ros.maps.collection.creation import create_collection, find_maps
 from seqnet_ros.maps.collection.extent import Extent
 from seqnet_ros.maps.collection.map_collection import MapCollection
+from seqnet_ros.maps.collection.polygons import polygon_distances
 from seqnet_ros.maps.collection.prior import (
     AreaPrior,
     FixPrior,
@@ -29,29 +30,16 @@ from seqnet_ros.maps.collection.prior import (
 from seqnet_ros.maps.collection.splitting import cut_cells, parse_cell
 from seqnet_ros.maps.collection.summary import STRETCH, Axes, RowIndex, Summary, pooled
 from seqnet_ros.maps.collection.tile_boxes import TileBoxes
+from seqnet_ros.maps.datum import Datum
 from seqnet_ros.maps.manifest_file import COLLECTION
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-from seqnet_ros.models.place_model import PlaceModel, build_model
+from seqnet_ros.models.place_model import PlaceModel
 
-DIM, PLACES = 32, 96
 DATUM = GeoPoint(48.5, 9.1, 300.0)
 
 
-def precomputed(dim: int = DIM, length: int = 4) -> PlaceModel:
-    return build_model(parse_preset({
-        'name': 'vectors', 'frame': {'kind': 'precomputed', 'out_dim': dim},
-        'sequence': {'length': length, 'aggregator': 'mean'}}), 'cpu')
-
-
-MODEL = precomputed()
-
-
-def views(seed: int, count: int = PLACES, dim: int = DIM) -> np.ndarray:
-    """Descriptors that change slowly along a drive."""
-    steps = np.random.default_rng(seed).standard_normal((count + 5, dim))
-    smooth = sum(steps[shift:shift + count] for shift in range(6))
-    return (smooth / np.linalg.norm(smooth, axis=1, keepdims=True)).astype(np.float32)
+MODEL = vector_model()
 
 
 def line(x: float, y: float = 0.0, count: int = PLACES) -> np.ndarray:
@@ -128,7 +116,7 @@ def test_maps_have_frames_of_their_own_unless_their_origin_on_the_earth_is_one(t
 
 
 def test_tiles_of_different_models_are_refused(folder):
-    save_map(one_map(9, line(0), precomputed(16)), folder / 'other')
+    save_map(one_map(9, line(0), vector_model(16)), folder / 'other')
     said = refusal(lambda: create(folder))
     assert 'tile t0' in said
     assert 'one model' in said
@@ -136,7 +124,7 @@ def test_tiles_of_different_models_are_refused(folder):
 
 
 def test_tiles_of_other_sequences_are_refused(folder):
-    save_map(one_map(9, line(0), precomputed(length=5)), folder / 'u')
+    save_map(one_map(9, line(0), vector_model(length=5)), folder / 'u')
     assert 'the sequence length of tile u is 5, but that of t0 is 4' in refusal(
         lambda: create(folder))
 
@@ -273,7 +261,7 @@ def test_size_limits_what_is_open(folder):
 
 
 def numbers(folder: Path, *priors: object) -> list[int]:
-    return tiles_within(read_collection(folder).tiles, priors)
+    return tiles_within(TileBoxes(read_collection(folder).tiles), priors)
 
 
 def test_priors_leave_tiles(folder):
@@ -377,6 +365,38 @@ def test_boxes_are_compared_as_each_by_itself(among):
         and tile.extent.distance(position) <= 60 and (among is None or number in among))
     assert expected
     assert TileBoxes(tiles).near(position, 1, 60.0, among) == expected
+
+
+def test_fixes_of_many_datums_and_polygons_are_compared_as_each_tile_by_itself():
+    random = np.random.default_rng(1)
+    datums = [None, Datum(latitude=48.5, longitude=9.1, altitude=3.0),
+              Datum(latitude=48.501, longitude=9.1)]
+    tiles = [Tile(name=f't{number}', map_id=f'm{number}', places=1, bytes=0, rows=1,
+                  scene=(0.0, 1.0, 0.0, 1.0), frame='a', datum=datums[number % 3],
+                  extent=Extent.of(random.uniform(0, 100, (2, 3))) if number % 5 else None)
+             for number in range(30)]
+    boxes = TileBoxes(tiles)
+    for prior in (FixPrior(48.5005, 9.1005, 20.0),
+                  PolygonPrior(((48.5002, 9.1), (48.5002, 9.1004), (48.5004, 9.1)))):
+        distances = prior.distances(boxes)
+        known = [tile.extent is not None and tile.datum is not None for tile in tiles]
+        assert np.isfinite(distances).tolist() == known
+        assert len(set(distances[known] == 0)) == 2
+        alone = [prior.distances(TileBoxes([tile]))[0] for tile in tiles]
+        np.testing.assert_array_equal(distances, alone)
+
+
+def test_polygons_that_touch_or_contain_each_other_meet():
+    square = np.array([[0.0, 0], [10, 0], [10, 10], [0, 10]])
+    right, diagonal, up = np.array([10, 0]), np.array([13, 14]), np.array([0, 12])
+    others = np.stack([square + right, square / 2 + 2, square * 3 - 10, square + diagonal,
+                       square + up, square[::-1] + 5])
+    expected = [0, 0, 0, 5, 2, 0]
+    pairs = np.broadcast_to(square, others.shape)
+    np.testing.assert_allclose(polygon_distances(pairs, others), expected)
+    np.testing.assert_allclose(polygon_distances(others, pairs), expected)
+    cross = np.array([[[4.0, -5], [6, -5], [6, 15], [4, 15]]])  # no corner inside the other
+    assert polygon_distances(square[None], cross).tolist() == [0]
 
 
 # Cutting.
