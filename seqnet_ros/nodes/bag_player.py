@@ -10,13 +10,13 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from pydantic import Field
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from seqnet_ros.config.settings import Settings
 from seqnet_ros.core.errors import InputError, SeqnetRosError
 from seqnet_ros.nodes.diagnostics import status_name
+from seqnet_ros.nodes.executor import NodeExecutor
 from seqnet_ros.nodes.parameters import declare_settings
 from seqnet_ros.nodes.run import REFUSED, note_signals
 
@@ -112,7 +112,7 @@ def play(node: BagPlayerNode, interrupted: list[int]) -> None:
         ReplayError: the node is not active in time, the bag cannot be played, or none of it is
             processed.
     """
-    executor = SingleThreadedExecutor()
+    executor = NodeExecutor()
     executor.add_node(node)
     settings = node.settings
     deadline_s = time.monotonic() + settings.patience_s

@@ -8,11 +8,12 @@ from typing import Any, NoReturn, TypeVar
 
 import rclpy
 from rclpy.exceptions import NameValidationException, ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from seqnet_ros.core.errors import SeqnetRosError
+from seqnet_ros.nodes.executor import NodeExecutor
 from seqnet_ros.nodes.managed_node import ManagedNode
 from seqnet_ros.nodes.ros_logging import forward_logs
 
@@ -63,7 +64,7 @@ def _run(make_node: Callable[[], AnyNode], start: Callable[[AnyNode], None]) -> 
             raise
         rclpy.try_shutdown()
         _refuse(str(error))
-    executor = SingleThreadedExecutor()
+    executor = NodeExecutor()
     executor.add_node(node)
     try:
         start(node)

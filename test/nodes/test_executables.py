@@ -25,13 +25,14 @@ pytestmark = pytest.mark.requires_ros
 
 
 @contextmanager
-def process(name: str, *arguments: str, log: Path) -> Iterator[subprocess.Popen]:
+def process(name: str, *arguments: str, log: Path,
+            program: tuple[str, ...] = ('-m', 'seqnet_ros.nodes')) -> Iterator[subprocess.Popen]:
     """Run an executable the way it runs on a robot: message fields unchecked."""
     environment = {key: value for key, value in os.environ.items()
                    if key != 'ROS_PYTHON_CHECK_FIELDS'}
     with log.open('w') as output:
         running = subprocess.Popen(
-            [sys.executable, '-m', 'seqnet_ros.nodes', name, '--ros-args', *arguments],
+            [sys.executable, *program, name, '--ros-args', *arguments],
             stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             yield running
@@ -109,6 +110,44 @@ def test_a_failed_autostart_is_told_and_the_process_stays(tmp_path):
         assert running.poll() is None
         assert end(running, signal.SIGINT) == 0
     assert 'Traceback' not in log.read_text()
+
+
+UNSENT = """
+import sys
+from rclpy._rclpy_pybind11 import RCLError
+from rclpy.service import Service
+from seqnet_ros.nodes.__main__ import start
+
+send, lost = Service.send_response, []
+
+def lose(service, response, header):
+    if service.srv_name.endswith('/clear') and len(lost) < 3:
+        lost.append(response)
+        raise RCLError('failed to send response: cannot publish data, at rmw_response.cpp:186')
+    send(service, response, header)
+
+Service.send_response = lose
+start(sys.argv.pop(1))
+"""
+"""A node whose first answers the middleware refuses, as when a client is killed that waits."""
+
+
+def test_an_answer_that_cannot_be_sent_does_not_end_the_node(tmp_path):
+    from std_srvs.srv import Trigger
+
+    log = tmp_path / 'log'
+    with listening('localizer') as peer, process(
+            'localizer', '-p', 'model:=hog', log=log, program=('-c', UNSENT)) as running:
+        client = peer.node.create_client(Trigger, 'localizer/clear')
+        eventually(client.service_is_ready, 'the service')
+        unanswered = [client.call_async(Trigger.Request()) for _ in range(3)]
+        eventually(lambda: 'a message was not sent' in log.read_text(), 'the message')
+        assert peer.call(Trigger, 'localizer/clear').success
+        assert not any(future.done() for future in unanswered)
+        assert end(running, signal.SIGINT) == 0
+    text = log.read_text()
+    assert 'Traceback' not in text
+    assert text.count('a message was not sent') == 1  # within ten seconds
 
 
 @pytest.mark.parametrize('module', [
