@@ -445,7 +445,7 @@ BAD: dict[str, tuple[dict[str, object], tuple[object, ...], str]] = {
                          'of s1 is 5, expected 1'),
     'not finite': ({'--query': '{}/nan.npy'}, SMOOTH,
                    'nan.npy: descriptor 7 holds a value that is not finite'),
-    'no descriptors': ({'--query': '{}/none.npy'}, SMOOTH, 'none.npy does not exist'),
+    'no descriptors': ({'--query': '{}/none.npy'}, SMOOTH, 'none.npy cannot be read: No such file'),
     'other dimensions': ({'--query': '{}/wide.npy'}, SMOOTH, 'query descriptors 9'),
     'bounds of another drive': (
         {'--query': '{}/shifted.npy', '--seqbounds-query': '{}/bounds.txt'}, SMOOTH,
@@ -486,7 +486,7 @@ BAD: dict[str, tuple[dict[str, object], tuple[object, ...], str]] = {
     'hvpr of descriptors': ({}, (*HVPR, '--candidates', '{}/q.npy', '--match-length', 5),
                             'expected whole numbers [M, K]'),
     'hvpr without its file': ({}, (*HVPR, '--candidates', 'c.npz', '--match-length', 5),
-                              'c.npz does not exist'),
+                              'c.npz cannot be read: No such file'),
     'hvpr with a kernel': ({}, (*HVPR, '--checkpoint', '{}/run', '--match-checkpoint', '{}/run'),
                            'describes single frames'),
     'hvpr with no candidates': ({}, (*HVPR, '--checkpoint', '{}/run', '--top-k', 0),

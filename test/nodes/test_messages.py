@@ -167,6 +167,7 @@ def test_the_example_of_the_documentation_reads_matches(town_map, second_drive):
             eventually(lambda: len(reader.places) >= sum(
                 match.accepted for match in peer.matches), 'the accepted places so far')
         settle(node)
+        eventually(lambda: len(peer.matches) == 30, 'all results')
         accepted = [match for match in peer.matches if match.accepted]
         eventually(lambda: len(reader.places) == len(accepted) > 5, 'all accepted places')
         executor.shutdown()
