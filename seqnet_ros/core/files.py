@@ -179,25 +179,45 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
-def refuse_file(output: Path) -> None:
-    """Check that the path of a folder to be written is not a file.
+def is_writable(folder: Path) -> bool:
+    """Return whether files can be made in a folder, or the folder itself if it does not exist."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return os.access(folder, os.W_OK | os.X_OK,
+                     effective_ids=os.access in os.supports_effective_ids)
+
+
+def require_writable(folder: Path) -> None:
+    """Check that files can be made in a folder, so that a read-only disk fails before long work.
 
     Raises:
-        InputError: it is a file.
+        InputError: they cannot.
+    """
+    if not is_writable(folder):
+        raise InputError(f'nothing can be written to {folder}: it is read-only for this user')
+
+
+def refuse_file(output: Path) -> None:
+    """Check that the path of a folder to be written is not a file, and can be written.
+
+    Raises:
+        InputError: it is a file, or it is read-only.
     """
     if output.exists() and not output.is_dir():
         raise InputError(f'output {output} is a file, expected a folder')
+    require_writable(output)
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
-    """Check that files to be written replace nothing.
+    """Check that files to be written replace nothing, and can be written.
 
     Raises:
-        InputError: one exists.
+        InputError: one exists, or its folder is read-only.
     """
     for path in paths:
         if path.exists():
             raise InputError(f'{path} exists, expected a new file')
+        require_writable(path.parent)
 
 
 def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]) -> None:
@@ -208,7 +228,8 @@ def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]
         is_own: whether a file that exists is a result of an earlier run, which may be replaced.
 
     Raises:
-        InputError: a path is a folder or another file, or its folder cannot be made.
+        InputError: a path is a folder or another file, or its folder cannot be made or is
+            read-only.
     """
     for path in paths:
         if path is None:
@@ -220,3 +241,4 @@ def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]
                              'a new file')
         with explain_write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
+        require_writable(path.parent)

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from seqnet_ros.core.errors import MapConflictError, MapError, MapExistsError, MapWriteError
+from seqnet_ros.core.files import is_writable
 from seqnet_ros.core.scratch_arrays import row_blocks, scratch_array
 from seqnet_ros.maps.file_record import FileRecord
 from seqnet_ros.maps.index import HnswIndex
@@ -109,6 +110,9 @@ def check_target(path: Path, *, overwrite: bool = False, replaces: str | None = 
     path = _resolve(path)
     if not path.parent.is_dir():
         raise MapWriteError(f'{path} cannot be written: the folder {path.parent} does not exist')
+    if not is_writable(path.parent):
+        raise MapWriteError(f'{path} cannot be written: the folder {path.parent} is read-only for '
+                            'this user')
     if not os.path.lexists(path):
         return
     found = _existing_map(path)

@@ -11,6 +11,7 @@ from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import require_writable
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """A path of a record, valid in every working directory."""
@@ -55,12 +56,13 @@ def require_new(output: Path) -> None:
     """Check that a run can begin in a folder.
 
     Raises:
-        InputError: the folder exists and is not empty.
+        InputError: the folder exists and is not empty, or it is read-only.
     """
     if not is_first_process():
         return
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f'{output} exists, expected a new or empty folder, or --resume')
+    require_writable(output)
 
 
 def is_first_process() -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import whole_file
+from seqnet_ros.core.files import refuse_file, whole_file
 from seqnet_ros.evaluation.replay.comparison_results import ComparisonResults
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
@@ -84,8 +84,10 @@ def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -
         bars: shows progress.
 
     Raises:
-        InputError: a recording or setting cannot be used, or no trial was possible.
+        InputError: a recording or setting cannot be used, the folder is a file or read-only, or no
+            trial was possible.
     """
+    refuse_file(output)
     training = request.training
     assert training.maps is not None
     maps = Recordings(training.maps)

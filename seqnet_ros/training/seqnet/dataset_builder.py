@@ -12,7 +12,7 @@ import numpy as np
 
 from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.files import explain_write_errors, require_writable
 from seqnet_ros.core.geodesy import enu_to_latlon
 from seqnet_ros.datasets.frame_pairing import FramePairing
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
@@ -230,7 +230,7 @@ def check_dataset_options(name: str, split: str, radius: float, positive_radius:
 
     Raises:
         InputError: a radius is negative, not finite or in the wrong order, the name cannot name a
-            file, the split is unknown, or the output exists.
+            file, the split is unknown, or the output exists or is read-only.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f'name {name!r} cannot name files, expected letters, digits, ".", "-" and '
@@ -238,6 +238,8 @@ def check_dataset_options(name: str, split: str, radius: float, positive_radius:
     check_split_and_radii(split, radius, positive_radius)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise InputError(f'{output} exists, expected a new or empty folder')
+    # It is put in place of a folder beside it.
+    require_writable(output.parent)
 
 
 def check_split_and_radii(split: str, radius: float, positive_radius: float) -> None:

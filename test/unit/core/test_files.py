@@ -1,11 +1,24 @@
 """Files that appear complete or not at all, and leave everything else alone."""
 
+import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import open_part, prepare_outputs, refuse_existing, whole_file
+from seqnet_ros.core.errors import InputError, MapWriteError
+from seqnet_ros.core.files import (
+    is_writable,
+    open_part,
+    prepare_outputs,
+    refuse_existing,
+    refuse_file,
+    whole_file,
+)
+from seqnet_ros.maps.map_writer import check_target
+
+_NOBODY = 65534
 
 
 def test_a_file_appears_complete_or_not_at_all(tmp_path: Path) -> None:
@@ -90,3 +103,35 @@ def test_only_an_own_result_is_replaced(tmp_path: Path) -> None:
         prepare_outputs([path], lambda _: False)
     with pytest.raises(InputError, match='is a folder, expected a file'):
         prepare_outputs([tmp_path], lambda _: True)
+
+
+@pytest.fixture
+def read_only() -> Iterator[Path]:
+    """Give a folder that the user of the test cannot write to; permissions do not bind root."""
+    user = os.geteuid()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        if user == 0:
+            os.seteuid(_NOBODY)
+        yield Path(folder)
+        os.seteuid(user)
+
+
+def test_a_folder_that_is_read_only_is_known_before_the_work(read_only: Path) -> None:
+    for path in (read_only, read_only / 'new' / 'folder'):
+        assert not is_writable(path)
+        with pytest.raises(InputError, match='it is read-only for this user'):
+            refuse_file(path)
+        with pytest.raises(InputError, match='read-only'):
+            refuse_existing([path / 'model.yaml'])
+    with pytest.raises(InputError, match='read-only'):
+        prepare_outputs([read_only / 'queries.csv'], lambda path: True)
+    with pytest.raises(MapWriteError, match='read-only'):
+        check_target(read_only / 'map')
+
+
+def test_a_folder_that_can_be_made_is_writable(tmp_path: Path) -> None:
+    assert is_writable(tmp_path / 'new' / 'folder')
+    refuse_file(tmp_path / 'new' / 'folder')
+    refuse_existing([tmp_path / 'new' / 'model.yaml'])
+    assert not list(tmp_path.iterdir())
