@@ -87,6 +87,8 @@ def test_several_views_do_not_hide_one_another(day, other_light):
     views = joined(day, other_light, view(5), view(6))
     assert len(views) == 4 * LENGTH_M
     assert distinct_places(views).tolist() == list(range(LENGTH_M))
+    assert len(state_space([views])) > state_space([views]).map_places == LENGTH_M
+    assert state_space([views], whole=10_000).map_places == 10_000
     assert len(distinct_places(replace(views, manifest=day.manifest.model_copy(
         update={'places': len(views)})))) == len(views)  # it was never refreshed
     starts = range(0, LENGTH_M - 40, 40)
