@@ -145,8 +145,8 @@ class FilterConfig(Settings):
                     'keyframes.')
     enter: float = Field(
         0.05, gt=0, lt=1,
-        description='Probability of coming onto a map of 1,000 places or more between two '
-                    'keyframes, if off it; half of it up to 500 places.')
+        description='Probability of coming onto the map between two keyframes, if off it but near; '
+                    'from far away less, if the map has less than 2,000 places.')
     min_speed: float = Field(
         0.5, gt=0, le=10, description='Slowest speed without odometry, relative to the map drive.')
     max_speed: float = Field(2.0, gt=0, le=10, description='Fastest speed without odometry.')

@@ -76,7 +76,8 @@ class CollectionLocalizer(Localizer):
             prepare or (lambda found: prepare_map(found, model, engine)))
         self._used: tuple[int, ...] = (collection.first,)
         super().__init__(model, [collection.open(collection.first)], engine, camera,
-                         frames=collection.frames)
+                         frames=collection.frames,
+                         places=sum(tile.places for tile in collection.tiles))
         collection.use(self._used)
         self._undecided = True
 

@@ -90,14 +90,16 @@ class FilterSearch:
         overlapping: several maps may show the same places, so that belief in another map does not
             make a place less probable.
         frames: name of the coordinate frame of each map; empty where each has its own.
+        places: places of all maps that the robot may be on, see `Localizer`.
     """
 
     def __init__(self, searches: Sequence[MapSearch], engine: EngineConfig, *,
-                 overlapping: bool = False, frames: Sequence[str] = ()) -> None:
+                 overlapping: bool = False, frames: Sequence[str] = (),
+                 places: int | None = None) -> None:
         self._searches = searches
         self._engine = engine
         self._maps = [search.map for search in searches]
-        self._whole = state_space(self._maps, frames)
+        self._whole = state_space(self._maps, frames, places)
         weighs_sequences = engine.filter.sequence_share > 0 and all(
             search.has_trained_sequences for search in searches)
         self._active = self._all_states(weighs_sequences)

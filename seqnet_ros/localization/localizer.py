@@ -79,6 +79,8 @@ class Localizer:
         frames: name of the coordinate frame of each map, by the ids of the maps. Places of one
             frame are compared in space, whatever map they are in. Maps that are not named have a
             frame of their own.
+        places: number of places of all maps that the robot may be on, where `maps` are those of
+            them that are searched at present.
 
     Raises:
         MapModelMismatchError: a map was made with another model.
@@ -88,10 +90,12 @@ class Localizer:
 
     def __init__(self, model: PlaceModel, maps: PlaceMap | Sequence[PlaceMap],
                  engine: EngineConfig | None = None, camera: CameraModel | None = None, *,
-                 overlapping: bool = False, frames: Mapping[str, str] = _NO_FRAMES) -> None:
+                 overlapping: bool = False, frames: Mapping[str, str] = _NO_FRAMES,
+                 places: int | None = None) -> None:
         self.model = model
         engine = engine or model.engine
         self._frames = frames
+        self._places = places
         self._overlapping = overlapping
         self._camera = camera
         self._pushed = 0
@@ -159,7 +163,8 @@ class Localizer:
         if engine.localization.method != 'filter':
             return None
         made = FilterSearch(self._searches, engine, overlapping=self._overlapping,
-                            frames=[self._frame(search.map_id) for search in self._searches])
+                            frames=[self._frame(search.map_id) for search in self._searches],
+                            places=self._places)
         if self._filter is not None:
             made.go_on_from(self._filter)
         return made

@@ -14,12 +14,14 @@ _MANY = 20_000
 """Places of a map of which those that show one place are a small share."""
 
 
-def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSpace:
+def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = (),
+                whole: int | None = None) -> StateSpace:
     """Return the places of maps, one map after the other.
 
     Args:
         maps: the maps.
         frames: name of the coordinate frame of each; empty where each has its own.
+        whole: places of all maps that the robot may be on, where these are some of them.
     """
     bounds = np.cumsum([0, *map(len, maps)]).tolist()
     stretches = [place_map.segment_starts + first
@@ -36,7 +38,7 @@ def state_space(maps: Sequence[PlaceMap], frames: Sequence[str] = ()) -> StateSp
         tuple(bounds), starts, poses, steps_m, posed,
         np.concatenate(known) if all(posed) and len(known) == len(maps) else None, numbers,
         _seams(maps, numbers or range(len(maps)), bounds, starts, poses),
-        np.concatenate(distinct) if sum(map(len, distinct)) < bounds[-1] else None)
+        np.concatenate(distinct) if sum(map(len, distinct)) < bounds[-1] else None, whole)
 
 
 def _seams(maps: Sequence[PlaceMap], frames: Sequence[int], bounds: Sequence[int],

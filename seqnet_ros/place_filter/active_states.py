@@ -93,4 +93,4 @@ def _part(whole: StateSpace, places: np.ndarray) -> StateSpace:
     bounds = tuple(np.searchsorted(places, whole.bounds).tolist())
     return StateSpace(bounds, starts, whole.poses[places], whole.mean_step_m, whole.posed,
                       None if whole.turns is None else whole.turns[places], whole.frames,
-                      whole.seams.among(places))
+                      whole.seams.among(places), whole=whole.map_places)

@@ -1,5 +1,7 @@
 """The belief: how probable each place is, and that the robot is off the map."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from seqnet_ros.place_filter.motion import Modes, Transition, stacked
@@ -7,6 +9,29 @@ from seqnet_ros.place_filter.state_space import StateSpace
 
 _DENSE = 64
 """Steps that span at most this many places are taken in one convolution."""
+
+
+@dataclass(frozen=True)
+class Entrance:
+    """How a robot that is off the map comes onto it between two keyframes.
+
+    Attributes:
+        near: probability of coming onto the map from near it, where every robot is at first.
+        far: the same from far away.
+        straying: probability of getting far away from near the map.
+        places: probability of each place to come onto the map at, ``[N]``, of sum 1 at most; None
+            for all alike.
+    """
+
+    near: float
+    far: float
+    straying: float = 0.0
+    places: np.ndarray | None = None
+
+    @property
+    def total(self) -> float:
+        """Sum of `places`."""
+        return 1.0 if self.places is None else float(self.places.sum())
 
 
 class Belief:
@@ -20,9 +45,13 @@ class Belief:
     def __init__(self, space: StateSpace, modes: Modes) -> None:
         self._space = space
         self._modes = modes
-        self.off = 1.0
-        """Probability that the robot is off the map."""
+        self._near, self._far = 1.0, 0.0
         self.mass = np.zeros((len(modes), len(space)))
+
+    @property
+    def off(self) -> float:
+        """Probability that the robot is off the map, near it or far away."""
+        return self._near + self._far
 
     @property
     def mass(self) -> np.ndarray:
@@ -56,55 +85,50 @@ class Belief:
         mass = np.zeros((len(self.mass), len(space)))
         kept = origin >= 0
         mass[:, kept] = self.mass[:, origin[kept]]
-        self.off += max(float(self.mass.sum() - mass.sum()), 0.0)
+        self._near += max(float(self.mass.sum() - mass.sum()), 0.0)
         self.mass, self._space = mass, space
 
     def go_on_from(self, other: 'Belief', space: StateSpace, origin: np.ndarray,
                    modes: Modes) -> None:
         """Take over the belief of another, as of `use_states`; its modes too if they are alike."""
-        self.mass, self.off = other.mass, other.off
+        self.mass, self._near, self._far = other.mass, other._near, other._far
         self.use_states(space, origin)
         self._modes = modes
         if len(modes) != len(self.mass):
             self.use_modes(modes)
 
     def clear(self) -> None:
-        """Reset the belief: all probability is off the map."""
+        """Reset the belief: all probability is off the map, near it."""
         self.mass = np.zeros_like(self.mass)
-        self.off = 1.0
+        self._near, self._far = 1.0, 0.0
 
-    def enter(self, probability: float, entry: np.ndarray | None = None) -> None:
-        """Move a share of what is off the map onto it.
-
-        Args:
-            probability: the share.
-            entry: probability of each place, ``[N]``, of sum 1 at most; None for all alike.
-        """
+    def enter(self, entrance: Entrance) -> None:
+        """Move a share of what is off the map onto it."""
         if not self.mass.size:
             return
-        of_place = 1 / self.mass.shape[1] if entry is None else entry
-        entering = probability * self.off * of_place
-        share = 1.0 if entry is None else float(entry.sum())
+        of_place = 1 / self.mass.shape[1] if entrance.places is None else entrance.places
+        entering = (entrance.near * self._near + entrance.far * self._far) * of_place
         self.mass = self.mass + self._modes.shares[:, None] * entering
-        self.off *= 1 - probability * share
+        self._near *= 1 - entrance.near * entrance.total
+        self._far *= 1 - entrance.far * entrance.total
 
-    def predict(self, transition: Transition, enter: float,
-                entry: np.ndarray | None = None) -> None:
+    def predict(self, transition: Transition, entrance: Entrance) -> None:
         """Move on to the next keyframe; what runs off an end that leads nowhere is off the map.
 
         Args:
             transition: how states change.
-            enter: probability of coming onto the map, where the robot is off it.
-            entry: where the robot comes onto the map, as of `enter`.
+            entrance: how a robot that is off the map comes onto it.
         """
         before = float(self.marginal.sum())
         moved = self._moved(transition)
         stayed = float(moved.sum())
         moved *= 1 - transition.leave
         self.mass = moved
-        self.off += max(before - stayed, 0.0)
-        self.enter(enter, entry)
-        self.off += transition.leave * stayed
+        self._near += max(before - stayed, 0.0)
+        self.enter(entrance)
+        self._near += transition.leave * stayed
+        strayed = entrance.straying * self._near
+        self._near, self._far = self._near - strayed, self._far + strayed
 
     def _moved(self, transition: Transition) -> np.ndarray:
         """Return the mass after it switched modes and moved, ``[S, N]``."""
@@ -170,4 +194,4 @@ class Belief:
         total = float(mass.sum()) + self.off
         mass /= total
         self.mass = mass
-        self.off = float(self.off / total)
+        self._near, self._far = float(self._near / total), float(self._far / total)

@@ -13,7 +13,7 @@ import numpy as np
 from seqnet_ros.config.engine import FilterConfig
 from seqnet_ros.core.poses import distance
 from seqnet_ros.place_filter.anchor import Anchor
-from seqnet_ros.place_filter.belief import Belief
+from seqnet_ros.place_filter.belief import Belief, Entrance
 from seqnet_ros.place_filter.confidence import Confidence
 from seqnet_ros.place_filter.evidence import Evidence
 from seqnet_ros.place_filter.motion import MotionModel
@@ -22,9 +22,10 @@ from seqnet_ros.place_filter.turns import turn_between, turn_log_ratios
 
 _JUMP = 0.999
 """Probability that the robot is elsewhere after a break in the recording."""
-_FULL_SIZE, _SMALLEST_SHARE = 1000, 0.5
-"""Places of a map that `FilterConfig.enter` holds for, and the share of it that holds for the
-smallest ones, which are made where the robot usually is."""
+_STRAYING = 1 / 60
+"""Probability that a robot near the map gets far away from it between two keyframes."""
+_LARGE = 2000
+"""Places of a map that a robot comes onto as often from far away as from near it."""
 _USUAL_STEPS = 50
 _LEAST_SHARE = 1e-4
 """Of the most probable place; places below are not listed."""
@@ -190,7 +191,7 @@ class PlaceFilter:
             self._belief.use_modes(self._motion.modes(measured))
         if not self._started:
             self._started = True
-            self._belief.enter(self._config.start)
+            self._belief.enter(Entrance(self._config.start, self._config.start))
             return
         odds = self._config.leave / (1 - self._config.leave) * np.exp(step.jump_log_ratio)
         stay = (1 - odds / (1 + odds)) * (1 - jump)
@@ -200,17 +201,19 @@ class PlaceFilter:
         # After a break, what odometry says of the way is not to be relied on.
         advance = 1.0 if jump else self._advance(step.travelled_m, measured)
         self._belief.predict(
-            self._motion.transition(advance, measured, float(1 - stay)), self._enter(),
-            None if step.anchor is None else step.anchor.entry(self._space))
+            self._motion.transition(advance, measured, float(1 - stay)),
+            self._entrance(step.anchor))
 
-    def _enter(self) -> float:
-        """Return how probable it is to come onto the map.
+    def _entrance(self, anchor: Anchor | None) -> Entrance:
+        """Return how the robot comes onto the map.
 
-        A robot that may be anywhere is on a small map less often than on a large one. It is where
-        it was before as often as it goes there, however little that is.
+        It starts near the map, which is made for where it drives, and leaves it to somewhere near.
+        Where it was not found for long it is somewhere in the world, and comes onto a small map
+        less often than onto a large one. Onto its own way it comes back from anywhere.
         """
-        share = max(len(self._space) / _FULL_SIZE, _SMALLEST_SHARE)
-        return self._config.enter * (1.0 if self._own_past else min(share, 1.0))
+        enter, share = self._config.enter, min(self._space.map_places / _LARGE, 1.0)
+        return Entrance(enter, enter * (1.0 if self._own_past else share), _STRAYING,
+                        None if anchor is None else anchor.entry(self._space))
 
     def _advance(self, travelled_m: float | None, measured: bool) -> float:
         """Return how far the robot went, in places or relative to its usual step."""

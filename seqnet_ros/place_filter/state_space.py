@@ -30,6 +30,8 @@ class StateSpace:
         seams: where the way goes on at the ends of stretches.
         distinct: one state for each group of states that show the same place, int64 ``[J]``;
             None where all states differ.
+        whole: places of all maps that the robot may be on, where the states are a part of them;
+            None where the states are all.
     """
 
     bounds: tuple[int, ...]
@@ -41,12 +43,20 @@ class StateSpace:
     frames: tuple[int, ...] = ()
     seams: Seams = field(default_factory=Seams)
     distinct: np.ndarray | None = None
+    whole: int | None = None
     _ends: dict[int, np.ndarray] = field(default_factory=dict)
     _crossing: dict[int, Crossing] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return the number of states."""
         return self.bounds[-1]
+
+    @property
+    def map_places(self) -> int:
+        """Number of places of the maps that differ, also of those that are no states."""
+        if self.whole is not None:
+            return self.whole
+        return len(self) if self.distinct is None else len(self.distinct)
 
     def map_of(self, state: int) -> int:
         """Return the number of the map that a state belongs to."""

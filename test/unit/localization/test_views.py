@@ -19,7 +19,7 @@ from seqnet_ros.maps.mapper import Mapper
 from seqnet_ros.maps.place_map import PlaceMap
 from seqnet_ros.maps.states import distinct_places, state_space
 from seqnet_ros.maps.views import views_of
-from seqnet_ros.place_filter.belief import Belief
+from seqnet_ros.place_filter.belief import Belief, Entrance
 from seqnet_ros.place_filter.motion import MotionModel
 
 LENGTH_M = 240
@@ -87,6 +87,8 @@ def test_several_views_do_not_hide_one_another(day, other_light):
     views = joined(day, other_light, view(5), view(6))
     assert len(views) == 4 * LENGTH_M
     assert distinct_places(views).tolist() == list(range(LENGTH_M))
+    assert len(state_space([views])) > state_space([views]).map_places == LENGTH_M
+    assert state_space([views], whole=10_000).map_places == 10_000
     assert len(distinct_places(replace(views, manifest=day.manifest.model_copy(
         update={'places': len(views)})))) == len(views)  # it was never refreshed
     starts = range(0, LENGTH_M - 40, 40)
@@ -104,8 +106,9 @@ def test_the_way_goes_on_in_another_view_where_one_ends(day, other_light):
     belief = Belief(space, model.modes(True))
     mass = np.zeros((len(model.modes(True)), len(space)))
     mass[0, LENGTH_M + 39] = 1.0
-    belief.mass, belief.off = mass, 0.0
-    belief.predict(model.transition(2.0, True, 0.0), 0.0)
+    belief.enter(Entrance(1.0, 1.0))  # nothing stays off the map
+    belief.mass = mass
+    belief.predict(model.transition(2.0, True, 0.0), Entrance(0.0, 0.0))
     assert belief.marginal.sum() + belief.off == pytest.approx(1.0)
     assert belief.off < 0.02
     assert belief.marginal[118:125] @ np.arange(118, 125) == pytest.approx(121.0, abs=0.1)

@@ -47,6 +47,7 @@ def test_maps_keep_their_bounds():
     first, border, end = active.space.bounds
     assert (first, end) == (0, len(active.places))
     assert active.places[border - 1] < 20_000 <= active.places[border]
+    assert active.space.map_places == COUNT
 
 
 def test_places_that_hold_the_belief_stay_active():

@@ -1,5 +1,7 @@
 """The filter as a whole: how often a robot comes onto a map."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,20 +18,32 @@ def line(places: int) -> StateSpace:
     return StateSpace((0, places), np.zeros(places, dtype=np.int64), poses, (1.0,), (True,))
 
 
-def mass_that_enters(places: int, *, own_past: bool = False) -> float:
-    """Return how much comes onto a map between two keyframes, of a robot that is surely off it."""
-    place_filter = PlaceFilter(line(places), FilterConfig(start=1e-9, enter=0.08),
+def share_that_enters(space: StateSpace, keyframes: int, *, own_past: bool = False) -> float:
+    """Return how much of what is off the map comes onto it at the last of so many keyframes."""
+    place_filter = PlaceFilter(space, FilterConfig(start=1e-9, enter=0.01, leave=1e-9),
                                own_past=own_past)
-    for _ in range(2):
+    for _ in range(keyframes):
         place_filter.predict(Step())
-    return float(place_filter.marginal.sum())
+        place_filter.update(np.ones(len(space)))  # speaks against every place
+    off = place_filter.off_map
+    place_filter.predict(Step())
+    return 1 - place_filter.off_map / off
 
 
-@pytest.mark.parametrize(('places', 'mass'), [
-    (50, 0.04), (500, 0.04), (750, 0.06), (1000, 0.08), (4000, 0.08)])
-def test_a_robot_comes_onto_a_small_map_less_often(places, mass):
-    assert mass_that_enters(places) == pytest.approx(mass, rel=1e-6)
+@pytest.mark.parametrize('places', [50, 500, 4000])
+def test_every_robot_is_near_the_map_at_first(places):
+    assert share_that_enters(line(places), 1) == pytest.approx(0.01, rel=1e-6)
+
+
+@pytest.mark.parametrize(('places', 'share'), [
+    (50, 0.00025), (500, 0.0025), (1000, 0.005), (2000, 0.01), (4000, 0.01)])
+def test_a_robot_that_is_not_found_for_long_comes_onto_a_small_map_less_often(places, share):
+    assert share_that_enters(line(places), 300) == pytest.approx(share, rel=0.1)
+
+
+def test_the_size_of_the_map_counts_not_of_its_part():
+    assert share_that_enters(replace(line(50), whole=4000), 300) == pytest.approx(0.01, rel=0.1)
 
 
 def test_a_robot_comes_back_to_its_own_way_however_short_that_is():
-    assert mass_that_enters(50, own_past=True) == pytest.approx(0.08, rel=1e-6)
+    assert share_that_enters(line(50), 300, own_past=True) == pytest.approx(0.01, rel=0.1)

@@ -6,7 +6,7 @@ from scipy.spatial import cKDTree
 
 from seqnet_ros.core.poses import make_pose
 from seqnet_ros.place_filter.active_states import BLOCK, choose_states, spread_sample
-from seqnet_ros.place_filter.belief import Belief
+from seqnet_ros.place_filter.belief import Belief, Entrance
 from seqnet_ros.place_filter.motion import Modes, Transition
 from seqnet_ros.place_filter.seams import Seams, find_seams
 from seqnet_ros.place_filter.state_space import StateSpace
@@ -87,14 +87,18 @@ def test_no_step_leads_beyond_the_stretch_behind_a_seam() -> None:
     assert list(zip(sources.tolist(), targets.tolist(), strict=True)) == [(2, 8)]
 
 
+def surely_at(space: StateSpace, state: int) -> Belief:
+    belief = Belief(space, ONE_MODE)
+    belief.enter(Entrance(1.0, 1.0, places=np.eye(len(space))[state]))
+    return belief
+
+
 @pytest.mark.parametrize('step', [1, 2, -1])
 def test_mass_moves_over_a_seam(step: int) -> None:
     space = space_of(way(0, 5), way(3, 9))
-    belief = Belief(space, ONE_MODE)
     start = 5 if step > 0 else 6
-    belief.mass = np.eye(1, len(space), start)
-    belief.off = 0.0
-    belief.predict(Transition((((step, 1.0),),), 0.0, 0.0), 0.0)
+    belief = surely_at(space, start)
+    belief.predict(Transition((((step, 1.0),),), 0.0, 0.0), Entrance(0.0, 0.0))
     assert belief.off == pytest.approx(0.0)
     target = int(belief.marginal.argmax())
     assert space.poses[target, 0] == space.poses[start, 0] + step
@@ -103,9 +107,8 @@ def test_mass_moves_over_a_seam(step: int) -> None:
 
 def test_mass_without_a_seam_is_off_the_map() -> None:
     space = space_of(way(0, 5), way(3, 9), frames=(0, 1))
-    belief = Belief(space, ONE_MODE)
-    belief.mass, belief.off = np.eye(1, len(space), 5), 0.0
-    belief.predict(Transition((((1, 1.0),),), 0.0, 0.0), 0.0)
+    belief = surely_at(space, 5)
+    belief.predict(Transition((((1, 1.0),),), 0.0, 0.0), Entrance(0.0, 0.0))
     assert belief.off == pytest.approx(1.0)
 
 
