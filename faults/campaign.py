@@ -37,7 +37,7 @@ class Fault:
 
 def all_faults() -> list[Fault]:
     """Return the faults in the order of the table."""
-    from faults import inputs, maps, saves
+    from faults import inputs, maps, outputs, saves
 
     return [
         Fault('kill-lines', 'Save killed at a line of code', saves.kill_at_every_line, 40, 100_000),
@@ -45,6 +45,9 @@ def all_faults() -> list[Fault]:
               4, 100),
         Fault('no-space', 'Save without space', saves.no_space, 15, 300),
         Fault('power-loss', 'Power lost during a save', saves.power_loss, 60, 2000),
+        Fault('kill-outputs', 'Other output killed at a line of code', outputs.kill_at_every_line,
+              40, 1000),
+        Fault('no-space-outputs', 'Other output without space', outputs.no_space, 15, 300),
         Fault('savers', 'Maps opened while two processes save', saves.savers_and_openers, 60,
               3000),
         Fault('damaged', 'Damaged map', maps.damaged, 80, 1000),

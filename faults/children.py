@@ -2,18 +2,24 @@
 
 import json
 import os
+import random
+import resource
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from types import FrameType
+from typing import Any, TypeVar
 
 from faults.outcome import ENDLESS, FAILURES, KILLED, MEMORY, REFUSED, TRACEBACK, Outcome
 from seqnet_ros.core.errors import SeqnetRosError
 
 Case = TypeVar('Case')
 
+_OUR_CODE = '/seqnet_ros/'
 _LONGEST_MESSAGE = 5000
 _PATIENCE = 10
 _MIB = 1 << 20
@@ -46,6 +52,69 @@ def in_child(job: Callable[[], object]) -> int:
         finally:
             os._exit(status)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def kill_at_line(job: Callable[[], object], line: int) -> None:
+    """Run a job in a forked process, which is killed at a line of our code that it comes to."""
+    in_child(lambda: _traced(job, line))
+
+
+def lines_of(job: Callable[[], object]) -> int:
+    """Run a job in a forked process; return how many lines of our code it comes to.
+
+    Raises:
+        RuntimeError: the job fails.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as answer, os.fdopen(writing, 'w') as counted:
+        if in_child(lambda: print(_traced(job, -1), file=counted, flush=True)):
+            raise RuntimeError('the job fails where nothing disturbs it')
+        return int(answer.readline())
+
+
+def chosen_lines(job: Callable[[], object], chance: random.Random, most: int) -> list[int]:
+    """Return lines of our code that a job comes to, by number: all, or ``most`` of them."""
+    lines = range(1, lines_of(job) + 1)
+    return list(lines) if len(lines) <= most else sorted(chance.sample(lines, most))
+
+
+def _traced(job: Callable[[], object], stop: int) -> int:
+    """Run a job; return how many lines of our code it came to, or end the process at one."""
+    counted = 0
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        nonlocal counted
+        if _OUR_CODE not in frame.f_code.co_filename:
+            return None
+        if event == 'line':
+            counted += 1
+            if counted == stop:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return trace
+
+    sys.settrace(trace)
+    try:
+        job()
+    finally:
+        sys.settrace(None)
+    return counted
+
+
+def without_space(job: Callable[[], object], limit: int) -> int:
+    """Run a job whose files may not grow beyond a size, which fails like a full disk.
+
+    A `SeqnetRosError` is how it may end.
+
+    Returns:
+        The exit status; not 0 for any other error.
+    """
+    def limited() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        with suppress(SeqnetRosError):
+            job()
+
+    return in_child(limited)
 
 
 def run_cases(cases: Sequence[Case], run: Callable[[Case], str], outcome: Outcome,

@@ -3,26 +3,21 @@
 import multiprocessing
 import os
 import random
-import resource
 import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
-from faults.children import in_child
+from faults.children import chosen_lines, in_child, kill_at_line, without_space
 from faults.outcome import ACCEPTED, DELETED, HALF, LOST, TRACEBACK, Outcome
 from faults.power_loss import Recorder, after_power_loss
 from faults.workshop import digest_tree, make_map, small_model
-from seqnet_ros.core.errors import MapError, MapNotFoundError, MapWriteError
+from seqnet_ros.core.errors import MapError, MapNotFoundError
 from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
-
-_OUR_CODE = '/seqnet_ros/'
 
 
 class Ground:
@@ -76,37 +71,14 @@ def kill_at_every_line(outcome: Outcome, folder: Path, chance: random.Random, co
     """Kill a save with backup at lines of the code that it runs, at most ``count`` of them."""
     ground = Ground(folder)
     path = ground.fresh()
-    lines = folder / 'lines'
 
-    def save(stop: int) -> Callable[[], None]:
-        def job() -> None:
-            counted = 0
+    def save() -> None:
+        save_map(ground.new, path, overwrite=True)
 
-            def trace(frame: FrameType, event: str, _: Any) -> Any:
-                nonlocal counted
-                if _OUR_CODE not in frame.f_code.co_filename:
-                    return None
-                if event == 'line':
-                    counted += 1
-                    if counted == stop:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                return trace
-
-            sys.settrace(trace)
-            save_map(ground.new, path, overwrite=True)
-            sys.settrace(None)
-            lines.write_text(str(counted))
-
-        return job
-
-    assert in_child(save(-1)) == 0
-    total = int(lines.read_text())
-    chosen = range(1, total + 1) if total <= count else sorted(
-        chance.sample(range(1, total + 1), count))
-    for line in chosen:
+    for line in chosen_lines(save, chance, count):
         path = ground.fresh()
-        in_child(save(line))
-        ground.judge(path, outcome, f'line {line} of {total}')
+        kill_at_line(save, line)
+        ground.judge(path, outcome, f'line {line}')
 
 
 def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int) -> None:
@@ -115,17 +87,8 @@ def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int) 
     largest = max(file.stat().st_size for file in ground.fresh().iterdir())
     for _ in range(count):
         path, limit = ground.fresh(), chance.randrange(1, largest + 1)
-
-        def save(path: Path = path, limit: int = limit) -> None:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-            try:
-                save_map(ground.new, path, overwrite=True)
-            except MapWriteError:
-                return
-
         before = digest_tree(path.parent)
-        if in_child(save):
+        if without_space(partial(save_map, ground.new, path, overwrite=True), limit):
             outcome.add(TRACEBACK, f'limit {limit}')
         elif digest_tree(path.parent) != before and verify_map(
                 path).map_id != ground.new.manifest.map_id:

@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,9 +20,13 @@ PLACES = 60
 
 def small_model() -> PlaceModel:
     """Return a fast model: 8 x 8 cells of 64 x 64 pixels, sequences of five."""
-    return build_model(parse_preset({
-        'name': 'small', 'image': {'height': 64, 'width': 64},
-        'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}), 'cpu')
+    return build_model(parse_preset(small_document()), 'cpu')
+
+
+def small_document() -> dict[str, Any]:
+    """Return the content of the model file of `small_model`."""
+    return {'name': 'small', 'image': {'height': 64, 'width': 64},
+            'frame': {'kind': 'hog', 'cell': 16, 'block': 32}, 'sequence': {'length': 5}}
 
 
 def make_map(model: PlaceModel, seed: int = 0, places: int = PLACES) -> PlaceMap:
