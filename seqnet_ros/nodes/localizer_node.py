@@ -13,6 +13,7 @@ from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.camera import CameraModel
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.images import pixel_limit
+from seqnet_ros.core.memory import give_back_memory
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
 from seqnet_ros.localization.map_search import prepare_map
@@ -250,6 +251,7 @@ class LocalizerNode(ManagedNode):
             self.get_logger().info(f'map {line}')
         self._show_maps()
         self._status.update()
+        give_back_memory()
         return self.engine
 
     def _use_settings(self) -> None:
@@ -284,6 +286,7 @@ class LocalizerNode(ManagedNode):
         self._last = None
         self._tracker.forget()
         self._stationary.reset()
+        give_back_memory()
 
     def _relocalize(self) -> bool:
         """Drop the belief; return whether there is a map to find the robot in."""

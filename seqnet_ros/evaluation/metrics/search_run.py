@@ -1,6 +1,5 @@
 """Metrics of a search: recall, precision, time and memory."""
 
-import ctypes
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.memory import give_back_memory
 from seqnet_ros.evaluation.metrics.ground_truth import (
     RECALL_NS,
     RECALL_RADII,
@@ -80,10 +80,10 @@ def _reset_peak() -> int | None:
     """Start a new peak of the resident memory; return the present size."""
     try:
         # Memory freed before must not hide memory allocated now.
-        ctypes.CDLL(None).malloc_trim(0)
+        give_back_memory()
         Path('/proc/self/clear_refs').write_text(_RESET_PEAK)
         return _status_bytes('VmRSS')
-    except (OSError, AttributeError):
+    except OSError:
         return None
 
 
