@@ -1,9 +1,9 @@
 """Keyframes that change tiles: ``python -m benchmarks.tile_changes [PLACES] [--speed M_S]``.
 
-A robot crosses five tiles of a collection of `benchmarks.collections`, whose files were dropped
-from the system's page cache before. Round the borders it drives as fast as ``--speed`` says, a
-keyframe each meter; elsewhere as fast as it is localized. Once tiles are opened and read ahead, and
-once only when they are searched, each in a process of its own. Both must find the same.
+A robot crosses the borders of tiles of a collection of `benchmarks.collections`, whose files were
+dropped from the system's page cache before. Round the borders it drives as fast as ``--speed``
+says, a keyframe each meter; elsewhere as fast as it is localized. Once tiles are opened and read
+ahead, and once only when they are searched, each in a process of its own. Both must find the same.
 """
 
 import argparse
@@ -33,7 +33,7 @@ from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import PosePrior
 
 _PLACES = 1_000_000
-_CROSSED = 5
+_TILES = 5
 _LANE, _LANE_PLACES = 40, 1000
 _LANE_GAP_M = 10.0
 _BEFORE_M, _AFTER_M = 150, 100
@@ -60,19 +60,21 @@ def main() -> None:
     parser.add_argument('--speed', type=float, action='append',
                         help='meters per second round the borders; default 300 and 20')
     parser.add_argument('--folder', type=Path, help='the collection, where it was made elsewhere')
+    parser.add_argument('--tiles', type=int, default=_TILES, help='tiles along the way')
     parser.add_argument('--alone', choices=_KINDS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     folder = arguments.folder or cached_collection(arguments.places)[0]
     speeds = arguments.speed or list(_SPEEDS)
     if arguments.alone:
-        print(json.dumps(measure(folder, _KINDS[arguments.alone], speeds[0])))
+        print(json.dumps(measure(
+            folder, _KINDS[arguments.alone], speeds[0], arguments.tiles)))
         return
     for speed in speeds:
         found = set()
         for kind in _KINDS:
             done = subprocess.run(
                 [sys.executable, '-m', 'benchmarks.tile_changes', '--folder', str(folder),
-                 '--speed', str(speed), '--alone', kind],
+                 '--speed', str(speed), '--tiles', str(arguments.tiles), '--alone', kind],
                 cwd=Path(__file__).resolve().parent.parent, stdout=subprocess.PIPE, text=True,
                 check=True)
             row = json.loads(done.stdout)
@@ -82,16 +84,18 @@ def main() -> None:
             sys.exit('the results differ')
 
 
-def measure(folder: Path, kind: type[MapCollection], speed: float) -> dict[str, object]:
+def measure(folder: Path, kind: type[MapCollection], speed: float,
+            tiles: int) -> dict[str, object]:
     """Cross the tiles in this process; times in milliseconds, memory in MB."""
     world, model = World(TILE_PLACES), make_model()
     model.describe(world.drive(0, np.arange(1), 0)[0])
     collection = kind(folder)
-    for number in range(min(_CROSSED + 1, len(collection.tiles))):
+    tiles = min(tiles, len(collection.tiles))
+    for number in range(tiles):
         drop_pages(collection.path_of(number))
     with MemoryWatch(_SAMPLED_S) as memory:
         engine = CollectionLocalizer(model, collection)
-        milliseconds, changes, read, results = _cross(engine, world, speed)
+        milliseconds, changes, read, results = _cross(engine, world, speed, tiles)
         engine.close()
     usual, changing = milliseconds[~changes], milliseconds[changes]
     return {
@@ -112,9 +116,9 @@ def drop_pages(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _cross(engine: CollectionLocalizer, world: World,
-           speed: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
-    """Cross the tiles from west to east.
+def _cross(engine: CollectionLocalizer, world: World, speed: float,
+           tiles: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, str]:
+    """Drive from shortly before the first border to shortly after the last.
 
     Returns:
         of each keyframe its time in milliseconds, whether it changed the tiles that are searched,
@@ -123,19 +127,23 @@ def _cross(engine: CollectionLocalizer, world: World,
     rows: list[tuple[float, bool, float]] = []
     digest = hashlib.sha256()
     count = engine.collection.tiles[0].places
-    engine.use_prior('start', PosePrior('map', (0.0, _LANE * _LANE_GAP_M), 10.0))
-    for tile in range(min(_CROSSED, len(engine.collection.tiles))):
-        places = _LANE * _LANE_PLACES + np.arange(_LANE_PLACES)
+    first = _LANE_PLACES - _BEFORE_M
+    engine.use_prior('start', PosePrior('map', (float(first), _LANE * _LANE_GAP_M), 10.0))
+    for tile in range(tiles):
+        along_lane = np.arange(first if tile == 0 else 0,
+                               _AFTER_M if tile == tiles - 1 else _LANE_PLACES)
+        places = _LANE * _LANE_PLACES + along_lane
         poses = tile_poses(tile, count)[places]
         due = time.perf_counter()
-        for along, frame in enumerate(world.drive(tile, places, tile)):
+        for along, pose, frame in zip(
+                along_lane, poses, world.drive(tile, places, tile), strict=True):
             due += 1 / speed
-            if not _AFTER_M <= along < _LANE_PLACES - _BEFORE_M:
+            if not _AFTER_M <= along < first:
                 time.sleep(max(due - time.perf_counter(), 0.0))
             due = max(due, time.perf_counter())
             used, read, started = engine.used_tiles, _read_mb(), time.perf_counter()
             result = engine.push(frame, len(rows) * 10**8,
-                                 make_pose(poses[along, 0] - 5.0, poses[along, 1] + 3.0))
+                                 make_pose(pose[0] - 5.0, pose[1] + 3.0))
             rows.append((time.perf_counter() - started, used != engine.used_tiles,
                          _read_mb() - read))
             if len(rows) == _WARM_UP:
