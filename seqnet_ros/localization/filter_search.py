@@ -19,6 +19,7 @@ from seqnet_ros.maps.states import frame_distances, state_space
 from seqnet_ros.place_filter.active_states import (
     ActiveStates,
     choose_states,
+    joint_sample,
     origins,
     spread_sample,
 )
@@ -79,6 +80,14 @@ class _Gathered(NamedTuple):
 
     places: np.ndarray
     frames: np.ndarray
+
+    @classmethod
+    def sample(cls, place_map: PlaceMap) -> '_Gathered':
+        """Return what a map keeps in memory, nothing of a map that is there as a whole."""
+        frames = place_map.matching_frames
+        if not isinstance(frames, np.memmap):
+            return cls(_NO_PLACES, frames[:0])
+        return cls(spread_sample(len(place_map)), place_map.sampled_frames)
 
 
 class FilterSearch:
@@ -244,7 +253,7 @@ class FilterSearch:
             compared += [place_map.sequences for place_map in self._maps]
         size = sum(array.shape[0] * array.shape[1] * array.itemsize for array in compared)
         self._sparse = size > _EXACT_BYTES or len(self._whole) > _EXACT_PLACES
-        self._sample = spread_sample(len(self._whole))
+        self._sample = joint_sample(self._whole.bounds)
         if self._sparse:
             return choose_states(self._whole, self._sample, np.zeros(0), _NO_PLACES, _NO_PLACES)
         return ActiveStates(np.arange(len(self._whole)), self._whole, self._sample)
@@ -275,20 +284,20 @@ class FilterSearch:
         frames, places = self._maps[number].matching_frames, self._places(number)
         if places is None:
             return frames
-        if len(places) * frames.shape[1] * frames.itemsize > _GATHERED_BYTES:
-            return frames[places]
         # Most places matter for many keyframes: reading them all over the map again takes longer.
         known = self._gathered[number]
         if np.array_equal(known.places, places):
             return known.frames
-        origin = origins(known.places, places)
-        new = origin < 0
-        if new.all():
-            rows = frames[places]
-        else:
-            rows = known.frames[origin]
-            rows[new] = frames[places[new]]
-        self._gathered[number] = _Gathered(places, rows)
+        rows = np.empty((len(places), frames.shape[1]), frames.dtype)
+        unread = np.ones(len(places), dtype=bool)
+        for kept in (known, _Gathered.sample(self._maps[number])):
+            origin = origins(kept.places, places)
+            here = unread & (origin >= 0)
+            rows[here] = kept.frames[origin[here]]
+            unread &= ~here
+        rows[unread] = self._maps[number].read_frames(places[unread])
+        if rows.nbytes <= _GATHERED_BYTES:
+            self._gathered[number] = _Gathered(places, rows)
         return rows
 
     def _places(self, number: int) -> np.ndarray | None:

@@ -19,12 +19,16 @@ import weakref
 from collections.abc import Iterator
 from typing import BinaryIO
 
+import numpy as np
+
 from seqnet_ros.core.errors import MapChangedError, MapCorruptError, MapError
 from seqnet_ros.maps.file_record import BLOCK_BYTES, FileRecord
 
 _IDLE_S = 5.0
 """A search that began this long ago has ended."""
 _LOOK_EVERY_S = 0.25
+_verifying = threading.Lock()
+"""Held while a block is verified in the background: of several maps, one uses the disk."""
 
 _logger = logging.getLogger(__name__)
 
@@ -97,6 +101,16 @@ class MappedFile:
             raise MapCorruptError(f'{self.name} cannot be read')
         return content
 
+    def read_into(self, start: int, rows: np.ndarray) -> None:
+        """Fill an array with the bytes from ``start`` on, without the mapping of the file.
+
+        Raises:
+            MapError: the file became shorter.
+        """
+        if os.preadv(self._file.fileno(), [rows.data], start) != rows.nbytes:
+            self.check_unchanged()
+            raise MapCorruptError(f'{self.name} cannot be read')
+
     def verify(self, start: int, stop: int) -> None:
         """Compare the blocks that hold bytes ``start`` to ``stop`` with their checksums, once.
 
@@ -158,7 +172,8 @@ class MapIntegrity:
     def check(self) -> None:
         """Check that the map can still be used; to be called before and after every search.
 
-        The first call starts the verification of all files in the background.
+        The first call starts the verification of all files in the background, unless
+        `verify_ahead` did.
 
         Raises:
             MapChangedError: another program has written to a file.
@@ -170,6 +185,14 @@ class MapIntegrity:
         self._yield_to_writers()
         for file in self._files.values():
             file.check_unchanged()
+        self.verify_ahead()
+
+    def verify_ahead(self) -> None:
+        """Start the verification of all files in the background, for a map soon to be searched.
+
+        It reads all of them, so that no search waits for the disk afterwards, as long as the system
+        has memory for them.
+        """
         with self._starting:
             if self._background is None:
                 self._background = threading.Thread(
@@ -188,6 +211,27 @@ class MapIntegrity:
         """Let a program that waits write to a file, if no search has begun for a while."""
         if time.monotonic() - self._checked_s > _IDLE_S:
             self._yield_to_writers()
+
+    def read_rows(self, name: str, array: np.memmap, numbers: np.ndarray) -> np.ndarray:
+        """Return some rows of a mapped array, read from its file.
+
+        Its mapping would make the system read, and count as memory of the process, much more than
+        is asked for.
+
+        Args:
+            name: the file.
+            array: its mapping, ``[N, D]``.
+            numbers: the rows, ascending, int ``[K]``.
+
+        Raises:
+            MapError: the file became shorter.
+        """
+        rows = np.empty((len(numbers), *array.shape[1:]), array.dtype)
+        begin = np.flatnonzero(np.diff(numbers, prepend=-2) != 1)  # of runs of successive rows
+        starts = array.offset + numbers[begin] * array.strides[0]
+        for start, part in zip(starts.tolist(), np.split(rows, begin[1:]), strict=False):
+            self._files[name].read_into(start, part)
+        return rows
 
     def verify(self, name: str, start: int, stop: int) -> None:
         """Compare what holds bytes ``start`` to ``stop`` of a file with its checksums.
@@ -217,19 +261,28 @@ class MapIntegrity:
     def _verify_in_background(self) -> None:
         try:
             for file in self._files.values():
-                started = time.monotonic()
-                for _ in file.verify_all():
+                for _ in _in_turn(file.verify_all()):
                     if self._closed:
                         return
-                    # Half of the time of one core at most: the robot has other work.
-                    time.sleep(time.monotonic() - started)
-                    started = time.monotonic()
         except MapError as error:
             _logger.error('%s', error)
             self._failure = error
         except OSError as error:
             self._failure = MapCorruptError(f'{file.name} cannot be read: {error.strerror}')
             _logger.error('%s', self._failure)
+
+
+def _in_turn(blocks: Iterator[None]) -> Iterator[None]:
+    """Take one block after the other, half of the time at most: the robot has other work."""
+    while True:
+        with _verifying:
+            started = time.monotonic()
+            try:
+                next(blocks)
+            except StopIteration:
+                return
+        time.sleep(time.monotonic() - started)
+        yield
 
 
 def _let_writers_in(integrity: 'weakref.ref[MapIntegrity]') -> None:

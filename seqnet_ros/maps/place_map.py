@@ -36,6 +36,7 @@ from seqnet_ros.maps.keyframe_features import KeyframeFeatures, KeyframeImages
 from seqnet_ros.maps.map_checks import check_array, check_descriptors
 from seqnet_ros.maps.stored_values import Stored, scales_name
 from seqnet_ros.maps.views import View, check_views
+from seqnet_ros.place_filter.active_states import spread_sample
 from seqnet_ros.place_filter.scene_change import SceneChange
 from seqnet_ros.place_filter.state_space import mean_step
 from seqnet_ros.place_filter.turns import turns_per_meter
@@ -382,6 +383,19 @@ class PlaceMap:
         """The frames that sequence matching compares, float32 ``[N, D'']``, of unit length."""
         return self.frames if self.projected is None else self.projected
 
+    def read_frames(self, places: np.ndarray) -> np.ndarray:
+        """Return `matching_frames` of some places, ascending, a copy ``[K, D'']`` in memory.
+
+        Raises:
+            MapError: the map was changed.
+        """
+        frames = self.matching_frames
+        if (self.integrity is None or self.manifest.stored != 'float32'
+                or not isinstance(frames, np.memmap)):
+            return frames[places]
+        name = 'frames' if self.projected is None else 'projected'
+        return self.integrity.read_rows(name, frames, places)
+
     def __len__(self) -> int:
         """Return the number of places."""
         return self.manifest.places
@@ -425,6 +439,14 @@ class PlaceMap:
     def scene_change(self) -> SceneChange:
         """How much successive views differ on the route, and views far apart."""
         return SceneChange.of_drive(self.matching_frames, self.segment_starts)
+
+    @cached_property
+    def sampled_frames(self) -> np.ndarray:
+        """The frames of `spread_sample` of the places, in memory, float32 ``[J, D'']``.
+
+        In a large map they are all over the disk, and the place filter needs them at once.
+        """
+        return self.read_frames(spread_sample(len(self)))
 
     @cached_property
     def _boundaries(self) -> np.ndarray:

@@ -6,7 +6,9 @@ sample spread over the map that tells how near wrong places are. All others have
 being there counts as off the map until the index finds the place.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from seqnet_ros.place_filter.state_space import StateSpace
 
 BLOCK = 16
 """Places are taken in runs of this many, so that the belief can move in them."""
-_SAMPLE = 1024
+_SAMPLE, _LEAST_SAMPLE = 1024, 64
 _LEAST_MASS = 1e-6
 _MOST_BLOCKS = 64
 
@@ -34,9 +36,26 @@ class ActiveStates:
     sample: np.ndarray
 
 
-def spread_sample(count: int) -> np.ndarray:
-    """Return places spread evenly over ``count``, int64 ``[J]``."""
-    return np.unique(np.linspace(0, count - 1, min(count, _SAMPLE)).astype(np.int64))
+def spread_sample(count: int, most: int = _SAMPLE) -> np.ndarray:
+    """Return at most ``most`` places spread evenly over ``count``, int64 ``[J]``."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
+def joint_sample(bounds: Sequence[int]) -> np.ndarray:
+    """Return places spread evenly over several maps, one after the other, int64 ``[J]``.
+
+    The places of a map are some of its own `spread_sample`, whatever the others are: who keeps
+    that has all that any sample needs of the map.
+
+    Args:
+        bounds: first place of each map and one past the last of all, ``[M + 1]``.
+    """
+    parts = []
+    for first, end in pairwise(bounds):
+        own = spread_sample(end - first)
+        share = max(_SAMPLE * (end - first) // max(bounds[-1], 1), _LEAST_SAMPLE)
+        parts.append(own[spread_sample(len(own), share)] + first)
+    return np.concatenate(parts)
 
 
 def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
@@ -46,7 +65,7 @@ def choose_states(whole: StateSpace, sample: np.ndarray, marginal: np.ndarray,
 
     Args:
         whole: all places.
-        sample: `spread_sample` of them.
+        sample: places that are always among them, ``[J]``, see `joint_sample`.
         marginal: belief over the places that mattered so far, ``[K]``.
         places: numbers of these places, ``[K]``.
         found: places that the index found, ``[F]``, nearest first.

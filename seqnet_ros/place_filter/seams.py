@@ -85,7 +85,7 @@ def find_seams(bounds: Sequence[int], starts: np.ndarray, poses: np.ndarray,
         leads_to: for each map the numbers of the maps in which its stretches may continue.
         steps_m: usual distance between successive places of each map, meters.
     """
-    firsts = np.unique(starts)
+    firsts = np.flatnonzero(starts == np.arange(len(starts)))
     lasts = np.append(firsts[1:], len(starts)) - 1
     return Seams(*(
         _go_on(way, edges, bounds, starts, poses, trees, leads_to, steps_m)

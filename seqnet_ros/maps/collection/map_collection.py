@@ -184,6 +184,8 @@ class MapCollection:
         tile = self.tiles[number]
         place_map = open_map(self.path_of(number), late_index=True)
         check_tile(tile, place_map.manifest, self.manifest)
+        if place_map.integrity is not None:
+            place_map.integrity.verify_ahead()
         prepared = prepare(place_map)
         if isinstance(prepared.index, LateIndex):
             prepared = replace(
@@ -192,6 +194,8 @@ class MapCollection:
         # change of scene, places all over the map would be read.
         vars(prepared)['scene_change'] = tile.to_scene()
         _ = prepared.turns, prepared.mean_step_m, prepared.step_m, prepared.position_tree
+        if isinstance(prepared.matching_frames, np.memmap):
+            _ = prepared.sampled_frames
         return prepared
 
 

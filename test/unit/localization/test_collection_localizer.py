@@ -1,5 +1,7 @@
 """A drive through the tiles of a collection."""
 
+import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,17 +9,25 @@ import numpy as np
 import pytest
 from refusal import refusal
 from town_tiles import errors_m, localize, town_drive
+from vector_maps import vector_map, vector_model, views
 
 from seqnet_ros.config.collection import CollectionConfig
+from seqnet_ros.core.poses import make_pose
 from seqnet_ros.localization.collection_localizer import CollectionLocalizer
 from seqnet_ros.localization.localizer import Localizer
+from seqnet_ros.localization.map_search import prepare_map
+from seqnet_ros.localization.result import MatchResult
+from seqnet_ros.maps import map_reader
 from seqnet_ros.maps.collection.collection_file import read_collection
 from seqnet_ros.maps.collection.creation import create_collection, find_maps
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.prior import AreaPrior, PosePrior
 from seqnet_ros.maps.map_reader import open_map
+from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.models.place_model import PlaceModel, load_model
+from seqnet_ros.place_filter.active_states import spread_sample
 
+LARGE = 17_000
 ONE_AT_A_TIME = CollectionConfig(open_tiles=3, used_tiles=2, reach_m=5.0)
 
 
@@ -77,6 +87,84 @@ def test_the_same_drive_gives_the_same_results(model, tiled_town, second):
         assert [item.place_id for item in one.candidates] == [
             item.place_id for item in other.candidates]
         assert one.off_map == other.off_map
+
+
+class OnDemand(MapCollection):
+    """A collection that opens no tile ahead."""
+
+    def prefetch(self, numbers: Iterable[int]) -> None:
+        pass
+
+
+@pytest.fixture(scope='module')
+def large_tiles(tmp_path_factory) -> tuple[PlaceModel, Path]:
+    """Two tiles in a row, so large that only a part of their places is compared."""
+    folder, model = tmp_path_factory.mktemp('large'), vector_model()
+    for number in range(2):
+        place_map = vector_map(model, number, x=number * LARGE, places=LARGE)
+        save_map(prepare_map(place_map, model, model.engine), folder / f't{number}')
+    create_collection(folder, find_maps([folder]), areas={}, frame='site')
+    return model, folder
+
+
+def over_the_border(model: PlaceModel, collection: MapCollection) -> list[MatchResult]:
+    """Drive 120 m in the first tile and 120 m in the second."""
+    engine = CollectionLocalizer(model, collection)
+    engine.use_prior('start', PosePrior('site', (LARGE - 120.0, 0.0), 10.0))
+    drive = np.concatenate([views(0, LARGE)[-120:], views(1, LARGE)[:120]])
+    results = []
+    for number, frame in enumerate(drive):
+        results.append(engine.push(frame, number * 10**9, make_pose(float(number), 0.0)))
+        if number == 20:
+            engine.use_prior('start', None)
+    engine.close()
+    return [result for result in results if result is not None]
+
+
+def test_what_is_found_does_not_depend_on_tiles_that_are_opened_ahead(large_tiles, monkeypatch):
+    model, folder = large_tiles
+    monkeypatch.setattr(map_reader, 'IN_MEMORY_BYTES', 1000)  # they are memory-mapped
+    ahead, on_demand = (
+        over_the_border(model, kind(folder)) for kind in (MapCollection, OnDemand))
+    assert len(ahead) > 200
+    assert sum(result.accepted for result in ahead[130:]) > 80
+    assert {result.best.map_id for result in ahead if result.accepted} == {
+        tile.map_id for tile in read_collection(folder).tiles}
+    for one, other in zip(ahead, on_demand, strict=True):
+        assert (one.reason, one.off_map) == (other.reason, other.off_map)
+        assert [(item.map_id, item.place_id, item.score) for item in one.candidates] == [
+            (item.map_id, item.place_id, item.score) for item in other.candidates]
+
+
+def test_a_tile_is_read_before_the_robot_is_there(large_tiles, monkeypatch):
+    model, folder = large_tiles
+    monkeypatch.setattr(map_reader, 'IN_MEMORY_BYTES', 1000)
+    collection = MapCollection(folder, prepare=lambda found: prepare_map(
+        found, model, model.engine))
+    collection.prefetch([1])
+    tile = collection.open(1)
+    assert tile.integrity is not None
+    assert tile.integrity.wait(30)  # though it was not searched
+    assert 'sampled_frames' in vars(tile)
+    np.testing.assert_array_equal(
+        tile.sampled_frames, tile.frames[spread_sample(len(tile))])
+    collection.close()
+
+
+def test_damage_in_a_tile_that_was_opened_ahead_is_said_when_it_is_searched(
+        large_tiles, tmp_path, monkeypatch, caplog):
+    model, folder = large_tiles
+    copy = tmp_path / 'copy'
+    shutil.copytree(folder, copy)
+    damaged = copy / 't1' / 'sequences.npy'
+    content = bytearray(damaged.read_bytes())
+    content[-100] ^= 0x40
+    damaged.write_bytes(content)
+    monkeypatch.setattr(map_reader, 'IN_MEMORY_BYTES', 1000)
+    said = refusal(lambda: over_the_border(model, MapCollection(copy)))
+    assert said.startswith(f'{damaged} was modified')
+    assert [record.getMessage() for record in caplog.records if record.levelname == 'ERROR'] == [
+        said]
 
 
 def test_a_prior_decides_which_tiles_are_searched(model, tiled_town, second):

@@ -465,6 +465,23 @@ def test_a_damaged_block_is_found_in_the_background(
         Localizer(hog, place_map).push(drive[0], 0)
 
 
+@pytest.mark.parametrize('places', [[], [0], [7, 8, 9, 30, 88, 89], range(0, 90, 3)])
+def test_frames_of_a_large_map_are_read_from_its_file(large: Path, places: list[int]) -> None:
+    place_map = open_map(large)
+    chosen = np.array(places, dtype=np.int64)
+    read = place_map.read_frames(chosen)
+    np.testing.assert_array_equal(read, place_map.frames[chosen])
+    assert type(read) is np.ndarray  # and no view of the file
+    assert read.flags.writeable
+
+
+def test_frames_that_another_program_cut_off_are_not_read(large: Path) -> None:
+    place_map = open_map(large)
+    os.truncate(large / 'frames.npy', 2000)
+    with pytest.raises(MapChangedError, match=r'frames\.npy was changed by another program'):
+        place_map.read_frames(np.arange(70, 90))
+
+
 @pytest.mark.parametrize('name', ['mean', 'poses', 'stamps_ns', 'segment_starts'])
 def test_small_files_of_a_large_map_are_always_compared(name: str, large: Path) -> None:
     flip(large / f'{name}.npy', 200)

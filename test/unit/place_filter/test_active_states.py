@@ -1,10 +1,14 @@
 """A part of a large map."""
 
+from itertools import pairwise
+
 import numpy as np
+import pytest
 
 from seqnet_ros.place_filter.active_states import (
     BLOCK,
     choose_states,
+    joint_sample,
     origins,
     spread_sample,
 )
@@ -29,6 +33,25 @@ def test_what_the_index_finds_is_active_with_room_to_move():
     assert np.isin(sample, active.places).all()
     np.testing.assert_array_equal(active.places[active.sample], sample)
     assert len(active.places) < 2_000
+
+
+@pytest.mark.parametrize('sizes', [
+    (50_000,), (300,), (100_000, 100_000), (100_000, 20_000, 100_000), (70, 5),
+    (200_000, 50, 1, 200_000)])
+def test_a_sample_of_several_maps_is_part_of_the_samples_of_each(sizes):
+    bounds = np.cumsum([0, *sizes])
+    sample = joint_sample(bounds.tolist())
+    assert (np.diff(sample) > 0).all()
+    shares = []
+    for first, end in pairwise(bounds):
+        own = sample[(sample >= first) & (sample < end)] - first
+        assert np.isin(own, spread_sample(end - first)).all()
+        assert {own[0], own[-1]} == {0, end - first - 1}
+        assert len(own) >= min(end - first, 64)  # a small map between large ones has places, too
+        shares.append(len(own))
+    if len(sizes) == 1:
+        np.testing.assert_array_equal(sample, spread_sample(*sizes))
+    assert sum(shares) <= 1024 + 64 * len(sizes)
 
 
 def test_gaps_and_ends_of_stretches_stay_ends():
