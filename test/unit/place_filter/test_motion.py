@@ -1,10 +1,12 @@
 """Motion model: steps that odometry or relative speeds give."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from seqnet_ros.config.engine import FilterConfig
-from seqnet_ros.place_filter.motion import MotionModel
+from seqnet_ros.place_filter.motion import MotionModel, stacked
 
 
 def mean(kernel) -> float:
@@ -58,3 +60,13 @@ def test_reverse_adds_the_same_steps_backward():
     half = len(made.kernels) // 2
     for forward, backward in zip(made.kernels[:half], made.kernels[half:], strict=True):
         assert dict(forward) == {-steps: weight for steps, weight in backward}
+
+
+def test_a_long_drive_does_not_fill_the_memory():
+    model = MotionModel(FilterConfig())
+    tracemalloc.start()
+    for number in range(3000):  # every step has another length
+        stacked(model.transition(0.01 * number, True, 0.01).kernels)
+    kept_bytes, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept_bytes < 1_000_000
