@@ -37,7 +37,8 @@ class Fault:
 
 def all_faults() -> list[Fault]:
     """Return the faults in the order of the table."""
-    from faults import inputs, maps, outputs, saves
+    from faults import commands, downloads, inputs, maps, outputs, saves
+    from faults.command_lines import SLOW, TRAINING
 
     return [
         Fault('kill-lines', 'Save killed at a line of code', saves.kill_at_every_line, 40, 100_000),
@@ -66,6 +67,26 @@ def all_faults() -> list[Fault]:
               partial(maps.damaged, large=True, with_checksums=True), 0, 1000),
         Fault('changed-open', 'Large map cut or overwritten while it is searched',
               maps.changed_while_open, 0, 40),
+        Fault('kill-results', 'Command killed or interrupted while it writes, then repeated',
+              commands.disturbed, 10, 400),
+        Fault('downloads', '`models fetch` from a server that misbehaves', downloads.downloads, 10,
+              400),
+        Fault('kill-slow', 'Evaluation, tuning, export of a network or refresh, the same',
+              partial(commands.disturbed, kind=SLOW), 0, 60),
+        Fault('kill-trainings', 'Training killed or interrupted, then resumed',
+              partial(commands.disturbed, kind=TRAINING), 0, 60),
+        Fault('no-space-results', 'Command without space', commands.no_space, 10, 300),
+        Fault('no-space-slow', 'Evaluation, tuning, export of a network or refresh without space',
+              partial(commands.no_space, kind=SLOW), 0, 40),
+        Fault('no-space-trainings', 'Training without space',
+              partial(commands.no_space, kind=TRAINING), 0, 40),
+        Fault('bad-outputs', 'Command with an output that cannot be used', commands.bad_outputs, 20,
+              1000),
+        Fault('bad-outputs-slow',
+              'Evaluation, tuning, export of a network or refresh with such an output',
+              partial(commands.bad_outputs, kind=SLOW), 0, 1000),
+        Fault('bad-outputs-trainings', 'Training with such an output',
+              partial(commands.bad_outputs, kind=TRAINING), 0, 1000),
     ]
 
 

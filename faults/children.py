@@ -25,6 +25,19 @@ _PATIENCE = 10
 _MIB = 1 << 20
 
 
+class CaseError(Exception):
+    """A case ended as it must not.
+
+    Args:
+        ending: how.
+        text: what is known about it.
+    """
+
+    def __init__(self, ending: str, text: object) -> None:
+        super().__init__(ending, str(text))
+        self.ending, self.text = ending, str(text)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What a case may take.
@@ -123,8 +136,8 @@ def run_cases(cases: Sequence[Case], run: Callable[[Case], str], outcome: Outcom
 
     Args:
         cases: the cases.
-        run: runs one; returns how it ended. A `SeqnetRosError` of one line is a refusal, any other
-            exception a traceback.
+        run: runs one; returns how it ended, or raises `CaseError`. A `SeqnetRosError` of one line
+            is a refusal, any other exception a traceback.
         outcome: where to count.
         limits: what a case may take.
         name: describes a case.
@@ -169,6 +182,8 @@ def _try(case: Case, run: Callable[[Case], str], limits: Limits) -> tuple[str, s
     signal.alarm(_PATIENCE * limits.seconds)
     try:
         ending, text = run(case), ''
+    except CaseError as failed:
+        ending, text = failed.ending, failed.text
     except SeqnetRosError as error:
         ending, text = REFUSED, str(error)
         if '\n' in text or len(text) > _LONGEST_MESSAGE:
@@ -188,6 +203,11 @@ def _try(case: Case, run: Callable[[Case], str], limits: Limits) -> tuple[str, s
 def _forget_peak() -> int:
     """Let the kernel measure the peak of memory anew; return the present use, bytes."""
     Path('/proc/self/clear_refs').write_text('5')
+    return resident_bytes()
+
+
+def resident_bytes() -> int:
+    """Return the memory in use by this process, bytes."""
     return _status('VmRSS')
 
 

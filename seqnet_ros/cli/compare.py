@@ -28,8 +28,13 @@ def compare(
     agree. Queries without a result in every run are skipped.
     """
     from seqnet_ros.evaluation.replay.comparison import compare_runs
-    from seqnet_ros.evaluation.report.comparison_page import write_comparison
+    from seqnet_ros.evaluation.report.comparison_page import (
+        check_comparison_folder,
+        write_comparison,
+    )
 
+    if output is not None:
+        check_comparison_folder(output)
     with working('resampling'):
         found = compare_runs(runs, block)
     show_comparison(found)

@@ -122,7 +122,11 @@ def _read_search(texts: list[str] | None) -> dict[str, tuple[Any, ...]] | None:
 
 def _tune(request: 'TuningRequest', output: Path) -> None:
     from seqnet_ros.evaluation.replay import tuning_run
+    from seqnet_ros.evaluation.report.comparison_page import check_comparison_folder
 
+    tuning_run.check_tuning_folder(output)
+    if request.check is not None:
+        check_comparison_folder(output)
     found = tuning_run.search_settings(request, output, progress_bar)
     tuning_run.write_trials(found.trials, output / tuning_run.TRIALS)
     verdict, confirmed = tuning_run.NOT_CHECKED, True

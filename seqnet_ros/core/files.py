@@ -1,9 +1,12 @@
 """Reading and writing files that a user named."""
 
+import errno
 import fcntl
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -103,6 +106,8 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
     # A unique name: two processes may write the same file, and a user may own NAME.part.
     part = target.with_name(f'.{target.name}.{secrets.token_hex(4)}.part')
     with explain_write_errors(target):
+        if target.is_symlink():
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with part.open('xb') as file:
@@ -113,6 +118,51 @@ def whole_file(path: str | PathLike[str]) -> Iterator[IO[bytes]]:
             sync_folder(target.parent)
         finally:
             part.unlink(missing_ok=True)
+
+
+@contextmanager
+def staging_folder(target: Path) -> Iterator[Path]:
+    """Make a folder beside a target, for files that are put in place when all are complete.
+
+    It is removed at the end, unless it was renamed.
+
+    Args:
+        target: file or folder to be written; the folder that holds it is made.
+
+    Raises:
+        InputError: it cannot be made, or an operation in the block failed.
+    """
+    with explain_write_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(
+            prefix=f'.{target.name}.', suffix='.part', dir=target.parent))
+        try:
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def move_new_files(staging: Path, last: Path) -> None:
+    """Move the files of a `staging_folder` beside a target, which is one of them and comes last.
+
+    Raises:
+        InputError: one of them exists there.
+        OSError: one cannot be moved; none is there then.
+    """
+    targets = {path: last.with_name(path.name) for path in staging.iterdir()}
+    refuse_existing(targets.values())
+    moved: list[Path] = []
+    try:
+        for path, target in sorted(targets.items(), key=lambda item: item[1] == last):
+            with path.open('rb') as file:
+                os.fsync(file.fileno())
+            path.replace(target)
+            moved.append(target)
+        sync_folder(last.parent)
+    except BaseException:
+        for target in moved:
+            target.unlink(missing_ok=True)
+        raise
 
 
 def lock_part(file: IO[Any], path: Path) -> bool:
@@ -209,15 +259,33 @@ def refuse_file(output: Path) -> None:
 
 
 def refuse_existing(paths: Iterable[Path]) -> None:
-    """Check that files to be written replace nothing, and can be written.
+    """Check that files to be written replace nothing, not even a link to nothing.
+
+    Their folders must not be read-only, so that this is known before long work.
 
     Raises:
         InputError: one exists, or its folder is read-only.
     """
     for path in paths:
-        if path.exists():
+        if os.path.lexists(path):
             raise InputError(f'{path} exists, expected a new file')
         require_writable(path.parent)
+
+
+def begins_with(path: Path, beginning: str) -> bool:
+    """Return whether a file begins with a text, as those that a command wrote itself do.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    expected = beginning.encode()
+    with path.open('rb') as file:
+        return file.read(len(expected)) == expected
+
+
+def is_same_path(one: Path, other: Path) -> bool:
+    """Return whether two paths lead to the same file or folder, which need not exist."""
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def prepare_outputs(paths: Iterable[Path | None], is_own: Callable[[Path], bool]) -> None:

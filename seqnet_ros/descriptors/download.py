@@ -5,12 +5,14 @@ import http.client
 import logging
 import os
 import re
+import socket
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -135,8 +137,12 @@ def fetch(url: str, sha256: str | None, limits: Limits | None = None,
     return _fetch(url, sha256, ('https',), limits or Limits(), progress)
 
 
-def remote_size(url: str) -> int | None:
+def remote_size(url: str, seconds: float = _TIMEOUT_S) -> int | None:
     """Return the number of bytes that an https address would deliver; None if it does not say.
+
+    Args:
+        url: its address.
+        seconds: time for the answer, at most half a minute.
 
     Raises:
         ModelError: the address is not https, or cannot be reached.
@@ -144,7 +150,8 @@ def remote_size(url: str) -> int | None:
     _check_scheme(url, ('https',))
     request = urllib.request.Request(url, method='HEAD', headers={'User-Agent': _AGENT})
     try:
-        with _opener(('https',)).open(request, timeout=_TIMEOUT_S) as response:
+        with (_Deadline(min(seconds, _TIMEOUT_S)) as deadline,
+              _opener(('https',), deadline).open(request, timeout=_TIMEOUT_S) as response):
             return _stated_size(response)
     except urllib.error.HTTPError as error:
         if error.code in _NO_HEAD:  # an address that was signed for GET only
@@ -233,9 +240,26 @@ def _part_of(target: Path) -> Iterator[_Part]:
 def _receive(part: _Part, url: str, schemes: tuple[str, ...], limits: Limits,
              progress: Progress) -> None:
     """Append what is missing of a download, or start it again."""
-    ends_s = time.monotonic() + (MAX_SECONDS if limits.seconds is None else limits.seconds)
+    seconds = MAX_SECONDS if limits.seconds is None else limits.seconds
+    with _Deadline(seconds) as deadline:
+        try:
+            _receive_until(deadline, part, url, schemes, limits, progress)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if not deadline.has_passed:
+                raise
+            raise _too_slow(url, seconds, part) from error
+        if deadline.has_passed:
+            raise _too_slow(url, seconds, part)
+
+
+def _too_slow(url: str, seconds: float, part: _Part) -> ModelError:
+    return ModelError(f'{url} took longer than {seconds:g} s; {part.outlook}')
+
+
+def _receive_until(deadline: '_Deadline', part: _Part, url: str, schemes: tuple[str, ...],
+                   limits: Limits, progress: Progress) -> None:
     most = MAX_BYTES if limits.bytes is None else limits.bytes
-    with _open(part, url, schemes) as response:
+    with _open(part, url, schemes, deadline) as response:
         done = part.file.seek(0, os.SEEK_END)
         stated = _stated_size(response)
         total = None if stated is None else done + stated
@@ -253,24 +277,23 @@ def _receive(part: _Part, url: str, schemes: tuple[str, ...], limits: Limits,
                     f'{url} has more than {most} bytes; the file was discarded')
             part.file.write(chunk)
             progress(done, total)
-            if time.monotonic() > ends_s:
-                raise ModelError(f'{url} took longer than {limits.seconds or MAX_SECONDS:g} s; '
-                                 f'{part.outlook}')
+            if deadline.has_passed:
+                return
     part.file.flush()
     os.fsync(part.file.fileno())
-    if total is not None and done < total:
+    if total is not None and done < total and not deadline.has_passed:
         raise ModelError(f'the download of {url} broke off after {done} of {total} bytes; '
                          f'{part.outlook}')
 
 
-def _open(part: _Part, url: str, schemes: tuple[str, ...]) -> Any:
+def _open(part: _Part, url: str, schemes: tuple[str, ...], deadline: '_Deadline') -> Any:
     """Open an address at the end of a part; the part is emptied if the server starts again."""
     done = part.file.seek(0, os.SEEK_END)
     validator = part.validator.read_text() if done and part.can_be_continued else None
     headers = {'User-Agent': _AGENT}
     if validator:
         headers |= {'Range': f'bytes={done}-', 'If-Range': validator}
-    opener = _opener(schemes)
+    opener = _opener(schemes, deadline)
     try:
         response = opener.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S)
     except urllib.error.HTTPError as error:
@@ -332,8 +355,90 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _opener(schemes: tuple[str, ...]) -> urllib.request.OpenerDirector:
-    return urllib.request.build_opener(_Redirects(schemes))
+class _Deadline:
+    """Ends connections that take too long in all.
+
+    A timeout of a socket limits each wait for data only: a server that sends headers without end,
+    or a byte now and then, never exceeds it.
+
+    Args:
+        seconds: duration of the block.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._ends_s = time.monotonic() + seconds
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._sockets: list[socket.socket] = []
+        self._lock = threading.Lock()
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the time is over."""
+        return time.monotonic() >= self._ends_s
+
+    def __enter__(self) -> '_Deadline':
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            for one in self._sockets:
+                one.close()
+            self._sockets.clear()
+
+    def watch(self, connected: socket.socket) -> None:
+        """End a connection at the deadline."""
+        with self._lock:
+            # Another descriptor of the same connection: this one may be closed meanwhile.
+            self._sockets.append(socket.socket(fileno=os.dup(connected.fileno())))
+        if self.has_passed:
+            self._end()
+
+    def _end(self) -> None:
+        with self._lock:
+            for one in self._sockets:
+                with suppress(OSError):  # the other side was faster
+                    one.shutdown(socket.SHUT_RDWR)
+
+
+class _Http(urllib.request.HTTPHandler):
+    """Opens connections that end at a deadline."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open an address."""
+        return self.do_open(_watched(http.client.HTTPConnection, self._deadline), req)
+
+
+class _Https(urllib.request.HTTPSHandler):
+    """Opens encrypted connections that end at a deadline."""
+
+    def __init__(self, deadline: _Deadline) -> None:
+        super().__init__()
+        self._deadline = deadline
+
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        """Open an address."""
+        return self.do_open(_watched(http.client.HTTPSConnection, self._deadline), req)
+
+
+def _watched(kind: type[http.client.HTTPConnection],
+             deadline: _Deadline) -> type[http.client.HTTPConnection]:
+    class Watched(kind):  # type: ignore[valid-type, misc]
+        def connect(self) -> None:
+            super().connect()
+            deadline.watch(self.sock)
+
+    return Watched
+
+
+def _opener(schemes: tuple[str, ...], deadline: _Deadline) -> urllib.request.OpenerDirector:
+    return urllib.request.build_opener(_Redirects(schemes), _Http(deadline), _Https(deadline))
 
 
 def _check_scheme(url: str, schemes: tuple[str, ...]) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from seqnet_ros.config.model import ImageConfig, ModelConfig
 from seqnet_ros.config.preset import parse_preset
 from seqnet_ros.core.errors import InputError, ModelError
-from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
+from seqnet_ros.core.files import move_new_files, refuse_existing, staging_folder
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, image_reader, warn_damaged
 from seqnet_ros.datasets.recordings.frames import FrameSource
 from seqnet_ros.descriptors.describer import build_camera_describer
@@ -83,9 +83,8 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
         check_quantizable(config)
     if output.suffix != '.yaml':
         raise InputError(f'output is {output}, expected a file ending in .yaml')
-    files = [*(output.with_suffix(suffix) for suffix in _SUFFIXES[form]),
-             output.with_name(output.stem + _SEQUENCE)]
-    refuse_existing((output, *files))
+    names = [f'{output.stem}{suffix}' for suffix in (*_SUFFIXES[form], _SEQUENCE)]
+    refuse_existing((output, *(output.with_name(name) for name in names)))
     single = config.model_copy(update={'cameras': 1})
     images = list(quantized_for[:_COMPARED]) or [np.random.default_rng(0).integers(
         0, 256, (config.image.height, config.image.width, 3), np.uint8)]
@@ -93,9 +92,8 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
     expected = build_camera_describer(single, device, folder).describe(images)
     network, sequence = load_frame_network(config, config.frame, folder)
     dim = network.dim
-    with explain_write_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with staging_folder(output) as staging:
+        files = [staging / name for name in names]
         if form == 'onnx':
             export_onnx(network, config.image, files[0])
         else:
@@ -113,19 +111,15 @@ def export_model(name: str, output: Path, form: Format, weights: Path | None = N
             save_file(tensors, files[-1])
             document['sequence']['weights'] = {
                 'path': files[-1].name, 'sha256': file_sha256(files[-1])}
-        document = portable_document(document, output.parent)
         exported = parse_preset(document, str(output)).model.model_copy(update={'cameras': 1})
-        found = build_camera_describer(exported, device, output.parent).describe(images)
-        with whole_file(output) as target:
-            target.write(yaml.safe_dump(document, sort_keys=False).encode())
-    except BaseException:
-        for file in files:
-            file.unlink(missing_ok=True)
-        raise
+        found = build_camera_describer(exported, device, staging).describe(images)
+        (staging / output.name).write_text(
+            yaml.safe_dump(portable_document(document, output.parent), sort_keys=False))
+        move_new_files(staging, output)
     difference = float(np.abs(found - expected).max() / np.abs(expected).max())
     lengths = np.linalg.norm(found, axis=1) * np.linalg.norm(expected, axis=1)
     similarity = float(np.mean((found * expected).sum(axis=1) / lengths))
-    return Exported(files[0], dim, difference, similarity, len(quantized_for))
+    return Exported(output.with_name(names[0]), dim, difference, similarity, len(quantized_for))
 
 
 def check_quantizable(config: ModelConfig) -> None:

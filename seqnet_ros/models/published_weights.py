@@ -35,14 +35,14 @@ class PublishedFile:
     path: Path
     manual_path: Path
 
-    def size(self) -> int | None:
+    def size(self, limits: Limits) -> int | None:
         """Return the number of bytes, where the publisher's server states it.
 
         Raises:
             ModelError: the server cannot be reached; the message says where to put the file.
         """
         try:
-            return remote_size(self.url)
+            return remote_size(self.url, *[] if limits.seconds is None else [limits.seconds])
         except ModelError as error:
             raise self._explained(error) from error
 

@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-from seqnet_ros.core.errors import MapExistsError, MapWriteError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.maps.builder import select_places
 from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.collection.collection_file import CollectionManifest
-from seqnet_ros.maps.collection.creation import create_collection
+from seqnet_ros.maps.collection.creation import check_new_folder, create_collection
 from seqnet_ros.maps.collection.splitting import cut_cells
 from seqnet_ros.maps.filter_calibration import calibrate_filter
 from seqnet_ros.maps.map_writer import save_map
@@ -17,19 +16,6 @@ from seqnet_ros.pipelines.progress import Bars, no_bar
 
 FRAME = 'map'
 """Name of the coordinate frame that the tiles of one map share."""
-
-
-def check_new_folder(output: Path) -> None:
-    """Check that the folder of a new collection can be made.
-
-    Raises:
-        MapWriteError: something is there, or the folder that is to hold it does not exist.
-    """
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise MapExistsError(f'{output} exists, expected a new folder; nothing was written')
-    if not output.resolve().parent.is_dir():
-        raise MapWriteError(f'{output} cannot be written: the folder {output.resolve().parent} '
-                            'does not exist')
 
 
 def split_map(place_map: PlaceMap, model: PlaceModel, output: Path, cell_m: float,

@@ -11,6 +11,7 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.info import manifest_fields
 from seqnet_ros.cli.settings import collect_settings
 from seqnet_ros.core.errors import InputError
+from seqnet_ros.core.files import is_same_path
 from seqnet_ros.models.default_model import DEFAULT_TEXT
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def build(
 
     kept_as = None if stored is None else check_stored(stored)
 
-    in_place = extend is not None and output.resolve() == extend.resolve()
+    in_place = extend is not None and is_same_path(output, extend)
     if shard is None:
         check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.config.engine import GeometryConfig

@@ -8,6 +8,7 @@ import typer
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.cli.map.info import manifest_fields
+from seqnet_ros.core.files import is_same_path
 
 
 def merge(
@@ -35,7 +36,7 @@ def merge(
     """
     from seqnet_ros.maps.map_writer import check_target, save_map
 
-    in_place = extend is not None and output.resolve() == extend.resolve()
+    in_place = extend is not None and is_same_path(output, extend)
     check_target(output, overwrite=overwrite or in_place)
     from seqnet_ros.maps.map_reader import open_map, read_manifest
     from seqnet_ros.models.place_model import build_map_model

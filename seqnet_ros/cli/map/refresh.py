@@ -7,6 +7,7 @@ import typer
 
 from seqnet_ros.cli import options
 from seqnet_ros.cli.console import print_fields, progress_bar
+from seqnet_ros.core.files import is_same_path
 
 if TYPE_CHECKING:
     from seqnet_ros.pipelines.refresh import Refreshed
@@ -75,7 +76,7 @@ def refresh(
     config = UpkeepConfig(**_given(most_views=views, enough=enough, retire_after=retire_after))
     alignment = AlignmentConfig(**_given(drift=drift, min_overlap_m=min_overlap))
     manifest, _ = read_manifest(path)
-    in_place = output is None or output.resolve() == path.resolve()
+    in_place = output is None or is_same_path(output, path)
     target = path if output is None else output
     check_target(target, replaces=manifest.map_id if in_place else None)
     check_report(report)

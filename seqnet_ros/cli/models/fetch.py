@@ -50,7 +50,7 @@ def fetch(
 
 def _fetch(published: 'PublishedWeights', model: str, yes: bool, accept_license: str | None,
            limits: 'Limits') -> None:
-    sizes = [file.size() for file in published.files]
+    sizes = [file.size(limits) for file in published.files]
     paper = {} if published.paper is None else {'paper': published.paper}
     for file, size in zip(published.files, sizes, strict=True):
         print_fields({

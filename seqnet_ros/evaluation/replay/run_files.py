@@ -16,9 +16,11 @@ import numpy as np
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import (
+    begins_with,
     explain_write_errors,
     finish_parts,
     open_part,
+    prepare_outputs,
     read_text,
     refuse_file,
     whole_file,
@@ -44,6 +46,7 @@ TILE_COLUMNS = ('map', 'true_map')
 """Further columns of a collection: the tiles of the best and of the true place."""
 FIRST_COLUMNS = COLUMNS.index('off_map')
 """Number of columns of runs from before the place filter."""
+_HEADER = ','.join(COLUMNS[:FIRST_COLUMNS])
 _DIGITS = 6
 
 
@@ -51,7 +54,8 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else than an evaluation.
 
     Raises:
-        InputError: it is a file, or there are files in it and none of them is of an evaluation.
+        InputError: it is a file, or there are files in it and none of them is of an evaluation, or
+            its table of queries is not one.
     """
     refuse_file(folder)
     if not folder.exists():
@@ -62,6 +66,7 @@ def check_folder(folder: Path) -> None:
     if found and not finished and not known & set(found):
         raise InputError(f'output {folder} holds other files, such as {found[0]}: expected a new '
                          'folder, an empty one, or that of an evaluation')
+    prepare_outputs([folder / QUERIES], lambda path: begins_with(path, _HEADER))
 
 
 class QueryTable:

@@ -10,7 +10,7 @@ from typing import Any
 
 from seqnet_ros.config.preset import Preset
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import refuse_file, whole_file
+from seqnet_ros.core.files import begins_with, prepare_outputs, refuse_file, whole_file
 from seqnet_ros.evaluation.replay.comparison_results import ComparisonResults
 from seqnet_ros.evaluation.replay.descriptor_cache import DescriptorCache
 from seqnet_ros.evaluation.replay.evaluate_recordings import EvaluationRequest
@@ -32,6 +32,9 @@ from seqnet_ros.models.place_model import build_model, load_preset
 from seqnet_ros.pipelines.progress import Bars, no_bar
 
 PARAMETERS, TRIALS = 'localizer.yaml', 'trials.csv'
+_ORIGIN = 'Settings found by seqnet_ros tune'
+_COLUMNS = 'recall_1', 'localized', 'accepted', 'wrong', 'problem'
+_HEADER_BYTES = 10_000
 BEFORE, TUNED = 'check-as-before', 'check-tuned'
 NOT_CHECKED = 'not checked on another pair'
 
@@ -75,6 +78,22 @@ class TuningRun:
         return engine_settings(self.best.settings)
 
 
+def check_tuning_folder(output: Path) -> None:
+    """Check, before long work, that the files can be written and replace only those of a run.
+
+    Raises:
+        InputError: the folder is a file, or holds another file of such a name.
+    """
+    refuse_file(output)
+    prepare_outputs([output / PARAMETERS], lambda path: begins_with(path, f'# {_ORIGIN}'))
+    prepare_outputs([output / TRIALS], _is_table_of_trials)
+
+
+def _is_table_of_trials(path: Path) -> bool:
+    with path.open('rb') as file:
+        return file.readline(_HEADER_BYTES).rstrip().endswith(','.join(_COLUMNS).encode())
+
+
 def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -> TuningRun:
     """Search the settings on the training pair.
 
@@ -84,10 +103,8 @@ def search_settings(request: TuningRequest, output: Path, bars: Bars = no_bar) -
         bars: shows progress.
 
     Raises:
-        InputError: a recording or setting cannot be used, the folder is a file or read-only, or no
-            trial was possible.
+        InputError: a recording or setting cannot be used, or no trial was possible.
     """
-    refuse_file(output)
     training = request.training
     assert training.maps is not None
     maps = Recordings(training.maps)
@@ -156,7 +173,7 @@ def write_parameters(found: TuningRun, verdict: str, path: Path) -> None:
     build = ' '.join(f'--set {name}={value}' for name, value in found.settings.items())
     best, base = describe_trial(found.best), describe_trial(found.base)
     text = parameter_file(found.settings, [
-        'Settings found by seqnet_ros tune; ' + verdict + '.',
+        f'{_ORIGIN}; {verdict}.',
         f'Training pair: {best}; with the settings of the model: {base}.',
         'Build the map with the same settings, some of which are properties of it:',
         f'seqnet_ros map build SOURCE --output MAP {build}'])
@@ -181,7 +198,7 @@ def write_trials(trials: tuple[Trial, ...], path: Path) -> None:
         InputError: the file cannot be written.
     """
     names = list(trials[0].settings)
-    lines = [','.join([*names, 'recall_1', 'localized', 'accepted', 'wrong', 'problem'])]
+    lines = [','.join([*names, *_COLUMNS])]
     for trial in trials:
         values = [_cell(trial.settings.get(name)) for name in names]
         found = trial.metrics

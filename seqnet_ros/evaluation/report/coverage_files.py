@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, prepare_outputs, refuse_file, whole_file
+from seqnet_ros.core.files import (
+    begins_with,
+    explain_write_errors,
+    prepare_outputs,
+    refuse_file,
+    whole_file,
+)
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_geodetic
 from seqnet_ros.evaluation.coverage.coverage import Coverage, Kind, Spot, places_along
 from seqnet_ros.evaluation.report.coverage_map import draw_coverage
@@ -36,13 +42,8 @@ def check_coverage_folder(folder: Path) -> None:
     refuse_file(folder)
     if (folder / MANIFEST).exists():
         raise InputError(f'output {folder} is a map, expected another folder')
-    prepare_outputs([folder / name for name in _BEGINNINGS], _is_own)
-
-
-def _is_own(path: Path) -> bool:
-    beginning = _BEGINNINGS[path.name].encode()
-    with path.open('rb') as file:
-        return file.read(len(beginning)) == beginning
+    prepare_outputs([folder / name for name in _BEGINNINGS],
+                    lambda path: begins_with(path, _BEGINNINGS[path.name]))
 
 
 def write_coverage(coverage: Coverage, folder: Path) -> list[Path]:

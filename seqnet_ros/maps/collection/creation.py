@@ -38,6 +38,19 @@ from seqnet_ros.maps.place_map import MapManifest, PlaceMap
 _NO_FRAMES: Mapping[str, str] = {}
 
 
+def check_new_folder(output: Path) -> None:
+    """Check that the folder of a new collection can be made.
+
+    Raises:
+        MapWriteError: something is there, or the folder that is to hold it does not exist.
+    """
+    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+        raise MapExistsError(f'{output} exists, expected a new folder; nothing was written')
+    parent = Path(os.path.realpath(output)).parent
+    if not parent.is_dir():
+        raise MapWriteError(f'{output} cannot be written: the folder {parent} does not exist')
+
+
 def find_maps(folders: Sequence[Path]) -> list[Path]:
     """Return the maps that folders are or hold, at any depth, in the order of their names.
 

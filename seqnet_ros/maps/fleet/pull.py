@@ -4,10 +4,10 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from seqnet_ros.core.errors import FleetError, MapExistsError, MapWriteError
+from seqnet_ros.core.errors import FleetError
 from seqnet_ros.core.files import explain_write_errors
 from seqnet_ros.maps.collection.collection_file import CollectionManifest
-from seqnet_ros.maps.collection.creation import create_collection
+from seqnet_ros.maps.collection.creation import check_new_folder, create_collection
 from seqnet_ros.maps.fleet.directory import Directory, TileEntry
 from seqnet_ros.maps.fleet.store import Store
 from seqnet_ros.maps.map_archive import import_map
@@ -32,11 +32,7 @@ def pull(directory: Directory, store: Store, output: Path, *, allow_programs: bo
         FleetError: the store lacks an archive, or has another one.
         MapError: an archive cannot be used.
     """
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
-        raise MapExistsError(f'{output} exists, expected a new folder; nothing was written')
-    if not output.resolve().parent.is_dir():
-        raise MapWriteError(f'{output} cannot be written: the folder {output.resolve().parent} '
-                            'does not exist')
+    check_new_folder(output)
     with explain_write_errors(output):
         output.mkdir(exist_ok=True)
     for number, entry in enumerate(directory.entries):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from seqnet_ros.config.preset import Preset, parse_preset
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, refuse_existing, whole_file
+from seqnet_ros.core.files import move_new_files, refuse_existing, staging_folder
 from seqnet_ros.descriptors.download import file_sha256
 from seqnet_ros.descriptors.weights import local_path
 from seqnet_ros.models.model_weights import portable_document
@@ -84,23 +84,15 @@ def write_model(path: Path, document: dict[str, Any],
         InputError: a file cannot be written.
         ModelError: the document is not a valid model.
     """
-    written = [path.with_name(path.stem + file.suffix) for file in files]
-    with explain_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # Another process may have made them meanwhile.
-        refuse_existing((path, *written))
-        try:
-            for target, file in zip(written, files, strict=True):
-                save_tensors(target, file.tensors)
-                file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
-            document = portable_document(document, path.parent)
-            preset = parse_preset(document, str(path))
-            with whole_file(path) as model:
-                model.write(yaml.safe_dump(document, sort_keys=False).encode())
-        except BaseException:
-            for target in (path, *written):
-                target.unlink(missing_ok=True)
-            raise
+    with staging_folder(path) as staging:
+        for file in files:
+            target = staging / (path.stem + file.suffix)
+            save_tensors(target, file.tensors)
+            file.section['weights'] = {'path': target.name, 'sha256': file_sha256(target)}
+        document = portable_document(document, path.parent)
+        preset = parse_preset(document, str(path))
+        (staging / path.name).write_text(yaml.safe_dump(document, sort_keys=False))
+        move_new_files(staging, path)
     return preset
 
 

@@ -2,8 +2,6 @@
 
 import math
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +10,7 @@ import numpy as np
 
 from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import explain_write_errors, require_writable
+from seqnet_ros.core.files import require_writable, staging_folder
 from seqnet_ros.core.geodesy import enu_to_latlon
 from seqnet_ros.datasets.frame_pairing import FramePairing
 from seqnet_ros.datasets.recordings.frame_walk import RecordingWalk, image_reader
@@ -300,18 +298,12 @@ def write_dataset(struct: DbStruct, reference: Traverse, query: Traverse, descri
         InputError: it cannot be written.
     """
     files = _file_names(struct, descriptor_name)
-    with explain_write_errors(output):
-        output.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f'.{output.name}.', suffix='.part',
-                                        dir=output.parent))
-        try:
-            for file in (files.struct, files.descriptors[0], files.bounds[0], files.names[0]):
-                (staging / file).parent.mkdir(parents=True, exist_ok=True)
-            _write_files(_within(files, staging), struct, (reference, query))
-            staging.chmod(0o755)
-            staging.replace(output)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    with staging_folder(output) as staging:
+        for file in (files.struct, files.descriptors[0], files.bounds[0], files.names[0]):
+            (staging / file).parent.mkdir(parents=True, exist_ok=True)
+        _write_files(_within(files, staging), struct, (reference, query))
+        staging.chmod(0o755)
+        staging.replace(output)
     return _within(files, output)
 
 

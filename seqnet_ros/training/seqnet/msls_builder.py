@@ -1,8 +1,7 @@
 """From a city of the Mapillary Street-level Sequences to the files of the published SeqNet code."""
 
+import os
 import re
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -12,7 +11,7 @@ import numpy as np
 
 from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import DamagedImageError, InputError
-from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.files import staging_folder
 from seqnet_ros.datasets.prefetch import prefetch_images
 from seqnet_ros.datasets.recordings.frame_walk import FrameWalk, warn_damaged
 from seqnet_ros.datasets.seqnet.dataset_files import write_bounds, write_names
@@ -95,24 +94,19 @@ def write_city(struct: DbStruct, drives: tuple[MslsDrive, MslsDrive], files: Dat
     Raises:
         InputError: no image of a drive can be read, or a file cannot be written.
     """
-    with explain_write_errors(output):
-        output.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f'.{struct.name}.', suffix='.part', dir=output))
-        try:
-            if model is not None:
-                paths = [_staged(path, output, staging) for path in files.descriptors]
-                drives = _describe_drives(drives, model, paths, progress)
-                struct = replace(
-                    struct, db_images=drives[0].names, q_images=drives[1].names,
-                    db_positions=drives[0].positions, q_positions=drives[1].positions,
-                    db_gps=drives[0].gps, q_gps=drives[1].gps)
-            for index, drive in enumerate(drives):
-                write_bounds(drive.bounds, _staged(files.bounds[index], output, staging))
-                write_names(drive.names, _staged(files.names[index], output, staging))
-            write_struct(struct, _staged(files.struct, output, staging))
-            _move_all(staging, output, last=files.struct)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
+    with staging_folder(output / struct.name) as staging:
+        if model is not None:
+            paths = [_staged(path, output, staging) for path in files.descriptors]
+            drives = _describe_drives(drives, model, paths, progress)
+            struct = replace(
+                struct, db_images=drives[0].names, q_images=drives[1].names,
+                db_positions=drives[0].positions, q_positions=drives[1].positions,
+                db_gps=drives[0].gps, q_gps=drives[1].gps)
+        for index, drive in enumerate(drives):
+            write_bounds(drive.bounds, _staged(files.bounds[index], output, staging))
+            write_names(drive.names, _staged(files.names[index], output, staging))
+        write_struct(struct, _staged(files.struct, output, staging))
+        _move_all(staging, output, last=files.struct)
     return struct, drives
 
 
@@ -145,6 +139,9 @@ def _describe(drive: MslsDrive, model: PlaceModel, path: Path, walk: FrameWalk[i
     # A city may have 100 000 images: descriptors go to the disk as they are made.
     descriptors = np.lib.format.open_memmap(
         path, mode='w+', dtype=np.float32, shape=(count, model.describer.dim))
+    # Room is taken now: a full disk would end the program when the array is filled.
+    with path.open('r+b') as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
     rows: list[int] = []
     with closing(prefetch_images(drive.images, _BATCH)) as pixels:
         for batch in batches(walk.results(lambda _: _checked(next(pixels))), _BATCH):

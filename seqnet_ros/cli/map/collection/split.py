@@ -24,10 +24,11 @@ def split(
     Tiles overlap along the drive by twice the length of a sequence, so that no sequence is lost at
     a border. Cells of few places join their neighbors.
     """
+    from seqnet_ros.maps.collection.creation import check_new_folder
     from seqnet_ros.maps.collection.splitting import parse_cell
     from seqnet_ros.maps.map_reader import open_map
     from seqnet_ros.models.place_model import build_map_model
-    from seqnet_ros.pipelines.split_map import check_new_folder, split_map
+    from seqnet_ros.pipelines.split_map import split_map
 
     cell_m = parse_cell(cell)
     check_new_folder(output)
