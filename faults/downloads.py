@@ -150,8 +150,9 @@ def _stalled(request: _Request) -> None:
 
 def _dripping(request: _Request) -> None:
     request.answer('200 OK', (_TAG, _length(len(CONTENT))))
-    if request.is_get:
-        request.repeat(b'x', 0.1)
+    for byte in CONTENT if request.is_get else b'':
+        request.send(bytes([byte]))
+        time.sleep(0.1)
 
 
 def _of_length(stated: str) -> Callable[[_Request], None]:

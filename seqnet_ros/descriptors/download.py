@@ -137,20 +137,21 @@ def fetch(url: str, sha256: str | None, limits: Limits | None = None,
     return _fetch(url, sha256, ('https',), limits or Limits(), progress)
 
 
-def remote_size(url: str, seconds: float = _TIMEOUT_S) -> int | None:
+def remote_size(url: str, limits: Limits | None = None) -> int | None:
     """Return the number of bytes that an https address would deliver; None if it does not say.
 
     Args:
         url: its address.
-        seconds: time for the answer, at most half a minute.
+        limits: what the download may take; half a minute for this answer, at most.
 
     Raises:
         ModelError: the address is not https, or cannot be reached.
     """
     _check_scheme(url, ('https',))
     request = urllib.request.Request(url, method='HEAD', headers={'User-Agent': _AGENT})
+    seconds = None if limits is None else limits.seconds
     try:
-        with (_Deadline(min(seconds, _TIMEOUT_S)) as deadline,
+        with (_Deadline(min(seconds or _TIMEOUT_S, _TIMEOUT_S)) as deadline,
               _opener(('https',), deadline).open(request, timeout=_TIMEOUT_S) as response):
             return _stated_size(response)
     except urllib.error.HTTPError as error:

@@ -42,7 +42,7 @@ class PublishedFile:
             ModelError: the server cannot be reached; the message says where to put the file.
         """
         try:
-            return remote_size(self.url, *[] if limits.seconds is None else [limits.seconds])
+            return remote_size(self.url, limits)
         except ModelError as error:
             raise self._explained(error) from error
 

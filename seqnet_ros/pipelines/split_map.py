@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from seqnet_ros.core.files import explain_write_errors
+from seqnet_ros.core.files import staging_folder
 from seqnet_ros.maps.builder import select_places
 from seqnet_ros.maps.calibration import calibrate
 from seqnet_ros.maps.collection.collection_file import CollectionManifest
@@ -25,7 +25,7 @@ def split_map(place_map: PlaceMap, model: PlaceModel, output: Path, cell_m: floa
     Args:
         place_map: the map, with poses.
         model: the model it was made with.
-        output: new folder of the collection.
+        output: new folder of the collection, which appears complete or not at all.
         cell_m: side of a cell, meters.
         bars: shows progress.
 
@@ -38,14 +38,16 @@ def split_map(place_map: PlaceMap, model: PlaceModel, output: Path, cell_m: floa
     if place_map.manifest.filter_calibration is None:
         place_map = place_map.with_filter_calibration(calibrate_filter(place_map, engine.filter))
     cells = list(cut_cells(place_map, cell_m, 2 * place_map.manifest.sequence_length))
-    with explain_write_errors(output):
-        output.mkdir(exist_ok=True)
-    with bars('cutting', len(cells)) as progress:
-        for number, cell in enumerate(cells):
-            tile = select_places(place_map, cell.places)
-            save_map(tile.with_calibration(calibrate(model, tile, engine.matching)),
-                     output / cell.name)
-            progress(number + 1)
-    with bars('summarizing', len(cells)) as progress:
-        return create_collection(output, [output / cell.name for cell in cells], areas={},
-                                 frame=FRAME, progress=progress)
+    with staging_folder(output) as staging:
+        with bars('cutting', len(cells)) as progress:
+            for number, cell in enumerate(cells):
+                tile = select_places(place_map, cell.places)
+                save_map(tile.with_calibration(calibrate(model, tile, engine.matching)),
+                         staging / cell.name)
+                progress(number + 1)
+        with bars('summarizing', len(cells)) as progress:
+            made = create_collection(staging, [staging / cell.name for cell in cells], areas={},
+                                     frame=FRAME, progress=progress)
+        staging.chmod(0o755)
+        staging.replace(output)
+    return made

@@ -11,7 +11,7 @@ from seqnet_ros.cli.settings import assigned_values
 from seqnet_ros.config.settings import Settings, describe_validation_error
 from seqnet_ros.core.documents import read_yaml
 from seqnet_ros.core.errors import InputError
-from seqnet_ros.core.files import require_writable
+from seqnet_ros.core.files import read_text, require_writable
 
 AbsolutePath = Annotated[Path, AfterValidator(Path.absolute)]
 """A path of a record, valid in every working directory."""
@@ -95,10 +95,9 @@ def resumed_record(kind: type[Record], ctx: typer.Context, output: Path, epochs:
                          'the run')
     path = output / RECORD
     try:
-        record = kind.model_validate_json(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise InputError(f'{path} cannot be read: {error.strerror or error}, expected a run that '
-                         'was started here') from error
+        record = kind.model_validate_json(read_text(path))
+    except InputError as error:
+        raise InputError(f'{error}, expected a run that was started here') from error
     except ValidationError as error:
         raise InputError(f'{path}: {describe_validation_error(error)}') from error
     if epochs is None:

@@ -44,7 +44,7 @@ def check_new_folder(output: Path) -> None:
     Raises:
         MapWriteError: something is there, or the folder that is to hold it does not exist.
     """
-    if output.exists() and not (output.is_dir() and not any(output.iterdir())):
+    if os.path.lexists(output) and not (output.is_dir() and not any(output.iterdir())):
         raise MapExistsError(f'{output} exists, expected a new folder; nothing was written')
     parent = Path(os.path.realpath(output)).parent
     if not parent.is_dir():

@@ -9,11 +9,15 @@ import pytest
 
 from seqnet_ros.core.errors import InputError, MapWriteError
 from seqnet_ros.core.files import (
+    begins_with,
+    is_same_path,
     is_writable,
+    move_new_files,
     open_part,
     prepare_outputs,
     refuse_existing,
     refuse_file,
+    staging_folder,
     whole_file,
 )
 from seqnet_ros.maps.map_writer import check_target
@@ -135,3 +139,65 @@ def test_a_folder_that_can_be_made_is_writable(tmp_path: Path) -> None:
     refuse_file(tmp_path / 'new' / 'folder')
     refuse_existing([tmp_path / 'new' / 'model.yaml'])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_link_to_itself_is_not_replaced(tmp_path: Path) -> None:
+    link = tmp_path / 'link'
+    link.symlink_to('link')
+
+    def write() -> None:
+        with whole_file(link) as file:
+            file.write(b'new')
+
+    with pytest.raises(InputError, match='Too many levels of symbolic links'):
+        write()
+    assert link.is_symlink()
+    assert not is_same_path(link, tmp_path)
+
+
+def test_a_link_to_nothing_is_something(tmp_path: Path) -> None:
+    link = tmp_path / 'link'
+    link.symlink_to('nothing')
+    with pytest.raises(InputError, match='exists, expected a new file'):
+        refuse_existing([link])
+
+
+def _write_two(target: Path) -> None:
+    with staging_folder(target) as staging:
+        (staging / 'weights.bin').write_text('weights')
+        assert not target.exists()
+        (staging / target.name).write_text('model')
+        move_new_files(staging, target)
+
+
+def test_files_appear_together_and_replace_nothing(tmp_path: Path) -> None:
+    target = tmp_path / 'new' / 'model.yaml'
+    _write_two(target)
+    assert sorted(path.name for path in target.parent.iterdir()) == ['model.yaml', 'weights.bin']
+    target.unlink()
+    target.with_name('weights.bin').write_text('mine')
+    with pytest.raises(InputError, match=r'weights\.bin exists, expected a new file'):
+        _write_two(target)
+    assert [path.read_text() for path in target.parent.iterdir()] == ['mine']
+
+
+def test_files_that_cannot_be_moved_leave_none(tmp_path: Path,
+                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    target, rename = tmp_path / 'model.yaml', Path.replace
+
+    def full(path: Path, to: Path) -> Path:
+        if to == target:
+            raise OSError(28, 'No space left on device')
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, 'replace', full)
+    with pytest.raises(InputError, match='No space left on device'):
+        _write_two(target)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_known_by_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / 'table.csv'
+    path.write_text('place,x\n1,2\n')
+    assert begins_with(path, 'place,')
+    assert not begins_with(path, 'frame,')

@@ -124,9 +124,23 @@ def test_limits_hold(publisher: Publisher) -> None:
     url = f'{publisher.address}/w.pth'
     with pytest.raises(ModelError, match='has 300000 bytes, expected at most 1000'):
         fetch(url, SHA, Limits(bytes=1000))
-    with pytest.raises(ModelError, match='took longer than 1e-09 s; the same command continues'):
+    with pytest.raises(ModelError, match='took longer than 1e-09 s; '):
         fetch(url, SHA, Limits(seconds=1e-9))
     assert files() == []
+    assert fetch(url, SHA).read_bytes() == CONTENT
+
+
+def test_a_silent_server_is_left_at_the_limit(publisher: Publisher) -> None:
+    publisher.files['w.pth'] = CONTENT
+    publisher.cut_after = 1000
+    publisher.hangs.set()
+    url = f'{publisher.address}/w.pth'
+    began_s = time.monotonic()
+    with pytest.raises(ModelError, match=r'took longer than 0\.5 s; the same command continues'):
+        fetch(url, SHA, Limits(seconds=0.5))
+    assert time.monotonic() - began_s < 5
+    publisher.hangs.clear()
+    publisher.cut_after = None
     assert fetch(url, SHA).read_bytes() == CONTENT
 
 

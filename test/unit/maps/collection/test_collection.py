@@ -16,7 +16,7 @@ from seqnet_ros.core.errors import InputError, MapCorruptError, MapWriteError
 from seqnet_ros.core.geodesy import GeoPoint, enu_to_latlon
 from seqnet_ros.maps.builder import build_map, select_places
 from seqnet_ros.maps.collection.collection_file import Tile, read_collection
-from seqnet_ros.maps.collection.creation import create_collection, find_maps
+from seqnet_ros.maps.collection.creation import check_new_folder, create_collection, find_maps
 from seqnet_ros.maps.collection.extent import Extent
 from seqnet_ros.maps.collection.map_collection import MapCollection
 from seqnet_ros.maps.collection.polygons import polygon_distances
@@ -435,3 +435,16 @@ def test_a_map_without_poses_cannot_be_cut():
     place_map = build_map(MODEL, frames, np.arange(PLACES), line(0), np.zeros(PLACES, int), '1',
                           'test', 'frame number = metres')
     assert 'has no measured poses' in refusal(lambda: list(cut_cells(place_map, 10.0, 1)))
+
+
+def test_a_collection_replaces_nothing(tmp_path: Path) -> None:
+    check_new_folder(tmp_path / 'new')
+    (tmp_path / 'mine').mkdir()
+    check_new_folder(tmp_path / 'mine')
+    (tmp_path / 'mine' / 'notes.txt').write_text('notes')
+    (tmp_path / 'link').symlink_to('link')
+    for name, message in (('mine', 'exists, expected a new folder'),
+                          ('missing/new', 'does not exist'),
+                          ('link', 'exists, expected a new folder')):
+        with pytest.raises(MapWriteError, match=message):
+            check_new_folder(tmp_path / name)
