@@ -20,6 +20,7 @@ from faults.command_lines import (
     FAST,
     MOST_MIB,
     SECONDS,
+    TRAINING,
     Command,
     Run,
     commands,
@@ -62,8 +63,11 @@ class Ground:
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        if kind == TRAINING:  # its packages take seconds to import, in every child
+            import seqnet_ros.training.jist.trainer
+            import seqnet_ros.training.seqnet.trainer  # noqa: F401
         self.commands = commands(kind)
-        self.inputs = make_inputs(folder / 'inputs')
+        self.inputs = make_inputs(folder / 'inputs', kind)
         self._given = digest_tree(self.inputs)
         self._folder = folder
         self._results: dict[str, Path] = {}

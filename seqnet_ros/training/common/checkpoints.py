@@ -34,7 +34,7 @@ def find_checkpoint(path: Path) -> Path:
         InputError: there is none at all.
         ModelError: all are damaged.
     """
-    found = [one for one in (path, previous_of(path)) if one.is_file()]
+    found = _states(path)
     if not found:
         raise InputError(f'run {path.parent} has no {path.name}, expected the run of an '
                          'interrupted training')
@@ -48,6 +48,15 @@ def find_checkpoint(path: Path) -> Path:
             return checkpoint
         problems.append(problem)
     raise ModelError(f'run {path.parent} has no whole state: {"; ".join(problems)}')
+
+
+def has_state(path: Path) -> bool:
+    """Return whether a run has kept a state, whole or damaged."""
+    return bool(_states(path))
+
+
+def _states(path: Path) -> list[Path]:
+    return [one for one in (path, previous_of(path)) if one.is_file()]
 
 
 def previous_of(path: Path) -> Path:

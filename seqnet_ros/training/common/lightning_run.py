@@ -24,13 +24,15 @@ from torch import Tensor
 
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.descriptors.device import select_device
-from seqnet_ros.training.common.checkpoints import WholeCheckpoints, find_checkpoint
+from seqnet_ros.training.common.checkpoints import WholeCheckpoints, find_checkpoint, has_state
 from seqnet_ros.training.common.distributed import ProcessGroupSlice
-from seqnet_ros.training.common.run_record import write_record
+from seqnet_ros.training.common.run_record import RECORD, write_record
 
 PRECISIONS = {'32': '32-true', '16': '16-mixed', 'bf16': 'bf16-mixed'}
 
 _LOG_STEPS = 10
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,11 @@ class LightningRun:
         """
         with _quiet_lightning():
             trainer = self._trainer()
-            checkpoint = find_checkpoint(self.folder / self.state) if resume else None
+            path = self.folder / self.state
+            checkpoint = find_checkpoint(path) if resume and has_state(path) else None
+            if trainer.is_global_zero:
+                # Before anything else: a run that is killed at once can be resumed.
+                write_record(self.folder, self.record)
             try:
                 trainer.fit(module, ckpt_path=checkpoint, weights_only=True)
             except SIGTERMException:
@@ -97,8 +103,7 @@ class LightningRun:
             sync_batchnorm=self.sync_batch_norm and device == 'cuda',
             precision=PRECISIONS[self.precision],  # type: ignore[arg-type]
             logger=TensorBoardLogger(self.folder, name='', version=''),
-            callbacks=[_RecordWriter(self.folder, self.record), *self.callbacks,
-                       _state_keeper(self.folder / self.state)],
+            callbacks=[*self.callbacks, _state_keeper(self.folder / self.state)],
             plugins=[WholeCheckpoints()], max_epochs=self.rounds,
             check_val_every_n_epoch=self.validate_every,
             num_sanity_val_steps=0, log_every_n_steps=_LOG_STEPS, use_distributed_sampler=False,
@@ -125,24 +130,17 @@ def slice_of(module: LightningModule) -> ProcessGroupSlice:
 
 
 def require_state(folder: Path, state: str) -> None:
-    """Check that a run can be resumed.
+    """Check that a run can be resumed: from a state, or from its beginning if it kept none yet.
 
     Raises:
-        InputError: the run has not kept a state.
+        InputError: no run was started in the folder.
         ModelError: all states are damaged.
     """
-    find_checkpoint(folder / state)
-
-
-class _RecordWriter(Callback):
-    """Stores the options of the training."""
-
-    def __init__(self, folder: Path, record: Mapping[str, Any]) -> None:
-        self._folder, self._record = folder, record
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.is_global_zero:
-            write_record(self._folder, self._record)
+    if has_state(folder / state) or not (folder / RECORD).is_file():
+        find_checkpoint(folder / state)
+    else:
+        _logger.info('%s was interrupted before it kept a state: starting from the beginning',
+                     folder)
 
 
 def _state_keeper(path: Path) -> ModelCheckpoint:

@@ -221,6 +221,21 @@ class TestCommand:
                 '--json', tmp_path / 'result.json')
         assert json.loads((tmp_path / 'result.json').read_text())['recall']['100'] > 0.5
 
+    def test_a_run_that_kept_no_state_begins_anew(self, arrays, tmp_path):
+        whole, killed = tmp_path / 'whole', tmp_path / 'killed'
+        succeed('train', 'seqnet', '--output', whole, '--epochs', 1, *arrays)
+        killed.mkdir()
+        (killed / 'training.json').write_bytes((whole / 'training.json').read_bytes())
+        said = succeed('train', 'seqnet', '--output', killed, '--resume', '--device', 'cpu')
+        assert 'before it kept a state: starting from the beginning' in said.stderr
+        for (_, one), (_, other) in zip(
+                load_run(whole).module.state_dict().items(),
+                load_run(killed).module.state_dict().items(), strict=True):
+            assert torch.equal(one, other)
+        (killed / 'training.json').write_bytes(b'\xff')
+        assert 'training.json is not text' in refusal(
+            'train', 'seqnet', '--output', killed, '--resume')
+
     def test_bad_input_is_one_sentence(self, arrays, tmp_path):
         def refused(*options: object) -> str:
             return refusal('train', 'seqnet', '--output', tmp_path / 'run', *options)
