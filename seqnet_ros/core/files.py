@@ -231,9 +231,7 @@ def sync_folder(path: Path) -> None:
 
 def is_writable(folder: Path) -> bool:
     """Return whether files can be made in a folder, or the folder itself if it does not exist."""
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
-    return os.access(folder, os.W_OK | os.X_OK,
+    return os.access(_nearest(folder), os.W_OK | os.X_OK,
                      effective_ids=os.access in os.supports_effective_ids)
 
 
@@ -243,8 +241,18 @@ def require_writable(folder: Path) -> None:
     Raises:
         InputError: they cannot.
     """
+    found = _nearest(folder)
+    if not found.is_dir():
+        raise InputError(f'{folder} cannot be written: {found} is a file, expected a folder')
     if not is_writable(folder):
-        raise InputError(f'nothing can be written to {folder}: it is read-only for this user')
+        raise InputError(f'{folder} cannot be written: it is read-only for this user')
+
+
+def _nearest(path: Path) -> Path:
+    """Return a path, or the nearest folder above it that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def refuse_file(output: Path) -> None:

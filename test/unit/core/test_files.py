@@ -141,6 +141,12 @@ def test_a_folder_that_can_be_made_is_writable(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(InputError, match='file is a file, expected a folder'):
+        refuse_existing([tmp_path / 'file' / 'model.yaml'])
+
+
 def test_a_link_to_itself_is_not_replaced(tmp_path: Path) -> None:
     link = tmp_path / 'link'
     link.symlink_to('link')
