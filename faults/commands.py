@@ -58,11 +58,12 @@ class Ground:
     """Inputs of commands, what they write undisturbed, and a folder for each case.
 
     Args:
-        folder: an empty folder.
+        folder: a new folder.
         kind: of the commands.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
         if kind == TRAINING:  # its packages take seconds to import, in every child
             import seqnet_ros.training.jist.trainer
             import seqnet_ros.training.seqnet.trainer  # noqa: F401
@@ -71,6 +72,11 @@ class Ground:
         self._given = digest_tree(self.inputs)
         self._folder = folder
         self._results: dict[str, Path] = {}
+
+    def draw(self, count: int, chance: random.Random) -> list[Command]:
+        """Return commands in turn, in an order that chance decides."""
+        order = chance.sample(self.commands, len(self.commands))
+        return [order[number % len(order)] for number in range(count)]
 
     def fresh(self) -> Path:
         """Return a folder that holds nothing but files of a user."""
@@ -117,6 +123,12 @@ class Ground:
         """Return whether a folder holds all files that the command writes."""
         names = {name for name in digest_tree(self.result(command)) if not _is_unfinished(name)}
         return names <= set(digest_tree(folder))
+
+
+@functools.cache
+def _ground(folder: Path, kind: str) -> Ground:
+    """Return the ground of a campaign in some folder: its faults share inputs and results."""
+    return Ground(folder / f'ground-{kind}', kind)
 
 
 def _put_foreign(folder: Path) -> Path:
@@ -228,7 +240,7 @@ def _is_writing(mode: str | None, flags: int) -> bool:
 def disturbed(outcome: Outcome, folder: Path, chance: random.Random, count: int,
               kind: str = FAST) -> None:
     """Kill or interrupt commands while they write, and repeat them on what they left."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     counted: dict[str, tuple[int, int]] = {}
 
     def run(case: tuple[Command, str, float, int]) -> str:
@@ -243,15 +255,14 @@ def disturbed(outcome: Outcome, folder: Path, chance: random.Random, count: int,
             raise CaseError(TRACEBACK, done.said[-400:])
         return _judge_repeated(ground, command, path)
 
-    for command in ground.commands:
+    cases = [(command, chance.choice(('change', 'change', 'line', 'time')), chance.random(),
+              chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
+             for command in ground.draw(count, chance)]
+    for command in dict.fromkeys(case[0] for case in cases):
         ground.result(command)
         watch = _Watch(path := ground.fresh(), None)
         ground.run(command, path, watch.begin)
         counted[command.name] = watch.counted
-    cases = [(ground.commands[number % len(ground.commands)],
-              chance.choice(('change', 'change', 'line', 'time')), chance.random(),
-              chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
-             for number in range(count)]
     run_cases(cases, run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1:]}')
 
 
@@ -271,9 +282,11 @@ def _judge_repeated(ground: Ground, command: Command, path: Path) -> str:
 def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
              kind: str = FAST) -> None:
     """Let commands write to a small disk, or where files may not grow beyond a size."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     mounts = can_mount()
-    sizes = {command.name: _size(ground.result(command)) for command in ground.commands}
+    cases = [(command, mounts and chance.random() < 0.5, chance.random())
+             for command in ground.draw(count, chance)]
+    sizes = {command.name: _size(ground.result(command)) for command, _, _ in cases}
 
     def run(case: tuple[Command, bool, float]) -> str:
         command, small_disk, share = case
@@ -296,8 +309,6 @@ def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
             return HALF
         return ground.harm(command, path) or ending
 
-    cases = [(ground.commands[number % len(ground.commands)], mounts and chance.random() < 0.5,
-              chance.random()) for number in range(count)]
     run_cases(cases, run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1:]}')
 
 
@@ -315,7 +326,7 @@ def _size(folder: Path) -> tuple[int, int]:
 def bad_outputs(outcome: Outcome, folder: Path, chance: random.Random, count: int,
                 kind: str = FAST) -> None:
     """Give commands outputs that are in use, cannot be written, or are something else."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     obstacles = [name for name in _OBSTACLES if name != _READ_ONLY or can_mount()]
 
     def run(case: tuple[Command, str]) -> str:
@@ -335,6 +346,8 @@ def bad_outputs(outcome: Outcome, folder: Path, chance: random.Random, count: in
     cases = [(command, obstacle) for command in ground.commands for obstacle in obstacles
              if not (command.in_place and obstacle == _INPUT)]
     chance.shuffle(cases)
+    for command, _ in cases[:count]:
+        ground.result(command)
     run_cases(cases[:count], run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1]}')
 
 
