@@ -69,7 +69,7 @@ class Ground:
             import seqnet_ros.training.seqnet.trainer  # noqa: F401
         self.commands = commands(kind)
         self.inputs = make_inputs(folder / 'inputs', kind)
-        self._given = digest_tree(self.inputs)
+        self.given = digest_tree(self.inputs)
         self._folder = folder
         self._results: dict[str, Path] = {}
 
@@ -100,24 +100,29 @@ class Ground:
             self._results[command.name] = folder
         return self._results[command.name]
 
-    def harm(self, command: Command, folder: Path) -> str | None:
-        """Return what is wrong with what a command left in a folder."""
+    def check(self, command: Command, folder: Path) -> None:
+        """Check what a command left in a folder.
+
+        Raises:
+            CaseError: a file of a user or an input is gone or changed, or a result is not whole.
+        """
         found = digest_tree(folder)
-        if not _is_foreign_kept(found) or digest_tree(self.inputs) != self._given:
-            return DELETED
+        if not _foreign_digests().items() <= found.items():
+            raise CaseError(DELETED, sorted(found))
+        if digest_tree(self.inputs) != self.given:
+            raise CaseError(DELETED, 'an input')
         expected = self.result(command)
         for name in found:
+            path = folder / name
             if name in _FOREIGN or _is_unfinished(name):
                 continue
-            path = folder / name
             if path.name == MANIFEST:
                 try:
                     verify_map(path.parent)
-                except MapError:
-                    return HALF
+                except MapError as error:
+                    raise CaseError(HALF, error) from error
             elif not ((path.parent / MANIFEST).is_file() or is_whole(path, expected / name)):
-                return HALF
-        return None
+                raise CaseError(HALF, name)
 
     def is_complete(self, command: Command, folder: Path) -> bool:
         """Return whether a folder holds all files that the command writes."""
@@ -144,10 +149,6 @@ def _foreign_digests() -> dict[str, str]:
 
     return {name: hashlib.sha256(content.encode()).hexdigest()
             for name, content in _FOREIGN.items()}
-
-
-def _is_foreign_kept(found: dict[str, str]) -> bool:
-    return _foreign_digests().items() <= found.items()
 
 
 def _is_unfinished(name: str) -> bool:
@@ -268,15 +269,15 @@ def disturbed(outcome: Outcome, folder: Path, chance: random.Random, count: int,
 
 def _judge_repeated(ground: Ground, command: Command, path: Path) -> str:
     """Look at what a disturbed command left, repeat it, and look again."""
-    if (harm := ground.harm(command, path)) is not None:
-        return harm
+    ground.check(command, path)
     complete = ground.is_complete(command, path)
     again = ground.run(command, path, repeated=True)
     if again.ending == REFUSED and not complete and command.again:
         again = ground.run(command, path)  # nothing was kept yet
     if again.require(DONE, REFUSED) == REFUSED and not complete:
         return 'left something in the way'
-    return ground.harm(command, path) or ('complete' if complete else 'done when repeated')
+    ground.check(command, path)
+    return 'complete' if complete else 'done when repeated'
 
 
 def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
@@ -306,8 +307,9 @@ def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
     def judge(command: Command, path: Path, done: Run) -> str:
         ending = done.require(DONE, REFUSED)
         if ending == DONE and not ground.is_complete(command, path):
-            return HALF
-        return ground.harm(command, path) or ending
+            raise CaseError(HALF, 'it is not complete')
+        ground.check(command, path)
+        return ending
 
     run_cases(cases, run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1:]}')
 
@@ -339,8 +341,8 @@ def bad_outputs(outcome: Outcome, folder: Path, chance: random.Random, count: in
         ending = done.require(DONE, REFUSED)
         if changed := before.items() - _inventory(path).items():
             raise CaseError(DELETED, sorted(changed))
-        if ground.harm(command, path) == DELETED:
-            return DELETED
+        if digest_tree(ground.inputs) != ground.given:
+            raise CaseError(DELETED, 'an input')
         return HALF if ending == DONE and obstacle in _PREPARED else ending
 
     cases = [(command, obstacle) for command in ground.commands for obstacle in obstacles
