@@ -297,6 +297,10 @@ def _torch(path: Path) -> None:
     read_torch(path)
 
 
+def _script(path: Path) -> None:
+    json.loads(path.read_text().partition(' = ')[2].rstrip().removesuffix(';'))
+
+
 def _struct(path: Path) -> None:
     from seqnet_ros.datasets.seqnet.db_struct import read_struct
 
@@ -321,6 +325,7 @@ def _archive(path: Path) -> None:
 _READERS: dict[str, Callable[[Path], object]] = {
     '.json': lambda path: json.loads(path.read_text()),
     '.yaml': lambda path: parse_yaml(path.read_text(), str(path)),
-    '.npy': lambda path: np.load(path), '.safetensors': _tensors, '.ckpt': _torch, '.tar': _torch,
-    '.pth': _torch, '.db': _struct, '.sha256': _checksums, '.csv': _table, '.zip': _archive}
+    '.js': _script, '.npy': lambda path: np.load(path), '.safetensors': _tensors,
+    '.ckpt': _torch, '.tar': _torch, '.pth': _torch, '.db': _struct,
+    '.sha256': _checksums, '.csv': _table, '.zip': _archive}
 

@@ -58,19 +58,25 @@ class Ground:
     """Inputs of commands, what they write undisturbed, and a folder for each case.
 
     Args:
-        folder: an empty folder.
+        folder: a new folder.
         kind: of the commands.
     """
 
     def __init__(self, folder: Path, kind: str) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
         if kind == TRAINING:  # its packages take seconds to import, in every child
             import seqnet_ros.training.jist.trainer
             import seqnet_ros.training.seqnet.trainer  # noqa: F401
         self.commands = commands(kind)
         self.inputs = make_inputs(folder / 'inputs', kind)
-        self._given = digest_tree(self.inputs)
+        self.given = digest_tree(self.inputs)
         self._folder = folder
         self._results: dict[str, Path] = {}
+
+    def draw(self, count: int, chance: random.Random) -> list[Command]:
+        """Return commands in turn, in an order that chance decides."""
+        order = chance.sample(self.commands, len(self.commands))
+        return [order[number % len(order)] for number in range(count)]
 
     def fresh(self) -> Path:
         """Return a folder that holds nothing but files of a user."""
@@ -94,29 +100,40 @@ class Ground:
             self._results[command.name] = folder
         return self._results[command.name]
 
-    def harm(self, command: Command, folder: Path) -> str | None:
-        """Return what is wrong with what a command left in a folder."""
+    def check(self, command: Command, folder: Path) -> None:
+        """Check what a command left in a folder.
+
+        Raises:
+            CaseError: a file of a user or an input is gone or changed, or a result is not whole.
+        """
         found = digest_tree(folder)
-        if not _is_foreign_kept(found) or digest_tree(self.inputs) != self._given:
-            return DELETED
+        if not _foreign_digests().items() <= found.items():
+            raise CaseError(DELETED, sorted(found))
+        if digest_tree(self.inputs) != self.given:
+            raise CaseError(DELETED, 'an input')
         expected = self.result(command)
         for name in found:
+            path = folder / name
             if name in _FOREIGN or _is_unfinished(name):
                 continue
-            path = folder / name
             if path.name == MANIFEST:
                 try:
                     verify_map(path.parent)
-                except MapError:
-                    return HALF
+                except MapError as error:
+                    raise CaseError(HALF, error) from error
             elif not ((path.parent / MANIFEST).is_file() or is_whole(path, expected / name)):
-                return HALF
-        return None
+                raise CaseError(HALF, name)
 
     def is_complete(self, command: Command, folder: Path) -> bool:
         """Return whether a folder holds all files that the command writes."""
         names = {name for name in digest_tree(self.result(command)) if not _is_unfinished(name)}
         return names <= set(digest_tree(folder))
+
+
+@functools.cache
+def _ground(folder: Path, kind: str) -> Ground:
+    """Return the ground of a campaign in some folder: its faults share inputs and results."""
+    return Ground(folder / f'ground-{kind}', kind)
 
 
 def _put_foreign(folder: Path) -> Path:
@@ -132,10 +149,6 @@ def _foreign_digests() -> dict[str, str]:
 
     return {name: hashlib.sha256(content.encode()).hexdigest()
             for name, content in _FOREIGN.items()}
-
-
-def _is_foreign_kept(found: dict[str, str]) -> bool:
-    return _foreign_digests().items() <= found.items()
 
 
 def _is_unfinished(name: str) -> bool:
@@ -228,7 +241,7 @@ def _is_writing(mode: str | None, flags: int) -> bool:
 def disturbed(outcome: Outcome, folder: Path, chance: random.Random, count: int,
               kind: str = FAST) -> None:
     """Kill or interrupt commands while they write, and repeat them on what they left."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     counted: dict[str, tuple[int, int]] = {}
 
     def run(case: tuple[Command, str, float, int]) -> str:
@@ -243,37 +256,38 @@ def disturbed(outcome: Outcome, folder: Path, chance: random.Random, count: int,
             raise CaseError(TRACEBACK, done.said[-400:])
         return _judge_repeated(ground, command, path)
 
-    for command in ground.commands:
+    cases = [(command, chance.choice(('change', 'change', 'line', 'time')), chance.random(),
+              chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
+             for command in ground.draw(count, chance)]
+    for command in dict.fromkeys(case[0] for case in cases):
         ground.result(command)
         watch = _Watch(path := ground.fresh(), None)
         ground.run(command, path, watch.begin)
         counted[command.name] = watch.counted
-    cases = [(ground.commands[number % len(ground.commands)],
-              chance.choice(('change', 'change', 'line', 'time')), chance.random(),
-              chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGINT, signal.SIGTERM)))
-             for number in range(count)]
     run_cases(cases, run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1:]}')
 
 
 def _judge_repeated(ground: Ground, command: Command, path: Path) -> str:
     """Look at what a disturbed command left, repeat it, and look again."""
-    if (harm := ground.harm(command, path)) is not None:
-        return harm
+    ground.check(command, path)
     complete = ground.is_complete(command, path)
     again = ground.run(command, path, repeated=True)
     if again.ending == REFUSED and not complete and command.again:
         again = ground.run(command, path)  # nothing was kept yet
     if again.require(DONE, REFUSED) == REFUSED and not complete:
         return 'left something in the way'
-    return ground.harm(command, path) or ('complete' if complete else 'done when repeated')
+    ground.check(command, path)
+    return 'complete' if complete else 'done when repeated'
 
 
 def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
              kind: str = FAST) -> None:
     """Let commands write to a small disk, or where files may not grow beyond a size."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     mounts = can_mount()
-    sizes = {command.name: _size(ground.result(command)) for command in ground.commands}
+    cases = [(command, mounts and chance.random() < 0.5, chance.random())
+             for command in ground.draw(count, chance)]
+    sizes = {command.name: _size(ground.result(command)) for command, _, _ in cases}
 
     def run(case: tuple[Command, bool, float]) -> str:
         command, small_disk, share = case
@@ -293,11 +307,10 @@ def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int,
     def judge(command: Command, path: Path, done: Run) -> str:
         ending = done.require(DONE, REFUSED)
         if ending == DONE and not ground.is_complete(command, path):
-            return HALF
-        return ground.harm(command, path) or ending
+            raise CaseError(HALF, 'it is not complete')
+        ground.check(command, path)
+        return ending
 
-    cases = [(ground.commands[number % len(ground.commands)], mounts and chance.random() < 0.5,
-              chance.random()) for number in range(count)]
     run_cases(cases, run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1:]}')
 
 
@@ -315,7 +328,7 @@ def _size(folder: Path) -> tuple[int, int]:
 def bad_outputs(outcome: Outcome, folder: Path, chance: random.Random, count: int,
                 kind: str = FAST) -> None:
     """Give commands outputs that are in use, cannot be written, or are something else."""
-    ground = Ground(folder, kind)
+    ground = _ground(folder.parent, kind)
     obstacles = [name for name in _OBSTACLES if name != _READ_ONLY or can_mount()]
 
     def run(case: tuple[Command, str]) -> str:
@@ -328,13 +341,15 @@ def bad_outputs(outcome: Outcome, folder: Path, chance: random.Random, count: in
         ending = done.require(DONE, REFUSED)
         if changed := before.items() - _inventory(path).items():
             raise CaseError(DELETED, sorted(changed))
-        if ground.harm(command, path) == DELETED:
-            return DELETED
+        if digest_tree(ground.inputs) != ground.given:
+            raise CaseError(DELETED, 'an input')
         return HALF if ending == DONE and obstacle in _PREPARED else ending
 
     cases = [(command, obstacle) for command in ground.commands for obstacle in obstacles
              if not (command.in_place and obstacle == _INPUT)]
     chance.shuffle(cases)
+    for command, _ in cases[:count]:
+        ground.result(command)
     run_cases(cases[:count], run, outcome, _LIMITS, lambda case: f'{case[0].name}, {case[1]}')
 
 

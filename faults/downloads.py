@@ -27,6 +27,7 @@ CONTENT = random.Random(0).randbytes(200_000)
 _MODEL = {'image': {'height': 32, 'width': 40}, 'license': 'MIT',
           'frame': {'kind': 'network', 'backbone': 'mobilenet_v2', 'layer': 4}}
 _TIMEOUT_S = 1.0
+_PATIENT_S = 30.0
 _MOST_SECONDS = 10.0
 _SERVER_SECONDS = 15.0
 _MEGABYTES = 1
@@ -39,16 +40,16 @@ def downloads(outcome: Outcome, folder: Path, chance: random.Random, count: int)
         return  # no certificate can be made
     how_now, cache, model = folder / 'how', folder / 'cache', folder / 'model.yaml'
 
-    def fetch(how: str, after_s: float | None = None) -> Run:
+    def fetch(how: str, limit_s: float = _TIMEOUT_S, ends_s: float = _MOST_SECONDS) -> Run:
         def before() -> None:
             os.environ.update(SSL_CERT_FILE=str(folder / 'certificate.pem'),
                               XDG_CACHE_HOME=str(cache))
             for name in ('https_proxy', 'HTTPS_PROXY', 'all_proxy', 'ALL_PROXY'):
                 os.environ.pop(name, None)
-            signal.setitimer(signal.ITIMER_REAL, after_s or _MOST_SECONDS)
+            signal.setitimer(signal.ITIMER_REAL, ends_s)
 
         how_now.write_text(how)
-        return run_command(['models', 'fetch', str(model), '--yes', '--timeout', str(_TIMEOUT_S),
+        return run_command(['models', 'fetch', str(model), '--yes', '--timeout', str(limit_s),
                             '--max-size', str(_MEGABYTES)], before)
 
     def run(case: tuple[str, bool, float]) -> str:
@@ -58,7 +59,7 @@ def downloads(outcome: Outcome, folder: Path, chance: random.Random, count: int)
             'url': f'{address}/weights.pth', 'path': 'weights.pth',
             **({'sha256': hashlib.sha256(CONTENT).hexdigest()} if knows_hash else {})}}))
         if how == _KILLED:
-            done = fetch(_STEADY, after_s)
+            done = fetch(_STEADY, _PATIENT_S, after_s)
             ending = DONE if done.status == 0 else _KILLED
         else:
             ending = fetch(how).require(DONE, REFUSED)
@@ -67,7 +68,7 @@ def downloads(outcome: Outcome, folder: Path, chance: random.Random, count: int)
             if knows_hash or how not in _UNNOTICED:
                 return HALF
             return 'another file, of which nobody knew better'
-        fetch(_WHOLE).require(DONE)
+        fetch(_WHOLE, _PATIENT_S, 2 * _PATIENT_S).require(DONE)
         if _fetched(cache) != CONTENT:
             return HALF
         return 'fetched' if ending == DONE else 'fetched when repeated'

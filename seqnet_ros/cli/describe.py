@@ -1,7 +1,7 @@
 """``seqnet_ros describe``: the frame descriptors of a recording as one array."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,9 +10,6 @@ from seqnet_ros.cli.console import print_fields, progress_bar
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import refuse_existing, whole_file
 from seqnet_ros.core.printable import printable
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def describe(
@@ -33,6 +30,7 @@ def describe(
     Descriptors are L2-normalized and not centered, except for SeqVLAD models and pooling with
     `normalise: false`, whose descriptors are not normalized.
     """
+    from seqnet_ros.core.array_files import save_array
     from seqnet_ros.datasets.recordings.open_recording import open_source
     from seqnet_ros.datasets.seqnet.dataset_files import names_path, write_names
     from seqnet_ros.models.place_model import load_model
@@ -46,17 +44,11 @@ def describe(
     place_model = load_model(model, device, weights)
     described = describe_recording(recording, place_model, progress_bar)
     descriptors = described.descriptors
-    _save(descriptors, output)
+    with whole_file(output) as file:
+        save_array(file, descriptors)
     # Names of files need not be text.
     write_names([printable(name) or '-' for name in described.names], names_path(output))
     damaged = {'damaged images': len(described.damaged)} if described.damaged else {}
     print_fields({'file': output, 'names': names_path(output), 'images': len(descriptors),
                   **damaged, 'dimensions': descriptors.shape[1],
                   'model': f'{place_model.config.name} ({place_model.fingerprint[:8]})'})
-
-
-def _save(array: 'np.ndarray', path: Path) -> None:
-    import numpy as np
-
-    with whole_file(path) as file:
-        np.save(file, array, allow_pickle=False)

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Collection
 from os import PathLike
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
@@ -24,6 +24,19 @@ _ALWAYS_ALLOWED_BYTES = 256 << 20
 _MAX_MEMBERS = 10_000
 _MAX_OBJECT_BYTES = 64 << 20
 _MAX_DIMENSIONS = 32
+
+
+def save_array(file: IO[bytes], array: np.ndarray) -> None:
+    """Write an array of numbers as ``.npy``.
+
+    `numpy.save` can miss an error in the last block that it flushes, such as that the disk is full.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_npz(path: str | PathLike[str], objects: bool = False,

@@ -304,8 +304,12 @@ def _open(part: _Part, url: str, schemes: tuple[str, ...], deadline: '_Deadline'
         response = opener.open(
             urllib.request.Request(url, headers={'User-Agent': _AGENT}), timeout=_TIMEOUT_S)
     continued = response.headers.get('Content-Range', '').startswith(f'bytes {done}-')
-    if not (validator and getattr(response, 'status', None) == 206 and continued):
+    is_part = getattr(response, 'status', None) == 206
+    if not (validator and is_part and continued):
         part.file.truncate(0)
+        if is_part:
+            response.close()
+            raise urllib.error.URLError('it sent a part of the file that nobody asked for')
     strong = response.headers.get('ETag') or response.headers.get('Last-Modified') or ''
     part.validator.write_text('' if strong.startswith('W/') else strong)
     return response

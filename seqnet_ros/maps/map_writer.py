@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.array_files import save_array
 from seqnet_ros.core.errors import MapConflictError, MapError, MapExistsError, MapWriteError
 from seqnet_ros.core.files import is_writable
 from seqnet_ros.core.scratch_arrays import row_blocks, scratch_array
@@ -188,12 +189,8 @@ def write_files(place_map: PlaceMap, directory: Path) -> None:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    """Write the format of ``np.save``, which can miss an error in the last block it flushes."""
-    array = np.ascontiguousarray(array)
     with path.open('wb') as file:
-        np.lib.format.write_array_header_1_0(
-            file, np.lib.format.header_data_from_array_1_0(array))
-        file.write(array.reshape(-1).view(np.uint8).data)
+        save_array(file, array)
     _sync(path)
 
 

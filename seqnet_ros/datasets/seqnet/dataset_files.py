@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqnet_ros.core.array_files import map_npy, read_npz
+from seqnet_ros.core.array_files import map_npy, read_npz, save_array
 from seqnet_ros.core.errors import InputError
 from seqnet_ros.core.files import read_text, whole_file
 
@@ -285,7 +285,7 @@ def write_descriptors(descriptors: np.ndarray, path: _PathLike) -> None:
     if descriptors.ndim != 2:
         raise InputError(f'descriptors are {list(descriptors.shape)}, expected [N, D]')
     with whole_file(path) as file:
-        np.save(file, descriptors.astype(np.float32, copy=False), allow_pickle=False)
+        save_array(file, descriptors.astype(np.float32, copy=False))
 
 
 def read_predictions(path: _PathLike) -> np.ndarray:

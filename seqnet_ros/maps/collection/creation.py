@@ -115,7 +115,7 @@ def create_collection(folder: Path, maps: Sequence[Path], *, areas: Mapping[str,
                 place_map = open_map(path)
                 rows_of_tile, mean = centered(place_map.sequences, place_map.segment_starts)
                 means.append(mean)
-                rows_of_tile.tofile(scratch)
+                scratch.write(np.ascontiguousarray(rows_of_tile).data)
                 tiles.append(describe_tile(
                     place_map, path, name, area=areas.get(name, ''),
                     frame=frames.get(name, frame), rows=len(rows_of_tile)))

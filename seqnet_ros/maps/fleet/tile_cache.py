@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from seqnet_ros.config.fleet import FleetConfig
 from seqnet_ros.config.settings import Settings
-from seqnet_ros.core.array_files import map_npy
+from seqnet_ros.core.array_files import map_npy, save_array
 from seqnet_ros.core.documents import parse_json
 from seqnet_ros.core.errors import FleetError, InputError, MapError
 from seqnet_ros.core.files import explain_write_errors, read_limited, whole_file
@@ -197,7 +197,7 @@ class TileCache:
             file.unlink(missing_ok=True)
             rows = read_array(entry.rows, store)
             with whole_file(file) as target:
-                np.save(target, rows, allow_pickle=False)
+                save_array(target, rows)
         rows = np.array(map_npy(file))
         expected = blocks, entry.tile.rows, BLOCK_DIM
         if rows.dtype != np.int8 or rows.shape != expected:

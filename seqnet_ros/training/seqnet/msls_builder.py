@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from seqnet_ros.core.array_files import save_array
 from seqnet_ros.core.batches import batches
 from seqnet_ros.core.errors import DamagedImageError, InputError
 from seqnet_ros.core.files import staging_folder
@@ -169,7 +170,7 @@ def _shorten(path: Path, count: int) -> None:
     whole = np.load(path, mmap_mode='r')
     shorter = path.with_name(f'{path.name}.shorter')
     with shorter.open('wb') as file:
-        np.save(file, whole[:count], allow_pickle=False)
+        save_array(file, whole[:count])
     shorter.replace(path)
 
 

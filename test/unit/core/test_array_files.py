@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from refusal import refusal
 
-from seqnet_ros.core.array_files import read_npy, read_npz
+from seqnet_ros.core.array_files import read_npy, read_npz, save_array
 from seqnet_ros.core.errors import InputError
 
 
@@ -85,3 +85,22 @@ def test_flipped_bytes_are_found_or_harmless(tmp_path: Path, data: st.DataObject
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (tmp_path / 'a.npz').write_bytes(bytes(content))
     assert len(refusal(lambda: read_npz(tmp_path / 'a.npz', objects=True))) < 600
+
+
+@pytest.mark.parametrize('array', [
+    np.arange(1000, dtype=np.float32).reshape(100, 10), np.arange(12).reshape(3, 4).T,
+    np.zeros((0, 4), np.float32), np.array([True, False])],
+    ids=['float', 'turned', 'empty', 'bool'])
+def test_an_array_is_written_as_numpy_writes_it(array: np.ndarray, tmp_path: Path) -> None:
+    with (tmp_path / 'a.npy').open('wb') as file:
+        save_array(file, array)
+    found = np.load(tmp_path / 'a.npy')
+    assert found.dtype == array.dtype
+    assert np.array_equal(found, array)
+
+
+def test_a_full_disk_is_noticed() -> None:
+    """`numpy.save` would return as if all were well."""
+    with (Path('/dev/full').open('wb', buffering=0) as file,
+          pytest.raises(OSError, match='No space')):
+        save_array(file, np.zeros(100, np.float32))

@@ -144,6 +144,17 @@ def test_a_silent_server_is_left_at_the_limit(publisher: Publisher) -> None:
     assert fetch(url, SHA).read_bytes() == CONTENT
 
 
+def test_a_part_that_nobody_asked_for_is_no_file(publisher: Publisher) -> None:
+    publisher.files['w.pth'] = CONTENT
+    publisher.unasked = 5
+    url = f'{publisher.address}/w.pth'
+    with pytest.raises(ModelError, match='it sent a part of the file that nobody asked for'):
+        fetch(url, None)
+    assert files() == []
+    publisher.unasked = None
+    assert fetch(url, None).read_bytes() == CONTENT
+
+
 def test_only_https_is_used(publisher: Publisher) -> None:
     publisher.redirects = {'out': 'http://127.0.0.1:9/w.pth', 'file': 'file:///etc/hostname',
                            'on': f'{publisher.address}/w.pth'}
