@@ -113,10 +113,14 @@ def _traced(job: Callable[[], object], stop: int) -> int:
     return counted
 
 
-def without_space(job: Callable[[], object], limit: int) -> int:
+def without_space(job: Callable[[], object], limit: int,
+                  refusal: type[SeqnetRosError] = SeqnetRosError) -> int:
     """Run a job whose files may not grow beyond a size, which fails like a full disk.
 
-    A `SeqnetRosError` is how it may end.
+    Args:
+        job: the job.
+        limit: the size, bytes.
+        refusal: the error that it may end with.
 
     Returns:
         The exit status; not 0 for any other error.
@@ -124,7 +128,7 @@ def without_space(job: Callable[[], object], limit: int) -> int:
     def limited() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-        with suppress(SeqnetRosError):
+        with suppress(refusal):
             job()
 
     return in_child(limited)

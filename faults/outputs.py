@@ -53,7 +53,8 @@ class Output:
 
 def all_outputs(folder: Path) -> list[Output]:
     """Return the outputs; some are made from a map in ``folder``."""
-    town = save_map(make_map(small_model()), folder / 'town') or folder / 'town'
+    town = folder / 'town'
+    save_map(make_map(small_model()), town)
     return [
         Output('state of a training', _begin_training, partial(_save_state, 2), _is_second_state),
         Output('model', lambda _: None, _write_model, _is_model),

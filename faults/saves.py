@@ -14,7 +14,7 @@ from faults.children import chosen_lines, in_child, kill_at_line, without_space
 from faults.outcome import ACCEPTED, DELETED, HALF, LOST, TRACEBACK, Outcome
 from faults.power_loss import Recorder, after_power_loss
 from faults.workshop import digest_tree, make_map, small_model
-from seqnet_ros.core.errors import MapError, MapNotFoundError
+from seqnet_ros.core.errors import MapError, MapNotFoundError, MapWriteError
 from seqnet_ros.maps.map_reader import open_map, verify_map
 from seqnet_ros.maps.map_writer import save_map
 from seqnet_ros.maps.place_map import PlaceMap
@@ -88,7 +88,8 @@ def no_space(outcome: Outcome, folder: Path, chance: random.Random, count: int) 
     for _ in range(count):
         path, limit = ground.fresh(), chance.randrange(1, largest + 1)
         before = digest_tree(path.parent)
-        if without_space(partial(save_map, ground.new, path, overwrite=True), limit):
+        if without_space(partial(save_map, ground.new, path, overwrite=True), limit,
+                         MapWriteError):
             outcome.add(TRACEBACK, f'limit {limit}')
         elif digest_tree(path.parent) != before and verify_map(
                 path).map_id != ground.new.manifest.map_id:
