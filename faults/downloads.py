@@ -10,7 +10,6 @@ import shutil
 import signal
 import socket
 import ssl
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import yaml
 
+from faults.certificate import server_context
 from faults.children import Limits, run_cases
 from faults.command_lines import DONE, Run, run_command
 from faults.outcome import HALF, REFUSED, Outcome
@@ -245,14 +245,7 @@ _UNNOTICED = ('other content', 'longer than stated', 'length below zero', 'lengt
 @contextlib.contextmanager
 def _server(folder: Path, how: Path) -> Iterator[str]:
     """Run a server that answers as a file says; yields its address."""
-    key, certificate = folder / 'key.pem', folder / 'certificate.pem'
-    subprocess.run(
-        ['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
-         '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1', '-addext',
-         'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate],
-        check=True, capture_output=True)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context, _ = server_context(folder)
     with socket.create_server(('127.0.0.1', 0)) as listening:
         address = f'https://127.0.0.1:{listening.getsockname()[1]}'
         process = multiprocessing.get_context('fork').Process(
